@@ -1,0 +1,1 @@
+//! One cluster's part: the link to the master, executors, and the supervisor of a job.

@@ -1,0 +1,1 @@
+//! The REST API's types, shared by the server and its clients.

@@ -1,0 +1,1 @@
+//! Content-addressed outputs: pack, chunk, manifest, unpack.

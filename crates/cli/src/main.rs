@@ -1,0 +1,2 @@
+//! The `tombolo` program.
+fn main() {}

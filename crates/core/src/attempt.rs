@@ -1,0 +1,210 @@
+//! Attempts: what an agent is asked to run, and what it says of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::build::{JobSpec, TerminalState};
+use crate::digest::Digest;
+use crate::id::{AttemptId, BuildId, JobId, ProjectId};
+use crate::name::{ClusterName, JobName, ProjectName};
+use crate::time::Timestamp;
+
+/// Everything that a cluster needs to run one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// The build that it belongs to.
+    pub build: BuildContext,
+    /// What to do.
+    pub job: JobSpec,
+    /// The build's source; none for builds that were submitted without.
+    pub source: Option<SourceReference>,
+    /// The outputs of the parents, in the order of the dependencies. Parents without an output are absent.
+    pub inputs: Vec<InputReference>,
+    /// All direct parents, also those without an output, for `job.json`.
+    pub parents: Vec<ParentJob>,
+}
+
+/// The build as its jobs see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildContext {
+    /// Its project.
+    pub project: ProjectId,
+    /// Its project's name.
+    pub project_name: ProjectName,
+    /// Its id.
+    pub build: BuildId,
+    /// Its number within the project, from 1.
+    pub number: u64,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Where users see the master, without a trailing slash.
+    pub public_url: String,
+    /// What was built, as far as the submitter said.
+    pub revision: Revision,
+}
+
+/// What the submitter said about the version of the source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The branch.
+    pub branch: Option<String>,
+    /// The commit.
+    pub commit: Option<String>,
+    /// The tag.
+    pub tag: Option<String>,
+}
+
+/// The build's source: an artifact in the master's own store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReference {
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// The right to read it, signed by the master; opaque here.
+    pub grant: Vec<u8>,
+}
+
+/// One parent's output and where to get it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputReference {
+    /// The parent.
+    pub job: JobId,
+    /// The parent's name; its last segment is the folder.
+    pub name: JobName,
+    /// What it left behind.
+    pub output: OutputReference,
+    /// Where it is, best first.
+    pub sources: Vec<InputSource>,
+    /// The right to read it, signed by the master; opaque here.
+    pub grant: Vec<u8>,
+}
+
+/// A cluster that has an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputSource {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// The address (`host:port`) at which its agent takes peers, if it does.
+    pub peer_address: Option<String>,
+}
+
+/// A parent as its child sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentJob {
+    /// Its id.
+    pub job: JobId,
+    /// Its name.
+    pub name: JobName,
+    /// How it ended.
+    pub state: TerminalState,
+}
+
+/// An output that was stored whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputReference {
+    /// The digest of its manifest: the output's identity.
+    pub manifest: Digest,
+    /// The sum of the sizes of its files, in bytes.
+    pub bytes: u64,
+    /// How many files it has.
+    pub files: u64,
+}
+
+/// How far an attempt is, as its agent says. Later phases outrank earlier ones; a report of a lower rank is ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The agent has it, durably.
+    Accepted,
+    /// Source and inputs are being fetched.
+    Preparing,
+    /// The command runs.
+    Running {
+        /// When it started, by the agent's calendar.
+        started_at: Timestamp,
+        /// How the inputs came.
+        inputs: Vec<TransferReceipt>,
+    },
+    /// The command has ended; the output is being stored.
+    Publishing,
+    /// Over.
+    Ended(Outcome),
+}
+
+impl Phase {
+    /// The order of the phases.
+    pub const fn rank(&self) -> u8 {
+        match self {
+            Self::Accepted => 0,
+            Self::Preparing => 1,
+            Self::Running { .. } => 2,
+            Self::Publishing => 3,
+            Self::Ended(_) => 4,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// `Finished`, `Failure`, `Error`, `Unstable` or `Killed`; an agent never skips.
+    pub state: TerminalState,
+    /// The command's exit code, if it ended by itself.
+    pub exit_code: Option<i32>,
+    /// For people: what happened and why, in one line. Empty for a job that finished.
+    pub message: String,
+    /// When the command started, by the agent's calendar; none if it never did.
+    pub started_at: Option<Timestamp>,
+    /// When the attempt ended, by the agent's calendar.
+    pub ended_at: Timestamp,
+    /// What it left behind; none if it left nothing or could not be stored.
+    pub output: Option<OutputReference>,
+    /// How the inputs came, if they did.
+    pub inputs: Vec<TransferReceipt>,
+    /// How many log lines it wrote: the log is whole when the master has as many.
+    pub log_lines: u64,
+}
+
+/// How one input came to a cluster: an edge of the graph as users see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransferReceipt {
+    /// The parent whose output it is; none for the build's source.
+    pub parent: Option<JobName>,
+    /// The cluster that it came from.
+    pub from: Option<ClusterName>,
+    /// The way.
+    pub route: RouteKind,
+    /// The digest of its manifest, checked at arrival.
+    pub manifest: Digest,
+    /// The size of its files.
+    pub bytes: u64,
+    /// What crossed the link, compressed and without what was there already.
+    pub moved_bytes: u64,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+/// The ways that chunks can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// Already in the destination's store.
+    Local,
+    /// From agent to agent.
+    Peer,
+    /// Through the master, which sees ciphertext.
+    Relay,
+    /// From the master's own store (the source of a build).
+    Master,
+}
+
+impl RouteKind {
+    /// The name in the API and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Relay => "relay",
+            Self::Master => "master",
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The graph of a build's jobs.

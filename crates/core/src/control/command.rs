@@ -1,0 +1,167 @@
+//! What the control plane can be told, and what it answers.
+
+use super::record::{Build, Cluster, Invite, Project, Token};
+use crate::attempt::{Phase, Revision};
+use crate::build::BuildDefinition;
+use crate::digest::Digest;
+use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
+use crate::name::{ClusterName, ProjectName};
+use crate::session::Hello;
+
+/// One thing to do. Whoever gives it has checked that the giver may.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Makes a project.
+    CreateProject {
+        /// Its id.
+        id: ProjectId,
+        /// Its name.
+        name: ProjectName,
+    },
+    /// Removes a project, all its builds and its tokens. Refused while one of its builds runs.
+    DeleteProject {
+        /// Which.
+        id: ProjectId,
+    },
+    /// Makes a token.
+    CreateToken(Token),
+    /// Revokes a token.
+    RevokeToken {
+        /// Which.
+        id: TokenId,
+    },
+    /// Makes an invite. Refused if the cluster has joined already.
+    Invite(Invite),
+    /// Uses an invite: the cluster joins with `key`.
+    Join {
+        /// The digest of the secret that was shown.
+        secret: Digest,
+        /// The digest of the agent's public key.
+        key: Digest,
+    },
+    /// Removes a cluster: its attempts are replaced elsewhere, its certificate is of no use any more.
+    RemoveCluster {
+        /// Which.
+        name: ClusterName,
+    },
+    /// Submits a build.
+    Submit(Box<Submission>),
+    /// Cancels all jobs of a build.
+    CancelBuild {
+        /// Which.
+        build: BuildId,
+    },
+    /// Cancels one job.
+    CancelJob {
+        /// Which.
+        job: JobId,
+    },
+    /// An agent has connected and said what it has. Takes the place of its earlier session, if any.
+    Connect {
+        /// Which cluster (from its certificate).
+        cluster: ClusterName,
+        /// The new session, higher than all before.
+        session: SessionId,
+        /// What it said.
+        hello: Box<Hello>,
+    },
+    /// An agent was heard of. Writes nothing.
+    Heartbeat {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session; an old one is ignored.
+        session: SessionId,
+    },
+    /// An agent says how far an attempt is.
+    Report {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session; an old one is ignored.
+        session: SessionId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How far it is.
+        phase: Phase,
+    },
+    /// A connection ended. The lease goes on.
+    Disconnect {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which session; an old one is ignored.
+        session: SessionId,
+    },
+    /// Time has passed: leases and invites may have ended.
+    Tick,
+}
+
+/// A build to be made.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// Its id.
+    pub id: BuildId,
+    /// Its project.
+    pub project: ProjectId,
+    /// What to do. Its graph has been checked.
+    pub definition: BuildDefinition,
+    /// The ids of its jobs, by index; as many as the definition has.
+    pub jobs: Vec<JobId>,
+    /// The manifest of its source.
+    pub source: Option<Digest>,
+    /// The version of the source.
+    pub revision: Revision,
+    /// Who submits it.
+    pub submitted_by: String,
+}
+
+/// The answer to a command that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Nothing more to say.
+    Done,
+    /// The project.
+    Project(Project),
+    /// The token.
+    Token(Token),
+    /// The invite.
+    Invite(Invite),
+    /// The cluster that joined.
+    Joined(Cluster),
+    /// The build that was submitted.
+    Build(Build),
+}
+
+/// Why a command was not carried out. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// What the command names does not exist.
+    #[error("{kind} `{name}` does not exist")]
+    NotFound {
+        /// `project`, `cluster`, `build`, `job`, `token`.
+        kind: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// What the command would make exists.
+    #[error("{kind} `{name}` exists already")]
+    Exists {
+        /// `project`, `cluster`, `token`.
+        kind: &'static str,
+        /// Which.
+        name: String,
+    },
+    /// The present state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The invite is not (or no longer) valid. Why is not said to strangers.
+    #[error("the invite is unknown, used or expired")]
+    InvalidInvite,
+    /// The attempt is not the one that counts, or not this cluster's. The agent may forget it.
+    #[error("attempt {0} is not current on this cluster")]
+    StaleAttempt(AttemptId),
+    /// The session is not the cluster's present one.
+    #[error("the session is over")]
+    StaleSession,
+    /// A limit would be passed.
+    #[error("{0}")]
+    Limit(String),
+}

@@ -1,0 +1,17 @@
+//! The domain of Tombolo: pure types and state machines, without I/O, async or a clock.
+//!
+//! Time, randomness and fresh identifiers are arguments. Everything here can therefore be driven by a simulator with a
+//! seed just as well as by the real drivers in the master and the agent.
+
+pub mod access;
+pub mod attempt;
+pub mod build;
+pub mod control;
+pub mod digest;
+pub mod id;
+pub mod label;
+pub mod name;
+pub mod placement;
+pub mod resources;
+pub mod session;
+pub mod time;

@@ -1,0 +1,37 @@
+//! What jobs need and clusters have.
+
+use serde::{Deserialize, Serialize};
+
+/// Processor and memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Thousandths of a processor.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+impl Resources {
+    /// Whether `self` has room for `request`.
+    pub const fn fits(&self, request: &Self) -> bool {
+        request.cpu_milli <= self.cpu_milli && request.memory_bytes <= self.memory_bytes
+    }
+
+    /// What is left of `self`; never below zero.
+    #[must_use]
+    pub const fn minus(&self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_sub(other.cpu_milli),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.saturating_add(other.cpu_milli),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The link between an agent and the master, both ends of it, without any I/O.
+//!
+//! Frames may be lost, delayed, doubled and reordered: each end repeats what was not acknowledged, and both resynchronise
+//! from the hello. Epochs and phase ranks make every frame safe to see twice.
+
+pub mod frame;
+
+pub use frame::{AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Order, OrderFrame, StopReason, Welcome};

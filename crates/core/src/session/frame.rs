@@ -1,0 +1,158 @@
+//! What is said on the link.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attempt::{Assignment, Phase};
+use crate::control::event::TransferProgress;
+use crate::id::{AttemptId, SessionId, TunnelId};
+use crate::label::Labels;
+use crate::name::ClusterName;
+use crate::resources::Resources;
+
+/// From the agent to the master.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AgentFrame {
+    /// The first frame of every connection.
+    Hello(Box<Hello>),
+    /// Asks for the lease to be renewed.
+    Heartbeat {
+        /// Counts up within the session, from 1.
+        sequence: u64,
+    },
+    /// How far an attempt is. Repeated until acknowledged.
+    Report {
+        /// Counts up within the session, from 1.
+        sequence: u64,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How far.
+        phase: Phase,
+    },
+    /// The order was carried out (an assignment: is durable at the agent).
+    OrderAcknowledged {
+        /// The order's sequence.
+        sequence: u64,
+    },
+    /// How far a transfer is. May be lost.
+    Progress(TransferProgress),
+}
+
+/// What an agent says of itself and of the attempts that it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version of its program.
+    pub version: String,
+    /// What it has for jobs, in all.
+    pub capacity: Resources,
+    /// How many attempts it runs at once at the most.
+    pub slots: u32,
+    /// What its executor can do.
+    pub capabilities: Vec<Capability>,
+    /// What it found out about its cluster; shown under `node.` only.
+    pub facts: Labels,
+    /// The address (`host:port`) at which it takes peers, if it does.
+    pub peer_address: Option<String>,
+    /// Every attempt that it has and was not told to forget, with its latest phase.
+    pub attempts: Vec<AttemptReport>,
+}
+
+/// What an executor can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Runs the job's image. Without it, commands run on the agent's own system.
+    Images,
+}
+
+/// One attempt as its agent knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// Which.
+    pub attempt: AttemptId,
+    /// How far.
+    pub phase: Phase,
+}
+
+/// From the master to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MasterFrame {
+    /// The answer to a hello, when what the hello said has been taken in.
+    Welcome(Welcome),
+    /// The lease was renewed from when the agent sent the heartbeat.
+    HeartbeatAcknowledged {
+        /// The heartbeat's sequence.
+        sequence: u64,
+    },
+    /// The report is durable, or is of no interest any more.
+    ReportAcknowledged {
+        /// The report's sequence.
+        sequence: u64,
+    },
+    /// Something to do. Repeated until acknowledged.
+    Order {
+        /// Counts up within the session, from 1.
+        sequence: u64,
+        /// What.
+        order: OrderFrame,
+    },
+    /// Somebody wants a tunnel to this agent: dial back and accept it.
+    TunnelOffered {
+        /// Which.
+        tunnel: TunnelId,
+    },
+}
+
+/// The settings of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The session.
+    pub session: SessionId,
+    /// The name that the master knows the agent by.
+    pub cluster: ClusterName,
+    /// How often to send a heartbeat.
+    pub heartbeat: Duration,
+    /// How long the agent may act on its own after it *sent* the last heartbeat that was acknowledged.
+    pub lease: Duration,
+}
+
+/// What the control plane wants of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Run this attempt. The driver adds the specification before it is sent ([`OrderFrame::Assign`]).
+    Assign(AttemptId),
+    /// Stop this attempt and report its end.
+    Stop {
+        /// Which.
+        attempt: AttemptId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The attempt's end is durable, or it is of no interest any more: stop it if it still runs, and remove what is left of it.
+    Forget(AttemptId),
+}
+
+/// An order as it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OrderFrame {
+    /// Run this.
+    Assign(Box<Assignment>),
+    /// Stop this attempt and report its end.
+    Stop {
+        /// Which.
+        attempt: AttemptId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Stop this attempt if it still runs, report nothing, and remove what is left of it.
+    Forget(AttemptId),
+}
+
+/// Why an attempt is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// A user cancelled it.
+    Cancelled,
+}

@@ -1,0 +1,1 @@
+//! Reads job files and turns them into build definitions.

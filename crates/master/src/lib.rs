@@ -1,0 +1,1 @@
+//! The control plane: gRPC for agents, REST for users, and the driver of the core state machine.

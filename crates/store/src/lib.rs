@@ -1,0 +1,1 @@
+//! What the master keeps: the port and its implementations.

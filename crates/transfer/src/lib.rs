@@ -1,0 +1,1 @@
+//! Moves chunks between stores: chunk stores, routes, tunnels, resume.

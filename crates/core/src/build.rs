@@ -71,8 +71,14 @@ pub enum TerminalState {
 
 impl TerminalState {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Finished, Self::Failure, Self::Error, Self::Unstable, Self::Killed, Self::Skipped];
+    pub const ALL: [Self; 6] = [
+        Self::Finished,
+        Self::Failure,
+        Self::Error,
+        Self::Unstable,
+        Self::Killed,
+        Self::Skipped,
+    ];
 
     /// The name in job files, the API and the command line.
     pub const fn as_str(self) -> &'static str {
@@ -114,7 +120,9 @@ impl StateSet {
 
     /// The states in the set.
     pub fn iter(self) -> impl Iterator<Item = TerminalState> {
-        TerminalState::ALL.into_iter().filter(move |state| self.contains(*state))
+        TerminalState::ALL
+            .into_iter()
+            .filter(move |state| self.contains(*state))
     }
 }
 

@@ -124,9 +124,15 @@ impl FromStr for AttemptId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || ParseIdError { kind: "attempt", text: text.to_owned() };
+        let invalid = || ParseIdError {
+            kind: "attempt",
+            text: text.to_owned(),
+        };
         let (job, epoch) = text.split_once('.').ok_or_else(invalid)?;
-        Ok(Self { job: job.parse()?, epoch: Epoch(epoch.parse().map_err(|_| invalid())?) })
+        Ok(Self {
+            job: job.parse()?,
+            epoch: Epoch(epoch.parse().map_err(|_| invalid())?),
+        })
     }
 }
 

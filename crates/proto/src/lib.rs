@@ -1,1 +1,22 @@
-//! The gRPC wire types and their conversion to and from the domain.
+//! The gRPC wire types and their conversion to and from the domain. Wire types stop here: what comes in is checked and
+//! turned into `tombolo_core` types with a named error, what goes out is made from them.
+
+pub mod convert;
+
+/// Generated from `proto/tombolo/agent/v1`.
+pub mod agent {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tombolo.agent.v1");
+    }
+}
+
+/// Generated from `proto/tombolo/transfer/v1`.
+pub mod transfer {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tombolo.transfer.v1");
+    }
+}

@@ -1,0 +1,78 @@
+//! Between wire and domain.
+
+
+use tombolo_core::digest::Digest;
+use tombolo_core::id::{AttemptId, Epoch, JobId};
+use tombolo_core::resources::Resources;
+use uuid::Uuid;
+
+use crate::agent::v1 as wire;
+
+/// Something from the wire that the domain does not take.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("field `{field}`: {reason}")]
+pub struct Error {
+    /// Which field of which message, as `Message.field`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl Error {
+    pub(crate) fn new(field: &'static str, reason: impl ToString) -> Self {
+        Self { field, reason: reason.to_string() }
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        Self::invalid_argument(error.to_string())
+    }
+}
+
+/// The value of a message field that must be there.
+pub(crate) fn required<T>(value: Option<T>, field: &'static str) -> Result<T, Error> {
+    value.ok_or_else(|| Error::new(field, "is missing"))
+}
+
+/// A UUID of 16 bytes.
+pub fn uuid(bytes: &[u8], field: &'static str) -> Result<Uuid, Error> {
+    Uuid::from_slice(bytes).map_err(|_| Error::new(field, format!("is {} bytes long, not 16", bytes.len())))
+}
+
+/// A digest of 32 bytes.
+pub fn digest(bytes: &[u8], field: &'static str) -> Result<Digest, Error> {
+    let length = bytes.len();
+    <[u8; 32]>::try_from(bytes)
+        .map(Digest::new)
+        .map_err(|_| Error::new(field, format!("is {length} bytes long, not 32")))
+}
+
+/// Text without NUL, which no database takes.
+pub(crate) fn text(text: String, field: &'static str) -> Result<String, Error> {
+    if text.contains('\0') { Err(Error::new(field, "contains a NUL character")) } else { Ok(text) }
+}
+
+/// An attempt.
+pub fn attempt(attempt: Option<wire::Attempt>, field: &'static str) -> Result<AttemptId, Error> {
+    let attempt = required(attempt, field)?;
+    Ok(AttemptId { job: JobId::new(uuid(&attempt.job, field)?), epoch: Epoch(attempt.epoch) })
+}
+
+impl From<AttemptId> for wire::Attempt {
+    fn from(attempt: AttemptId) -> Self {
+        Self { job: attempt.job.uuid().as_bytes().to_vec(), epoch: attempt.epoch.0 }
+    }
+}
+
+impl From<Resources> for wire::Resources {
+    fn from(resources: Resources) -> Self {
+        Self { cpu_milli: resources.cpu_milli, memory_bytes: resources.memory_bytes }
+    }
+}
+
+impl From<wire::Resources> for Resources {
+    fn from(resources: wire::Resources) -> Self {
+        Self { cpu_milli: resources.cpu_milli, memory_bytes: resources.memory_bytes }
+    }
+}

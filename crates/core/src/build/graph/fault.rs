@@ -1,0 +1,107 @@
+use std::fmt;
+
+use super::MAX_JOBS;
+use crate::name::JobName;
+
+/// How many names of a cycle a message shows.
+const SHOWN: usize = 20;
+
+/// One thing that is wrong with a graph. `job` and `first` are indexes of jobs; `dependency` is an index in the job's list of
+/// dependencies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// There are more than [`MAX_JOBS`]. Nothing else was checked.
+    TooManyJobs {
+        /// How many there are.
+        count: usize,
+    },
+    /// Another job has the same name.
+    DuplicateName {
+        /// The later job.
+        job: u32,
+        /// The earlier job.
+        first: u32,
+        /// The name of both.
+        name: JobName,
+    },
+    /// No job has the name that is depended on.
+    MissingParent {
+        /// The child.
+        job: u32,
+        /// Which of its dependencies.
+        dependency: usize,
+        /// The name that nobody has.
+        name: JobName,
+    },
+    /// A job depends on itself.
+    SelfDependency {
+        /// The job.
+        job: u32,
+        /// Which of its dependencies.
+        dependency: usize,
+        /// The job's name.
+        name: JobName,
+    },
+    /// A job names the same parent twice.
+    DuplicateDependency {
+        /// The child.
+        job: u32,
+        /// The later of the two dependencies.
+        dependency: usize,
+        /// The earlier of the two.
+        first: usize,
+        /// The parent's name.
+        name: JobName,
+    },
+    /// The outputs of two parents would come to the same folder.
+    AmbiguousInput {
+        /// The child.
+        job: u32,
+        /// The later of the two dependencies.
+        dependency: usize,
+        /// The later parent's name.
+        name: JobName,
+        /// The earlier parent's name.
+        other: JobName,
+    },
+    /// Jobs that wait for each other. Each such group is reported once, by one of its cycles.
+    Cycle {
+        /// The cycle: each job depends on the next one, the last on the first. Begins with the lowest index.
+        jobs: Vec<u32>,
+        /// Their names.
+        names: Vec<JobName>,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyJobs { count } => write!(formatter, "{count} jobs, but a build has at most {MAX_JOBS}"),
+            Self::DuplicateName { name, .. } => write!(formatter, "another job is named `{name}` already"),
+            Self::MissingParent { name, .. } => write!(formatter, "no job is named `{name}`"),
+            Self::SelfDependency { name, .. } => write!(formatter, "job `{name}` depends on itself"),
+            Self::DuplicateDependency { name, .. } => write!(formatter, "the dependency on `{name}` is given twice"),
+            Self::AmbiguousInput { name, other, .. } => write!(
+                formatter,
+                "the outputs of `{other}` and `{name}` would both come to `inputs/{}`",
+                name.last_segment()
+            ),
+            Self::Cycle { names, .. } => write_cycle(formatter, names),
+        }
+    }
+}
+
+fn write_cycle(formatter: &mut fmt::Formatter<'_>, names: &[JobName]) -> fmt::Result {
+    formatter.write_str("the jobs depend on each other in a cycle: ")?;
+    for name in names.iter().take(SHOWN) {
+        write!(formatter, "{name} -> ")?;
+    }
+    if names.len() > SHOWN {
+        write!(formatter, "({} more) -> ", names.len() - SHOWN)?;
+    }
+    names
+        .first()
+        .map_or(Ok(()), |first| formatter.write_str(first.as_str()))
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,441 @@
+//! The agent's end of the link.
+
+mod attempts;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
+use super::outstanding::Outstanding;
+use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Welcome};
+use crate::attempt::{Assignment, Phase};
+use crate::control::event::TransferProgress;
+use crate::id::{AttemptId, TunnelId};
+use crate::time::{Moment, Now};
+
+/// Heartbeats whose acknowledgement is waited for; an older one would renew the lease by less than the next one does.
+const HEARTBEATS_REMEMBERED: usize = 16;
+
+/// The times and limits of the agent's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// When to say hello again on the same connection.
+    pub hello_retry: Duration,
+    /// When to give the connection up for want of a welcome. The master commits the hello first: leave it time.
+    pub welcome_timeout: Duration,
+    /// When to repeat a report that was not acknowledged.
+    pub report_retry: Duration,
+    /// After how many heartbeat intervals without a frame of the master to give the connection up.
+    pub silent_heartbeats: u32,
+    /// Reports that may be on their way at once. More wait, one (the newest) for each attempt.
+    pub report_credits: usize,
+    /// Attempts that an agent keeps, those included that have ended and are not forgotten. Assignments beyond are left
+    /// unacknowledged; the master repeats them.
+    pub attempts: usize,
+    /// Jobs of which the highest forgotten epoch is remembered, so that no assignment that comes late on the same
+    /// connection is started.
+    pub forgotten: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hello_retry: Duration::from_secs(3),
+            welcome_timeout: Duration::from_secs(10),
+            report_retry: Duration::from_secs(3),
+            silent_heartbeats: 3,
+            report_credits: 1024,
+            attempts: 16_384,
+            forgotten: 4096,
+        }
+    }
+}
+
+/// What the driver tells.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A connection to the master stands. All frames from now on are of this connection.
+    Connected,
+    /// The connection is gone.
+    Disconnected,
+    /// The master says something.
+    Frame(MasterFrame),
+    /// The executor says how far an attempt is. For `Accepted` and `Ended`: it is durable here.
+    Progressed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How far.
+        phase: Phase,
+    },
+    /// The executor has removed what was left of an attempt.
+    Forgotten(AttemptId),
+    /// An input is on its way.
+    Transfer(TransferProgress),
+    /// The deadline has come.
+    Tick,
+}
+
+/// What the driver is to do, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send this on the present connection.
+    Send(AgentFrame),
+    /// Make it durable, say `Progressed` with `Accepted`, and run it. The command starts only while the lease is valid.
+    Start(Box<Assignment>),
+    /// Stop it and say `Progressed` with `Ended`. It may be one that was started a moment ago.
+    Stop {
+        /// Which.
+        attempt: AttemptId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Stop it if it runs, remove what is left of it, and say `Forgotten` (also if there was nothing).
+    Forget(AttemptId),
+    /// Dial the master's bulk port and accept this tunnel.
+    AcceptTunnel(TunnelId),
+    /// Drop the connection (no `Disconnected` needed) and connect again after a pause.
+    Close(Error),
+}
+
+/// The agent's end of the link, over all its connections. It lives as long as the agent's process.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    description: Hello,
+    attempts: Attempts,
+    link: Link,
+    lease_until: Option<Moment>,
+}
+
+#[derive(Debug)]
+enum Link {
+    Down,
+    /// Hello was said.
+    Greeting {
+        first_at: Moment,
+        again_at: Moment,
+    },
+    Up(Up),
+}
+
+#[derive(Debug)]
+struct Up {
+    welcome: Welcome,
+    heard_at: Moment,
+    next_heartbeat_at: Moment,
+    last_heartbeat: u64,
+    heartbeats: VecDeque<(u64, Moment)>,
+    reports: Outstanding<SentReport>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SentReport {
+    attempt: AttemptId,
+    rank: u8,
+}
+
+impl Session {
+    /// `description`: what hellos say (its attempts are replaced by the present ones). `recovered`: the attempts that
+    /// were found on disk, which are not to be reported before the first hello lists them.
+    pub fn new(settings: Settings, description: Hello, recovered: Vec<AttemptReport>) -> Self {
+        let attempts = Attempts::new(settings.attempts, settings.forgotten, recovered);
+        Self {
+            settings,
+            description,
+            attempts,
+            link: Link::Down,
+            lease_until: None,
+        }
+    }
+
+    /// Takes in one event. Call it also when [`Self::deadline`] has come.
+    pub fn handle(&mut self, now: Now, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let taken = match event {
+            Event::Connected => {
+                self.attempts.reconnected();
+                self.link = Link::Greeting {
+                    first_at: now.steady,
+                    again_at: now.steady,
+                };
+                Ok(())
+            }
+            Event::Disconnected => {
+                self.link = Link::Down;
+                Ok(())
+            }
+            Event::Frame(frame) => self.hear(now, frame, &mut actions),
+            Event::Progressed { attempt, phase } => {
+                if let Some(sequence) = self.attempts.progressed(attempt, phase) {
+                    self.acknowledge(sequence, &mut actions);
+                }
+                Ok(())
+            }
+            Event::Forgotten(attempt) => {
+                if let Some(sequence) = self.attempts.forgotten(attempt) {
+                    self.acknowledge(sequence, &mut actions);
+                }
+                Ok(())
+            }
+            Event::Transfer(progress) => {
+                if matches!(self.link, Link::Up(_)) {
+                    actions.push(Action::Send(AgentFrame::Progress(progress)));
+                }
+                Ok(())
+            }
+            Event::Tick => Ok(()),
+        };
+        if let Err(error) = taken.and_then(|()| self.tick(now.steady, &mut actions)) {
+            self.link = Link::Down;
+            actions.push(Action::Close(error));
+        }
+        actions
+    }
+
+    /// When to call [`Self::handle`] with [`Event::Tick`], if nothing happens before.
+    pub fn deadline(&self) -> Option<Moment> {
+        match &self.link {
+            Link::Down => None,
+            Link::Greeting { first_at, again_at } => Some((*first_at + self.settings.welcome_timeout).min(*again_at)),
+            Link::Up(up) => {
+                let silent = up.heard_at + self.silence(up);
+                let first = up.next_heartbeat_at.min(silent);
+                Some(up.reports.next_due().map_or(first, |due| due.min(first)))
+            }
+        }
+    }
+
+    /// Whether the agent may start commands: the master will not have given its attempts to others.
+    pub fn lease_valid(&self, now: Moment) -> bool {
+        self.lease_until.is_some_and(|until| now < until)
+    }
+
+    /// Until when the lease lasts; none before the first welcome.
+    pub const fn lease_until(&self) -> Option<Moment> {
+        self.lease_until
+    }
+
+    /// Whether hello and welcome were exchanged on the present connection.
+    pub const fn is_up(&self) -> bool {
+        matches!(self.link, Link::Up(_))
+    }
+
+    fn silence(&self, up: &Up) -> Duration {
+        up.welcome.heartbeat.saturating_mul(self.settings.silent_heartbeats)
+    }
+
+    fn acknowledge(&self, sequence: u64, actions: &mut Vec<Action>) {
+        if self.is_up() {
+            actions.push(Action::Send(AgentFrame::OrderAcknowledged { sequence }));
+        }
+    }
+
+    fn hear(&mut self, now: Now, frame: MasterFrame, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match &mut self.link {
+            Link::Down => Ok(()),
+            Link::Greeting { first_at, .. } => {
+                let MasterFrame::Welcome(welcome) = frame else {
+                    return Err(Error::Unexpected {
+                        frame: kind(&frame),
+                        why: "the master has not said welcome",
+                    });
+                };
+                if welcome.heartbeat.is_zero() || welcome.lease <= welcome.heartbeat {
+                    return Err(Error::Unexpected {
+                        frame: "welcome",
+                        why: "the lease must outlast the heartbeat",
+                    });
+                }
+                self.lease_until = self.lease_until.max(Some(*first_at + welcome.lease));
+                self.link = Link::Up(Up {
+                    heard_at: now.steady,
+                    next_heartbeat_at: now.steady + welcome.heartbeat,
+                    last_heartbeat: 0,
+                    heartbeats: VecDeque::new(),
+                    reports: Outstanding::new(self.settings.report_retry),
+                    welcome,
+                });
+                Ok(())
+            }
+            Link::Up(up) => {
+                up.heard_at = now.steady;
+                match frame {
+                    MasterFrame::Welcome(welcome) if welcome == up.welcome => Ok(()),
+                    MasterFrame::Welcome(_) => Err(Error::Unexpected {
+                        frame: "welcome",
+                        why: "another one was said before",
+                    }),
+                    MasterFrame::HeartbeatAcknowledged { sequence } => {
+                        let until = up.renewed(sequence)?;
+                        self.lease_until = self.lease_until.max(until);
+                        Ok(())
+                    }
+                    MasterFrame::ReportAcknowledged { sequence } if up.reports.was_sent(sequence) => {
+                        up.reports.remove(sequence);
+                        Ok(())
+                    }
+                    MasterFrame::ReportAcknowledged { .. } => Err(Error::Unexpected {
+                        frame: "report acknowledged",
+                        why: "there was no such report",
+                    }),
+                    MasterFrame::Order { sequence, order } => {
+                        self.obey(now, sequence, order, actions);
+                        Ok(())
+                    }
+                    MasterFrame::TunnelOffered { tunnel } => {
+                        actions.push(Action::AcceptTunnel(tunnel));
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, now: Now, sequence: u64, order: OrderFrame, actions: &mut Vec<Action>) {
+        let done = match order {
+            OrderFrame::Assign(assignment) => match self.attempts.assign(assignment.attempt, sequence) {
+                Assigned::Fresh => {
+                    actions.push(Action::Start(assignment));
+                    false
+                }
+                Assigned::Known | Assigned::Stale => true,
+                Assigned::Waiting | Assigned::Full => false,
+            },
+            OrderFrame::Stop { attempt, reason } => {
+                if self.attempts.stop(attempt, now.wall) == Stopping::Begin {
+                    actions.push(Action::Stop { attempt, reason });
+                }
+                true
+            }
+            OrderFrame::Forget(attempt) => match self.attempts.forget(attempt, sequence) {
+                Forgetting::Begin => {
+                    actions.push(Action::Forget(attempt));
+                    false
+                }
+                Forgetting::Waiting => false,
+                Forgetting::Done => true,
+            },
+        };
+        if done {
+            self.acknowledge(sequence, actions);
+        }
+    }
+
+    /// Does what time asks for.
+    fn tick(&mut self, now: Moment, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match &mut self.link {
+            Link::Down => Ok(()),
+            Link::Greeting { first_at, again_at } => {
+                let timeout = self.settings.welcome_timeout;
+                if now >= *first_at + timeout {
+                    return Err(Error::WelcomeMissing(timeout));
+                }
+                if now >= *again_at {
+                    *again_at = now + self.settings.hello_retry;
+                    let hello = Hello {
+                        attempts: self.attempts.reports(),
+                        ..self.description.clone()
+                    };
+                    actions.push(Action::Send(AgentFrame::Hello(Box::new(hello))));
+                }
+                Ok(())
+            }
+            Link::Up(up) => {
+                let silence = up.welcome.heartbeat.saturating_mul(self.settings.silent_heartbeats);
+                if now >= up.heard_at + silence {
+                    return Err(Error::Silent(silence));
+                }
+                if now >= up.next_heartbeat_at {
+                    actions.push(Action::Send(AgentFrame::Heartbeat { sequence: up.beat(now) }));
+                }
+                up.repeat_reports(now, &mut self.attempts, actions);
+                while up.reports.len() < self.settings.report_credits
+                    && let Some(report) = self.attempts.next_unreported()
+                {
+                    up.report(now, report, actions);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Up {
+    fn beat(&mut self, now: Moment) -> u64 {
+        self.next_heartbeat_at = now + self.welcome.heartbeat;
+        self.last_heartbeat += 1;
+        if self.heartbeats.len() == HEARTBEATS_REMEMBERED {
+            self.heartbeats.pop_front();
+        }
+        self.heartbeats.push_back((self.last_heartbeat, now));
+        self.last_heartbeat
+    }
+
+    /// Until when the lease lasts now that this heartbeat was acknowledged; none if a later one was before.
+    fn renewed(&mut self, sequence: u64) -> Result<Option<Moment>, Error> {
+        if sequence == 0 || sequence > self.last_heartbeat {
+            return Err(Error::Unexpected {
+                frame: "heartbeat acknowledged",
+                why: "there was no such heartbeat",
+            });
+        }
+        let mut until = None;
+        while let Some(&(first, sent_at)) = self.heartbeats.front()
+            && first <= sequence
+        {
+            self.heartbeats.pop_front();
+            if first == sequence {
+                until = Some(sent_at + self.welcome.lease);
+            }
+        }
+        Ok(until)
+    }
+
+    fn report(&mut self, now: Moment, report: AttemptReport, actions: &mut Vec<Action>) {
+        let AttemptReport { attempt, phase } = report;
+        let sequence = self.reports.add(
+            now,
+            SentReport {
+                attempt,
+                rank: phase.rank(),
+            },
+        );
+        actions.push(Action::Send(AgentFrame::Report {
+            sequence,
+            attempt,
+            phase,
+        }));
+    }
+
+    /// Repeats what is due: the same under the same number, or, if the attempt is further now, only that.
+    fn repeat_reports(&mut self, now: Moment, attempts: &mut Attempts, actions: &mut Vec<Action>) {
+        for sequence in self.reports.take_due(now) {
+            let Some(&SentReport { attempt, rank }) = self.reports.get(sequence) else {
+                continue;
+            };
+            match attempts.phase(attempt) {
+                Some(phase) if phase.rank() == rank => {
+                    actions.push(Action::Send(AgentFrame::Report {
+                        sequence,
+                        attempt,
+                        phase: phase.clone(),
+                    }));
+                }
+                // The later phase was sent under its own number, or waits for credits: this one gives its own back.
+                Some(_) | None => drop(self.reports.remove(sequence)),
+            }
+        }
+    }
+}
+
+const fn kind(frame: &MasterFrame) -> &'static str {
+    match frame {
+        MasterFrame::Welcome(_) => "welcome",
+        MasterFrame::HeartbeatAcknowledged { .. } => "heartbeat acknowledged",
+        MasterFrame::ReportAcknowledged { .. } => "report acknowledged",
+        MasterFrame::Order { .. } => "order",
+        MasterFrame::TunnelOffered { .. } => "tunnel offered",
+    }
+}

@@ -1,0 +1,415 @@
+//! The master's end of the link: one for each connection.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::outstanding::Outstanding;
+use super::{AgentFrame, Error, Hello, MasterFrame, OrderFrame, Welcome};
+use crate::attempt::Phase;
+use crate::build::TerminalState;
+use crate::control::event::TransferProgress;
+use crate::control::{Command, Refusal};
+use crate::id::{AttemptId, SessionId, TunnelId};
+use crate::name::ClusterName;
+use crate::time::Moment;
+
+/// The times and limits of the master's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a new connection may take to say hello.
+    pub hello_timeout: Duration,
+    /// How often the agent is to send a heartbeat.
+    pub heartbeat: Duration,
+    /// How long the agent may act on its own; the same as the control plane's. Also how long a connection may be silent.
+    pub lease: Duration,
+    /// When to repeat an order that was not acknowledged.
+    pub order_retry: Duration,
+    /// Orders that may be on their way at once. More wait.
+    pub order_credits: usize,
+    /// Orders that may wait. With more the connection is closed: at the next hello all that matters is found again.
+    pub waiting_orders: usize,
+    /// Reports that may wait for their commit. More are dropped; the agent repeats them.
+    pub pending_reports: usize,
+    /// Heartbeats that may wait for the control plane. More are dropped.
+    pub pending_heartbeats: usize,
+    /// Attempts that a hello may list.
+    pub hello_attempts: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hello_timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(5),
+            lease: Duration::from_secs(30),
+            order_retry: Duration::from_secs(3),
+            order_credits: 1024,
+            waiting_orders: 16_384,
+            // Four times the agent's credits: numbers that it gave up may still wait here.
+            pending_reports: 4096,
+            pending_heartbeats: 16,
+            hello_attempts: 32_768,
+        }
+    }
+}
+
+/// Which request of the agent a command stands for; goes to the driver with the command and comes back with the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticket {
+    /// Its hello.
+    Hello,
+    /// A heartbeat.
+    Heartbeat {
+        /// The heartbeat's number.
+        sequence: u64,
+    },
+    /// A report.
+    Report {
+        /// The report's number.
+        sequence: u64,
+        /// The attempt that it is about.
+        attempt: AttemptId,
+    },
+}
+
+/// What the driver tells.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The agent says something.
+    Frame(AgentFrame),
+    /// A command of [`Action::Apply`] was applied, and what it changed is durable; or it was refused.
+    Applied {
+        /// The command's ticket.
+        ticket: Ticket,
+        /// Whether it was refused.
+        result: Result<(), Refusal>,
+    },
+    /// The control plane wants something of the agent. May come before the answer to the hello.
+    Order(OrderFrame),
+    /// Somebody wants a tunnel to the agent.
+    OfferTunnel(TunnelId),
+    /// The deadline has come.
+    Tick,
+}
+
+/// What the driver is to do, in this order.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Send this.
+    Send(MasterFrame),
+    /// Give this to the control plane and answer with [`Event::Applied`].
+    Apply {
+        /// To be brought back with the answer.
+        ticket: Ticket,
+        /// What to apply.
+        command: Command,
+    },
+    /// Tell watchers how far a transfer is. The driver checks that the attempt is this cluster's.
+    Progress(TransferProgress),
+    /// Drop the connection and, if a hello was applied, apply [`Command::Disconnect`].
+    Close(Error),
+}
+
+/// The master's end of one connection.
+#[derive(Debug)]
+pub struct Session {
+    settings: Settings,
+    cluster: ClusterName,
+    id: SessionId,
+    state: State,
+    heard_at: Moment,
+    orders: Outstanding<OrderFrame>,
+    waiting: VecDeque<OrderFrame>,
+    pending_reports: BTreeSet<u64>,
+    pending_heartbeats: BTreeSet<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing was said yet.
+    New { until: Moment },
+    /// The hello is being taken in.
+    Greeted,
+    /// Welcome was said.
+    Live,
+    /// Over: nothing is heard and nothing said.
+    Closed,
+}
+
+impl Session {
+    /// The end of a connection that stands since `now`. `cluster` is whom its certificate names, `id` higher than that
+    /// of all sessions before.
+    pub fn new(settings: Settings, cluster: ClusterName, id: SessionId, now: Moment) -> Self {
+        let state = State::New {
+            until: now + settings.hello_timeout,
+        };
+        Self {
+            orders: Outstanding::new(settings.order_retry),
+            settings,
+            cluster,
+            id,
+            state,
+            heard_at: now,
+            waiting: VecDeque::new(),
+            pending_reports: BTreeSet::new(),
+            pending_heartbeats: BTreeSet::new(),
+        }
+    }
+
+    /// The session's id.
+    pub const fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// The cluster at the other end.
+    pub const fn cluster(&self) -> &ClusterName {
+        &self.cluster
+    }
+
+    /// Takes in one event. Call it also when [`Self::deadline`] has come.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        if self.state == State::Closed {
+            return actions;
+        }
+        let taken = match event {
+            Event::Frame(frame) => self.hear(now, frame, &mut actions),
+            Event::Applied { ticket, result } => self.applied(ticket, result, &mut actions),
+            Event::Order(order) => self.order(order),
+            Event::OfferTunnel(tunnel) => {
+                if self.state == State::Live {
+                    actions.push(Action::Send(MasterFrame::TunnelOffered { tunnel }));
+                }
+                Ok(())
+            }
+            Event::Tick => Ok(()),
+        };
+        if let Err(error) = taken.and_then(|()| self.tick(now, &mut actions)) {
+            self.state = State::Closed;
+            actions.push(Action::Close(error));
+        }
+        actions
+    }
+
+    /// When to call [`Self::handle`] with [`Event::Tick`], if nothing happens before.
+    pub fn deadline(&self) -> Option<Moment> {
+        let silent = self.heard_at + self.settings.lease;
+        match self.state {
+            State::New { until } => Some(until),
+            State::Greeted => Some(silent),
+            State::Live => Some(self.orders.next_due().map_or(silent, |due| due.min(silent))),
+            State::Closed => None,
+        }
+    }
+
+    fn hear(&mut self, now: Moment, frame: AgentFrame, actions: &mut Vec<Action>) -> Result<(), Error> {
+        self.heard_at = now;
+        match (self.state, frame) {
+            (State::New { .. }, AgentFrame::Hello(hello)) => {
+                self.check(&hello)?;
+                self.state = State::Greeted;
+                let command = Command::Connect {
+                    cluster: self.cluster.clone(),
+                    session: self.id,
+                    hello,
+                };
+                actions.push(Action::Apply {
+                    ticket: Ticket::Hello,
+                    command,
+                });
+                Ok(())
+            }
+            // Said again because the welcome was late or lost. What has changed since is reported after the welcome.
+            (State::Greeted, AgentFrame::Hello(_)) | (State::Closed, _) => Ok(()),
+            (State::Live, AgentFrame::Hello(_)) => {
+                actions.push(self.welcome());
+                Ok(())
+            }
+            (State::Live, AgentFrame::Heartbeat { sequence }) => {
+                if self.pending_heartbeats.len() < self.settings.pending_heartbeats
+                    && self.pending_heartbeats.insert(sequence)
+                {
+                    let command = Command::Heartbeat {
+                        cluster: self.cluster.clone(),
+                        session: self.id,
+                    };
+                    actions.push(Action::Apply {
+                        ticket: Ticket::Heartbeat { sequence },
+                        command,
+                    });
+                }
+                Ok(())
+            }
+            (
+                State::Live,
+                AgentFrame::Report {
+                    sequence,
+                    attempt,
+                    phase,
+                },
+            ) => {
+                check_phase(attempt, &phase)?;
+                if self.pending_reports.len() < self.settings.pending_reports && self.pending_reports.insert(sequence) {
+                    let (cluster, session) = (self.cluster.clone(), self.id);
+                    let command = Command::Report {
+                        cluster,
+                        session,
+                        attempt,
+                        phase,
+                    };
+                    actions.push(Action::Apply {
+                        ticket: Ticket::Report { sequence, attempt },
+                        command,
+                    });
+                }
+                Ok(())
+            }
+            (State::Live, AgentFrame::OrderAcknowledged { sequence }) if self.orders.was_sent(sequence) => {
+                self.orders.remove(sequence);
+                Ok(())
+            }
+            (State::Live, AgentFrame::OrderAcknowledged { .. }) => Err(Error::Unexpected {
+                frame: "order acknowledged",
+                why: "there was no such order",
+            }),
+            (State::Live, AgentFrame::Progress(progress)) => {
+                actions.push(Action::Progress(progress));
+                Ok(())
+            }
+            (State::New { .. } | State::Greeted, frame) => Err(Error::Unexpected {
+                frame: kind(&frame),
+                why: "the agent has not been welcomed",
+            }),
+        }
+    }
+
+    fn check(&self, hello: &Hello) -> Result<(), Error> {
+        let limit = self.settings.hello_attempts;
+        if hello.attempts.len() > limit {
+            return Err(Error::TooMany {
+                what: "attempts in a hello",
+                limit,
+            });
+        }
+        let mut seen = BTreeSet::new();
+        for report in &hello.attempts {
+            check_phase(report.attempt, &report.phase)?;
+            if !seen.insert(report.attempt) {
+                return Err(Error::RepeatedAttempt(report.attempt));
+            }
+        }
+        Ok(())
+    }
+
+    fn applied(&mut self, ticket: Ticket, result: Result<(), Refusal>, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match ticket {
+            Ticket::Hello => {
+                result?;
+                self.state = State::Live;
+                actions.push(self.welcome());
+            }
+            Ticket::Heartbeat { sequence } => {
+                self.pending_heartbeats.remove(&sequence);
+                result?;
+                actions.push(Action::Send(MasterFrame::HeartbeatAcknowledged { sequence }));
+            }
+            Ticket::Report { sequence, attempt } => {
+                self.pending_reports.remove(&sequence);
+                match result {
+                    Ok(()) => {}
+                    Err(Refusal::StaleAttempt(_)) => self.order(OrderFrame::Forget(attempt))?,
+                    Err(refusal) => return Err(refusal.into()),
+                }
+                actions.push(Action::Send(MasterFrame::ReportAcknowledged { sequence }));
+            }
+        }
+        Ok(())
+    }
+
+    fn welcome(&self) -> Action {
+        Action::Send(MasterFrame::Welcome(Welcome {
+            session: self.id,
+            cluster: self.cluster.clone(),
+            heartbeat: self.settings.heartbeat,
+            lease: self.settings.lease,
+        }))
+    }
+
+    /// Queues an order. One that is on its way already is not sent twice, and to forget makes all before it pointless.
+    fn order(&mut self, order: OrderFrame) -> Result<(), Error> {
+        if let OrderFrame::Forget(attempt) = order {
+            let pointless = |other: &OrderFrame| target(other) == attempt && *other != order;
+            self.orders.discard(pointless);
+            self.waiting.retain(|other| !pointless(other));
+        }
+        let same = |other: &OrderFrame| same(other, &order);
+        if self.orders.any(same) || self.waiting.iter().any(same) {
+            return Ok(());
+        }
+        let limit = self.settings.waiting_orders;
+        if self.waiting.len() >= limit {
+            return Err(Error::TooMany {
+                what: "orders waiting for an agent",
+                limit,
+            });
+        }
+        self.waiting.push_back(order);
+        Ok(())
+    }
+
+    /// Does what time and credits ask for.
+    fn tick(&mut self, now: Moment, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match self.state {
+            State::New { until } if now >= until => return Err(Error::HelloMissing(self.settings.hello_timeout)),
+            State::New { .. } | State::Closed => return Ok(()),
+            State::Greeted | State::Live if now >= self.heard_at + self.settings.lease => {
+                return Err(Error::Silent(self.settings.lease));
+            }
+            State::Greeted => return Ok(()),
+            State::Live => {}
+        }
+        for sequence in self.orders.take_due(now) {
+            if let Some(order) = self.orders.get(sequence).cloned() {
+                actions.push(Action::Send(MasterFrame::Order { sequence, order }));
+            }
+        }
+        while self.orders.len() < self.settings.order_credits
+            && let Some(order) = self.waiting.pop_front()
+        {
+            let sequence = self.orders.add(now, order.clone());
+            actions.push(Action::Send(MasterFrame::Order { sequence, order }));
+        }
+        Ok(())
+    }
+}
+
+fn check_phase(attempt: AttemptId, phase: &Phase) -> Result<(), Error> {
+    match phase {
+        Phase::Ended(outcome) if outcome.state == TerminalState::Skipped => Err(Error::SkippedByAgent(attempt)),
+        _ => Ok(()),
+    }
+}
+
+fn target(order: &OrderFrame) -> AttemptId {
+    match order {
+        OrderFrame::Assign(assignment) => assignment.attempt,
+        OrderFrame::Stop { attempt, .. } | OrderFrame::Forget(attempt) => *attempt,
+    }
+}
+
+fn same(one: &OrderFrame, other: &OrderFrame) -> bool {
+    std::mem::discriminant(one) == std::mem::discriminant(other) && target(one) == target(other)
+}
+
+const fn kind(frame: &AgentFrame) -> &'static str {
+    match frame {
+        AgentFrame::Hello(_) => "hello",
+        AgentFrame::Heartbeat { .. } => "heartbeat",
+        AgentFrame::Report { .. } => "report",
+        AgentFrame::OrderAcknowledged { .. } => "order acknowledged",
+        AgentFrame::Progress(_) => "progress",
+    }
+}

@@ -5,11 +5,17 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
-    let files = ["tombolo/agent/v1/agent.proto", "tombolo/agent/v1/job.proto", "tombolo/transfer/v1/transfer.proto"];
+    let files = [
+        "tombolo/agent/v1/agent.proto",
+        "tombolo/agent/v1/job.proto",
+        "tombolo/transfer/v1/transfer.proto",
+    ];
     for file in files {
         println!("cargo::rerun-if-changed={}", root.join(file).display());
     }
     let descriptors = protox::compile(files, [&root])?;
-    tonic_prost_build::configure().bytes(".tombolo.transfer.v1").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".tombolo.transfer.v1")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,5 +1,11 @@
 //! Between wire and domain.
 
+mod assignment;
+mod frame;
+mod hello;
+mod phase;
+
+use std::time::Duration;
 
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, Epoch, JobId};
@@ -20,7 +26,10 @@ pub struct Error {
 
 impl Error {
     pub(crate) fn new(field: &'static str, reason: impl ToString) -> Self {
-        Self { field, reason: reason.to_string() }
+        Self {
+            field,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -50,29 +59,50 @@ pub fn digest(bytes: &[u8], field: &'static str) -> Result<Digest, Error> {
 
 /// Text without NUL, which no database takes.
 pub(crate) fn text(text: String, field: &'static str) -> Result<String, Error> {
-    if text.contains('\0') { Err(Error::new(field, "contains a NUL character")) } else { Ok(text) }
+    if text.contains('\0') {
+        Err(Error::new(field, "contains a NUL character"))
+    } else {
+        Ok(text)
+    }
+}
+
+/// Whole milliseconds, as many as the wire can carry.
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An attempt.
 pub fn attempt(attempt: Option<wire::Attempt>, field: &'static str) -> Result<AttemptId, Error> {
     let attempt = required(attempt, field)?;
-    Ok(AttemptId { job: JobId::new(uuid(&attempt.job, field)?), epoch: Epoch(attempt.epoch) })
+    Ok(AttemptId {
+        job: JobId::new(uuid(&attempt.job, field)?),
+        epoch: Epoch(attempt.epoch),
+    })
 }
 
 impl From<AttemptId> for wire::Attempt {
     fn from(attempt: AttemptId) -> Self {
-        Self { job: attempt.job.uuid().as_bytes().to_vec(), epoch: attempt.epoch.0 }
+        Self {
+            job: attempt.job.uuid().as_bytes().to_vec(),
+            epoch: attempt.epoch.0,
+        }
     }
 }
 
 impl From<Resources> for wire::Resources {
     fn from(resources: Resources) -> Self {
-        Self { cpu_milli: resources.cpu_milli, memory_bytes: resources.memory_bytes }
+        Self {
+            cpu_milli: resources.cpu_milli,
+            memory_bytes: resources.memory_bytes,
+        }
     }
 }
 
 impl From<wire::Resources> for Resources {
     fn from(resources: wire::Resources) -> Self {
-        Self { cpu_milli: resources.cpu_milli, memory_bytes: resources.memory_bytes }
+        Self {
+            cpu_milli: resources.cpu_milli,
+            memory_bytes: resources.memory_bytes,
+        }
     }
 }

@@ -6,7 +6,7 @@ pub mod convert;
 /// Generated from `proto/tombolo/agent/v1`.
 pub mod agent {
     /// Version 1.
-    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("tombolo.agent.v1");
     }
@@ -15,7 +15,7 @@ pub mod agent {
 /// Generated from `proto/tombolo/transfer/v1`.
 pub mod transfer {
     /// Version 1.
-    #[allow(missing_docs, clippy::all, unreachable_pub)]
+    #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("tombolo.transfer.v1");
     }

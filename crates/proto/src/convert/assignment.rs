@@ -1,0 +1,247 @@
+//! Assignments.
+
+use std::time::Duration;
+
+use tombolo_core::attempt::{
+    Assignment, BuildContext, InputReference, InputSource, ParentJob, Revision, SourceReference,
+};
+use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::id::{BuildId, JobId, ProjectId};
+use tombolo_core::label::{Requirement, Selector};
+use tombolo_core::name::ProjectName;
+
+use super::phase::{cluster_name, job_name, terminal_state};
+use super::{Error, attempt, digest, milliseconds, required, text, uuid};
+use crate::agent::v1 as wire;
+
+impl From<Assignment> for wire::Assignment {
+    fn from(assignment: Assignment) -> Self {
+        let source = assignment.source.map(|source| wire::Source {
+            manifest: source.manifest.as_bytes().to_vec(),
+            grant: source.grant,
+        });
+        Self {
+            attempt: Some(assignment.attempt.into()),
+            build: Some(assignment.build.into()),
+            job: Some(assignment.job.into()),
+            source,
+            inputs: assignment.inputs.into_iter().map(Into::into).collect(),
+            parents: assignment.parents.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Assignment> for Assignment {
+    type Error = Error;
+
+    fn try_from(assignment: wire::Assignment) -> Result<Self, Error> {
+        let source = assignment.source.map(|source| {
+            let manifest = digest(&source.manifest, "Source.manifest")?;
+            Ok(SourceReference {
+                manifest,
+                grant: source.grant,
+            })
+        });
+        Ok(Self {
+            attempt: attempt(assignment.attempt, "Assignment.attempt")?,
+            build: required(assignment.build, "Assignment.build")?.try_into()?,
+            job: required(assignment.job, "Assignment.job")?.try_into()?,
+            source: source.transpose()?,
+            inputs: assignment
+                .inputs
+                .into_iter()
+                .map(InputReference::try_from)
+                .collect::<Result<_, _>>()?,
+            parents: assignment
+                .parents
+                .into_iter()
+                .map(ParentJob::try_from)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<ParentJob> for wire::Parent {
+    fn from(parent: ParentJob) -> Self {
+        Self {
+            job: parent.job.uuid().as_bytes().to_vec(),
+            name: parent.name.into(),
+            state: wire::TerminalState::from(parent.state).into(),
+        }
+    }
+}
+
+impl TryFrom<wire::Parent> for ParentJob {
+    type Error = Error;
+
+    fn try_from(parent: wire::Parent) -> Result<Self, Error> {
+        Ok(Self {
+            job: JobId::new(uuid(&parent.job, "Parent.job")?),
+            name: job_name(&parent.name, "Parent.name")?,
+            state: terminal_state(parent.state, "Parent.state")?,
+        })
+    }
+}
+
+impl From<BuildContext> for wire::BuildContext {
+    fn from(build: BuildContext) -> Self {
+        Self {
+            project: build.project.uuid().as_bytes().to_vec(),
+            project_name: build.project_name.into(),
+            build: build.build.uuid().as_bytes().to_vec(),
+            number: build.number,
+            restarts: build.restarts,
+            public_url: build.public_url,
+            branch: build.revision.branch,
+            commit: build.revision.commit,
+            tag: build.revision.tag,
+        }
+    }
+}
+
+impl TryFrom<wire::BuildContext> for BuildContext {
+    type Error = Error;
+
+    fn try_from(build: wire::BuildContext) -> Result<Self, Error> {
+        let optional = |value: Option<String>, field| value.map(|value| text(value, field)).transpose();
+        let project_name = ProjectName::new(&build.project_name);
+        Ok(Self {
+            project: ProjectId::new(uuid(&build.project, "BuildContext.project")?),
+            project_name: project_name.map_err(|error| Error::new("BuildContext.project_name", error))?,
+            build: BuildId::new(uuid(&build.build, "BuildContext.build")?),
+            number: build.number,
+            restarts: build.restarts,
+            public_url: text(build.public_url, "BuildContext.public_url")?,
+            revision: Revision {
+                branch: optional(build.branch, "BuildContext.branch")?,
+                commit: optional(build.commit, "BuildContext.commit")?,
+                tag: optional(build.tag, "BuildContext.tag")?,
+            },
+        })
+    }
+}
+
+impl From<JobSpec> for wire::JobSpec {
+    fn from(job: JobSpec) -> Self {
+        Self {
+            name: job.name.into(),
+            image: job.image,
+            command: job.command.map(|arguments| wire::Command { arguments }),
+            environment: job.environment.into_iter().collect(),
+            timeout_milliseconds: milliseconds(job.timeout),
+            resources: Some(job.resources.into()),
+            dependencies: job.dependencies.into_iter().map(Into::into).collect(),
+            selector: job.selector.requirements.iter().map(ToString::to_string).collect(),
+            prefer: job.prefer.map(String::from),
+        }
+    }
+}
+
+impl TryFrom<wire::JobSpec> for JobSpec {
+    type Error = Error;
+
+    fn try_from(job: wire::JobSpec) -> Result<Self, Error> {
+        let command = job.command.map(|command| {
+            command
+                .arguments
+                .into_iter()
+                .map(|argument| text(argument, "JobSpec.command"))
+                .collect::<Result<_, _>>()
+        });
+        let environment = job
+            .environment
+            .into_iter()
+            .map(|(name, value)| Ok((text(name, "JobSpec.environment")?, text(value, "JobSpec.environment")?)));
+        let requirements = job.selector.iter().map(|text| {
+            text.parse::<Requirement>()
+                .map_err(|error| Error::new("JobSpec.selector", error))
+        });
+        Ok(Self {
+            name: job_name(&job.name, "JobSpec.name")?,
+            image: text(job.image, "JobSpec.image")?,
+            command: command.transpose()?,
+            environment: environment.collect::<Result<_, Error>>()?,
+            timeout: Duration::from_millis(job.timeout_milliseconds),
+            resources: required(job.resources, "JobSpec.resources")?.into(),
+            dependencies: job
+                .dependencies
+                .into_iter()
+                .map(Dependency::try_from)
+                .collect::<Result<_, _>>()?,
+            selector: Selector {
+                requirements: requirements.collect::<Result<_, _>>()?,
+            },
+            prefer: job
+                .prefer
+                .map(|name| cluster_name(&name, "JobSpec.prefer"))
+                .transpose()?,
+        })
+    }
+}
+
+impl From<Dependency> for wire::Dependency {
+    fn from(dependency: Dependency) -> Self {
+        let on = dependency
+            .on
+            .iter()
+            .map(|state| wire::TerminalState::from(state).into())
+            .collect();
+        Self {
+            job: dependency.job.into(),
+            on,
+        }
+    }
+}
+
+impl TryFrom<wire::Dependency> for Dependency {
+    type Error = Error;
+
+    fn try_from(dependency: wire::Dependency) -> Result<Self, Error> {
+        let states = dependency
+            .on
+            .into_iter()
+            .map(|state| terminal_state(state, "Dependency.on"));
+        let states = states.collect::<Result<Vec<TerminalState>, _>>()?;
+        Ok(Self {
+            job: job_name(&dependency.job, "Dependency.job")?,
+            on: StateSet::of(&states),
+        })
+    }
+}
+
+impl From<InputReference> for wire::Input {
+    fn from(input: InputReference) -> Self {
+        let source = |source: InputSource| wire::InputSource {
+            cluster: source.cluster.into(),
+            peer_address: source.peer_address,
+        };
+        Self {
+            job: input.job.uuid().as_bytes().to_vec(),
+            name: input.name.into(),
+            output: Some(input.output.into()),
+            sources: input.sources.into_iter().map(source).collect(),
+            grant: input.grant,
+        }
+    }
+}
+
+impl TryFrom<wire::Input> for InputReference {
+    type Error = Error;
+
+    fn try_from(input: wire::Input) -> Result<Self, Error> {
+        let sources = input.sources.into_iter().map(|source| {
+            let cluster = cluster_name(&source.cluster, "InputSource.cluster")?;
+            Ok(InputSource {
+                cluster,
+                peer_address: source.peer_address,
+            })
+        });
+        Ok(Self {
+            job: JobId::new(uuid(&input.job, "Input.job")?),
+            name: job_name(&input.name, "Input.name")?,
+            output: required(input.output, "Input.output")?.try_into()?,
+            sources: sources.collect::<Result<_, Error>>()?,
+            grant: input.grant,
+        })
+    }
+}

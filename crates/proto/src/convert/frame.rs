@@ -1,0 +1,193 @@
+//! The frames of the agent link.
+
+use std::time::Duration;
+
+use tombolo_core::control::event::TransferProgress;
+use tombolo_core::id::{SessionId, TunnelId};
+use tombolo_core::session::{AgentFrame, MasterFrame, OrderFrame, StopReason, Welcome};
+
+use super::phase::{cluster_name, job_name, phase, route};
+use super::{Error, attempt, milliseconds, required, uuid};
+use crate::agent::v1 as wire;
+
+impl From<AgentFrame> for wire::AgentFrame {
+    fn from(frame: AgentFrame) -> Self {
+        use wire::agent_frame::Frame;
+        let frame = match frame {
+            AgentFrame::Hello(hello) => Frame::Hello((*hello).into()),
+            AgentFrame::Heartbeat { sequence } => Frame::Heartbeat(wire::Heartbeat { sequence }),
+            AgentFrame::Report {
+                sequence,
+                attempt,
+                phase,
+            } => Frame::Report(wire::Report {
+                sequence,
+                attempt: Some(attempt.into()),
+                phase: Some(phase.into()),
+            }),
+            AgentFrame::OrderAcknowledged { sequence } => {
+                Frame::OrderAcknowledged(wire::OrderAcknowledged { sequence })
+            }
+            AgentFrame::Progress(progress) => Frame::Progress(progress.into()),
+        };
+        Self { frame: Some(frame) }
+    }
+}
+
+impl TryFrom<wire::AgentFrame> for AgentFrame {
+    type Error = Error;
+
+    fn try_from(frame: wire::AgentFrame) -> Result<Self, Error> {
+        use wire::agent_frame::Frame;
+        Ok(match required(frame.frame, "AgentFrame.frame")? {
+            Frame::Hello(hello) => Self::Hello(Box::new(hello.try_into()?)),
+            Frame::Heartbeat(heartbeat) => Self::Heartbeat {
+                sequence: heartbeat.sequence,
+            },
+            Frame::Report(report) => Self::Report {
+                sequence: report.sequence,
+                attempt: attempt(report.attempt, "Report.attempt")?,
+                phase: phase(report.phase, "Report.phase")?,
+            },
+            Frame::OrderAcknowledged(order) => Self::OrderAcknowledged {
+                sequence: order.sequence,
+            },
+            Frame::Progress(progress) => Self::Progress(progress.try_into()?),
+        })
+    }
+}
+
+impl From<TransferProgress> for wire::Progress {
+    fn from(progress: TransferProgress) -> Self {
+        Self {
+            attempt: Some(progress.attempt.into()),
+            parent: progress.parent.map(String::from),
+            from: progress.from.map(String::from),
+            route: wire::Route::from(progress.route).into(),
+            bytes: progress.bytes,
+            done_bytes: progress.done_bytes,
+            moved_bytes: progress.moved_bytes,
+            milliseconds: progress.milliseconds,
+        }
+    }
+}
+
+impl TryFrom<wire::Progress> for TransferProgress {
+    type Error = Error;
+
+    fn try_from(progress: wire::Progress) -> Result<Self, Error> {
+        Ok(Self {
+            attempt: attempt(progress.attempt, "Progress.attempt")?,
+            parent: progress
+                .parent
+                .map(|name| job_name(&name, "Progress.parent"))
+                .transpose()?,
+            from: progress
+                .from
+                .map(|name| cluster_name(&name, "Progress.from"))
+                .transpose()?,
+            route: route(progress.route, "Progress.route")?,
+            bytes: progress.bytes,
+            done_bytes: progress.done_bytes,
+            moved_bytes: progress.moved_bytes,
+            milliseconds: progress.milliseconds,
+        })
+    }
+}
+
+impl From<MasterFrame> for wire::MasterFrame {
+    fn from(frame: MasterFrame) -> Self {
+        use wire::master_frame::Frame;
+        let frame = match frame {
+            MasterFrame::Welcome(welcome) => Frame::Welcome(wire::Welcome {
+                session: welcome.session.0,
+                cluster: welcome.cluster.into(),
+                heartbeat_milliseconds: milliseconds(welcome.heartbeat),
+                lease_milliseconds: milliseconds(welcome.lease),
+            }),
+            MasterFrame::HeartbeatAcknowledged { sequence } => {
+                Frame::HeartbeatAcknowledged(wire::HeartbeatAcknowledged { sequence })
+            }
+            MasterFrame::ReportAcknowledged { sequence } => {
+                Frame::ReportAcknowledged(wire::ReportAcknowledged { sequence })
+            }
+            MasterFrame::Order { sequence, order } => Frame::Order(wire::Order {
+                sequence,
+                order: Some(order.into()),
+            }),
+            MasterFrame::TunnelOffered { tunnel } => Frame::TunnelOffered(wire::TunnelOffered {
+                tunnel: tunnel.uuid().as_bytes().to_vec(),
+            }),
+        };
+        Self { frame: Some(frame) }
+    }
+}
+
+impl TryFrom<wire::MasterFrame> for MasterFrame {
+    type Error = Error;
+
+    fn try_from(frame: wire::MasterFrame) -> Result<Self, Error> {
+        use wire::master_frame::Frame;
+        Ok(match required(frame.frame, "MasterFrame.frame")? {
+            Frame::Welcome(welcome) => Self::Welcome(Welcome {
+                session: SessionId(welcome.session),
+                cluster: cluster_name(&welcome.cluster, "Welcome.cluster")?,
+                heartbeat: Duration::from_millis(welcome.heartbeat_milliseconds),
+                lease: Duration::from_millis(welcome.lease_milliseconds),
+            }),
+            Frame::HeartbeatAcknowledged(heartbeat) => Self::HeartbeatAcknowledged {
+                sequence: heartbeat.sequence,
+            },
+            Frame::ReportAcknowledged(report) => Self::ReportAcknowledged {
+                sequence: report.sequence,
+            },
+            Frame::Order(order) => Self::Order {
+                sequence: order.sequence,
+                order: required(order.order, "Order.order")?.try_into()?,
+            },
+            Frame::TunnelOffered(offer) => Self::TunnelOffered {
+                tunnel: TunnelId::new(uuid(&offer.tunnel, "TunnelOffered.tunnel")?),
+            },
+        })
+    }
+}
+
+impl From<OrderFrame> for wire::order::Order {
+    fn from(order: OrderFrame) -> Self {
+        match order {
+            OrderFrame::Assign(assignment) => Self::Assign((*assignment).into()),
+            OrderFrame::Stop { attempt, reason } => {
+                let reason = match reason {
+                    StopReason::Cancelled => wire::StopReason::Cancelled,
+                };
+                Self::Stop(wire::Stop {
+                    attempt: Some(attempt.into()),
+                    reason: reason.into(),
+                })
+            }
+            OrderFrame::Forget(attempt) => Self::Forget(attempt.into()),
+        }
+    }
+}
+
+impl TryFrom<wire::order::Order> for OrderFrame {
+    type Error = Error;
+
+    fn try_from(order: wire::order::Order) -> Result<Self, Error> {
+        use wire::order::Order;
+        Ok(match order {
+            Order::Assign(assignment) => Self::Assign(Box::new(assignment.try_into()?)),
+            Order::Stop(stop) => {
+                let reason = match stop.reason() {
+                    wire::StopReason::Cancelled => StopReason::Cancelled,
+                    wire::StopReason::Unspecified => return Err(Error::new("Stop.reason", "is not known")),
+                };
+                Self::Stop {
+                    attempt: attempt(stop.attempt, "Stop.attempt")?,
+                    reason,
+                }
+            }
+            Order::Forget(forgotten) => Self::Forget(attempt(Some(forgotten), "Order.forget")?),
+        })
+    }
+}

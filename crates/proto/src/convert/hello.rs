@@ -1,0 +1,77 @@
+//! What an agent says of itself.
+
+use tombolo_core::label::Labels;
+use tombolo_core::session::{AttemptReport, Capability, Hello};
+
+use super::phase::phase;
+use super::{Error, attempt, required, text};
+use crate::agent::v1 as wire;
+
+impl From<Hello> for wire::Hello {
+    fn from(hello: Hello) -> Self {
+        let capability = |capability| match capability {
+            Capability::Images => wire::Capability::Images.into(),
+        };
+        Self {
+            version: hello.version,
+            capacity: Some(hello.capacity.into()),
+            slots: hello.slots,
+            capabilities: hello.capabilities.into_iter().map(capability).collect(),
+            facts: hello
+                .facts
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+            peer_address: hello.peer_address,
+            attempts: hello.attempts.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<wire::Hello> for Hello {
+    type Error = Error;
+
+    fn try_from(hello: wire::Hello) -> Result<Self, Error> {
+        // What this version does not know is left out: a newer agent may speak to an older master.
+        let capabilities = hello.capabilities().filter_map(|capability| match capability {
+            wire::Capability::Images => Some(Capability::Images),
+            wire::Capability::Unspecified => None,
+        });
+        Ok(Self {
+            capabilities: capabilities.collect(),
+            version: text(hello.version, "Hello.version")?,
+            capacity: required(hello.capacity, "Hello.capacity")?.into(),
+            slots: hello.slots,
+            facts: Labels::from_pairs(hello.facts).map_err(|error| Error::new("Hello.facts", error))?,
+            peer_address: hello
+                .peer_address
+                .map(|address| text(address, "Hello.peer_address"))
+                .transpose()?,
+            attempts: hello
+                .attempts
+                .into_iter()
+                .map(AttemptReport::try_from)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<AttemptReport> for wire::AttemptReport {
+    fn from(report: AttemptReport) -> Self {
+        Self {
+            attempt: Some(report.attempt.into()),
+            phase: Some(report.phase.into()),
+        }
+    }
+}
+
+impl TryFrom<wire::AttemptReport> for AttemptReport {
+    type Error = Error;
+
+    fn try_from(report: wire::AttemptReport) -> Result<Self, Error> {
+        Ok(Self {
+            attempt: attempt(report.attempt, "AttemptReport.attempt")?,
+            phase: phase(report.phase, "AttemptReport.phase")?,
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! Phases, outcomes and receipts.
+
+use tombolo_core::attempt::{Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
+use tombolo_core::build::TerminalState;
+use tombolo_core::name::{ClusterName, JobName};
+use tombolo_core::time::Timestamp;
+
+use super::{Error, digest, required, text};
+use crate::agent::v1 as wire;
+
+/// How many inputs one attempt can have at the most: above every graph's limit, a guard against absurd messages.
+const MAX_RECEIPTS: usize = 100_000;
+
+impl From<TerminalState> for wire::TerminalState {
+    fn from(state: TerminalState) -> Self {
+        match state {
+            TerminalState::Finished => Self::Finished,
+            TerminalState::Failure => Self::Failure,
+            TerminalState::Error => Self::Error,
+            TerminalState::Unstable => Self::Unstable,
+            TerminalState::Killed => Self::Killed,
+            TerminalState::Skipped => Self::Skipped,
+        }
+    }
+}
+
+pub(super) fn terminal_state(number: i32, field: &'static str) -> Result<TerminalState, Error> {
+    TerminalState::ALL
+        .into_iter()
+        .find(|state| i32::from(wire::TerminalState::from(*state)) == number)
+        .ok_or_else(|| Error::new(field, format!("has no state {number}")))
+}
+
+impl From<RouteKind> for wire::Route {
+    fn from(route: RouteKind) -> Self {
+        match route {
+            RouteKind::Local => Self::Local,
+            RouteKind::Peer => Self::Peer,
+            RouteKind::Relay => Self::Relay,
+            RouteKind::Master => Self::Master,
+        }
+    }
+}
+
+pub(super) fn route(number: i32, field: &'static str) -> Result<RouteKind, Error> {
+    [RouteKind::Local, RouteKind::Peer, RouteKind::Relay, RouteKind::Master]
+        .into_iter()
+        .find(|route| i32::from(wire::Route::from(*route)) == number)
+        .ok_or_else(|| Error::new(field, format!("has no route {number}")))
+}
+
+pub(super) fn job_name(name: &str, field: &'static str) -> Result<JobName, Error> {
+    JobName::new(name).map_err(|error| Error::new(field, error))
+}
+
+pub(super) fn cluster_name(name: &str, field: &'static str) -> Result<ClusterName, Error> {
+    ClusterName::new(name).map_err(|error| Error::new(field, error))
+}
+
+impl From<OutputReference> for wire::Output {
+    fn from(output: OutputReference) -> Self {
+        Self {
+            manifest: output.manifest.as_bytes().to_vec(),
+            bytes: output.bytes,
+            files: output.files,
+        }
+    }
+}
+
+impl TryFrom<wire::Output> for OutputReference {
+    type Error = Error;
+
+    fn try_from(output: wire::Output) -> Result<Self, Error> {
+        let manifest = digest(&output.manifest, "Output.manifest")?;
+        Ok(Self {
+            manifest,
+            bytes: output.bytes,
+            files: output.files,
+        })
+    }
+}
+
+impl From<TransferReceipt> for wire::TransferReceipt {
+    fn from(receipt: TransferReceipt) -> Self {
+        Self {
+            parent: receipt.parent.map(String::from),
+            from: receipt.from.map(String::from),
+            route: wire::Route::from(receipt.route).into(),
+            manifest: receipt.manifest.as_bytes().to_vec(),
+            bytes: receipt.bytes,
+            moved_bytes: receipt.moved_bytes,
+            milliseconds: receipt.milliseconds,
+        }
+    }
+}
+
+impl TryFrom<wire::TransferReceipt> for TransferReceipt {
+    type Error = Error;
+
+    fn try_from(receipt: wire::TransferReceipt) -> Result<Self, Error> {
+        let parent = receipt.parent.map(|name| job_name(&name, "TransferReceipt.parent"));
+        let from = receipt.from.map(|name| cluster_name(&name, "TransferReceipt.from"));
+        Ok(Self {
+            parent: parent.transpose()?,
+            from: from.transpose()?,
+            route: route(receipt.route, "TransferReceipt.route")?,
+            manifest: digest(&receipt.manifest, "TransferReceipt.manifest")?,
+            bytes: receipt.bytes,
+            moved_bytes: receipt.moved_bytes,
+            milliseconds: receipt.milliseconds,
+        })
+    }
+}
+
+fn receipts(receipts: Vec<wire::TransferReceipt>, field: &'static str) -> Result<Vec<TransferReceipt>, Error> {
+    if receipts.len() > MAX_RECEIPTS {
+        return Err(Error::new(
+            field,
+            format!("has {} entries, more than {MAX_RECEIPTS}", receipts.len()),
+        ));
+    }
+    receipts.into_iter().map(TransferReceipt::try_from).collect()
+}
+
+impl From<Outcome> for wire::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            state: wire::TerminalState::from(outcome.state).into(),
+            exit_code: outcome.exit_code,
+            message: outcome.message,
+            started_at: outcome.started_at.map(|at| at.0),
+            ended_at: outcome.ended_at.0,
+            output: outcome.output.map(Into::into),
+            inputs: outcome.inputs.into_iter().map(Into::into).collect(),
+            log_lines: outcome.log_lines,
+        }
+    }
+}
+
+impl TryFrom<wire::Outcome> for Outcome {
+    type Error = Error;
+
+    fn try_from(outcome: wire::Outcome) -> Result<Self, Error> {
+        let state = terminal_state(outcome.state, "Outcome.state")?;
+        if state == TerminalState::Skipped {
+            return Err(Error::new("Outcome.state", "an attempt cannot end as `skipped`"));
+        }
+        Ok(Self {
+            state,
+            exit_code: outcome.exit_code,
+            message: text(outcome.message, "Outcome.message")?,
+            started_at: outcome.started_at.map(Timestamp),
+            ended_at: Timestamp(outcome.ended_at),
+            output: outcome.output.map(OutputReference::try_from).transpose()?,
+            inputs: receipts(outcome.inputs, "Outcome.inputs")?,
+            log_lines: outcome.log_lines,
+        })
+    }
+}
+
+impl From<Phase> for wire::Phase {
+    fn from(phase: Phase) -> Self {
+        use wire::phase::Phase as Wire;
+        let phase = match phase {
+            Phase::Accepted => Wire::Accepted(wire::Accepted {}),
+            Phase::Preparing => Wire::Preparing(wire::Preparing {}),
+            Phase::Running { started_at, inputs } => Wire::Running(wire::Running {
+                started_at: started_at.0,
+                inputs: inputs.into_iter().map(Into::into).collect(),
+            }),
+            Phase::Publishing => Wire::Publishing(wire::Publishing {}),
+            Phase::Ended(outcome) => Wire::Ended(outcome.into()),
+        };
+        Self { phase: Some(phase) }
+    }
+}
+
+pub(super) fn phase(phase: Option<wire::Phase>, field: &'static str) -> Result<Phase, Error> {
+    use wire::phase::Phase as Wire;
+    Ok(match required(phase.and_then(|phase| phase.phase), field)? {
+        Wire::Accepted(_) => Phase::Accepted,
+        Wire::Preparing(_) => Phase::Preparing,
+        Wire::Running(running) => Phase::Running {
+            started_at: Timestamp(running.started_at),
+            inputs: receipts(running.inputs, "Running.inputs")?,
+        },
+        Wire::Publishing(_) => Phase::Publishing,
+        Wire::Ended(outcome) => Phase::Ended(outcome.try_into()?),
+    })
+}

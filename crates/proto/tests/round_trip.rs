@@ -1,0 +1,256 @@
+//! Every frame survives the wire, and what the domain does not take is refused with the field's name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prost::Message;
+use tombolo_core::attempt::{
+    Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Revision,
+    RouteKind, SourceReference, TransferReceipt,
+};
+use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::control::event::TransferProgress;
+use tombolo_core::digest::Digest;
+use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId};
+use tombolo_core::label::{Labels, Selector};
+use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::resources::Resources;
+use tombolo_core::session::{
+    AgentFrame, AttemptReport, Capability, Hello, MasterFrame, OrderFrame, StopReason, Welcome,
+};
+use tombolo_core::time::Timestamp;
+use tombolo_proto::agent::v1 as wire;
+use tombolo_proto::convert::Error;
+
+const ATTEMPT: AttemptId = AttemptId {
+    job: JobId::from_u128(7),
+    epoch: Epoch(3),
+};
+
+fn job(name: &str) -> JobName {
+    JobName::new(name).expect("valid")
+}
+
+fn cluster(name: &str) -> ClusterName {
+    ClusterName::new(name).expect("valid")
+}
+
+fn output() -> OutputReference {
+    OutputReference {
+        manifest: Digest::new([9; 32]),
+        bytes: 1 << 40,
+        files: 12,
+    }
+}
+
+fn receipt(route: RouteKind) -> TransferReceipt {
+    TransferReceipt {
+        parent: Some(job("a/build")),
+        from: Some(cluster("east")),
+        route,
+        manifest: Digest::new([1; 32]),
+        bytes: 5,
+        moved_bytes: 4,
+        milliseconds: 3,
+    }
+}
+
+fn outcome(state: TerminalState) -> Outcome {
+    Outcome {
+        state,
+        exit_code: Some(-3),
+        message: "exit code -3".to_owned(),
+        started_at: Some(Timestamp(5)),
+        ended_at: Timestamp(6),
+        output: Some(output()),
+        inputs: vec![receipt(RouteKind::Local), receipt(RouteKind::Master)],
+        log_lines: 77,
+    }
+}
+
+fn assignment() -> Assignment {
+    Assignment {
+        attempt: ATTEMPT,
+        build: BuildContext {
+            project: ProjectId::from_u128(1),
+            project_name: ProjectName::new("demo").expect("valid"),
+            build: BuildId::from_u128(2),
+            number: 4,
+            restarts: 1,
+            public_url: "https://localhost:8443".to_owned(),
+            revision: Revision {
+                branch: Some("main".to_owned()),
+                commit: None,
+                tag: Some(String::new()),
+            },
+        },
+        job: JobSpec {
+            name: job("test"),
+            image: "busybox:1".to_owned(),
+            command: Some(vec!["sh".to_owned(), "-c".to_owned(), String::new()]),
+            environment: BTreeMap::from([("A".to_owned(), "ä\n".to_owned())]),
+            timeout: Duration::from_millis(1_500),
+            resources: Resources {
+                cpu_milli: 500,
+                memory_bytes: 1 << 28,
+            },
+            dependencies: vec![Dependency {
+                job: job("a/build"),
+                on: StateSet::of(&[TerminalState::Finished, TerminalState::Unstable]),
+            }],
+            selector: Selector::parse("GCP,!spot,region in (eu,us),gpu>0").expect("valid"),
+            prefer: Some(cluster("west")),
+        },
+        source: Some(SourceReference {
+            manifest: Digest::new([2; 32]),
+            grant: vec![1, 2],
+        }),
+        inputs: vec![InputReference {
+            job: JobId::from_u128(5),
+            name: job("a/build"),
+            output: output(),
+            sources: vec![
+                InputSource {
+                    cluster: cluster("east"),
+                    peer_address: Some("east:7445".to_owned()),
+                },
+                InputSource {
+                    cluster: cluster("west"),
+                    peer_address: None,
+                },
+            ],
+            grant: vec![3],
+        }],
+        parents: vec![ParentJob {
+            job: JobId::from_u128(5),
+            name: job("a/build"),
+            state: TerminalState::Unstable,
+        }],
+    }
+}
+
+fn agent_frames() -> Vec<AgentFrame> {
+    let phases = [
+        Phase::Accepted,
+        Phase::Preparing,
+        Phase::Running {
+            started_at: Timestamp(9),
+            inputs: vec![receipt(RouteKind::Relay)],
+        },
+        Phase::Publishing,
+        Phase::Ended(outcome(TerminalState::Failure)),
+    ];
+    let mut frames: Vec<_> = phases
+        .iter()
+        .map(|phase| AgentFrame::Report {
+            sequence: 8,
+            attempt: ATTEMPT,
+            phase: phase.clone(),
+        })
+        .collect();
+    frames.push(AgentFrame::Hello(Box::new(Hello {
+        version: "0.1.0".to_owned(),
+        capacity: Resources {
+            cpu_milli: 2_000,
+            memory_bytes: 1 << 30,
+        },
+        slots: 4,
+        capabilities: vec![Capability::Images],
+        facts: Labels::from_pairs([("arch", "amd64")]).expect("valid"),
+        peer_address: Some("10.0.0.1:7445".to_owned()),
+        attempts: phases
+            .into_iter()
+            .map(|phase| AttemptReport {
+                attempt: ATTEMPT,
+                phase,
+            })
+            .collect(),
+    })));
+    frames.push(AgentFrame::Heartbeat { sequence: u64::MAX });
+    frames.push(AgentFrame::OrderAcknowledged { sequence: 2 });
+    frames.push(AgentFrame::Progress(TransferProgress {
+        attempt: ATTEMPT,
+        parent: None,
+        from: None,
+        route: RouteKind::Peer,
+        bytes: 1,
+        done_bytes: 2,
+        moved_bytes: 3,
+        milliseconds: 4,
+    }));
+    frames
+}
+
+fn master_frames() -> Vec<MasterFrame> {
+    let order = |order| MasterFrame::Order { sequence: 1, order };
+    vec![
+        MasterFrame::Welcome(Welcome {
+            session: SessionId(6),
+            cluster: cluster("west"),
+            heartbeat: Duration::from_secs(5),
+            lease: Duration::from_secs(30),
+        }),
+        MasterFrame::HeartbeatAcknowledged { sequence: 1 },
+        MasterFrame::ReportAcknowledged { sequence: 2 },
+        order(OrderFrame::Assign(Box::new(assignment()))),
+        order(OrderFrame::Stop {
+            attempt: ATTEMPT,
+            reason: StopReason::Cancelled,
+        }),
+        order(OrderFrame::Forget(ATTEMPT)),
+        MasterFrame::TunnelOffered {
+            tunnel: TunnelId::from_u128(11),
+        },
+    ]
+}
+
+#[test]
+fn frames_survive_the_wire() {
+    for frame in agent_frames() {
+        let bytes = wire::AgentFrame::from(frame.clone()).encode_to_vec();
+        let decoded = wire::AgentFrame::decode(bytes.as_slice()).expect("decodes");
+        assert_eq!(AgentFrame::try_from(decoded), Ok(frame));
+    }
+    for frame in master_frames() {
+        let bytes = wire::MasterFrame::from(frame.clone()).encode_to_vec();
+        let decoded = wire::MasterFrame::decode(bytes.as_slice()).expect("decodes");
+        assert_eq!(MasterFrame::try_from(decoded), Ok(frame));
+    }
+}
+
+#[test]
+fn what_the_domain_does_not_take_is_refused() {
+    let report = |change: fn(&mut wire::Outcome)| {
+        let mut wire_outcome = wire::Outcome::from(outcome(TerminalState::Finished));
+        change(&mut wire_outcome);
+        Outcome::try_from(wire_outcome).map(drop)
+    };
+    let cases: [(Result<(), Error>, &str); 6] = [
+        (report(|outcome| outcome.state = 99), "Outcome.state"),
+        (
+            report(|outcome| outcome.state = wire::TerminalState::Skipped.into()),
+            "Outcome.state",
+        ),
+        (report(|outcome| outcome.message = "a\0b".to_owned()), "Outcome.message"),
+        (
+            report(|outcome| outcome.inputs[0].manifest = vec![0; 31]),
+            "TransferReceipt.manifest",
+        ),
+        (report(|outcome| outcome.inputs[0].route = 0), "TransferReceipt.route"),
+        (
+            report(|outcome| outcome.inputs[0].parent = Some("../x".to_owned())),
+            "TransferReceipt.parent",
+        ),
+    ];
+    for (result, field) in cases {
+        assert_eq!(result.map_err(|error| error.field), Err(field));
+    }
+    let empty = AgentFrame::try_from(wire::AgentFrame { frame: None });
+    assert_eq!(empty.map_err(|error| error.field), Err("AgentFrame.frame"));
+    let mut hostile = wire::Assignment::from(assignment());
+    hostile.attempt = Some(wire::Attempt { job: vec![1], epoch: 1 });
+    assert_eq!(
+        Assignment::try_from(hostile).map_err(|error| error.field),
+        Err("Assignment.attempt")
+    );
+}

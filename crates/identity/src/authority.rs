@@ -1,0 +1,222 @@
+//! The certificate authority of an installation.
+
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
+};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use secrecy::SecretString;
+use tombolo_core::digest::Digest;
+use tombolo_core::time::Timestamp;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::credentials::{self, Chain, Credentials};
+use crate::key::{self, PrivateKey};
+use crate::member::{Member, TrustDomain};
+use crate::private_file;
+use crate::trust::{self, Trust};
+
+/// How long a member's certificate is good.
+pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the root is good: ten years; a rotation comes before.
+pub const ROOT_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// How far certificates are dated back, for members whose clock is behind.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+/// The largest request that is read; ours have about 300 bytes.
+const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+const CERTIFICATE_FILE: &str = "ca.pem";
+const KEY_FILE: &str = "ca.key.pem";
+
+/// What the authority cannot or will not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The CA's certificate is not a root of ours.
+    #[error("the CA's certificate cannot be used: {0}")]
+    Certificate(String),
+    /// The CA's key is not the certificate's.
+    #[error("the CA's key does not belong to its certificate")]
+    ForeignKey,
+    /// The key cannot be used.
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    /// The request cannot be read, or its signature does not prove the key.
+    #[error("the certificate signing request is refused: {0}")]
+    Request(&'static str),
+    /// The cryptographic library failed.
+    #[error("cannot sign: {0}")]
+    Sign(rcgen::Error),
+    /// What was issued cannot be used (the CA itself has expired, say).
+    #[error(transparent)]
+    Credentials(#[from] credentials::Error),
+    /// A file of the CA.
+    #[error(transparent)]
+    File(#[from] private_file::Error),
+}
+
+/// The CA: its root certificate and key.
+pub struct Authority {
+    domain: TrustDomain,
+    root: CertificateDer<'static>,
+    root_pem: String,
+    key: PrivateKey,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes a new CA with a self-signed root.
+    pub fn create(domain: TrustDomain, now: Timestamp) -> Result<Self, Error> {
+        let key = PrivateKey::generate()?;
+        let mut parameters = parameters(now, ROOT_LIFE);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        // Two roots of one domain must have different subjects, or a chain would be ambiguous during a rotation.
+        let name = format!("Tombolo CA {domain} {}", key.digest().short());
+        parameters.distinguished_name.push(DnType::CommonName, name);
+        parameters.subject_alt_names = vec![uri(domain.spiffe())?];
+        let root = parameters.self_signed(key.pair()).map_err(Error::Sign)?;
+        Self::load(&root.pem(), key.pem())
+    }
+
+    /// Takes a CA from its certificate and key in PEM.
+    pub fn load(certificate: &str, key: &SecretString) -> Result<Self, Error> {
+        let root = CertificateDer::from_pem_slice(certificate.as_bytes())
+            .map_err(|error| Error::Certificate(error.to_string()))?;
+        let domain = trust::root_domain(&root).map_err(Error::Certificate)?;
+        let key = PrivateKey::from_pem(key)?;
+        let (_, parsed) = X509Certificate::from_der(&root).map_err(|error| Error::Certificate(error.to_string()))?;
+        if parsed.public_key().raw != key.public_der() {
+            return Err(Error::ForeignKey);
+        }
+        let pair =
+            KeyPair::from_pkcs8_der_and_sign_algo(&key.pair().serialized_der().into(), &rcgen::PKCS_ECDSA_P256_SHA256)
+                .map_err(Error::Sign)?;
+        let issuer = Issuer::from_ca_cert_der(&root, pair).map_err(|error| Error::Certificate(error.to_string()))?;
+        Ok(Self {
+            domain,
+            root,
+            root_pem: certificate.to_owned(),
+            key,
+            issuer,
+        })
+    }
+
+    /// Reads the CA from a folder; `None` if there is none.
+    pub fn open(folder: &Path) -> Result<Option<Self>, Error> {
+        let Some(certificate) = private_file::read(&folder.join(CERTIFICATE_FILE))? else {
+            return Ok(None);
+        };
+        let key = private_file::read_existing(&folder.join(KEY_FILE))?;
+        Self::load(&certificate, &SecretString::from(key)).map(Some)
+    }
+
+    /// Writes the CA into a folder (files 0600). The certificate comes last: where it is, the key is too.
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        private_file::create_folder(folder)?;
+        self.key.save(&folder.join(KEY_FILE))?;
+        private_file::write(&folder.join(CERTIFICATE_FILE), self.root_pem.as_bytes())?;
+        Ok(())
+    }
+
+    /// The trust domain.
+    pub fn domain(&self) -> &TrustDomain {
+        &self.domain
+    }
+
+    /// What members have to believe: the root (the master adds the keys that sign grants).
+    pub fn trust(&self) -> Trust {
+        Trust::from_pem(&self.root_pem).expect("the root of an authority was checked when it was loaded")
+    }
+
+    /// The SHA-256 of the root's public key, which invites carry.
+    pub fn pin(&self) -> String {
+        trust::pin(&self.root).expect("the root of an authority was read before")
+    }
+
+    /// Signs the key that a request proves (PKCS #10 in DER). Whatever else the request asks for is ignored: the names are
+    /// `member`'s, the life is [`CERTIFICATE_LIFE`] from `now`. Gives the chain, the member's certificate first, the root last.
+    pub fn sign(&self, request: &[u8], member: &Member, now: Timestamp) -> Result<Chain, Error> {
+        let public_key = proven_key(request)?;
+        let mut parameters = parameters(now, CERTIFICATE_LIFE);
+        parameters.is_ca = IsCa::ExplicitNoCa;
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let dns = member.dns(&self.domain).try_into().map_err(Error::Sign)?;
+        parameters.subject_alt_names = vec![uri(member.spiffe(&self.domain))?, SanType::DnsName(dns)];
+        parameters.use_authority_key_identifier_extension = true;
+        parameters
+            .distinguished_name
+            .push(DnType::CommonName, member.to_string());
+        let certificate = parameters.signed_by(&public_key, &self.issuer).map_err(Error::Sign)?;
+        Ok(Chain::from_pem(&format!("{}{}", certificate.pem(), self.root_pem))?)
+    }
+
+    /// Makes a key and a certificate for a member: the master's own, and members in tests.
+    pub fn issue(&self, member: &Member, trust: Trust, now: Timestamp) -> Result<Credentials, Error> {
+        let key = PrivateKey::generate()?;
+        let chain = self.sign(&key.request()?, member, now)?;
+        Ok(Credentials::new(key, chain, trust)?)
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Authority")
+            .field("domain", &self.domain)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The digest of the key that a request proves, as it is registered at joining.
+pub fn request_key(request: &[u8]) -> Result<Digest, Error> {
+    use rcgen::PublicKeyData;
+    Ok(Digest::new(
+        *blake3::hash(&proven_key(request)?.subject_public_key_info()).as_bytes(),
+    ))
+}
+
+/// Reads a request and checks that whoever made it holds the private key. Only ECDSA on P-256.
+fn proven_key(request: &[u8]) -> Result<SubjectPublicKeyInfo, Error> {
+    use rcgen::PublicKeyData;
+    if request.len() > MAX_REQUEST_BYTES {
+        return Err(Error::Request("it is too large"));
+    }
+    let (rest, parsed) = X509CertificationRequest::from_der(request)
+        .map_err(|_| Error::Request("it is not a PKCS #10 request in DER"))?;
+    if !rest.is_empty() {
+        return Err(Error::Request("bytes follow it"));
+    }
+    parsed
+        .verify_signature()
+        .map_err(|_| Error::Request("its signature does not prove its key"))?;
+    let key = SubjectPublicKeyInfo::from_der(parsed.certification_request_info.subject_pki.raw)
+        .map_err(|_| Error::Request("its key is of an unknown kind"))?;
+    if key.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {
+        return Err(Error::Request("its key is not an ECDSA key on P-256"));
+    }
+    Ok(key)
+}
+
+fn parameters(now: Timestamp, life: Duration) -> CertificateParams {
+    let now = UNIX_EPOCH + Duration::from_millis(now.0);
+    let mut parameters = CertificateParams::default();
+    parameters.not_before = (now - CLOCK_SKEW).into();
+    parameters.not_after = (now + life).into();
+    parameters.distinguished_name = DistinguishedName::new();
+    // The first bit is cleared: serial numbers are positive.
+    let mut serial = rand::random::<[u8; 16]>();
+    serial[0] &= 0x7f;
+    parameters.serial_number = Some(SerialNumber::from_slice(&serial));
+    parameters
+}
+
+fn uri(text: String) -> Result<SanType, Error> {
+    text.try_into().map(SanType::URI).map_err(Error::Sign)
+}

@@ -1,0 +1,193 @@
+//! TLS 1.3 between members: what a process shows and believes can be replaced while connections live.
+//!
+//! There is no session resumption: a resumed session would skip the check of the certificate.
+
+pub mod verify;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
+
+use crate::credentials::Credentials;
+use crate::invite::Invite;
+use crate::member::{Member, PeerIdentity};
+use crate::trust::Trust;
+use verify::{ClientVerifier, ExpectedMember, PinnedMaster, Resolver};
+
+/// The application protocol of gRPC.
+const ALPN_H2: &[u8] = b"h2";
+
+/// TLS that cannot be set up with these credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The library refuses.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(String),
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificate {
+    /// Without one of our CA there is no connection.
+    Required,
+    /// Without one there is a connection without a peer identity, for the call that joins. A wrong one is refused all the same.
+    Optional,
+}
+
+/// What this process shows and believes. Clones share it; [`Identity::replace`] reaches all configurations made from it: new
+/// handshakes use the new certificate, streams that are open go on.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    current: Arc<RwLock<Arc<Material>>>,
+}
+
+/// One state of an [`Identity`].
+#[derive(Debug)]
+pub(crate) struct Material {
+    pub(crate) credentials: Credentials,
+    pub(crate) certified: Arc<CertifiedKey>,
+    pub(crate) servers: Arc<WebPkiServerVerifier>,
+    pub(crate) clients: Arc<dyn ClientCertVerifier>,
+}
+
+/// How to dial somebody: the configuration and the name to ask for.
+#[derive(Debug, Clone)]
+pub struct ClientTls {
+    /// The configuration; its verifier accepts exactly the expected member.
+    pub config: Arc<ClientConfig>,
+    /// The expected member's name.
+    pub server_name: ServerName<'static>,
+}
+
+impl Identity {
+    /// Takes the first credentials.
+    pub fn new(credentials: Credentials) -> Result<Self, Error> {
+        Ok(Self {
+            current: Arc::new(RwLock::new(Arc::new(Material::new(credentials)?))),
+        })
+    }
+
+    /// Uses these credentials from now on.
+    pub fn replace(&self, credentials: Credentials) -> Result<(), Error> {
+        let material = Arc::new(Material::new(credentials)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = material;
+        Ok(())
+    }
+
+    /// The present credentials.
+    pub fn credentials(&self) -> Credentials {
+        self.material().credentials.clone()
+    }
+
+    /// Who this process is.
+    pub fn peer_identity(&self) -> PeerIdentity {
+        self.material().credentials.identity().clone()
+    }
+
+    /// The present trust.
+    pub fn trust(&self) -> Trust {
+        self.material().credentials.trust.clone()
+    }
+
+    /// The configuration of a server.
+    pub fn server_config(&self, client_certificate: ClientCertificate) -> Result<Arc<ServerConfig>, Error> {
+        let verifier = ClientVerifier {
+            identity: self.clone(),
+            client_certificate,
+        };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(setup)?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_cert_resolver(Arc::new(Resolver(self.clone())));
+        config.alpn_protocols = vec![ALPN_H2.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
+    }
+
+    /// The configuration of a client that wants `expected` and nobody else, also not another member of the same CA.
+    pub fn client(&self, expected: &Member) -> Result<ClientTls, Error> {
+        let server_name = expected.server_name(self.material().credentials.trust.domain());
+        let verifier = ExpectedMember {
+            identity: self.clone(),
+            expected: expected.clone(),
+        };
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_client_cert_resolver(Arc::new(Resolver(self.clone())));
+        finish(&mut config);
+        Ok(ClientTls {
+            config: Arc::new(config),
+            server_name,
+        })
+    }
+
+    pub(crate) fn material(&self) -> Arc<Material> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Material {
+    fn new(credentials: Credentials) -> Result<Self, Error> {
+        let provider = provider();
+        let roots = credentials.trust.store().clone();
+        let servers = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(setup)?;
+        let clients = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(setup)?;
+        let certified = CertifiedKey::from_der(
+            credentials.chain.certificates().to_vec(),
+            credentials.key.der(),
+            &provider,
+        )
+        .map_err(setup)?;
+        Ok(Self {
+            credentials,
+            certified: Arc::new(certified),
+            servers,
+            clients,
+        })
+    }
+}
+
+/// The configuration of a client that joins: it shows no certificate, and believes only a master whose chain ends in a root with
+/// the invite's pin.
+pub fn joining(invite: &Invite) -> Result<ClientTls, Error> {
+    let verifier = PinnedMaster::new(invite.pin.clone(), invite.domain.clone(), provider());
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(setup)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    finish(&mut config);
+    Ok(ClientTls {
+        config: Arc::new(config),
+        server_name: Member::Master.server_name(&invite.domain),
+    })
+}
+
+fn finish(config: &mut ClientConfig) {
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    config.resumption = Resumption::disabled();
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn setup(error: impl std::fmt::Display) -> Error {
+    Error::Setup(error.to_string())
+}

@@ -1,0 +1,12 @@
+//! Connections between members: our own accept loop and connector, since tonic's take neither a verifier nor a certificate resolver.
+
+mod acceptor;
+mod address;
+mod connection;
+mod connector;
+pub mod http2;
+
+pub use acceptor::{Acceptor, Limits};
+pub use address::{Address, InvalidAddress};
+pub use connection::{Connection, ConnectionInfo, Connections, accept, peer};
+pub use connector::{Error, Proxy, connect, connect_lazy, connect_over};

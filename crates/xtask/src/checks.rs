@@ -1,0 +1,82 @@
+//! Tests, lints and what runs before a change lands.
+
+use std::time::Instant;
+
+use clap::Args;
+use xshell::{Shell, cmd};
+
+use crate::{demo, tools};
+
+/// How many seeds the simulation runs with before a change lands.
+const CI_SEEDS: u32 = 5_000;
+
+#[derive(Args)]
+pub(crate) struct SimOptions {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = 20_000, conflicts_with = "seed")]
+    seeds: u32,
+    /// Runs this seed alone, and prints its history when it fails.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Runs all tests of the workspace.
+pub(crate) fn test(shell: &Shell) -> anyhow::Result<()> {
+    let weed = tools::weed(shell)?;
+    cmd!(shell, "cargo test --workspace --no-fail-fast")
+        .env("TOMBOLO_WEED", weed)
+        .run()?;
+    Ok(())
+}
+
+/// Formatting, lints, licences and sources.
+pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
+    cmd!(shell, "cargo fmt --all --check").run()?;
+    cmd!(
+        shell,
+        "cargo clippy --workspace --all-targets --quiet -- --deny warnings"
+    )
+    .run()?;
+    let deny = tools::cargo_deny(shell)?;
+    // Advisories need a database from the network; a hosted pipeline checks them.
+    cmd!(shell, "{deny} --log-level warn check bans licenses sources").run()?;
+    Ok(())
+}
+
+/// The simulation alone.
+pub(crate) fn sim(shell: &Shell, options: &SimOptions) -> anyhow::Result<()> {
+    let command = cmd!(
+        shell,
+        "cargo test --release --package tombolo-tests --test sim -- --nocapture"
+    );
+    match options.seed {
+        Some(seed) => command.env("TOMBOLO_SEED", seed.to_string()).run()?,
+        None => command.env("TOMBOLO_SIM_SEEDS", options.seeds.to_string()).run()?,
+    }
+    Ok(())
+}
+
+/// Everything, in the order in which faults are cheapest to find. Ends at the first that fails.
+pub(crate) fn ci(shell: &Shell) -> anyhow::Result<()> {
+    let sim_options = SimOptions {
+        seeds: CI_SEEDS,
+        seed: None,
+    };
+    let demo_options = demo::Options::default();
+    let steps: [(&str, &dyn Fn() -> anyhow::Result<()>); 4] = [
+        ("test", &|| test(shell)),
+        ("lint", &|| lint(shell)),
+        ("sim", &|| sim(shell, &sim_options)),
+        ("demo", &|| demo::run(shell, &demo_options)),
+    ];
+    for (name, step) in steps {
+        println!("\n=== cargo xtask {name}");
+        let started = Instant::now();
+        step().map_err(|error| error.context(format!("to see it again: cargo xtask {name}")))?;
+        println!(
+            "=== cargo xtask {name}: passed in {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
+    }
+    Ok(())
+}

@@ -1,1 +1,6 @@
-//! What every process needs: telemetry, configuration, shutdown.
+//! What every long-running process needs and no domain knows of: telemetry, configuration, clocks, shutdown.
+
+pub mod clock;
+pub mod configuration;
+pub mod shutdown;
+pub mod telemetry;

@@ -1,0 +1,175 @@
+//! A typed configuration from one TOML file and the environment.
+//!
+//! A variable `<PREFIX>_PEER__LISTEN` overrides the key `peer.listen` of the file. Types decide what is valid: give them
+//! `#[serde(deny_unknown_fields)]`, and a misspelt key or variable is an error instead of being ignored.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use ::config::{Config, Environment, File, FileFormat};
+use serde::de::DeserializeOwned;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Its text, or a variable's, is not what it must be. Names the key and where it was found.
+    #[error("the configuration is not valid: {reason}{}", hint(file.as_deref(), prefix))]
+    Invalid {
+        /// The file that was read, if any.
+        file: Option<PathBuf>,
+        /// The prefix of the variables that were read.
+        prefix: String,
+        /// What is wrong, with key and origin.
+        reason: String,
+    },
+}
+
+fn hint(file: Option<&Path>, prefix: &str) -> String {
+    match file {
+        Some(file) => format!(" (read from {} and the variables {prefix}_*)", file.display()),
+        None => format!(" (read from the variables {prefix}_*)"),
+    }
+}
+
+/// Reads the file (if one is given; it must exist then) and this process's environment.
+///
+/// # Errors
+/// See [`Error`].
+pub fn load<T: DeserializeOwned>(file: Option<&Path>, prefix: &str) -> Result<T, Error> {
+    load_from(file, prefix, std::env::vars().collect())
+}
+
+/// As [`load`], with an environment that the caller gives.
+///
+/// # Errors
+/// See [`Error`].
+pub fn load_from<T: DeserializeOwned>(
+    file: Option<&Path>,
+    prefix: &str,
+    environment: HashMap<String, String>,
+) -> Result<T, Error> {
+    let invalid = |reason: String| Error::Invalid {
+        file: file.map(Path::to_owned),
+        prefix: prefix.to_owned(),
+        reason,
+    };
+    let mut builder = Config::builder();
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
+    }
+    let variables = Environment::with_prefix(prefix)
+        .prefix_separator("_")
+        .separator("__")
+        .source(Some(environment));
+    let merged = builder
+        .add_source(variables)
+        .build()
+        .map_err(|error| invalid(error.to_string()))?;
+    merged.try_deserialize().map_err(|error| invalid(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::time::Duration;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        name: String,
+        #[serde(default)]
+        slots: u32,
+        #[serde(default, with = "humantime_serde")]
+        grace: Duration,
+        #[serde(default)]
+        peer: Peer,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Peer {
+        listen: Option<SocketAddr>,
+    }
+
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Sample, Error> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let environment = variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        load_from(Some(file.path()), "TOMBOLO_TEST", environment)
+    }
+
+    #[test]
+    fn environment_overrides_file() {
+        let sample = read(
+            "name = 'east'\nslots = 2\ngrace = '10s'\n",
+            &[
+                ("TOMBOLO_TEST_NAME", "007"),
+                ("TOMBOLO_TEST_SLOTS", "3"),
+                ("TOMBOLO_TEST_PEER__LISTEN", "127.0.0.1:7444"),
+                ("TOMBOLO_JOB_ID", "of somebody else"),
+            ],
+        )
+        .unwrap();
+        let peer = Peer {
+            listen: Some("127.0.0.1:7444".parse().unwrap()),
+        };
+        let expected = Sample {
+            name: "007".to_owned(),
+            slots: 3,
+            grace: Duration::from_secs(10),
+            peer,
+        };
+        assert_eq!(sample, expected);
+    }
+
+    #[test]
+    fn faults_name_key_and_place() {
+        for (text, variables, words) in [
+            ("", &[][..], &["name"][..]),
+            ("name = 'a'\nslot = 1\n", &[], &["slot"]),
+            ("name = 'a'\nslots = 'many'\n", &[], &["slots", "many"]),
+            ("name = 'a'\n[peer]\nlisen = 1\n", &[], &["peer", "lisen"]),
+            ("name = 'a'\ngrace = 'soon'\n", &[], &["grace"]),
+            ("name = \n", &[], &["line 1"]),
+            (
+                "name = 'a'\n",
+                &[("TOMBOLO_TEST_SLOT", "1")],
+                &["slot", "TOMBOLO_TEST_"],
+            ),
+            (
+                "name = 'a'\n",
+                &[("TOMBOLO_TEST_SLOTS", "x")],
+                &["slots", "environment"],
+            ),
+        ] {
+            let message = read(text, variables).unwrap_err().to_string();
+            for word in words {
+                assert!(
+                    message.contains(word),
+                    "{text:?} {variables:?}: {message:?} lacks {word:?}"
+                );
+            }
+        }
+        let missing = load_from::<Sample>(Some(Path::new("/nowhere/agent.toml")), "X", HashMap::new()).unwrap_err();
+        assert!(missing.to_string().contains("/nowhere/agent.toml"), "{missing}");
+    }
+}

@@ -1,22 +1,19 @@
 //! The agent's end of the link.
 
 mod attempts;
+mod link;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
-use super::outstanding::Outstanding;
-use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Welcome};
+use self::link::{Link, Up};
+use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason};
 use crate::attempt::{Assignment, Phase};
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
 use crate::time::{Moment, Now};
-
-/// Heartbeats whose acknowledgement is waited for; an older one would renew the lease by less than the next one does.
-const HEARTBEATS_REMEMBERED: usize = 16;
 
 /// The times and limits of the agent's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,33 +106,6 @@ pub struct Session {
     lease_until: Option<Moment>,
 }
 
-#[derive(Debug)]
-enum Link {
-    Down,
-    /// Hello was said.
-    Greeting {
-        first_at: Moment,
-        again_at: Moment,
-    },
-    Up(Up),
-}
-
-#[derive(Debug)]
-struct Up {
-    welcome: Welcome,
-    heard_at: Moment,
-    next_heartbeat_at: Moment,
-    last_heartbeat: u64,
-    heartbeats: VecDeque<(u64, Moment)>,
-    reports: Outstanding<SentReport>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct SentReport {
-    attempt: AttemptId,
-    rank: u8,
-}
-
 impl Session {
     /// `description`: what hellos say (its attempts are replaced by the present ones). `recovered`: the attempts that
     /// were found on disk, which are not to be reported before the first hello lists them.
@@ -199,11 +169,7 @@ impl Session {
         match &self.link {
             Link::Down => None,
             Link::Greeting { first_at, again_at } => Some((*first_at + self.settings.welcome_timeout).min(*again_at)),
-            Link::Up(up) => {
-                let silent = up.heard_at + self.silence(up);
-                let first = up.next_heartbeat_at.min(silent);
-                Some(up.reports.next_due().map_or(first, |due| due.min(first)))
-            }
+            Link::Up(up) => Some(up.deadline()),
         }
     }
 
@@ -220,10 +186,6 @@ impl Session {
     /// Whether hello and welcome were exchanged on the present connection.
     pub const fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
-    }
-
-    fn silence(&self, up: &Up) -> Duration {
-        up.welcome.heartbeat.saturating_mul(self.settings.silent_heartbeats)
     }
 
     fn acknowledge(&self, sequence: u64, actions: &mut Vec<Action>) {
@@ -249,20 +211,13 @@ impl Session {
                     });
                 }
                 self.lease_until = self.lease_until.max(Some(*first_at + welcome.lease));
-                self.link = Link::Up(Up {
-                    heard_at: now.steady,
-                    next_heartbeat_at: now.steady + welcome.heartbeat,
-                    last_heartbeat: 0,
-                    heartbeats: VecDeque::new(),
-                    reports: Outstanding::new(self.settings.report_retry),
-                    welcome,
-                });
+                self.link = Link::Up(Up::new(&self.settings, welcome, now.steady));
                 Ok(())
             }
             Link::Up(up) => {
-                up.heard_at = now.steady;
+                up.heard(now.steady);
                 match frame {
-                    MasterFrame::Welcome(welcome) if welcome == up.welcome => Ok(()),
+                    MasterFrame::Welcome(welcome) if up.is_of(&welcome) => Ok(()),
                     MasterFrame::Welcome(_) => Err(Error::Unexpected {
                         frame: "welcome",
                         why: "another one was said before",
@@ -272,14 +227,7 @@ impl Session {
                         self.lease_until = self.lease_until.max(until);
                         Ok(())
                     }
-                    MasterFrame::ReportAcknowledged { sequence } if up.reports.was_sent(sequence) => {
-                        up.reports.remove(sequence);
-                        Ok(())
-                    }
-                    MasterFrame::ReportAcknowledged { .. } => Err(Error::Unexpected {
-                        frame: "report acknowledged",
-                        why: "there was no such report",
-                    }),
+                    MasterFrame::ReportAcknowledged { sequence } => up.report_acknowledged(sequence),
                     MasterFrame::Order { sequence, order } => {
                         self.obey(now, sequence, order, actions);
                         Ok(())
@@ -342,90 +290,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Link::Up(up) => {
-                let silence = up.welcome.heartbeat.saturating_mul(self.settings.silent_heartbeats);
-                if now >= up.heard_at + silence {
-                    return Err(Error::Silent(silence));
-                }
-                if now >= up.next_heartbeat_at {
-                    actions.push(Action::Send(AgentFrame::Heartbeat { sequence: up.beat(now) }));
-                }
-                up.repeat_reports(now, &mut self.attempts, actions);
-                while up.reports.len() < self.settings.report_credits
-                    && let Some(report) = self.attempts.next_unreported()
-                {
-                    up.report(now, report, actions);
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl Up {
-    fn beat(&mut self, now: Moment) -> u64 {
-        self.next_heartbeat_at = now + self.welcome.heartbeat;
-        self.last_heartbeat += 1;
-        if self.heartbeats.len() == HEARTBEATS_REMEMBERED {
-            self.heartbeats.pop_front();
-        }
-        self.heartbeats.push_back((self.last_heartbeat, now));
-        self.last_heartbeat
-    }
-
-    /// Until when the lease lasts now that this heartbeat was acknowledged; none if a later one was before.
-    fn renewed(&mut self, sequence: u64) -> Result<Option<Moment>, Error> {
-        if sequence == 0 || sequence > self.last_heartbeat {
-            return Err(Error::Unexpected {
-                frame: "heartbeat acknowledged",
-                why: "there was no such heartbeat",
-            });
-        }
-        let mut until = None;
-        while let Some(&(first, sent_at)) = self.heartbeats.front()
-            && first <= sequence
-        {
-            self.heartbeats.pop_front();
-            if first == sequence {
-                until = Some(sent_at + self.welcome.lease);
-            }
-        }
-        Ok(until)
-    }
-
-    fn report(&mut self, now: Moment, report: AttemptReport, actions: &mut Vec<Action>) {
-        let AttemptReport { attempt, phase } = report;
-        let sequence = self.reports.add(
-            now,
-            SentReport {
-                attempt,
-                rank: phase.rank(),
-            },
-        );
-        actions.push(Action::Send(AgentFrame::Report {
-            sequence,
-            attempt,
-            phase,
-        }));
-    }
-
-    /// Repeats what is due: the same under the same number, or, if the attempt is further now, only that.
-    fn repeat_reports(&mut self, now: Moment, attempts: &mut Attempts, actions: &mut Vec<Action>) {
-        for sequence in self.reports.take_due(now) {
-            let Some(&SentReport { attempt, rank }) = self.reports.get(sequence) else {
-                continue;
-            };
-            match attempts.phase(attempt) {
-                Some(phase) if phase.rank() == rank => {
-                    actions.push(Action::Send(AgentFrame::Report {
-                        sequence,
-                        attempt,
-                        phase: phase.clone(),
-                    }));
-                }
-                // The later phase was sent under its own number, or waits for credits: this one gives its own back.
-                Some(_) | None => drop(self.reports.remove(sequence)),
-            }
+            Link::Up(up) => up.tick(now, &mut self.attempts, actions),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The master's end of the link: one for each connection.
 
+mod orders;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::outstanding::Outstanding;
+use self::orders::Orders;
 use super::{AgentFrame, Error, Hello, MasterFrame, OrderFrame, Welcome};
 use crate::attempt::Phase;
 use crate::build::TerminalState;
@@ -121,8 +122,7 @@ pub struct Session {
     id: SessionId,
     state: State,
     heard_at: Moment,
-    orders: Outstanding<OrderFrame>,
-    waiting: VecDeque<OrderFrame>,
+    orders: Orders,
     pending_reports: BTreeSet<u64>,
     pending_heartbeats: BTreeSet<u64>,
 }
@@ -147,13 +147,12 @@ impl Session {
             until: now + settings.hello_timeout,
         };
         Self {
-            orders: Outstanding::new(settings.order_retry),
+            orders: Orders::new(&settings),
             settings,
             cluster,
             id,
             state,
             heard_at: now,
-            waiting: VecDeque::new(),
             pending_reports: BTreeSet::new(),
             pending_heartbeats: BTreeSet::new(),
         }
@@ -178,7 +177,7 @@ impl Session {
         let taken = match event {
             Event::Frame(frame) => self.hear(now, frame, &mut actions),
             Event::Applied { ticket, result } => self.applied(ticket, result, &mut actions),
-            Event::Order(order) => self.order(order),
+            Event::Order(order) => self.orders.push(order),
             Event::OfferTunnel(tunnel) => {
                 if self.state == State::Live {
                     actions.push(Action::Send(MasterFrame::TunnelOffered { tunnel }));
@@ -224,36 +223,36 @@ impl Session {
             }
             // Said again because the welcome was late or lost. What has changed since is reported after the welcome.
             (State::Greeted, AgentFrame::Hello(_)) | (State::Closed, _) => Ok(()),
-            (State::Live, AgentFrame::Hello(_)) => {
-                actions.push(self.welcome());
-                Ok(())
-            }
-            (State::Live, AgentFrame::Heartbeat { sequence }) => {
+            (State::Live, frame) => self.hear_live(frame, actions),
+            (State::New { .. } | State::Greeted, frame) => Err(Error::Unexpected {
+                frame: kind(&frame),
+                why: "the agent has not been welcomed",
+            }),
+        }
+    }
+
+    fn hear_live(&mut self, frame: AgentFrame, actions: &mut Vec<Action>) -> Result<(), Error> {
+        let (cluster, session) = (self.cluster.clone(), self.id);
+        match frame {
+            AgentFrame::Hello(_) => actions.push(self.welcome()),
+            AgentFrame::Heartbeat { sequence } => {
                 if self.pending_heartbeats.len() < self.settings.pending_heartbeats
                     && self.pending_heartbeats.insert(sequence)
                 {
-                    let command = Command::Heartbeat {
-                        cluster: self.cluster.clone(),
-                        session: self.id,
-                    };
+                    let command = Command::Heartbeat { cluster, session };
                     actions.push(Action::Apply {
                         ticket: Ticket::Heartbeat { sequence },
                         command,
                     });
                 }
-                Ok(())
             }
-            (
-                State::Live,
-                AgentFrame::Report {
-                    sequence,
-                    attempt,
-                    phase,
-                },
-            ) => {
+            AgentFrame::Report {
+                sequence,
+                attempt,
+                phase,
+            } => {
                 check_phase(attempt, &phase)?;
                 if self.pending_reports.len() < self.settings.pending_reports && self.pending_reports.insert(sequence) {
-                    let (cluster, session) = (self.cluster.clone(), self.id);
                     let command = Command::Report {
                         cluster,
                         session,
@@ -265,25 +264,11 @@ impl Session {
                         command,
                     });
                 }
-                Ok(())
             }
-            (State::Live, AgentFrame::OrderAcknowledged { sequence }) if self.orders.was_sent(sequence) => {
-                self.orders.remove(sequence);
-                Ok(())
-            }
-            (State::Live, AgentFrame::OrderAcknowledged { .. }) => Err(Error::Unexpected {
-                frame: "order acknowledged",
-                why: "there was no such order",
-            }),
-            (State::Live, AgentFrame::Progress(progress)) => {
-                actions.push(Action::Progress(progress));
-                Ok(())
-            }
-            (State::New { .. } | State::Greeted, frame) => Err(Error::Unexpected {
-                frame: kind(&frame),
-                why: "the agent has not been welcomed",
-            }),
+            AgentFrame::OrderAcknowledged { sequence } => self.orders.acknowledged(sequence)?,
+            AgentFrame::Progress(progress) => actions.push(Action::Progress(progress)),
         }
+        Ok(())
     }
 
     fn check(&self, hello: &Hello) -> Result<(), Error> {
@@ -320,8 +305,10 @@ impl Session {
                 self.pending_reports.remove(&sequence);
                 match result {
                     Ok(()) => {}
-                    Err(Refusal::StaleAttempt(_)) => self.order(OrderFrame::Forget(attempt))?,
-                    Err(refusal) => return Err(refusal.into()),
+                    Err(Refusal::StaleAttempt(_)) => self.orders.push(OrderFrame::Forget(attempt))?,
+                    Err(refusal @ (Refusal::StaleSession | Refusal::NotFound { .. })) => return Err(refusal.into()),
+                    // It may be taken another time: left unacknowledged, it is repeated.
+                    Err(_) => return Ok(()),
                 }
                 actions.push(Action::Send(MasterFrame::ReportAcknowledged { sequence }));
             }
@@ -338,28 +325,6 @@ impl Session {
         }))
     }
 
-    /// Queues an order. One that is on its way already is not sent twice, and to forget makes all before it pointless.
-    fn order(&mut self, order: OrderFrame) -> Result<(), Error> {
-        if let OrderFrame::Forget(attempt) = order {
-            let pointless = |other: &OrderFrame| target(other) == attempt && *other != order;
-            self.orders.discard(pointless);
-            self.waiting.retain(|other| !pointless(other));
-        }
-        let same = |other: &OrderFrame| same(other, &order);
-        if self.orders.any(same) || self.waiting.iter().any(same) {
-            return Ok(());
-        }
-        let limit = self.settings.waiting_orders;
-        if self.waiting.len() >= limit {
-            return Err(Error::TooMany {
-                what: "orders waiting for an agent",
-                limit,
-            });
-        }
-        self.waiting.push_back(order);
-        Ok(())
-    }
-
     /// Does what time and credits ask for.
     fn tick(&mut self, now: Moment, actions: &mut Vec<Action>) -> Result<(), Error> {
         match self.state {
@@ -371,17 +336,7 @@ impl Session {
             State::Greeted => return Ok(()),
             State::Live => {}
         }
-        for sequence in self.orders.take_due(now) {
-            if let Some(order) = self.orders.get(sequence).cloned() {
-                actions.push(Action::Send(MasterFrame::Order { sequence, order }));
-            }
-        }
-        while self.orders.len() < self.settings.order_credits
-            && let Some(order) = self.waiting.pop_front()
-        {
-            let sequence = self.orders.add(now, order.clone());
-            actions.push(Action::Send(MasterFrame::Order { sequence, order }));
-        }
+        actions.extend(self.orders.take_due(now).into_iter().map(Action::Send));
         Ok(())
     }
 }
@@ -391,17 +346,6 @@ fn check_phase(attempt: AttemptId, phase: &Phase) -> Result<(), Error> {
         Phase::Ended(outcome) if outcome.state == TerminalState::Skipped => Err(Error::SkippedByAgent(attempt)),
         _ => Ok(()),
     }
-}
-
-fn target(order: &OrderFrame) -> AttemptId {
-    match order {
-        OrderFrame::Assign(assignment) => assignment.attempt,
-        OrderFrame::Stop { attempt, .. } | OrderFrame::Forget(attempt) => *attempt,
-    }
-}
-
-fn same(one: &OrderFrame, other: &OrderFrame) -> bool {
-    std::mem::discriminant(one) == std::mem::discriminant(other) && target(one) == target(other)
 }
 
 const fn kind(frame: &AgentFrame) -> &'static str {

@@ -87,11 +87,6 @@ impl<T> Outstanding<T> {
         self.sent.len()
     }
 
-    /// Whether something satisfies `wanted`.
-    pub(super) fn any(&self, wanted: impl Fn(&T) -> bool) -> bool {
-        self.sent.values().any(|(_, item)| wanted(item))
-    }
-
     /// Whether `sequence` was ever given out.
     pub(super) const fn was_sent(&self, sequence: u64) -> bool {
         sequence >= 1 && sequence <= self.last

@@ -1,0 +1,168 @@
+//! The present connection of an agent.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::attempts::Attempts;
+use super::{Action, Settings};
+use crate::id::AttemptId;
+use crate::session::outstanding::Outstanding;
+use crate::session::{AgentFrame, AttemptReport, Error, Welcome};
+use crate::time::Moment;
+
+/// Heartbeats whose acknowledgement is waited for; an older one would renew the lease by less than the next one does.
+const HEARTBEATS_REMEMBERED: usize = 16;
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Down,
+    /// Hello was said.
+    Greeting {
+        first_at: Moment,
+        again_at: Moment,
+    },
+    Up(Up),
+}
+
+/// A connection on which hello and welcome were exchanged.
+#[derive(Debug)]
+pub(super) struct Up {
+    welcome: Welcome,
+    silence: Duration,
+    heard_at: Moment,
+    next_heartbeat_at: Moment,
+    last_heartbeat: u64,
+    heartbeats: VecDeque<(u64, Moment)>,
+    report_credits: usize,
+    reports: Outstanding<SentReport>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SentReport {
+    attempt: AttemptId,
+    rank: u8,
+}
+
+impl Up {
+    pub(super) fn new(settings: &Settings, welcome: Welcome, now: Moment) -> Self {
+        Self {
+            silence: welcome.heartbeat.saturating_mul(settings.silent_heartbeats),
+            heard_at: now,
+            next_heartbeat_at: now + welcome.heartbeat,
+            last_heartbeat: 0,
+            heartbeats: VecDeque::new(),
+            report_credits: settings.report_credits,
+            reports: Outstanding::new(settings.report_retry),
+            welcome,
+        }
+    }
+
+    pub(super) fn is_of(&self, welcome: &Welcome) -> bool {
+        self.welcome == *welcome
+    }
+
+    pub(super) const fn heard(&mut self, now: Moment) {
+        self.heard_at = now;
+    }
+
+    pub(super) fn deadline(&self) -> Moment {
+        let first = self.next_heartbeat_at.min(self.heard_at + self.silence);
+        self.reports.next_due().map_or(first, |due| due.min(first))
+    }
+
+    /// Does what time and credits ask for.
+    pub(super) fn tick(
+        &mut self,
+        now: Moment,
+        attempts: &mut Attempts,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        if now >= self.heard_at + self.silence {
+            return Err(Error::Silent(self.silence));
+        }
+        if now >= self.next_heartbeat_at {
+            actions.push(Action::Send(AgentFrame::Heartbeat {
+                sequence: self.beat(now),
+            }));
+        }
+        self.repeat_reports(now, attempts, actions);
+        while self.reports.len() < self.report_credits
+            && let Some(AttemptReport { attempt, phase }) = attempts.next_unreported()
+        {
+            let sequence = self.reports.add(
+                now,
+                SentReport {
+                    attempt,
+                    rank: phase.rank(),
+                },
+            );
+            actions.push(Action::Send(AgentFrame::Report {
+                sequence,
+                attempt,
+                phase,
+            }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn report_acknowledged(&mut self, sequence: u64) -> Result<(), Error> {
+        if !self.reports.was_sent(sequence) {
+            return Err(Error::Unexpected {
+                frame: "report acknowledged",
+                why: "there was no such report",
+            });
+        }
+        self.reports.remove(sequence);
+        Ok(())
+    }
+
+    fn beat(&mut self, now: Moment) -> u64 {
+        self.next_heartbeat_at = now + self.welcome.heartbeat;
+        self.last_heartbeat += 1;
+        if self.heartbeats.len() == HEARTBEATS_REMEMBERED {
+            self.heartbeats.pop_front();
+        }
+        self.heartbeats.push_back((self.last_heartbeat, now));
+        self.last_heartbeat
+    }
+
+    /// Until when the lease lasts now that this heartbeat was acknowledged; none if a later one was before.
+    pub(super) fn renewed(&mut self, sequence: u64) -> Result<Option<Moment>, Error> {
+        if sequence == 0 || sequence > self.last_heartbeat {
+            return Err(Error::Unexpected {
+                frame: "heartbeat acknowledged",
+                why: "there was no such heartbeat",
+            });
+        }
+        let mut until = None;
+        while let Some(&(first, sent_at)) = self.heartbeats.front()
+            && first <= sequence
+        {
+            self.heartbeats.pop_front();
+            if first == sequence {
+                until = Some(sent_at + self.welcome.lease);
+            }
+        }
+        Ok(until)
+    }
+
+    /// Repeats what is due: the same under the same number, or, if the attempt is further now, only that.
+    fn repeat_reports(&mut self, now: Moment, attempts: &mut Attempts, actions: &mut Vec<Action>) {
+        for sequence in self.reports.take_due(now) {
+            let Some(&SentReport { attempt, rank }) = self.reports.get(sequence) else {
+                continue;
+            };
+            match attempts.phase(attempt) {
+                Some(phase) if phase.rank() == rank => {
+                    actions.push(Action::Send(AgentFrame::Report {
+                        sequence,
+                        attempt,
+                        phase: phase.clone(),
+                    }));
+                }
+                // The later phase was sent under its own number, or waits for credits: this one gives its own back.
+                Some(_) | None => drop(self.reports.remove(sequence)),
+            }
+        }
+    }
+}

@@ -1,1 +1,33 @@
-//! The REST API's types, shared by the server and its clients.
+//! The REST API's types, as the master serves them under `/api/v1` and its clients read them.
+//!
+//! Requests refuse fields that they do not know; answers may gain fields, and clients ignore what they do not know. Times
+//! are RFC 3339 in UTC, sizes are whole numbers with the unit in the name, ids and digests are strings, enumerations are in
+//! snake case.
+
+pub mod build;
+pub mod cluster;
+pub mod event;
+pub mod job;
+pub mod limit;
+pub mod log;
+pub mod output;
+pub mod path;
+pub mod problem;
+pub mod project;
+pub mod source;
+pub mod time;
+pub mod token;
+pub mod version;
+
+pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
+pub use cluster::{Cluster, ClusterList, CreateInvite, Invite, Resources};
+pub use event::{Progress, WatchEvent};
+pub use job::{ClusterVerdict, Explanation, Input, Job, JobState, Miss, Output, Parent, RouteKind};
+pub use log::LogItem;
+pub use output::{EntryKind, OutputEntry, OutputListing};
+pub use problem::{Code, Fault, Problem};
+pub use project::{CreateProject, Project, ProjectList};
+pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
+pub use time::DateTime;
+pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};
+pub use version::Version;

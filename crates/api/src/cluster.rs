@@ -1,0 +1,102 @@
+//! Clusters and invites.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tombolo_core::name::ClusterName;
+use tombolo_core::resources;
+use utoipa::ToSchema;
+
+use crate::time::DateTime;
+
+/// A cluster that has joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Cluster {
+    /// Its name, unique.
+    #[schema(value_type = String)]
+    pub name: ClusterName,
+    /// All its labels: those that it was given, the implied `cluster`, and under `node.` what its agent reports. Flags have
+    /// an empty value.
+    pub labels: BTreeMap<String, String>,
+    /// Whether its agent is connected.
+    pub connected: bool,
+    /// When it joined.
+    pub joined_at: DateTime,
+    /// The version of its agent, if it has connected since the master started.
+    pub version: Option<String>,
+    /// What it has for jobs, in all; known while it is connected.
+    pub capacity: Option<Resources>,
+    /// What is free of it.
+    pub free: Option<Resources>,
+    /// How many attempts it runs at once at the most.
+    pub slots: Option<u32>,
+    /// How many attempts it has now.
+    pub attempts: u64,
+    /// The address at which its agent takes peers, if it does.
+    pub peer_address: Option<String>,
+}
+
+/// Processor and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Resources {
+    /// Thousandths of a processor.
+    pub cpu_milli: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+}
+
+impl From<resources::Resources> for Resources {
+    fn from(resources: resources::Resources) -> Self {
+        Self {
+            cpu_milli: resources.cpu_milli,
+            memory_bytes: resources.memory_bytes,
+        }
+    }
+}
+
+/// All clusters, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterList {
+    /// The clusters.
+    pub clusters: Vec<Cluster>,
+}
+
+/// Asks for an invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateInvite {
+    /// The name that the cluster will have.
+    #[schema(value_type = String, max_length = 63)]
+    pub name: ClusterName,
+    /// The labels that the cluster will have, each `key=value` or a bare flag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
+    pub labels: Vec<String>,
+    /// How long it is valid, in seconds; see [`crate::limit::INVITE_SECONDS_DEFAULT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 86_400)]
+    pub ttl_seconds: Option<u64>,
+}
+
+/// The one-time right to join, which is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Invite {
+    /// The name that the cluster will have.
+    #[schema(value_type = String)]
+    pub name: ClusterName,
+    /// The labels that the cluster will have.
+    pub labels: BTreeMap<String, String>,
+    /// What the agent joins with. A secret.
+    pub invite: String,
+    /// When it ends.
+    pub expires_at: DateTime,
+}
+
+impl std::fmt::Debug for Invite {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Invite")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

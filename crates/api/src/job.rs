@@ -1,0 +1,319 @@
+//! Jobs.
+
+use serde::{Deserialize, Serialize};
+use tombolo_core::attempt::{self, OutputReference, TransferReceipt};
+use tombolo_core::build::{self, TerminalState};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::JobId;
+use tombolo_core::name::{ClusterName, JobName};
+use tombolo_core::placement;
+use utoipa::ToSchema;
+
+use crate::cluster::Resources;
+use crate::time::DateTime;
+
+/// A job of a build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Its id.
+    #[schema(value_type = String, format = "uuid")]
+    pub id: JobId,
+    /// Its name, unique within the build.
+    #[schema(value_type = String)]
+    pub name: JobName,
+    /// Where it stands.
+    pub state: JobState,
+    /// Why it waits, while it is queued and that is known.
+    pub waiting: Option<String>,
+    /// The cluster of its latest attempt.
+    #[schema(value_type = Option<String>)]
+    pub cluster: Option<ClusterName>,
+    /// The number of its latest attempt; 0 before the first.
+    pub epoch: u32,
+    /// Why it is in this state, in one line, if that needs a word.
+    pub message: String,
+    /// The command's exit code.
+    pub exit_code: Option<i32>,
+    /// When it was first ready to run.
+    pub queued_at: Option<DateTime>,
+    /// When its command started.
+    pub started_at: Option<DateTime>,
+    /// When it ended.
+    pub ended_at: Option<DateTime>,
+    /// Somebody asked for its end.
+    pub cancel_requested: bool,
+    /// What it left behind.
+    pub output: Option<Output>,
+    /// How its inputs came.
+    pub inputs: Vec<Input>,
+    /// The jobs that come before it.
+    pub parents: Vec<Parent>,
+    /// Which clusters may run it: requirements that all must hold.
+    pub selector: Vec<String>,
+    /// The cluster to take when it fits.
+    #[schema(value_type = Option<String>)]
+    pub prefer: Option<ClusterName>,
+    /// What it needs.
+    pub resources: Resources,
+    /// How long its command may run.
+    pub timeout_seconds: u64,
+    /// How many lines its log has, once it has ended.
+    pub log_lines: Option<u64>,
+    /// How many of its attempts were lost by the system, and replaced.
+    pub replacements: u32,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for its parents.
+    Waiting,
+    /// Waits for a cluster.
+    Queued,
+    /// Given to a cluster.
+    Assigned,
+    /// The cluster fetches source and inputs.
+    Preparing,
+    /// The command runs.
+    Running,
+    /// The command has ended; its output is being stored.
+    Publishing,
+    /// The command ended with 0.
+    Finished,
+    /// The user's command failed.
+    Failure,
+    /// The system failed the job.
+    Error,
+    /// The command ended with 0, but tests that it reports failed.
+    Unstable,
+    /// Somebody cancelled it.
+    Killed,
+    /// A condition on a parent did not hold.
+    Skipped,
+}
+
+impl JobState {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Queued => "queued",
+            Self::Assigned => "assigned",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Publishing => "publishing",
+            Self::Finished => "finished",
+            Self::Failure => "failure",
+            Self::Error => "error",
+            Self::Unstable => "unstable",
+            Self::Killed => "killed",
+            Self::Skipped => "skipped",
+        }
+    }
+
+    /// Whether the job is over.
+    pub const fn is_terminal(self) -> bool {
+        matches!(
+            self,
+            Self::Finished | Self::Failure | Self::Error | Self::Unstable | Self::Killed | Self::Skipped
+        )
+    }
+}
+
+impl std::fmt::Display for JobState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+impl From<build::JobState> for JobState {
+    fn from(state: build::JobState) -> Self {
+        match state {
+            build::JobState::Waiting => Self::Waiting,
+            build::JobState::Queued => Self::Queued,
+            build::JobState::Assigned => Self::Assigned,
+            build::JobState::Preparing => Self::Preparing,
+            build::JobState::Running => Self::Running,
+            build::JobState::Publishing => Self::Publishing,
+            build::JobState::Terminal(state) => state.into(),
+        }
+    }
+}
+
+impl From<TerminalState> for JobState {
+    fn from(state: TerminalState) -> Self {
+        match state {
+            TerminalState::Finished => Self::Finished,
+            TerminalState::Failure => Self::Failure,
+            TerminalState::Error => Self::Error,
+            TerminalState::Unstable => Self::Unstable,
+            TerminalState::Killed => Self::Killed,
+            TerminalState::Skipped => Self::Skipped,
+        }
+    }
+}
+
+/// An output that was stored whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Output {
+    /// The digest of its manifest: its identity.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// The sum of the sizes of its files.
+    pub bytes: u64,
+    /// How many files it has.
+    pub files: u64,
+}
+
+impl From<OutputReference> for Output {
+    fn from(output: OutputReference) -> Self {
+        Self {
+            digest: output.manifest,
+            bytes: output.bytes,
+            files: output.files,
+        }
+    }
+}
+
+/// How one input came to the job's cluster: an edge of the graph.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Input {
+    /// The parent whose output it is; none for the build's source.
+    #[schema(value_type = Option<String>)]
+    pub parent: Option<JobName>,
+    /// The cluster that it came from; none for the master.
+    #[schema(value_type = Option<String>)]
+    pub from: Option<ClusterName>,
+    /// The way.
+    pub route: RouteKind,
+    /// The digest of its manifest, checked at arrival.
+    #[schema(value_type = String)]
+    pub digest: Digest,
+    /// The size of its files.
+    pub bytes: u64,
+    /// What crossed the link, compressed and without what was there already.
+    pub moved_bytes: u64,
+    /// How long it took.
+    pub milliseconds: u64,
+}
+
+impl From<TransferReceipt> for Input {
+    fn from(receipt: TransferReceipt) -> Self {
+        Self {
+            parent: receipt.parent,
+            from: receipt.from,
+            route: receipt.route.into(),
+            digest: receipt.manifest,
+            bytes: receipt.bytes,
+            moved_bytes: receipt.moved_bytes,
+            milliseconds: receipt.milliseconds,
+        }
+    }
+}
+
+/// The ways that content can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteKind {
+    /// Already in the destination's store.
+    Local,
+    /// From agent to agent.
+    Peer,
+    /// Through the master, which sees ciphertext.
+    Relay,
+    /// From the master's own store (the source of a build).
+    Master,
+}
+
+impl RouteKind {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Peer => "peer",
+            Self::Relay => "relay",
+            Self::Master => "master",
+        }
+    }
+}
+
+impl From<attempt::RouteKind> for RouteKind {
+    fn from(route: attempt::RouteKind) -> Self {
+        match route {
+            attempt::RouteKind::Local => Self::Local,
+            attempt::RouteKind::Peer => Self::Peer,
+            attempt::RouteKind::Relay => Self::Relay,
+            attempt::RouteKind::Master => Self::Master,
+        }
+    }
+}
+
+/// A job that comes before another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Parent {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: JobName,
+    /// The states in which the other follows it; in all others that is skipped.
+    pub on: Vec<JobState>,
+}
+
+/// Why a job is where it is, or is nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// One line for people.
+    pub summary: String,
+    /// All clusters, by name.
+    pub clusters: Vec<ClusterVerdict>,
+}
+
+/// What one cluster is to one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClusterVerdict {
+    /// The cluster.
+    #[schema(value_type = String)]
+    pub cluster: ClusterName,
+    /// Whether the job can run there now.
+    pub fits: bool,
+    /// What it misses; empty if the job fits.
+    pub misses: Vec<Miss>,
+}
+
+/// One thing that keeps a job from a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Miss {
+    /// What kind: `label`, `disconnected`, `too_small`, `full`.
+    pub kind: String,
+    /// In words.
+    pub message: String,
+}
+
+impl From<placement::Explanation> for Explanation {
+    fn from(explanation: placement::Explanation) -> Self {
+        let verdict = |verdict: placement::ClusterVerdict| ClusterVerdict {
+            cluster: verdict.cluster,
+            fits: verdict.misses.is_empty(),
+            misses: verdict.misses.iter().map(Miss::from).collect(),
+        };
+        Self {
+            summary: explanation.summary,
+            clusters: explanation.clusters.into_iter().map(verdict).collect(),
+        }
+    }
+}
+
+impl From<&placement::Miss> for Miss {
+    fn from(miss: &placement::Miss) -> Self {
+        let kind = match miss {
+            placement::Miss::Label { .. } => "label",
+            placement::Miss::Disconnected => "disconnected",
+            placement::Miss::TooSmall { .. } => "too_small",
+            placement::Miss::Full => "full",
+        };
+        Self {
+            kind: kind.to_owned(),
+            message: miss.to_string(),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What one request may carry. The master refuses more with `too_large`; clients cut their requests accordingly.
+
+/// The largest JSON body, in bytes: a job file, which travels inside JSON, may double in size when escaped.
+pub const JSON_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// The largest job file, in bytes: 300 jobs of a few kilobytes each. Parsing holds it in memory.
+pub const JOB_FILE_BYTES: usize = 1024 * 1024;
+
+/// The most chunks that one question for missing chunks may name (about 1.5 MB of JSON).
+pub const MISSING_CHUNKS: usize = 10_000;
+
+/// The most builds in one page of a list.
+pub const BUILDS_PAGE: u32 = 200;
+
+/// How many builds a page has if the client does not say.
+pub const BUILDS_PAGE_DEFAULT: u32 = 50;
+
+/// The most entries in one page of an output's listing (about 2 MB of JSON).
+pub const ENTRIES_PAGE: u32 = 10_000;
+
+/// The longest text of people in a request (a token's name, a branch, a commit, a tag), in bytes.
+pub const TEXT_BYTES: usize = 256;
+
+/// The longest life of an invite, in seconds: a day. It is a secret that travels through chats and tickets.
+pub const INVITE_SECONDS: u64 = 24 * 60 * 60;
+
+/// The life of an invite if the client does not say, in seconds.
+pub const INVITE_SECONDS_DEFAULT: u64 = 15 * 60;

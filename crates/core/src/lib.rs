@@ -10,6 +10,7 @@ pub mod control;
 pub mod digest;
 pub mod id;
 pub mod label;
+pub mod log;
 pub mod name;
 pub mod placement;
 pub mod resources;

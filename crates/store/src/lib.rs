@@ -1,1 +1,11 @@
-//! What the master keeps: the port and its implementations.
+//! What the master keeps: the port ([`Store`]) and its implementations.
+//!
+//! The store knows no rules. It writes what the control plane decided, whole change sets at a time, and gives it back at a
+//! start; it answers questions about what is over; it keeps the logs. Who leads is part of it, because only the database can
+//! keep a master that was replaced from writing.
+
+pub mod log;
+mod port;
+
+pub use log::{LogSegment, LogState, LogWrite};
+pub use port::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, Sequence, Snapshot, Store};

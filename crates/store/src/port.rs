@@ -1,0 +1,171 @@
+//! The port: what the master asks of its database.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tombolo_core::build::JobSpec;
+use tombolo_core::control::record::{Build, JobNode, JobStatus};
+use tombolo_core::control::{Change, LiveState};
+use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
+use tombolo_core::log::LogLine;
+
+use crate::log::{LogState, LogWrite};
+
+/// Counts the leaderships: each [`Store::acquire`] makes the next one, and the ones before can write no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LeaderEpoch(pub u64);
+
+impl fmt::Display for LeaderEpoch {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Counts the commits within a leadership, from 1; 0 before the first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The one after.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What a leader starts from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Everything that is not over.
+    pub live: LiveState,
+    /// The last commit that is in it.
+    pub sequence: Sequence,
+}
+
+/// A job with where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Its build.
+    pub build: Build,
+    /// What never changes.
+    pub node: JobNode,
+    /// Where it stands.
+    pub status: JobStatus,
+}
+
+/// Why nobody could be made the leader.
+#[derive(Debug, thiserror::Error)]
+pub enum AcquireError {
+    /// Another process leads.
+    #[error("another master uses `{database}`; stop it, or give this one a folder of its own")]
+    Held {
+        /// The database.
+        database: String,
+    },
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Why a commit was not (or perhaps not) made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The database refuses what is in the change set, and will refuse it again. Nothing was written.
+    #[error("the database refuses the change: {0}")]
+    Rejected(String),
+    /// It is not known whether the change set was written. [`Store::committed`] tells.
+    #[error("the outcome of the commit is unknown: {0}")]
+    Unknown(String),
+    /// A later leadership has begun. Nothing was written, and nothing will be.
+    #[error("another master leads now")]
+    Deposed,
+    /// The database cannot be written at the moment. Nothing was written; the same change set may be tried again.
+    #[error("the database cannot be written: {0}")]
+    Unavailable(String),
+}
+
+/// Why something could not be read (or a log not written).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be used at the moment.
+    #[error("the database cannot be used: {0}")]
+    Unavailable(String),
+    /// A later leadership has begun.
+    #[error("another master leads now")]
+    Deposed,
+    /// What is stored cannot be understood: it was damaged, or written by a newer version.
+    #[error("the database holds what this version cannot read: {0}")]
+    Corrupt(String),
+}
+
+/// What the master asks of its database. Every implementation passes `conformance::run`.
+///
+/// Reads never wait for commits. A future that is dropped may still have its effect.
+pub trait Store: Send + Sync + 'static {
+    /// Begins a new leadership and ends all before it, also those of this very store.
+    fn acquire(&self) -> impl Future<Output = Result<LeaderEpoch, AcquireError>> + Send;
+
+    /// Reads everything that is not over, and the last commit of the present leadership.
+    fn load(&self) -> impl Future<Output = Result<Snapshot, Error>> + Send;
+
+    /// Writes a change set in one transaction, durably, or writes nothing.
+    ///
+    /// `sequence` must be above that of every commit that this leadership made before; it is written with the change set.
+    fn commit(
+        &self,
+        epoch: LeaderEpoch,
+        sequence: Sequence,
+        changes: Arc<Vec<Change>>,
+    ) -> impl Future<Output = Result<(), CommitError>> + Send;
+
+    /// The last commit of the leadership `epoch`; [`Error::Deposed`] if that is over.
+    fn committed(&self, epoch: LeaderEpoch) -> impl Future<Output = Result<Sequence, Error>> + Send;
+
+    /// The specifications of those of `jobs` that exist, in the order of `jobs`.
+    fn specs(&self, jobs: Vec<JobId>) -> impl Future<Output = Result<Vec<(JobId, JobSpec)>, Error>> + Send;
+
+    /// The builds of a project, newest first, at most `limit`, only those with a number below `before` if that is given.
+    fn builds(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Build>, Error>> + Send;
+
+    /// One build by its number within a project.
+    fn build_by_number(
+        &self,
+        project: ProjectId,
+        number: u64,
+    ) -> impl Future<Output = Result<Option<Build>, Error>> + Send;
+
+    /// One build.
+    fn build(&self, build: BuildId) -> impl Future<Output = Result<Option<Build>, Error>> + Send;
+
+    /// The jobs of a build by index, from `first` on, at most `limit`.
+    fn jobs(
+        &self,
+        build: BuildId,
+        first: u32,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<(JobNode, JobStatus)>, Error>> + Send;
+
+    /// One job.
+    fn job(&self, job: JobId) -> impl Future<Output = Result<Option<JobRecord>, Error>> + Send;
+
+    /// Writes pieces of logs in one transaction, durably. Those of jobs that do not exist (any more) are left out.
+    fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Lines of a log from the line `first` on: at most `limit`, and fewer where they are long (see
+    /// [`log::READ_BYTES`](crate::log::READ_BYTES)). None means that there are no more for now.
+    fn read_log(
+        &self,
+        attempt: AttemptId,
+        first: u64,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<LogLine>, Error>> + Send;
+
+    /// How much of a log is there.
+    fn log_state(&self, attempt: AttemptId) -> impl Future<Output = Result<LogState, Error>> + Send;
+}

@@ -2,17 +2,53 @@
 //!
 //! [`Control::apply`] is pure and deterministic. Its effects must not become visible before their changes are durable.
 
+mod builds;
+mod cancel;
 pub mod change;
+mod clusters;
 pub mod command;
+mod connect;
+mod edges;
 pub mod event;
+mod invites;
+mod lease;
+mod outbox;
+mod projects;
+mod queue;
 pub mod record;
+mod remove_cluster;
+mod replace;
+mod report;
+pub mod restore;
+mod schedule;
+mod settings;
+mod settle;
+mod submit;
+#[cfg(test)]
+mod testing;
+mod tokens;
+mod view;
+
+use std::collections::BTreeSet;
 
 pub use change::{Change, LiveState};
 pub use command::{Command, Refusal, Reply, Submission};
+pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
+pub use settings::Settings;
+pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, JobView};
 
 use crate::name::ClusterName;
 use crate::session::Order;
+use crate::time::{Moment, Now};
+use builds::Builds;
+use clusters::Clusters;
+use invites::Invites;
+use lease::Deadline;
+use outbox::Outbox;
+use projects::Projects;
+use queue::Queue;
+use tokens::Tokens;
 
 /// What a command brings about.
 #[derive(Debug)]
@@ -26,4 +62,90 @@ pub struct Effects {
     pub orders: Vec<(ClusterName, Order)>,
     /// To be told to watchers, once the changes are durable.
     pub events: Vec<Event>,
+}
+
+/// The control plane. All of it is in memory and can be made again from the store ([`Control::restore`]); there is no way
+/// to undo a command: whoever cannot write its changes drops the whole.
+#[derive(Debug)]
+pub struct Control {
+    settings: Settings,
+    projects: Projects,
+    tokens: Tokens,
+    invites: Invites,
+    clusters: Clusters,
+    builds: Builds,
+    queue: Queue,
+    deadlines: BTreeSet<(Moment, Deadline)>,
+}
+
+impl Control {
+    /// A control plane that knows nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            projects: Projects::default(),
+            tokens: Tokens::default(),
+            invites: Invites::default(),
+            clusters: Clusters::default(),
+            builds: Builds::default(),
+            queue: Queue::default(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// What it lives by.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Carries out one command. A command that is refused changes nothing; at most it has orders. A heartbeat changes
+    /// nothing that is written.
+    pub fn apply(&mut self, now: Now, command: Command) -> Effects {
+        let mut outbox = Outbox::new(now);
+        let places = !matches!(command, Command::Heartbeat { .. });
+        let reply = self.carry_out(&mut outbox, command);
+        if reply.is_ok() && places {
+            self.place_queued(&mut outbox);
+        }
+        self.write_out(&mut outbox);
+        outbox.into_effects(reply)
+    }
+
+    /// When the next [`Command::Tick`] is needed, at the latest; it may lie in the past: then at once. Each command may
+    /// change it.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        if self.queue.is_open() {
+            return Some(Moment::default());
+        }
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    fn carry_out(&mut self, outbox: &mut Outbox, command: Command) -> Result<Reply, Refusal> {
+        match command {
+            Command::CreateProject { id, name } => self.create_project(outbox, id, name),
+            Command::DeleteProject { id } => self.delete_project(outbox, id),
+            Command::CreateToken(token) => self.create_token(outbox, token),
+            Command::RevokeToken { id } => self.revoke_token(outbox, id),
+            Command::Invite(invite) => self.invite(outbox, invite),
+            Command::Join { secret, key } => self.join(outbox, secret, key),
+            Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
+            Command::Submit(submission) => self.submit(outbox, *submission),
+            Command::CancelBuild { build } => self.cancel_build(outbox, build),
+            Command::CancelJob { job } => self.cancel_job(outbox, job),
+            Command::Connect {
+                cluster,
+                session,
+                hello,
+            } => self.connect(outbox, &cluster, session, *hello),
+            Command::Heartbeat { cluster, session } => self.heartbeat(outbox, &cluster, session),
+            Command::Report {
+                cluster,
+                session,
+                attempt,
+                phase,
+            } => self.report(outbox, &cluster, session, attempt, phase),
+            Command::Disconnect { cluster, session } => self.disconnect(&cluster, session),
+            Command::Tick => self.tick(outbox),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Processor and memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Resources {
     /// Thousandths of a processor.
     pub cpu_milli: u64,

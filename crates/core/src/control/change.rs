@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
-use crate::build::JobSpec;
-use crate::id::{InviteId, ProjectId, TokenId};
+use crate::build::{BuildState, JobSpec};
+use crate::id::{BuildId, InviteId, ProjectId, TokenId};
 use crate::name::ClusterName;
 
 /// One row to write. A `Put` writes the whole record over the one with the same key, if there is one.
@@ -56,4 +56,57 @@ pub struct LiveState {
     pub builds: Vec<Build>,
     /// The jobs of those builds, by build and index, terminal ones too.
     pub jobs: Vec<(JobNode, JobStatus)>,
+}
+
+impl LiveState {
+    /// Does to this state what the store does to its tables. Builds that are over are dropped, with their jobs.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutProject(project) => put(&mut self.projects, project, |other| other.id == project.id),
+            Change::DeleteProject(id) => {
+                self.projects.retain(|project| project.id != *id);
+                self.tokens.retain(|token| token.right.project != Some(*id));
+                let over: Vec<_> = self
+                    .builds
+                    .iter()
+                    .filter(|build| build.project == *id)
+                    .map(|build| build.id)
+                    .collect();
+                over.into_iter().for_each(|build| self.drop_build(build));
+            }
+            Change::PutCluster(cluster) => put(&mut self.clusters, cluster, |other| other.name == cluster.name),
+            Change::DeleteCluster(name) => self.clusters.retain(|cluster| cluster.name != *name),
+            Change::PutInvite(invite) => put(&mut self.invites, invite, |other| other.id == invite.id),
+            Change::DeleteInvite(id) => self.invites.retain(|invite| invite.id != *id),
+            Change::PutToken(token) => put(&mut self.tokens, token, |other| other.id == token.id),
+            Change::DeleteToken(id) => self.tokens.retain(|token| token.id != *id),
+            Change::InsertBuild { build, nodes, .. } => {
+                self.builds.push(build.clone());
+                let jobs = nodes.iter().map(|node| (node.clone(), JobStatus::waiting(node.id)));
+                self.jobs.extend(jobs);
+            }
+            Change::PutBuild(build) if build.state == BuildState::Running => {
+                put(&mut self.builds, build, |other| other.id == build.id);
+            }
+            Change::PutBuild(build) => self.drop_build(build.id),
+            Change::PutJob(status) => {
+                if let Some((_, old)) = self.jobs.iter_mut().find(|(node, _)| node.id == status.id) {
+                    old.clone_from(status);
+                }
+            }
+        }
+    }
+
+    fn drop_build(&mut self, id: BuildId) {
+        self.builds.retain(|build| build.id != id);
+        self.jobs.retain(|(node, _)| node.build != id);
+    }
+}
+
+/// Writes the record over the one with the same key, if there is one.
+fn put<Record: Clone>(records: &mut Vec<Record>, record: &Record, is_same: impl Fn(&Record) -> bool) {
+    match records.iter_mut().find(|other| is_same(other)) {
+        Some(old) => old.clone_from(record),
+        None => records.push(record.clone()),
+    }
 }

@@ -65,7 +65,7 @@ pub enum Command {
         /// What it said.
         hello: Box<Hello>,
     },
-    /// An agent was heard of. Writes nothing.
+    /// An agent was heard of. Writes nothing, ever.
     Heartbeat {
         /// Which cluster.
         cluster: ClusterName,
@@ -136,7 +136,7 @@ pub enum Refusal {
     /// What the command names does not exist.
     #[error("{kind} `{name}` does not exist")]
     NotFound {
-        /// `project`, `cluster`, `build`, `job`, `token`.
+        /// `project`, `cluster`, `build`, `job` or `token`.
         kind: &'static str,
         /// Which.
         name: String,
@@ -144,7 +144,7 @@ pub enum Refusal {
     /// What the command would make exists.
     #[error("{kind} `{name}` exists already")]
     Exists {
-        /// `project`, `cluster`, `token`.
+        /// `project`, `cluster`, `build`, `invite` or `token`.
         kind: &'static str,
         /// Which.
         name: String,
@@ -164,4 +164,16 @@ pub enum Refusal {
     /// A limit would be passed.
     #[error("{0}")]
     Limit(String),
+}
+
+impl Refusal {
+    pub(super) fn not_found(kind: &'static str, name: &impl ToString) -> Self {
+        let name = name.to_string();
+        Self::NotFound { kind, name }
+    }
+
+    pub(super) fn exists(kind: &'static str, name: &impl ToString) -> Self {
+        let name = name.to_string();
+        Self::Exists { kind, name }
+    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Labels, parse};
 
 /// A list of requirements that must all hold. An empty one matches every cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Selector {
     /// The requirements, in the order of the file.
@@ -16,7 +16,7 @@ pub struct Selector {
 }
 
 /// One condition on one label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Requirement {
     /// The label's key.
     pub key: String,
@@ -25,7 +25,7 @@ pub struct Requirement {
 }
 
 /// What must hold for a label's value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
     /// `GCP`: the label is there, whatever its value.

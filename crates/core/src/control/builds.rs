@@ -1,0 +1,158 @@
+//! The builds that are not over, and their jobs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::edges::Edges;
+use super::queue::ClassId;
+use super::record::{Build, JobNode, JobStatus};
+use crate::build::JobState;
+use crate::id::{AttemptId, BuildId, JobId, ProjectId};
+
+/// Where a job is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct JobKey {
+    pub(super) build: BuildId,
+    pub(super) index: u32,
+}
+
+/// One job. A million of them may be queued: what is added here is paid for a million times.
+#[derive(Debug)]
+pub(super) struct LiveJob {
+    pub(super) node: JobNode,
+    pub(super) status: JobStatus,
+    /// How many of its edges come from parents that are not terminal.
+    pub(super) pending: u32,
+    /// It is noted in the outbox already.
+    pub(super) touched: bool,
+    /// The class that it is queued in.
+    pub(super) class: Option<ClassId>,
+}
+
+impl LiveJob {
+    pub(super) fn new(node: JobNode, status: JobStatus) -> Self {
+        Self {
+            pending: u32::try_from(node.parents.len()).unwrap_or(u32::MAX),
+            node,
+            status,
+            touched: false,
+            class: None,
+        }
+    }
+
+    /// The attempt that a cluster has in hands now.
+    pub(super) fn attempt(&self) -> Option<AttemptId> {
+        let held = matches!(
+            self.status.state,
+            JobState::Assigned | JobState::Preparing | JobState::Running | JobState::Publishing
+        );
+        held.then_some(AttemptId {
+            job: self.node.id,
+            epoch: self.status.epoch,
+        })
+    }
+}
+
+/// One build.
+#[derive(Debug)]
+pub(super) struct LiveBuild {
+    pub(super) record: Build,
+    pub(super) jobs: Vec<LiveJob>,
+    pub(super) edges: Edges,
+    /// How many of its jobs are not terminal.
+    pub(super) open: usize,
+}
+
+impl LiveBuild {
+    pub(super) fn job(&self, index: u32) -> Option<&LiveJob> {
+        self.jobs.get(index as usize)
+    }
+
+    pub(super) fn job_mut(&mut self, index: u32) -> Option<&mut LiveJob> {
+        self.jobs.get_mut(index as usize)
+    }
+
+    /// The direct parents, in the order of the dependencies.
+    pub(super) fn parents<'a>(&'a self, job: &'a LiveJob) -> impl Iterator<Item = &'a LiveJob> {
+        job.node.parents.iter().filter_map(|(parent, _)| self.job(*parent))
+    }
+}
+
+/// All builds that are not over.
+#[derive(Debug, Default)]
+pub(super) struct Builds {
+    by_id: BTreeMap<BuildId, LiveBuild>,
+    jobs: HashMap<JobId, JobKey>,
+    running: HashMap<ProjectId, usize>,
+}
+
+impl Builds {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &LiveBuild> {
+        self.by_id.values()
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// How many jobs they have.
+    pub(super) fn job_count(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// How many builds of a project there are.
+    pub(super) fn running_in(&self, project: ProjectId) -> usize {
+        self.running.get(&project).copied().unwrap_or_default()
+    }
+
+    pub(super) fn get(&self, id: BuildId) -> Option<&LiveBuild> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: BuildId) -> Option<&mut LiveBuild> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn key(&self, id: JobId) -> Option<JobKey> {
+        self.jobs.get(&id).copied()
+    }
+
+    pub(super) fn job(&self, key: JobKey) -> Option<(&LiveBuild, &LiveJob)> {
+        let build = self.get(key.build)?;
+        Some((build, build.job(key.index)?))
+    }
+
+    pub(super) fn job_mut(&mut self, key: JobKey) -> Option<&mut LiveJob> {
+        self.get_mut(key.build)?.job_mut(key.index)
+    }
+
+    pub(super) fn job_by_id(&self, id: JobId) -> Option<(&LiveBuild, &LiveJob)> {
+        self.job(self.key(id)?)
+    }
+
+    pub(super) fn insert(&mut self, build: LiveBuild) {
+        for (index, job) in (0_u32..).zip(&build.jobs) {
+            let key = JobKey {
+                build: build.record.id,
+                index,
+            };
+            self.jobs.insert(job.node.id, key);
+        }
+        *self.running.entry(build.record.project).or_default() += 1;
+        self.by_id.insert(build.record.id, build);
+    }
+
+    pub(super) fn remove(&mut self, id: BuildId) -> Option<LiveBuild> {
+        let build = self.by_id.remove(&id)?;
+        for job in &build.jobs {
+            self.jobs.remove(&job.node.id);
+        }
+        if let Some(count) = self.running.get_mut(&build.record.project) {
+            *count -= 1;
+            if *count == 0 {
+                self.running.remove(&build.record.project);
+            }
+        }
+        Some(build)
+    }
+}

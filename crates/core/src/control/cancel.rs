@@ -1,0 +1,62 @@
+//! Cancels jobs: at once what no cluster has, and by an order to its cluster what one has.
+
+use super::builds::JobKey;
+use super::outbox::Outbox;
+use super::{Control, Refusal, Reply};
+use crate::build::{JobState, TerminalState};
+use crate::id::{BuildId, JobId};
+use crate::session::{Order, StopReason};
+
+impl Control {
+    pub(super) fn cancel_build(&mut self, outbox: &mut Outbox, id: BuildId) -> Result<Reply, Refusal> {
+        let build = self.builds.get(id).ok_or_else(|| Refusal::not_found("build", &id))?;
+        let indexes = 0..u32::try_from(build.jobs.len()).unwrap_or(u32::MAX);
+        // All are cancelled before any child is looked at: no child is to start because its parent was killed.
+        let ended = indexes
+            .filter(|index| {
+                self.cancel_only(
+                    outbox,
+                    JobKey {
+                        build: id,
+                        index: *index,
+                    },
+                )
+            })
+            .collect();
+        self.follow(outbox, id, ended);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn cancel_job(&mut self, outbox: &mut Outbox, id: JobId) -> Result<Reply, Refusal> {
+        let key = self.builds.key(id).ok_or_else(|| Refusal::not_found("job", &id))?;
+        if self.cancel_only(outbox, key) {
+            self.follow(outbox, key.build, vec![key.index]);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Cancels a job without a look at its children. Says whether it has ended by that.
+    fn cancel_only(&mut self, outbox: &mut Outbox, key: JobKey) -> bool {
+        let Some(job) = self.builds.job_mut(key) else {
+            return false;
+        };
+        match (job.status.state, job.attempt()) {
+            (JobState::Waiting | JobState::Queued, _) => {
+                job.status.cancel_requested = true;
+                job.status.message = "cancelled".to_owned();
+                self.end_only(outbox, key, TerminalState::Killed);
+                true
+            }
+            (_, Some(attempt)) if !job.status.cancel_requested => {
+                job.status.cancel_requested = true;
+                if let Some(cluster) = &job.status.cluster {
+                    let reason = StopReason::Cancelled;
+                    outbox.order(cluster, Order::Stop { attempt, reason });
+                }
+                outbox.touch(key, job);
+                false
+            }
+            _ => false,
+        }
+    }
+}

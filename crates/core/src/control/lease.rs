@@ -1,0 +1,127 @@
+//! Leases: how long a cluster is counted on without being heard of, and what happens when it is not any more.
+
+use super::builds::JobKey;
+use super::clusters::{ClusterIndex, Lease};
+use super::outbox::Outbox;
+use super::{Control, Refusal, Reply};
+use crate::build::JobState;
+use crate::id::{InviteId, SessionId};
+use crate::name::ClusterName;
+use crate::time::Moment;
+
+/// What has to be looked at when its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deadline {
+    /// A cluster's lease, or its time after that.
+    Cluster(ClusterIndex),
+    /// The end of an invite.
+    Invite(InviteId),
+}
+
+impl Control {
+    pub(super) fn heartbeat(
+        &mut self,
+        outbox: &mut Outbox,
+        cluster: &ClusterName,
+        session: SessionId,
+    ) -> Result<Reply, Refusal> {
+        self.check_session(cluster, session)?;
+        if let Some(index) = self.clusters.index(cluster) {
+            self.renew(index, outbox.now.steady);
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn disconnect(&mut self, cluster: &ClusterName, session: SessionId) -> Result<Reply, Refusal> {
+        self.check_session(cluster, session)?;
+        if let Some((_, member)) = self.clusters.by_name_mut(cluster) {
+            member.session = None;
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, outbox: &mut Outbox) -> Result<Reply, Refusal> {
+        while let Some((at, deadline)) = self.deadlines.first().copied() {
+            if at > outbox.now.steady {
+                break;
+            }
+            self.deadlines.pop_first();
+            match deadline {
+                Deadline::Cluster(index) => self.lease_due(outbox, index),
+                Deadline::Invite(id) => self.invite_due(outbox, id),
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// The cluster was heard of: its lease begins anew.
+    pub(super) fn renew(&mut self, index: ClusterIndex, now: Moment) {
+        let until = now + self.settings.lease;
+        let Some(member) = self.clusters.get_mut(index) else {
+            return;
+        };
+        member.last_heard = Some(now);
+        let ran = matches!(member.lease, Lease::Runs { .. });
+        self.set_lease(index, Lease::Runs { until });
+        if !ran {
+            self.queue.has_room(&mut self.clusters, index);
+        }
+    }
+
+    /// Sets the lease, and wakes up at its end.
+    pub(super) fn set_lease(&mut self, index: ClusterIndex, lease: Lease) {
+        let Some(member) = self.clusters.get_mut(index) else {
+            return;
+        };
+        if let Some(until) = member.lease.until() {
+            self.deadlines.remove(&(until, Deadline::Cluster(index)));
+        }
+        if let Some(until) = lease.until() {
+            self.deadlines.insert((until, Deadline::Cluster(index)));
+        }
+        member.lease = lease;
+    }
+
+    fn lease_due(&mut self, outbox: &mut Outbox, index: ClusterIndex) {
+        let Some(member) = self.clusters.get(index) else { return };
+        let name = &member.record.name;
+        let lease = member.lease;
+        match lease {
+            Lease::Runs { until } => {
+                let reason = format!("cluster `{name}` was not heard of for {:?}", self.settings.lease);
+                let not_started = |state| matches!(state, JobState::Assigned | JobState::Preparing);
+                self.give_up(outbox, index, &reason, not_started);
+                let until = until + self.settings.lost_after;
+                self.set_lease(index, Lease::Ended { until });
+            }
+            Lease::Ended { .. } => {
+                let silence = self.settings.lease.saturating_add(self.settings.lost_after);
+                let reason = format!("cluster `{name}` was not heard of for {silence:?}");
+                self.give_up(outbox, index, &reason, |_| true);
+                self.set_lease(index, Lease::Over);
+            }
+            Lease::Over => {}
+        }
+    }
+
+    /// Replaces the cluster's attempts that are in a state that `which` names.
+    fn give_up(&mut self, outbox: &mut Outbox, index: ClusterIndex, reason: &str, which: fn(JobState) -> bool) {
+        let Some(member) = self.clusters.get(index) else { return };
+        let attempts: Vec<JobKey> = member.attempts.iter().copied().collect();
+        for key in attempts {
+            if self.builds.job(key).is_some_and(|(_, job)| which(job.status.state)) {
+                self.replace(outbox, key, reason);
+            }
+        }
+    }
+}
+
+impl Lease {
+    fn until(self) -> Option<Moment> {
+        match self {
+            Self::Runs { until } | Self::Ended { until } => Some(until),
+            Self::Over => None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Projects: made, counted up, removed.
+
+use std::collections::BTreeMap;
+
+use super::outbox::Outbox;
+use super::record::Project;
+use super::{Change, Control, Refusal, Reply};
+use crate::id::ProjectId;
+use crate::name::ProjectName;
+
+/// All projects, by id and by name.
+#[derive(Debug, Default)]
+pub(super) struct Projects {
+    by_id: BTreeMap<ProjectId, Project>,
+    by_name: BTreeMap<ProjectName, ProjectId>,
+}
+
+impl Projects {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Project> {
+        self.by_name.values().filter_map(|id| self.by_id.get(id))
+    }
+
+    pub(super) fn get(&self, id: ProjectId) -> Option<&Project> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: ProjectId) -> Option<&mut Project> {
+        self.by_id.get_mut(&id)
+    }
+
+    pub(super) fn by_name(&self, name: &ProjectName) -> Option<&Project> {
+        self.by_id.get(self.by_name.get(name)?)
+    }
+
+    pub(super) fn insert(&mut self, project: Project) {
+        self.by_name.insert(project.name.clone(), project.id);
+        self.by_id.insert(project.id, project);
+    }
+
+    fn remove(&mut self, id: ProjectId) {
+        if let Some(project) = self.by_id.remove(&id) {
+            self.by_name.remove(&project.name);
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn create_project(
+        &mut self,
+        outbox: &mut Outbox,
+        id: ProjectId,
+        name: ProjectName,
+    ) -> Result<Reply, Refusal> {
+        if self.projects.by_name(&name).is_some() || self.projects.get(id).is_some() {
+            return Err(Refusal::exists("project", &name));
+        }
+        let project = Project {
+            id,
+            name,
+            created_at: outbox.now.wall,
+            last_build: 0,
+        };
+        self.projects.insert(project.clone());
+        outbox.changes.push(Change::PutProject(project.clone()));
+        Ok(Reply::Project(project))
+    }
+
+    pub(super) fn delete_project(&mut self, outbox: &mut Outbox, id: ProjectId) -> Result<Reply, Refusal> {
+        let project = self
+            .projects
+            .get(id)
+            .ok_or_else(|| Refusal::not_found("project", &id))?;
+        let running = self.builds.running_in(id);
+        if running > 0 {
+            return Err(Refusal::Conflict(format!(
+                "project `{}` has {running} running builds: cancel them first",
+                project.name
+            )));
+        }
+        self.projects.remove(id);
+        self.tokens.remove_project(id);
+        self.queue.forget_project(id);
+        outbox.changes.push(Change::DeleteProject(id));
+        Ok(Reply::Done)
+    }
+}

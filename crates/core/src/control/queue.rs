@@ -1,0 +1,298 @@
+//! The jobs that wait for a cluster, by class.
+//!
+//! All jobs that ask the same of a cluster form one class. A class knows the clusters that suit it and may have room; a
+//! class without any is closed and costs nothing until one of its clusters has room again. So the cost of a placement
+//! grows neither with the number of clusters nor with that of queued jobs.
+//!
+//! Among the jobs that could go, the project comes first that was served longest ago; within a project, the job that
+//! was ready first.
+
+mod ring;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::builds::JobKey;
+use super::clusters::{ClusterIndex, Clusters};
+use crate::id::ProjectId;
+use crate::label::Selector;
+use crate::placement::Demand;
+use crate::resources::Resources;
+use crate::time::Timestamp;
+use ring::Ring;
+
+/// How many classes without jobs are kept, since they are likely to be of use again: making one asks every cluster.
+const MAX_IDLE_CLASSES: usize = 1024;
+
+/// Names a class; never used again after it is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct ClassId(u64);
+
+/// What the jobs of a class have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ClassKey {
+    selector: Selector,
+    resources: Resources,
+}
+
+impl ClassKey {
+    fn demand(&self) -> Demand<'_> {
+        Demand {
+            selector: &self.selector,
+            prefer: None,
+            resources: self.resources,
+        }
+    }
+}
+
+/// A job's place in the queue: whoever was ready first comes first, also when it has to be placed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ticket {
+    pub(super) queued_at: Timestamp,
+    pub(super) job: JobKey,
+}
+
+#[derive(Debug)]
+struct Class {
+    key: ClassKey,
+    /// The clusters that suit it and were not found full since. All others that suit it await room (`awaited_by`).
+    clusters: Ring<ClusterIndex>,
+    waiting: BTreeMap<ProjectId, Line>,
+    /// The projects in `waiting` by when they were served last, as noted in their lines.
+    turns: BTreeSet<(u64, ProjectId)>,
+    /// Since when, counted in `Queue::counter`, it has no jobs.
+    idle_since: Option<u64>,
+}
+
+/// The jobs of one project in one class.
+#[derive(Debug)]
+struct Line {
+    /// When the project was served last, as far as the class has noticed.
+    noted: u64,
+    tickets: BTreeSet<Ticket>,
+}
+
+/// All classes and their jobs.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    classes: BTreeMap<ClassId, Class>,
+    by_key: HashMap<ClassKey, ClassId>,
+    /// Classes with jobs and with clusters that may have room.
+    open: BTreeSet<ClassId>,
+    /// Classes without jobs, the longest idle first.
+    idle: BTreeMap<u64, ClassId>,
+    /// When each project was served last, counted in `counter`.
+    served: HashMap<ProjectId, u64>,
+    counter: u64,
+}
+
+impl Queue {
+    /// Whether there are jobs that may be placed now.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Adds a job to its class, which is returned.
+    pub(super) fn insert(
+        &mut self,
+        clusters: &mut Clusters,
+        project: ProjectId,
+        ticket: Ticket,
+        selector: &Selector,
+        resources: Resources,
+    ) -> ClassId {
+        let key = ClassKey {
+            selector: selector.clone(),
+            resources,
+        };
+        let id = match self.by_key.get(&key) {
+            Some(id) => *id,
+            None => self.make_class(clusters, key),
+        };
+        let served = self.served.get(&project).copied().unwrap_or_default();
+        if let Some(class) = self.classes.get_mut(&id) {
+            if let Some(since) = class.idle_since.take() {
+                self.idle.remove(&since);
+            }
+            let line = class.waiting.entry(project).or_insert_with(|| Line {
+                noted: served,
+                tickets: BTreeSet::new(),
+            });
+            class.turns.insert((line.noted, project));
+            line.tickets.insert(ticket);
+            if !class.clusters.is_empty() {
+                self.open.insert(id);
+            }
+        }
+        id
+    }
+
+    /// Takes a job out.
+    pub(super) fn remove(&mut self, clusters: &mut Clusters, id: ClassId, project: ProjectId, ticket: &Ticket) {
+        let Some(class) = self.classes.get_mut(&id) else { return };
+        let Some(line) = class.waiting.get_mut(&project) else {
+            return;
+        };
+        line.tickets.remove(ticket);
+        if line.tickets.is_empty() {
+            class.turns.remove(&(line.noted, project));
+            class.waiting.remove(&project);
+        }
+        if class.waiting.is_empty() && class.idle_since.is_none() {
+            self.counter += 1;
+            class.idle_since = Some(self.counter);
+            self.idle.insert(self.counter, id);
+            self.open.remove(&id);
+            self.drop_idle(clusters);
+        }
+    }
+
+    /// The job whose turn it is among the open classes.
+    pub(super) fn next(&mut self) -> Option<(ClassId, Ticket)> {
+        let mut best: Option<(u64, Ticket, ClassId)> = None;
+        for id in &self.open {
+            let Some(class) = self.classes.get_mut(id) else {
+                continue;
+            };
+            let Some((turn, project)) = class.first_turn(&self.served) else {
+                continue;
+            };
+            let Some(ticket) = class.waiting.get(&project).and_then(|line| line.tickets.first()) else {
+                continue;
+            };
+            if best.is_none_or(|best| (turn, *ticket, *id) < best) {
+                best = Some((turn, *ticket, *id));
+            }
+        }
+        best.map(|(_, ticket, id)| (id, ticket))
+    }
+
+    /// Notes that a job of the project was placed.
+    pub(super) fn serve(&mut self, project: ProjectId) {
+        self.counter += 1;
+        self.served.insert(project, self.counter);
+    }
+
+    /// Forgets a project that has no jobs.
+    pub(super) fn forget_project(&mut self, project: ProjectId) {
+        self.served.remove(&project);
+    }
+
+    /// The clusters of the class that have room now, at most `limit` of them, not always the same ones. Those that are
+    /// found without room leave the class until [`Queue::has_room`] brings them back.
+    pub(super) fn candidates(&mut self, clusters: &mut Clusters, id: ClassId, limit: usize) -> Vec<ClusterIndex> {
+        let mut found = Vec::new();
+        let Some(class) = self.classes.get_mut(&id) else {
+            return found;
+        };
+        for _ in 0..class.clusters.len() {
+            if found.len() >= limit {
+                break;
+            }
+            let Some(index) = class.clusters.current() else { break };
+            let Some(member) = clusters.get_mut(index) else {
+                class.clusters.remove(index);
+                continue;
+            };
+            if member.candidate().has_room(&class.key.demand()) {
+                found.push(index);
+                class.clusters.advance();
+            } else {
+                member.awaited_by.insert(id);
+                class.clusters.remove(index);
+            }
+        }
+        found
+    }
+
+    /// Leaves the class alone until one of its clusters has room.
+    pub(super) fn close(&mut self, id: ClassId) {
+        self.open.remove(&id);
+    }
+
+    /// The cluster may have room for the classes that found it full.
+    pub(super) fn has_room(&mut self, clusters: &mut Clusters, index: ClusterIndex) {
+        let Some(member) = clusters.get_mut(index) else { return };
+        for id in std::mem::take(&mut member.awaited_by) {
+            self.offer(id, index);
+        }
+    }
+
+    /// The cluster is new or has changed: sorts it into all classes again.
+    pub(super) fn sort_in(&mut self, clusters: &mut Clusters, index: ClusterIndex) {
+        self.sort_out(index);
+        let Some(member) = clusters.get_mut(index) else { return };
+        member.awaited_by.clear();
+        let candidate = member.candidate();
+        let suited = self
+            .classes
+            .iter()
+            .filter(|(_, class)| candidate.suits(&class.key.demand()));
+        for id in suited.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.offer(id, index);
+        }
+    }
+
+    /// The cluster is gone.
+    pub(super) fn sort_out(&mut self, index: ClusterIndex) {
+        for class in self.classes.values_mut() {
+            class.clusters.remove(index);
+        }
+    }
+
+    fn offer(&mut self, id: ClassId, index: ClusterIndex) {
+        let Some(class) = self.classes.get_mut(&id) else { return };
+        class.clusters.insert(index);
+        if !class.waiting.is_empty() {
+            self.open.insert(id);
+        }
+    }
+
+    fn make_class(&mut self, clusters: &Clusters, key: ClassKey) -> ClassId {
+        self.counter += 1;
+        let id = ClassId(self.counter);
+        let suited = clusters
+            .iter()
+            .filter(|(_, member)| member.candidate().suits(&key.demand()))
+            .map(|(index, _)| index)
+            .collect();
+        self.by_key.insert(key.clone(), id);
+        let class = Class {
+            key,
+            clusters: suited,
+            waiting: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            idle_since: None,
+        };
+        self.classes.insert(id, class);
+        id
+    }
+
+    /// Drops the longest idle classes that are too many.
+    fn drop_idle(&mut self, clusters: &mut Clusters) {
+        while self.idle.len() > MAX_IDLE_CLASSES {
+            let Some((_, id)) = self.idle.pop_first() else { return };
+            if let Some(class) = self.classes.remove(&id) {
+                self.by_key.remove(&class.key);
+                clusters.forget_class(id);
+            }
+        }
+    }
+}
+
+impl Class {
+    /// The project that was served longest ago, and when.
+    fn first_turn(&mut self, served: &HashMap<ProjectId, u64>) -> Option<(u64, ProjectId)> {
+        loop {
+            let (noted, project) = *self.turns.first()?;
+            let turn = served.get(&project).copied().unwrap_or_default();
+            if noted >= turn {
+                return Some((noted, project));
+            }
+            self.turns.pop_first();
+            if let Some(line) = self.waiting.get_mut(&project) {
+                line.noted = turn;
+                self.turns.insert((turn, project));
+            }
+        }
+    }
+}

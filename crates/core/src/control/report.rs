@@ -1,0 +1,186 @@
+//! Takes in how far an attempt is.
+
+use super::builds::{JobKey, LiveJob};
+use super::outbox::Outbox;
+use super::{Control, Refusal, Reply};
+use crate::attempt::{Outcome, Phase, TransferReceipt};
+use crate::build::{JobState, TerminalState};
+use crate::id::{AttemptId, SessionId};
+use crate::name::ClusterName;
+use crate::session::Order;
+use crate::time::Timestamp;
+
+/// The longest message of an agent that is kept, in bytes: one line for people.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
+impl Control {
+    pub(super) fn report(
+        &mut self,
+        outbox: &mut Outbox,
+        cluster: &ClusterName,
+        session: SessionId,
+        attempt: AttemptId,
+        phase: Phase,
+    ) -> Result<Reply, Refusal> {
+        self.check_session(cluster, session)?;
+        self.take_in(outbox, cluster, attempt, phase)
+    }
+
+    /// Takes in what the cluster says of an attempt. What does not count (any more) is to be forgotten there.
+    pub(super) fn take_in(
+        &mut self,
+        outbox: &mut Outbox,
+        cluster: &ClusterName,
+        attempt: AttemptId,
+        phase: Phase,
+    ) -> Result<Reply, Refusal> {
+        let key = self.builds.key(attempt.job);
+        let job = key.and_then(|key| Some((key, self.builds.job_mut(key)?)));
+        let own =
+            job.filter(|(_, job)| job.status.epoch == attempt.epoch && job.status.cluster.as_ref() == Some(cluster));
+        let Some((key, job)) = own else {
+            outbox.order(cluster, Order::Forget(attempt));
+            return Err(Refusal::StaleAttempt(attempt));
+        };
+        if job.attempt().is_none() {
+            // Its end was taken in, and the agent does not know that yet.
+            outbox.order(cluster, Order::Forget(attempt));
+            return Ok(Reply::Done);
+        }
+        match phase {
+            Phase::Ended(outcome) => self.attempt_ended(outbox, key, cluster, attempt, outcome),
+            phase if phase.rank() > rank(job.status.state) => {
+                advance(job, phase, outbox.now.wall);
+                outbox.touch(key, job);
+            }
+            _ => {}
+        }
+        Ok(Reply::Done)
+    }
+
+    fn attempt_ended(
+        &mut self,
+        outbox: &mut Outbox,
+        key: JobKey,
+        cluster: &ClusterName,
+        attempt: AttemptId,
+        outcome: Outcome,
+    ) {
+        let Some(job) = self.builds.job_mut(key) else { return };
+        let state = conclude(job, outcome, outbox.now.wall);
+        outbox.order(cluster, Order::Forget(attempt));
+        self.end(outbox, key, state);
+    }
+
+    /// Refuses what does not come from the cluster's present session.
+    pub(super) fn check_session(&self, cluster: &ClusterName, session: SessionId) -> Result<(), Refusal> {
+        let (_, member) = self
+            .clusters
+            .by_name(cluster)
+            .ok_or_else(|| Refusal::not_found("cluster", cluster))?;
+        if member.session == Some(session) {
+            Ok(())
+        } else {
+            Err(Refusal::StaleSession)
+        }
+    }
+}
+
+/// The rank of the phase that a state stands for, as [`Phase::rank`].
+fn rank(state: JobState) -> u8 {
+    match state {
+        // An attempt that was accepted is still `Assigned`: it need not be known, since assigning it again does no harm.
+        JobState::Waiting | JobState::Queued | JobState::Assigned => 0,
+        JobState::Preparing => 1,
+        JobState::Running => 2,
+        JobState::Publishing => 3,
+        JobState::Terminal(_) => 4,
+    }
+}
+
+/// Moves the job on to a phase that lies ahead of it, and is not the end.
+fn advance(job: &mut LiveJob, phase: Phase, now: Timestamp) {
+    let limit = max_inputs(job);
+    let status = &mut job.status;
+    match phase {
+        Phase::Accepted | Phase::Ended(_) => {}
+        Phase::Preparing => status.state = JobState::Preparing,
+        Phase::Running { started_at, inputs } => {
+            status.state = JobState::Running;
+            status.started_at = Some(started_at.min(now));
+            status.inputs = bounded(inputs, limit);
+        }
+        Phase::Publishing => status.state = JobState::Publishing,
+    }
+    // What was said of an earlier attempt is of no interest once this one is under way.
+    status.message.clear();
+}
+
+/// Notes how the attempt ended, and says how the job therefore ends.
+fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalState {
+    let limit = max_inputs(job);
+    let status = &mut job.status;
+    status.exit_code = outcome.exit_code;
+    status.log_lines = Some(outcome.log_lines);
+    status.output = outcome.output;
+    status.ended_at = Some(outcome.ended_at.min(now));
+    if let Some(started_at) = outcome.started_at {
+        status.started_at = Some(started_at.min(now));
+    }
+    if !outcome.inputs.is_empty() {
+        status.inputs = bounded(outcome.inputs, limit);
+    }
+    status.message = one_line(&outcome.message);
+    match outcome.state {
+        _ if status.cancel_requested => {
+            status.message = "cancelled".to_owned();
+            TerminalState::Killed
+        }
+        TerminalState::Skipped => {
+            status.message = "its agent reported the state `skipped`, which no attempt can have".to_owned();
+            TerminalState::Error
+        }
+        state => state,
+    }
+}
+
+/// One receipt for each parent and one for the source.
+fn max_inputs(job: &LiveJob) -> usize {
+    job.node.parents.len() + 1
+}
+
+fn bounded(mut inputs: Vec<TransferReceipt>, limit: usize) -> Vec<TransferReceipt> {
+    inputs.truncate(limit);
+    inputs.shrink_to_fit();
+    inputs
+}
+
+/// The text as one line of at most [`MAX_MESSAGE_BYTES`], without control characters (a database may refuse NUL).
+fn one_line(text: &str) -> String {
+    let mut end = text.len().min(MAX_MESSAGE_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end]
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_become_one_short_line() {
+        for (text, line) in [
+            ("", String::new()),
+            ("exit 1", "exit 1".to_owned()),
+            ("a\nb\0c\u{1b}[1m", "a b c [1m".to_owned()),
+            (&"é".repeat(4096), "é".repeat(2048)),
+            (&format!("x{}", "é".repeat(4096)), format!("x{}", "é".repeat(2047))),
+        ] {
+            assert_eq!(one_line(text), line);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Builds the control plane from what is stored.
+
+use super::builds::{JobKey, LiveBuild, LiveJob};
+use super::clusters::Lease;
+use super::edges::{self, Edges};
+use super::outbox::Outbox;
+use super::record::{Build, JobNode, JobStatus};
+use super::{Control, LiveState, Settings};
+use crate::build::JobState;
+use crate::id::{BuildId, JobId};
+use crate::time::Now;
+use std::collections::BTreeMap;
+
+/// The stored state contradicts itself. No command leads to such a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A build's project is missing.
+    #[error("build {0} belongs to a project that does not exist")]
+    UnknownProject(BuildId),
+    /// A job's build is missing or over.
+    #[error("job {0} belongs to a build that is not running")]
+    UnknownBuild(JobId),
+    /// A build's jobs are not numbered from 0 without gaps.
+    #[error("build {0} lacks some of its jobs, or has one twice")]
+    IncompleteBuild(BuildId),
+    /// A build is running, but none of its jobs is.
+    #[error("build {0} is running, but all its jobs are over")]
+    NothingToDo(BuildId),
+    /// A build's graph is not one.
+    #[error("build {build}: {error}")]
+    Graph {
+        /// The build.
+        build: BuildId,
+        /// What is wrong.
+        error: edges::Error,
+    },
+    /// An attempt's cluster is missing.
+    #[error("job {0} has an attempt on a cluster that does not exist")]
+    UnknownCluster(JobId),
+}
+
+impl Control {
+    /// The control plane as it was when `live` was written. The leases of all clusters begin anew at `now`: none of them
+    /// is connected, but all are counted on until then.
+    pub fn restore(settings: Settings, live: LiveState, now: Now) -> Result<Self, Error> {
+        let mut control = Self::new(settings);
+        live.projects
+            .into_iter()
+            .for_each(|project| control.projects.insert(project));
+        live.tokens.into_iter().for_each(|token| control.tokens.insert(token));
+        live.invites
+            .into_iter()
+            .for_each(|invite| control.add_invite(now, invite));
+        let lease = Lease::Runs {
+            until: now.steady + control.settings.lease,
+        };
+        for cluster in live.clusters {
+            let index = control.clusters.insert(cluster);
+            control.set_lease(index, lease);
+        }
+        let mut jobs: BTreeMap<BuildId, Vec<(JobNode, JobStatus)>> = BTreeMap::new();
+        for job in live.jobs {
+            jobs.entry(job.0.build).or_default().push(job);
+        }
+        for build in live.builds {
+            let jobs = jobs.remove(&build.id).unwrap_or_default();
+            control.restore_build(build, jobs, now)?;
+        }
+        match jobs.into_values().flatten().next() {
+            Some((node, _)) => Err(Error::UnknownBuild(node.id)),
+            None => Ok(control),
+        }
+    }
+
+    fn restore_build(&mut self, record: Build, mut jobs: Vec<(JobNode, JobStatus)>, now: Now) -> Result<(), Error> {
+        let id = record.id;
+        self.projects.get(record.project).ok_or(Error::UnknownProject(id))?;
+        jobs.sort_unstable_by_key(|(node, _)| node.index);
+        let complete = jobs
+            .iter()
+            .zip(0..)
+            .all(|((node, status), index)| node.index == index && status.id == node.id);
+        if !complete {
+            return Err(Error::IncompleteBuild(id));
+        }
+        let (nodes, statuses): (Vec<JobNode>, Vec<JobStatus>) = jobs.into_iter().unzip();
+        let edges = Edges::new(&nodes).map_err(|error| Error::Graph { build: id, error })?;
+        let jobs: Vec<LiveJob> = nodes
+            .into_iter()
+            .zip(statuses)
+            .map(|(node, status)| LiveJob::new(node, status))
+            .collect();
+        let open = jobs.iter().filter(|job| job.status.state.terminal().is_none()).count();
+        if open == 0 {
+            return Err(Error::NothingToDo(id));
+        }
+        let mut build = LiveBuild {
+            record,
+            jobs,
+            edges,
+            open,
+        };
+        build.count_pending();
+        self.builds.insert(build);
+        self.resume(id, now)
+    }
+
+    /// Puts the build's queued jobs into the queue and its attempts on their clusters.
+    fn resume(&mut self, id: BuildId, now: Now) -> Result<(), Error> {
+        let jobs = self
+            .builds
+            .get(id)
+            .map(|build| build.jobs.as_slice())
+            .unwrap_or_default();
+        let mut queued = Vec::new();
+        for (index, job) in (0_u32..).zip(jobs) {
+            let key = JobKey { build: id, index };
+            if job.status.state == JobState::Queued {
+                queued.push(key);
+            } else if job.attempt().is_some() {
+                let cluster = job
+                    .status
+                    .cluster
+                    .as_ref()
+                    .and_then(|name| self.clusters.by_name_mut(name));
+                let (_, member) = cluster.ok_or(Error::UnknownCluster(job.node.id))?;
+                member.attempts.insert(key);
+                member.used = member.used.plus(&job.node.resources);
+            }
+        }
+        // Nothing of this is new: what would be written is dropped.
+        let mut unchanged = Outbox::new(now);
+        for key in queued {
+            self.enqueue(&mut unchanged, key);
+            if let Some(job) = self.builds.job_mut(key) {
+                job.touched = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LiveBuild {
+    /// Counts for each job the edges from parents that are not terminal.
+    fn count_pending(&mut self) {
+        let ended: Vec<bool> = self
+            .jobs
+            .iter()
+            .map(|job| job.status.state.terminal().is_some())
+            .collect();
+        for job in &mut self.jobs {
+            let parents = job.node.parents.iter();
+            let pending = parents.filter(|(parent, _)| !ended.get(*parent as usize).copied().unwrap_or_default());
+            job.pending = u32::try_from(pending.count()).unwrap_or(u32::MAX);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The limits and times of the control plane.
+
+use std::time::Duration;
+
+/// What the control plane lives by. [`Settings::default`] is what a master uses unless it is told otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long an agent may act without hearing from the master, and the master counts on it without hearing from it.
+    pub lease: Duration,
+    /// How often an agent is asked to renew its lease. Several fit into one lease, so that a lost one does no harm.
+    pub heartbeat: Duration,
+    /// How long after the end of its lease a cluster's running attempts are given up.
+    pub lost_after: Duration,
+    /// How often a job's attempt is replaced when the system lost it. After that the job ends as `error`: what was
+    /// lost so often may well be the cause.
+    pub max_replacements: u32,
+    /// The most jobs of one build: a build is written in one transaction.
+    pub max_jobs_per_build: usize,
+    /// The most builds that may run at once, over all projects: they are held in memory.
+    pub max_running_builds: usize,
+    /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
+    pub max_live_jobs: usize,
+    /// The most attempts that one command may send out: they are written in one transaction. What is left over is
+    /// placed by the [`Tick`](super::Command::Tick) that [`next_deadline`](super::Control::next_deadline) then asks for.
+    pub max_placements_per_command: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(5),
+            lost_after: Duration::from_secs(5 * 60),
+            max_replacements: 3,
+            max_jobs_per_build: 10_000,
+            max_running_builds: 100_000,
+            max_live_jobs: 2_000_000,
+            max_placements_per_command: 2_000,
+        }
+    }
+}

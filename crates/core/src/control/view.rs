@@ -1,0 +1,257 @@
+//! What the control plane shows: read access for the drivers, the API and the services around it.
+
+use super::Control;
+use super::builds::{LiveBuild, LiveJob};
+use super::clusters::Member;
+use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+use crate::attempt::OutputReference;
+use crate::build::JobState;
+use crate::digest::Digest;
+use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId};
+use crate::label::Labels;
+use crate::name::{ClusterName, ProjectName};
+use crate::placement::{Explanation, Situation, explain};
+use crate::resources::Resources;
+use crate::session::Capability;
+use crate::time::{Moment, Timestamp};
+
+/// How the control plane stands with a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Contact {
+    /// Its agent is connected and its lease runs: jobs can be placed there.
+    Connected,
+    /// Nothing is heard of it, but its running attempts are not given up yet.
+    Away,
+    /// Nothing is expected of it any more, until it connects.
+    Lost,
+}
+
+/// A cluster as the control plane knows it.
+#[derive(Debug, Clone, Copy)]
+pub struct ClusterView<'a> {
+    /// What is kept of it.
+    pub record: &'a Cluster,
+    /// All labels that selectors see: the master's, `cluster=<name>`, and the agent's own facts under `node.`.
+    pub labels: &'a Labels,
+    /// How the control plane stands with it.
+    pub contact: Contact,
+    /// The session of its present connection.
+    pub session: Option<SessionId>,
+    /// When it was last heard of; never by this process if none.
+    pub last_heard: Option<Moment>,
+    /// What its agent last said of itself; none before its first hello to this process.
+    pub agent: Option<&'a AgentFacts>,
+    /// What its attempts take of its capacity.
+    pub used: Resources,
+    /// How many attempts it has.
+    pub attempts: usize,
+}
+
+/// What an agent says of itself in its hello.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentFacts {
+    /// The version of its program.
+    pub version: String,
+    /// What it has for jobs, in all.
+    pub capacity: Resources,
+    /// How many attempts it runs at once at the most.
+    pub slots: u32,
+    /// What its executor can do.
+    pub capabilities: Vec<Capability>,
+    /// The address (`host:port`) at which it takes peers, if it does.
+    pub peer_address: Option<String>,
+}
+
+/// A job of a build that is not over.
+#[derive(Debug, Clone, Copy)]
+pub struct JobView<'a> {
+    /// Its build.
+    pub build: &'a Build,
+    /// What never changes of it.
+    pub node: &'a JobNode,
+    /// Where it stands.
+    pub status: &'a JobStatus,
+}
+
+/// The latest attempt of a job of a build that is not over.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptView<'a> {
+    /// The cluster that it was given to: no other may speak for it.
+    pub cluster: &'a ClusterName,
+    /// Where its job stands; terminal if the attempt is over.
+    pub state: JobState,
+    /// Its build.
+    pub build: BuildId,
+    /// The project of its build.
+    pub project: ProjectId,
+    /// Somebody asked for the job's end.
+    pub cancel_requested: bool,
+}
+
+/// What an [`Assignment`](crate::attempt::Assignment) is made from, except for the job's specification, addresses and
+/// grants.
+#[derive(Debug, Clone)]
+pub struct AssignmentView<'a> {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The cluster that it was given to.
+    pub cluster: &'a ClusterName,
+    /// Its project.
+    pub project: &'a Project,
+    /// Its build.
+    pub build: &'a Build,
+    /// The job.
+    pub node: &'a JobNode,
+    /// All direct parents, in the order of the dependencies. All are terminal.
+    pub parents: Vec<JobView<'a>>,
+}
+
+impl<'a> AssignmentView<'a> {
+    /// The parents that left an output: what it is and the cluster that has it.
+    pub fn inputs(&self) -> impl Iterator<Item = (JobView<'a>, OutputReference, &'a ClusterName)> + '_ {
+        self.parents
+            .iter()
+            .filter_map(|parent| Some((*parent, parent.status.output?, parent.status.cluster.as_ref()?)))
+    }
+}
+
+impl Control {
+    /// All projects, by name.
+    pub fn projects(&self) -> impl Iterator<Item = &Project> {
+        self.projects.iter()
+    }
+
+    /// The project with this name.
+    pub fn project(&self, name: &ProjectName) -> Option<&Project> {
+        self.projects.by_name(name)
+    }
+
+    /// The project with this id.
+    pub fn project_by_id(&self, id: ProjectId) -> Option<&Project> {
+        self.projects.get(id)
+    }
+
+    /// All tokens, by id, expired ones too.
+    pub fn tokens(&self) -> impl Iterator<Item = &Token> {
+        self.tokens.iter()
+    }
+
+    /// The token whose secret has this digest, unless it has expired.
+    pub fn token_by_secret(&self, secret: &Digest, now: Timestamp) -> Option<&Token> {
+        self.tokens
+            .by_secret(secret)
+            .filter(|token| token.expires_at.is_none_or(|end| now < end))
+    }
+
+    /// All invites, by id, used ones too.
+    pub fn invites(&self) -> impl Iterator<Item = &Invite> {
+        self.invites.iter()
+    }
+
+    /// All clusters, by name.
+    pub fn clusters(&self) -> impl Iterator<Item = ClusterView<'_>> {
+        self.clusters.iter().map(|(_, member)| member.view())
+    }
+
+    /// The cluster with this name.
+    pub fn cluster(&self, name: &ClusterName) -> Option<ClusterView<'_>> {
+        self.clusters.by_name(name).map(|(_, member)| member.view())
+    }
+
+    /// All builds that are not over, by id.
+    pub fn builds(&self) -> impl Iterator<Item = &Build> {
+        self.builds.iter().map(|build| &build.record)
+    }
+
+    /// The build with this id, if it is not over.
+    pub fn build(&self, id: BuildId) -> Option<&Build> {
+        self.builds.get(id).map(|build| &build.record)
+    }
+
+    /// The jobs of a build that is not over, by index.
+    pub fn jobs(&self, build: BuildId) -> impl Iterator<Item = JobView<'_>> {
+        let build = self.builds.get(build);
+        build
+            .into_iter()
+            .flat_map(|build| build.jobs.iter().map(move |job| build.view(job)))
+    }
+
+    /// The job with this id, if its build is not over.
+    pub fn job(&self, id: JobId) -> Option<JobView<'_>> {
+        let (build, job) = self.builds.job_by_id(id)?;
+        Some(build.view(job))
+    }
+
+    /// The attempt, if it is the latest of its job and the build is not over.
+    pub fn current_attempt(&self, attempt: AttemptId) -> Option<AttemptView<'_>> {
+        let (build, job) = self.builds.job_by_id(attempt.job)?;
+        let cluster = job.status.cluster.as_ref()?;
+        (job.status.epoch == attempt.epoch && job.status.state != JobState::Queued).then_some(AttemptView {
+            cluster,
+            state: job.status.state,
+            build: build.record.id,
+            project: build.record.project,
+            cancel_requested: job.status.cancel_requested,
+        })
+    }
+
+    /// Why the job is where it is, or is nowhere: every cluster with what it misses. None if its build is over.
+    pub fn explain(&self, job: JobId) -> Option<Explanation> {
+        let (build, job) = self.builds.job_by_id(job)?;
+        let situation = match (job.status.state, job.status.cluster.as_ref()) {
+            (JobState::Waiting, _) => Situation::WaitsFor(
+                build
+                    .parents(job)
+                    .filter(|parent| parent.status.state.terminal().is_none())
+                    .map(|parent| &parent.node.name)
+                    .collect(),
+            ),
+            (JobState::Terminal(state), _) => Situation::Ended(state),
+            (JobState::Queued, _) | (_, None) => Situation::Queued,
+            (_, Some(cluster)) => Situation::Placed(cluster),
+        };
+        let clusters = self.clusters.iter().map(|(_, member)| member.candidate());
+        Some(explain(&situation, &job.demand(), clusters))
+    }
+
+    /// What the attempt's assignment is made from; none if it does not count any more or is over.
+    pub fn assignment(&self, attempt: AttemptId) -> Option<AssignmentView<'_>> {
+        let (build, job) = self.builds.job_by_id(attempt.job)?;
+        if job.attempt() != Some(attempt) {
+            return None;
+        }
+        Some(AssignmentView {
+            attempt,
+            cluster: job.status.cluster.as_ref()?,
+            project: self.projects.get(build.record.project)?,
+            build: &build.record,
+            node: &job.node,
+            parents: build.parents(job).map(|parent| build.view(parent)).collect(),
+        })
+    }
+}
+
+impl LiveBuild {
+    pub(super) fn view<'a>(&'a self, job: &'a LiveJob) -> JobView<'a> {
+        JobView {
+            build: &self.record,
+            node: &job.node,
+            status: &job.status,
+        }
+    }
+}
+
+impl Member {
+    fn view(&self) -> ClusterView<'_> {
+        ClusterView {
+            record: &self.record,
+            labels: &self.labels,
+            contact: self.contact(),
+            session: self.session,
+            last_heard: self.last_heard,
+            agent: self.agent.as_ref(),
+            used: self.used,
+            attempts: self.attempts.len(),
+        }
+    }
+}

@@ -170,7 +170,6 @@ fn hostile_names_are_refused() {
         ("climbing", &[file(0, b"a/../../x", 0)], "slash"),
         ("trailing slash", &[folder(0, b"a/")], "slash"),
         ("NUL", &[file(0, b"a\0b", 0)], "NUL"),
-        (
     ]);
 }
 
@@ -180,6 +179,7 @@ fn hostile_trees_are_refused() {
     let long: Vec<_> = (0..20).map(|depth| folder(depth, &[b'n'; 255])).collect();
     let huge: Vec<_> = [b"a", b"b"].map(|name| file(0, name, 1 << 50)).into();
     check_refusals(&[
+        (
             "twice",
             &[file(0, b"a", 0), file(0, b"a", 0)],
             "out of order or occurs twice",

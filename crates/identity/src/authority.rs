@@ -139,7 +139,7 @@ impl Authority {
     }
 
     /// Signs the key that a request proves (PKCS #10 in DER). Whatever else the request asks for is ignored: the names are
-    /// `member`'s, the life is [`CERTIFICATE_LIFE`] from `now`. Gives the chain, the member's certificate first, the root last.
+    /// `member`'s, the life is [`CERTIFICATE_LIFE`] from `now`.
     pub fn sign(&self, request: &[u8], member: &Member, now: Timestamp) -> Result<Chain, Error> {
         let public_key = proven_key(request)?;
         let mut parameters = parameters(now, CERTIFICATE_LIFE);
@@ -153,13 +153,15 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, member.to_string());
         let certificate = parameters.signed_by(&public_key, &self.issuer).map_err(Error::Sign)?;
-        Ok(Chain::from_pem(&format!("{}{}", certificate.pem(), self.root_pem))?)
+        Ok(Chain::new(vec![certificate.der().to_vec()])?)
     }
 
-    /// Makes a key and a certificate for a member: the master's own, and members in tests.
+    /// Makes a key and a certificate for a member: the master's own, and members in tests. The chain ends with the root, in which
+    /// those who join find the pin of their invite.
     pub fn issue(&self, member: &Member, trust: Trust, now: Timestamp) -> Result<Credentials, Error> {
         let key = PrivateKey::generate()?;
-        let chain = self.sign(&key.request()?, member, now)?;
+        let leaf = self.sign(&key.request()?, member, now)?.leaf().to_vec();
+        let chain = Chain::new(vec![leaf, self.root.to_vec()])?;
         Ok(Credentials::new(key, chain, trust)?)
     }
 }

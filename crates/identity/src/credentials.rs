@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use pem::Pem;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tombolo_core::time::Timestamp;
@@ -47,17 +48,14 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Chain {
     certificates: Vec<CertificateDer<'static>>,
-    pem: String,
     not_before: Timestamp,
     not_after: Timestamp,
 }
 
 impl Chain {
-    /// Reads a chain in PEM. It is not verified here: the peer does that.
-    pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::Chain(error.to_string()))?;
+    /// Takes certificates in DER, the member's first. They are not verified here: the peer does that.
+    pub fn new(certificates: Vec<Vec<u8>>) -> Result<Self, Error> {
+        let certificates: Vec<_> = certificates.into_iter().map(CertificateDer::from).collect();
         let leaf = match certificates.first() {
             Some(leaf) if certificates.len() <= MAX_CHAIN => leaf,
             _ => {
@@ -73,15 +71,28 @@ impl Chain {
         let not_after = seconds(parsed.validity().not_after.timestamp());
         Ok(Self {
             certificates,
-            pem: pem.to_owned(),
             not_before,
             not_after,
         })
     }
 
-    /// The chain as text, to be stored or sent.
-    pub fn pem(&self) -> &str {
-        &self.pem
+    /// Reads a chain in PEM.
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let certificates = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|one| one.map(|one| one.to_vec()));
+        Self::new(
+            certificates
+                .collect::<Result<_, _>>()
+                .map_err(|error| Error::Chain(error.to_string()))?,
+        )
+    }
+
+    /// The chain as text, to be stored.
+    pub fn pem(&self) -> String {
+        let sections = self
+            .certificates
+            .iter()
+            .map(|one| Pem::new("CERTIFICATE", one.to_vec()));
+        pem::encode_many(&sections.collect::<Vec<_>>())
     }
 
     /// The certificates, the member's first.

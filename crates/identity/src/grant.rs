@@ -1,14 +1,13 @@
 //! Signed rights to read an artifact. The master signs; the cluster that has the artifact checks, without asking the master.
 
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
-use rustls_pki_types::SubjectPublicKeyInfoDer;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::time::Timestamp;
-use x509_parser::prelude::FromDer;
-use x509_parser::x509::SubjectPublicKeyInfo;
 
 use crate::key::PrivateKey;
 use crate::member::Member;
@@ -103,7 +102,6 @@ impl Grant {
 /// Signs grants; only the master has one. Its key is kept beside the CA's.
 pub struct Signer {
     pair: EcdsaKeyPair,
-    public_pem: String,
     random: SystemRandom,
 }
 
@@ -113,16 +111,12 @@ impl Signer {
         let random = SystemRandom::new();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.pair().serialized_der(), &random)
             .map_err(|_| Error::Key)?;
-        Ok(Self {
-            pair,
-            public_pem: key.public_pem(),
-            random,
-        })
+        Ok(Self { pair, random })
     }
 
-    /// The public key in PEM, for the trust bundles of the members ([`Trust::with_grant_key`]).
-    pub fn public_pem(&self) -> &str {
-        &self.public_pem
+    /// The public key (an uncompressed point on P-256), for the trust of the members ([`Trust::with_grant_key`]).
+    pub fn public_point(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
     }
 
     /// The grant's bytes with their signature.
@@ -148,10 +142,10 @@ pub struct Verifier {
 
 impl Verifier {
     /// Takes the keys of a trust bundle.
-    pub fn new(trust: &Trust) -> Result<Self, Error> {
-        Ok(Self {
-            points: trust.grant_keys().iter().map(point).collect::<Result<_, _>>()?,
-        })
+    pub fn new(trust: &Trust) -> Self {
+        Self {
+            points: trust.grant_keys().to_vec(),
+        }
     }
 
     /// The grant, if a key of ours signed it, for `reader` (as TLS proved it), and its time is not over.
@@ -185,10 +179,4 @@ impl Verifier {
 
 fn message(body: &[u8]) -> Vec<u8> {
     [DOMAIN, body].concat()
-}
-
-/// The public point of a key in DER.
-fn point(key: &SubjectPublicKeyInfoDer<'static>) -> Result<Vec<u8>, Error> {
-    let (_, parsed) = SubjectPublicKeyInfo::from_der(key).map_err(|_| Error::Key)?;
-    Ok(parsed.subject_public_key.data.to_vec())
 }

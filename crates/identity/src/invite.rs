@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::zeroize::Zeroize;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
 use tombolo_core::digest::Digest;
 use tombolo_core::name::ClusterName;
@@ -12,6 +12,8 @@ use crate::member::TrustDomain;
 
 /// The version of the text form.
 const PREFIX: &str = "tmb1.";
+/// Random bytes of an invite.
+pub const SECRET_BYTES: usize = 32;
 /// The longest text that is read.
 const MAX_TEXT_BYTES: usize = 4096;
 /// The most addresses of a master.
@@ -54,7 +56,7 @@ pub struct Invite {
     /// The SHA-256 of the public key of the master's CA ([`crate::trust::pin`]).
     pub pin: String,
     /// The secret that the master takes once.
-    pub secret: SecretString,
+    pub secret: SecretSlice<u8>,
     /// The name that the cluster will have.
     pub cluster: ClusterName,
 }
@@ -76,14 +78,12 @@ impl Invite {
         pin: String,
         cluster: ClusterName,
     ) -> Result<Self, Error> {
-        let mut secret = rand::random::<[u8; 32]>();
-        let text = SecretString::from(URL_SAFE_NO_PAD.encode(secret));
-        secret.zeroize();
+        let secret = SecretSlice::from(rand::random::<[u8; SECRET_BYTES]>().to_vec());
         let invite = Self {
             addresses,
             domain,
             pin,
-            secret: text,
+            secret,
             cluster,
         };
         invite.check()?;
@@ -92,7 +92,7 @@ impl Invite {
 
     /// The digest of the secret, which is all that the master keeps.
     pub fn secret_digest(&self) -> Digest {
-        secret_digest(&self.secret)
+        secret_digest(self.secret.expose_secret())
     }
 
     /// The text form: `tmb1.` and base64.
@@ -101,7 +101,7 @@ impl Invite {
             a: self.addresses.clone(),
             d: self.domain.as_str().to_owned(),
             p: self.pin.clone(),
-            s: self.secret.expose_secret().to_owned(),
+            s: URL_SAFE_NO_PAD.encode(self.secret.expose_secret()),
             c: self.cluster.clone(),
         };
         let mut bytes = serde_json::to_vec(&content).expect("texts are always JSON");
@@ -138,7 +138,12 @@ impl Invite {
         let content: Content = serde_json::from_slice(content).map_err(|error| Error::Content(error.to_string()))?;
         bytes.zeroize();
         let domain = TrustDomain::new(&content.d).map_err(|error| Error::Content(error.to_string()))?;
-        let secret = SecretString::from(content.s);
+        let wrong_secret = || Error::Content(format!("its secret does not have {SECRET_BYTES} bytes"));
+        let secret = URL_SAFE_NO_PAD
+            .decode(&content.s)
+            .ok()
+            .filter(|secret| secret.len() == SECRET_BYTES);
+        let secret = SecretSlice::from(secret.ok_or_else(wrong_secret)?);
         let invite = Self {
             addresses: content.a,
             domain,
@@ -163,17 +168,13 @@ impl Invite {
         if self.pin.len() != 64 || !self.pin.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return refuse("its pin is not 64 lower-case hexadecimal digits");
         }
-        let secret = self.secret.expose_secret();
-        if secret.len() != 43 || URL_SAFE_NO_PAD.decode(secret).is_err() {
-            return refuse("its secret does not have 32 bytes");
-        }
         Ok(())
     }
 }
 
 /// The digest of an invite's secret as it is shown at joining ([`tombolo_core::control::record::Invite::secret`]).
-pub fn secret_digest(secret: &SecretString) -> Digest {
-    Digest::new(*blake3::hash(secret.expose_secret().as_bytes()).as_bytes())
+pub fn secret_digest(secret: &[u8]) -> Digest {
+    Digest::new(*blake3::hash(secret).as_bytes())
 }
 
 fn checksum(content: &[u8]) -> [u8; CHECKSUM_BYTES] {

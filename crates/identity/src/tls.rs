@@ -4,6 +4,7 @@
 
 pub mod verify;
 
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -11,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{CertificateError, ClientConfig, OtherError, ServerConfig};
 use rustls_pki_types::ServerName;
 
 use crate::credentials::Credentials;
@@ -177,6 +178,17 @@ pub fn joining(invite: &Invite) -> Result<ClientTls, Error> {
         config: Arc::new(config),
         server_name: Member::Master.server_name(&invite.domain),
     })
+}
+
+/// A handshake's error in words: the library prints the reasons of [`verify::Refusal`] in the form for programmers.
+pub fn readable(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) => {
+            io::Error::new(error.kind(), format!("the peer's certificate is refused: {reason}"))
+        }
+        _ => error,
+    }
 }
 
 fn finish(config: &mut ClientConfig) {

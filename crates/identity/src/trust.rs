@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pem::Pem;
 use ring::digest::{SHA256, digest};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
@@ -9,6 +10,14 @@ use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::member::{self, TrustDomain};
+
+/// What precedes the point in the DER form (SubjectPublicKeyInfo) of a public key on P-256.
+const P256_PREFIX: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
+/// An uncompressed point on P-256.
+const POINT_BYTES: usize = 65;
 
 /// The most entries of one kind in a bundle: a rotation has two.
 const MAX_ENTRIES: usize = 16;
@@ -29,6 +38,9 @@ pub enum Error {
         /// How many public keys.
         keys: usize,
     },
+    /// A public key is not a point on P-256.
+    #[error("a key of the trust bundle is not an uncompressed point on P-256")]
+    GrantKey,
     /// A certificate is no root of ours.
     #[error("certificate {index} of the trust bundle is not the root of a trust domain: {reason}")]
     Root {
@@ -45,25 +57,25 @@ pub struct Trust {
     domain: TrustDomain,
     roots: Vec<CertificateDer<'static>>,
     store: Arc<RootCertStore>,
-    grant_keys: Vec<SubjectPublicKeyInfoDer<'static>>,
-    pem: String,
+    grant_keys: Vec<Vec<u8>>,
 }
 
 impl Trust {
-    /// Reads a bundle: `CERTIFICATE` sections are roots, `PUBLIC KEY` sections sign grants.
-    pub fn from_pem(pem: &str) -> Result<Self, Error> {
-        let roots: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(Error::Pem)?;
-        let grant_keys: Vec<_> = SubjectPublicKeyInfoDer::pem_slice_iter(pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(Error::Pem)?;
+    /// Takes roots in DER and the public keys that sign grants, as uncompressed points on P-256.
+    pub fn new(roots: Vec<Vec<u8>>, grant_keys: Vec<Vec<u8>>) -> Result<Self, Error> {
         if roots.is_empty() || roots.len() > MAX_ENTRIES || grant_keys.len() > MAX_ENTRIES {
             return Err(Error::Entries {
                 certificates: roots.len(),
                 keys: grant_keys.len(),
             });
         }
+        if grant_keys
+            .iter()
+            .any(|point| point.len() != POINT_BYTES || point[0] != 4)
+        {
+            return Err(Error::GrantKey);
+        }
+        let roots: Vec<_> = roots.into_iter().map(CertificateDer::from).collect();
         let mut store = RootCertStore::empty();
         let mut domain: Option<TrustDomain> = None;
         for (index, root) in roots.iter().enumerate() {
@@ -84,18 +96,39 @@ impl Trust {
             roots,
             store: Arc::new(store),
             grant_keys,
-            pem: pem.to_owned(),
         })
     }
 
+    /// Reads a bundle: `CERTIFICATE` sections are roots, `PUBLIC KEY` sections sign grants.
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let roots = CertificateDer::pem_slice_iter(pem.as_bytes()).map(|root| root.map(|root| root.to_vec()));
+        let roots = roots.collect::<Result<_, _>>().map_err(Error::Pem)?;
+        let keys: Vec<SubjectPublicKeyInfoDer<'_>> = SubjectPublicKeyInfoDer::pem_slice_iter(pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(Error::Pem)?;
+        let points = keys.iter().map(|key| {
+            key.strip_prefix(&P256_PREFIX)
+                .map(<[u8]>::to_vec)
+                .ok_or(Error::GrantKey)
+        });
+        Self::new(roots, points.collect::<Result<_, _>>()?)
+    }
+
     /// The bundle with one more key that signs grants.
-    pub fn with_grant_key(&self, public_pem: &str) -> Result<Self, Error> {
-        Self::from_pem(&format!("{}\n{public_pem}", self.pem.trim_end()))
+    pub fn with_grant_key(&self, point: &[u8]) -> Result<Self, Error> {
+        let mut keys = self.grant_keys.clone();
+        keys.push(point.to_vec());
+        Self::new(self.roots.iter().map(|root| root.to_vec()).collect(), keys)
     }
 
     /// The bundle as text, to be stored or sent.
-    pub fn pem(&self) -> &str {
-        &self.pem
+    pub fn pem(&self) -> String {
+        let roots = self.roots.iter().map(|root| Pem::new("CERTIFICATE", root.to_vec()));
+        let keys = self
+            .grant_keys
+            .iter()
+            .map(|point| Pem::new("PUBLIC KEY", [&P256_PREFIX, point.as_slice()].concat()));
+        pem::encode_many(&roots.chain(keys).collect::<Vec<_>>())
     }
 
     /// The trust domain of all roots.
@@ -108,8 +141,8 @@ impl Trust {
         &self.roots
     }
 
-    /// The public keys that sign grants.
-    pub fn grant_keys(&self) -> &[SubjectPublicKeyInfoDer<'static>] {
+    /// The public keys that sign grants, as uncompressed points on P-256.
+    pub fn grant_keys(&self) -> &[Vec<u8>] {
         &self.grant_keys
     }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::member::{Member, PeerIdentity};
-use crate::tls::Identity;
+use crate::tls::{Identity, readable};
 
 /// Who calls: a request extension of every call on a [`Connection`].
 #[derive(Debug, Clone)]
@@ -120,9 +120,8 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     connections: &Connections,
 ) -> io::Result<Connection<S>> {
     let handshake = tokio::time::timeout(deadline, TlsAcceptor::from(config).accept(stream));
-    let stream = handshake
-        .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))??;
+    let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
+    let stream = handshake.await.map_err(too_long)?.map_err(readable)?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let trust = identity.trust();
     let peer = certificate.map(|leaf| PeerIdentity::from_certificate(leaf, trust.domain()));

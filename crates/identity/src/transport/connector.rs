@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::{Service, ServiceExt};
 
 use super::{Address, http2};
-use crate::tls::ClientTls;
+use crate::tls::{ClientTls, readable};
 
 /// How long the TCP connection (with a proxy: also its answer) may take, per address.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -263,9 +263,11 @@ async fn dial_tcp(address: &Address, proxy: &Proxy) -> Result<TcpStream, Error> 
 async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: &ClientTls) -> io::Result<TlsStream<S>> {
     let connector = TlsConnector::from(tls.config.clone());
     let handshake = connector.connect(tls.server_name.clone(), stream);
+    let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
     tokio::time::timeout(HANDSHAKE_DEADLINE, handshake)
         .await
-        .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))?
+        .map_err(too_long)?
+        .map_err(readable)
 }
 
 /// Gives its stream once; a tunnel cannot be dialled again by a channel.

@@ -19,6 +19,7 @@ use crate::credentials::{self, Chain, Credentials};
 use crate::key::{self, PrivateKey};
 use crate::member::{Member, TrustDomain};
 use crate::private_file;
+use crate::tls::{self, WebsiteCertificate};
 use crate::trust::{self, Trust};
 
 /// How long a member's certificate is good.
@@ -54,6 +55,9 @@ pub enum Error {
     /// What was issued cannot be used (the CA itself has expired, say).
     #[error(transparent)]
     Credentials(#[from] credentials::Error),
+    /// The certificate for users cannot be used.
+    #[error(transparent)]
+    Website(tls::Error),
     /// A file of the CA.
     #[error(transparent)]
     File(#[from] private_file::Error),
@@ -163,6 +167,28 @@ impl Authority {
         let leaf = self.sign(&key.request()?, member, now)?.leaf().to_vec();
         let chain = Chain::new(vec![leaf, self.root.to_vec()])?;
         Ok(Credentials::new(key, chain, trust)?)
+    }
+
+    /// Makes a key and a certificate for a port that users reach by these host names and addresses. It names no member, and is
+    /// of no use as a client. Lives as long as a member's.
+    pub fn issue_website(&self, hosts: &[String], now: Timestamp) -> Result<WebsiteCertificate, Error> {
+        let key = PrivateKey::generate()?;
+        let mut parameters = parameters(now, CERTIFICATE_LIFE);
+        parameters.is_ca = IsCa::ExplicitNoCa;
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        parameters.use_authority_key_identifier_extension = true;
+        parameters.subject_alt_names = hosts.iter().map(|host| host_name(host)).collect::<Result<_, _>>()?;
+        let certificate = parameters.signed_by(key.pair(), &self.issuer).map_err(Error::Sign)?;
+        let chain = vec![certificate.der().clone(), self.root.clone()];
+        WebsiteCertificate::new(chain, key.der()).map_err(Error::Website)
+    }
+}
+
+fn host_name(host: &str) -> Result<SanType, Error> {
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(address) => Ok(SanType::IpAddress(address)),
+        Err(_) => host.try_into().map(SanType::DnsName).map_err(Error::Sign),
     }
 }
 

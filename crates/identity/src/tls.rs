@@ -3,6 +3,7 @@
 //! There is no session resumption: a resumed session would skip the check of the certificate.
 
 pub mod verify;
+mod website;
 
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,6 +21,7 @@ use crate::invite::Invite;
 use crate::member::{Member, PeerIdentity};
 use crate::trust::Trust;
 use verify::{ClientVerifier, ExpectedMember, PinnedMaster, Resolver};
+pub use website::{Website, WebsiteCertificate};
 
 /// The application protocol of gRPC.
 const ALPN_H2: &[u8] = b"h2";

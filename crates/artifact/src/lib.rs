@@ -13,7 +13,7 @@ pub mod unpack;
 
 pub use chunk::{BorrowedChunk, Chunk, ChunkReference, StoredChunk};
 pub use manifest::{Entry, EntryKind, FileRange, Manifest};
-pub use pack::{ChunkSink, PackLimits, pack};
+pub use pack::{ChunkSink, PackLimits, pack, pack_selected};
 pub use path::DisplayPath;
 pub use remove::remove_tree;
 pub use unpack::{ChunkFeed, Links, UnpackLimits, UnpackOptions, unpack};

@@ -116,11 +116,22 @@ pub enum Error {
 /// wherever and whenever it is packed: owners, times and hard links do not count. Memory: one chunk of the longest kind and
 /// the manifest, whatever the size of the files.
 pub fn pack(folder: &Path, limits: PackLimits, sink: &mut impl ChunkSink) -> Result<Manifest, Error> {
+    pack_selected(folder, limits, |_| true, sink)
+}
+
+/// As [`pack`], but only what is selected by its path within the folder. What lies in a folder that is not selected is left
+/// out with it, and is not even looked at.
+pub fn pack_selected(
+    folder: &Path,
+    limits: PackLimits,
+    mut selected: impl FnMut(&[u8]) -> bool,
+    sink: &mut impl ChunkSink,
+) -> Result<Manifest, Error> {
     let mut builder = Builder::default();
     let mut cutter = Cutter::new(sink);
     let mut bytes = 0_u64;
     let mut walk = Walk::open(folder, limits.entries.min(MAXIMUM_ENTRIES))?;
-    while let Some(found) = walk.next_entry()? {
+    while let Some(found) = walk.next_entry(&mut selected)? {
         match found {
             Found::Directory { mode } => builder.directory(walk.depth(), walk.name(), mode),
             Found::Symlink { target } => builder.symlink(walk.depth(), walk.name(), &target),

@@ -295,3 +295,23 @@ fn links_are_never_followed() {
     let manifest = packed(folder.path()).unwrap();
     assert_eq!((manifest.entry_count(), manifest.files(), manifest.bytes()), (3, 0, 0));
 }
+
+#[test]
+fn what_is_not_selected_is_left_out_unseen() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("target/deep")).unwrap();
+    fs::create_dir(folder.path().join("src")).unwrap();
+    for name in ["src/a", "src/b.log", "target/deep/c", "z"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    // What could not be packed does no harm where it is not selected.
+    std::os::unix::net::UnixListener::bind(folder.path().join("target/socket")).unwrap();
+    let selected = |path: &[u8]| path != b"target" && !path.ends_with(b".log");
+    let manifest =
+        super::pack_selected(folder.path(), PackLimits::default(), selected, &mut Memory::default()).unwrap();
+    let paths: Vec<_> = manifest
+        .entries()
+        .map(|entry| String::from_utf8_lossy(&entry.path).into_owned())
+        .collect();
+    assert_eq!(paths, ["src", "src/a", "z"]);
+}

@@ -103,24 +103,17 @@ impl Walk {
         }
     }
 
-    /// The next entry. A folder is entered after it was found.
-    pub(super) fn next_entry(&mut self) -> Result<Option<Found>, Error> {
+    /// The next entry whose path is selected. A folder is entered after it was found; one that is not selected never is.
+    pub(super) fn next_entry(&mut self, selected: &mut impl FnMut(&[u8]) -> bool) -> Result<Option<Found>, Error> {
         let (depth, name) = loop {
-            let Some(folder) = self.folders.last_mut() else {
+            let Some((depth, name)) = self.next_name() else {
                 return Ok(None);
             };
-            match folder.names.pop() {
-                Some(name) => break (self.folders.len() - 1, name),
-                None => self.folders.pop(),
-            };
+            if selected(&self.path) {
+                break (depth, name);
+            }
         };
         self.depth = depth;
-        self.name_at = self.folders[depth].path_length;
-        self.path.truncate(self.name_at);
-        if self.path.len() < self.name_at {
-            self.path.push(b'/');
-        }
-        self.path.extend_from_slice(name.as_bytes());
         self.check_length("path", self.path.len(), MAXIMUM_PATH_BYTES)?;
         if depth >= MAXIMUM_DEPTH {
             return Err(Error::TooDeep {
@@ -151,6 +144,25 @@ impl Walk {
                 path: self.path(),
                 kind: name_of(other),
             }),
+        }
+    }
+
+    /// The next name and how deep it lies; its path is in `path` then.
+    fn next_name(&mut self) -> Option<(usize, CString)> {
+        loop {
+            match self.folders.last_mut()?.names.pop() {
+                Some(name) => {
+                    let depth = self.folders.len() - 1;
+                    self.name_at = self.folders[depth].path_length;
+                    self.path.truncate(self.name_at);
+                    if self.path.len() < self.name_at {
+                        self.path.push(b'/');
+                    }
+                    self.path.extend_from_slice(name.as_bytes());
+                    return Some((depth, name));
+                }
+                None => self.folders.pop(),
+            };
         }
     }
 

@@ -109,7 +109,7 @@ async fn the_next_address_is_tried_and_errors_say_where_and_why() {
     let addresses = [closed.clone(), address.clone()];
     let (_connection, channel) = tokio::join!(acceptor.next(), connect(&addresses, tls.clone(), &proxy));
     channel.unwrap();
-    let error = connect(&[closed.clone()], tls.clone(), &proxy)
+    let error = connect(std::slice::from_ref(&closed), tls.clone(), &proxy)
         .await
         .unwrap_err()
         .to_string();

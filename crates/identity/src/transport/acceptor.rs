@@ -92,7 +92,7 @@ impl Acceptor {
         let (deadline, connections) = (self.limits.handshake, self.connections.clone());
         self.handshakes.spawn(async move {
             match accept(socket, &identity, config, deadline, &connections).await {
-                Ok(connection) => Some(connection.from_socket(remote, permit)),
+                Ok(connection) => Some(connection.with_socket(remote, permit)),
                 Err(error) => {
                     tracing::info!(%remote, %error, "TLS handshake failed");
                     None

@@ -140,7 +140,7 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 impl<S> Connection<S> {
-    pub(super) fn from_socket(mut self, remote: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
+    pub(super) fn with_socket(mut self, remote: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
         self.info.remote = Some(remote);
         self.permit = Some(permit);
         self

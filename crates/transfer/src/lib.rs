@@ -1,1 +1,3 @@
 //! Moves chunks between stores: chunk stores, routes, tunnels, resume.
+
+pub mod tunnel;

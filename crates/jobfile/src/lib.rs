@@ -1,1 +1,68 @@
 //! Reads job files and turns them into build definitions.
+//!
+//! All faults of a file are found at once, each with its path, line and column. Files are not trusted: whatever they
+//! hold, reading takes time in proportion to their size and memory within bounds.
+
+mod decode;
+mod fault;
+mod format;
+mod reader;
+pub mod report;
+mod schema;
+
+use tombolo_core::build::BuildDefinition;
+
+pub use fault::{Fault, Faults};
+
+use fault::{Collector, Complaint, Position};
+
+/// The largest job file, in bytes.
+pub const MAX_FILE_BYTES: usize = 10 * 1024 * 1024;
+
+/// Reads a job file. Its name says how it is written (`.json`, `.yaml`, `.yml`) and whose rules it follows: those of
+/// InfraBox if it begins with `infrabox`, else Tombolo's own, which allow more.
+pub fn parse(file_name: &str, bytes: &[u8]) -> Result<BuildDefinition, Faults> {
+    let refuse = |at: Position, complaint: Complaint| {
+        let mut faults = Collector::default();
+        faults.add("", at, complaint);
+        faults.into_faults(file_name)
+    };
+    let (syntax, dialect) = format::detect(file_name).map_err(|complaint| refuse(Position::START, complaint))?;
+    let text = read_text(bytes).map_err(|(at, complaint)| refuse(at, complaint))?;
+    schema::read(
+        decode::Decoder::new(reader::Reader::new(syntax, text), dialect),
+        file_name,
+    )
+}
+
+/// The file as text, without a byte order mark.
+fn read_text(bytes: &[u8]) -> Result<&str, (Position, Complaint)> {
+    if bytes.len() > MAX_FILE_BYTES {
+        let message = format!(
+            "the file has {} bytes, at most {MAX_FILE_BYTES} are allowed",
+            bytes.len()
+        );
+        return Err((
+            Position::START,
+            Complaint::new(message).hint("split it into several builds"),
+        ));
+    }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let valid = std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+        (
+            reader::position_after(valid),
+            Complaint::new("the file is not valid UTF-8").hint("save it as UTF-8"),
+        )
+    })?;
+    match text.find('\0') {
+        None => Ok(text),
+        Some(offset) => Err((
+            reader::position_after(&text[..offset]),
+            Complaint::new("a NUL byte, which no text may have"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

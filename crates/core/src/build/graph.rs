@@ -13,6 +13,9 @@ use crate::name::JobName;
 /// The most jobs of one build. The control plane holds each in memory, at about 1 KiB.
 pub const MAX_JOBS: usize = 100_000;
 
+/// The most dependencies of all jobs of one build together. The control plane holds each in memory, in some 20 bytes.
+pub const MAX_DEPENDENCIES: usize = 1_000_000;
+
 /// The graph of a build without faults: names are unique, every parent exists, and there is no cycle. Jobs are named
 /// by their index in the list that was checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,6 +55,10 @@ impl Graph {
 pub fn check(jobs: &[JobSpec]) -> Result<Graph, Vec<Fault>> {
     if jobs.len() > MAX_JOBS {
         return Err(vec![Fault::TooManyJobs { count: jobs.len() }]);
+    }
+    let dependencies = jobs.iter().map(|job| job.dependencies.len()).sum();
+    if dependencies > MAX_DEPENDENCIES {
+        return Err(vec![Fault::TooManyDependencies { count: dependencies }]);
     }
     let mut faults = Vec::new();
     let indexes = index_names(jobs, &mut faults);

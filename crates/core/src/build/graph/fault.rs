@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::MAX_JOBS;
+use super::{MAX_DEPENDENCIES, MAX_JOBS};
 use crate::name::JobName;
 
 /// How many names of a cycle a message shows.
@@ -12,6 +12,11 @@ const SHOWN: usize = 20;
 pub enum Fault {
     /// There are more than [`MAX_JOBS`]. Nothing else was checked.
     TooManyJobs {
+        /// How many there are.
+        count: usize,
+    },
+    /// There are more than [`MAX_DEPENDENCIES`]. Nothing else was checked.
+    TooManyDependencies {
         /// How many there are.
         count: usize,
     },
@@ -77,6 +82,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyJobs { count } => write!(formatter, "{count} jobs, but a build has at most {MAX_JOBS}"),
+            Self::TooManyDependencies { count } => {
+                write!(
+                    formatter,
+                    "{count} dependencies, but the jobs of a build have at most {MAX_DEPENDENCIES}"
+                )
+            }
             Self::DuplicateName { name, .. } => write!(formatter, "another job is named `{name}` already"),
             Self::MissingParent { name, .. } => write!(formatter, "no job is named `{name}`"),
             Self::SelfDependency { name, .. } => write!(formatter, "job `{name}` depends on itself"),

@@ -189,6 +189,19 @@ fn the_longest_chain_and_the_longest_cycle_need_no_deep_stack() {
     assert_eq!(check(&jobs), Err(vec![Fault::TooManyJobs { count: MAX_JOBS + 1 }]));
 }
 
+#[test]
+fn the_number_of_dependencies_is_bounded() {
+    let parent = job("child", &["parent"]).dependencies.remove(0);
+    let mut child = job("child", &[]);
+    child.dependencies = vec![parent; MAX_DEPENDENCIES + 1];
+    assert_eq!(
+        check(&[child]),
+        Err(vec![Fault::TooManyDependencies {
+            count: MAX_DEPENDENCIES + 1
+        }])
+    );
+}
+
 proptest! {
     /// Against the definition: without a cycle the order is complete, with one the cycle's edges all exist.
     #[test]

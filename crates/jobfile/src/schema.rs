@@ -1,0 +1,114 @@
+//! The fields of a job file, and what they may hold.
+
+mod fields;
+mod graph;
+mod job;
+
+use tombolo_core::build::graph::{MAX_DEPENDENCIES, MAX_JOBS};
+use tombolo_core::build::{BuildDefinition, JobSpec};
+
+use crate::decode::{Decoder, Step};
+use crate::fault::{Complaint, Faults, Position};
+use crate::reader::{Piece, Scalar, Token};
+
+/// Reads the whole file and checks it.
+pub(crate) fn read(mut decoder: Decoder<'_>, file_name: &str) -> Result<BuildDefinition, Faults> {
+    let mut jobs = Jobs::default();
+    if read_root(&mut decoder, &mut jobs).is_ok() && !jobs.too_many {
+        graph::check(&jobs, &mut decoder.faults);
+    }
+    if decoder.faults.is_empty() {
+        Ok(BuildDefinition { jobs: jobs.specs })
+    } else {
+        Err(decoder.faults.into_faults(file_name))
+    }
+}
+
+/// The jobs that have a name. What is wrong with their other fields has been recorded, and is left out here.
+#[derive(Default)]
+struct Jobs {
+    specs: Vec<JobSpec>,
+    /// Where the jobs of `specs` are in the file.
+    places: Vec<Place>,
+    dependencies: usize,
+    too_many: bool,
+}
+
+/// Where a job is in the file.
+struct Place {
+    /// The job's index in the file's list.
+    index: usize,
+    /// Its name.
+    name: Position,
+    /// Its dependencies: their indexes in the job's list, and where they are.
+    dependencies: Vec<(usize, Position)>,
+}
+
+fn read_root(decoder: &mut Decoder<'_>, jobs: &mut Jobs) -> Step<()> {
+    let root = decoder.next()?;
+    let (mut version_given, mut jobs_given) = (false, false);
+    let is_map = decoder.map(
+        &root,
+        "an object with `version` and `jobs`",
+        |decoder, field, at, value| match field {
+            "version" => {
+                version_given = true;
+                read_version(decoder, &value)
+            }
+            "jobs" => {
+                jobs_given = true;
+                read_jobs(decoder, &value, jobs)
+            }
+            other => {
+                decoder.fault(at, fields::unknown(other, ["version", "jobs"]));
+                decoder.skip(&value)
+            }
+        },
+    )?;
+    if is_map && !version_given {
+        decoder.field_fault(
+            "version",
+            root.at,
+            Complaint::new("the field is missing").hint("add `version: 1`"),
+        );
+    }
+    if is_map && !jobs_given {
+        decoder.field_fault(
+            "jobs",
+            root.at,
+            Complaint::new("the field is missing").hint("add a list of jobs"),
+        );
+    }
+    let end = decoder.next()?;
+    debug_assert_eq!(end.piece, Piece::End, "the reader ends after the outermost value");
+    Ok(())
+}
+
+fn read_version<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<()> {
+    match value.piece {
+        Piece::Scalar(Scalar::Whole(1)) => Ok(()),
+        _ => decoder.wrong_kind(value, "the version 1"),
+    }
+}
+
+fn read_jobs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>, jobs: &mut Jobs) -> Step<()> {
+    let count = decoder.list(value, "a list of jobs", MAX_JOBS, |decoder, index, item| {
+        let Some((spec, place)) = job::read(decoder, index, &item)? else {
+            return Ok(());
+        };
+        jobs.dependencies += spec.dependencies.len();
+        if jobs.dependencies > MAX_DEPENDENCIES {
+            if !jobs.too_many {
+                let message = format!("the build has more than {MAX_DEPENDENCIES} dependencies");
+                decoder.field_fault("depends_on", item.at, Complaint::new(message));
+            }
+            jobs.too_many = true;
+            return Ok(());
+        }
+        jobs.specs.push(spec);
+        jobs.places.push(place);
+        Ok(())
+    })?;
+    jobs.too_many |= count.is_some_and(|count| count > MAX_JOBS);
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Puts the faults of the graph where they are in the file.
+
+use tombolo_core::build::graph::{self, Fault};
+
+use super::{Jobs, Place};
+use crate::fault::{Collector, Complaint, Position, nearest};
+
+/// How many names are looked at for the one that was meant: the hint is not worth more time.
+const MAX_CANDIDATES: usize = 1000;
+
+pub(super) fn check(jobs: &Jobs, faults: &mut Collector) {
+    let Err(found) = graph::check(&jobs.specs) else { return };
+    for fault in found {
+        let (path, at) = locate(jobs, &fault);
+        let complaint = if faults.has_room() {
+            explain(jobs, &fault)
+        } else {
+            Complaint::new("")
+        };
+        faults.add(path, at, complaint);
+    }
+}
+
+fn locate(jobs: &Jobs, fault: &Fault) -> (String, Position) {
+    let place = |job: u32| &jobs.places[job as usize];
+    let edge = |job: u32, dependency: usize| {
+        let Place {
+            index, dependencies, ..
+        } = place(job);
+        let (item, at) = dependencies[dependency];
+        (format!("jobs[{index}].depends_on[{item}]"), at)
+    };
+    match fault {
+        Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => ("jobs".to_owned(), Position::START),
+        Fault::DuplicateName { job, .. } => (format!("jobs[{}].name", place(*job).index), place(*job).name),
+        Fault::MissingParent { job, dependency, .. }
+        | Fault::SelfDependency { job, dependency, .. }
+        | Fault::DuplicateDependency { job, dependency, .. }
+        | Fault::AmbiguousInput { job, dependency, .. } => edge(*job, *dependency),
+        Fault::Cycle { jobs: cycle, .. } => {
+            // The edge that leads from the first job of the cycle to the second.
+            let (first, second) = (cycle[0], cycle[1 % cycle.len()]);
+            let parent = &jobs.specs[second as usize].name;
+            let dependencies = &jobs.specs[first as usize].dependencies;
+            edge(
+                first,
+                dependencies
+                    .iter()
+                    .position(|dependency| dependency.job == *parent)
+                    .unwrap_or(0),
+            )
+        }
+    }
+}
+
+fn explain(jobs: &Jobs, fault: &Fault) -> Complaint {
+    let complaint = Complaint::new(fault.to_string());
+    match fault {
+        Fault::DuplicateName { first, .. } => {
+            let place = &jobs.places[*first as usize];
+            complaint.hint(format!(
+                "the other one is jobs[{}] on line {}",
+                place.index, place.name.line
+            ))
+        }
+        Fault::MissingParent { name, .. } => {
+            let names = jobs.specs.iter().take(MAX_CANDIDATES).map(|spec| spec.name.as_str());
+            match nearest(name.as_str(), names) {
+                Some(name) => complaint.hint(format!("did you mean `{name}`?")),
+                None => complaint,
+            }
+        }
+        Fault::DuplicateDependency { .. } => complaint.hint("give it once, with all states in `on`"),
+        Fault::Cycle { .. } => complaint.hint("take one of these dependencies out"),
+        Fault::AmbiguousInput { .. } => complaint.hint("rename one of them"),
+        Fault::SelfDependency { .. } | Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => complaint,
+    }
+}

@@ -26,6 +26,8 @@ mod settle;
 mod submit;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod view;
 

@@ -1,13 +1,42 @@
-//! Short ways to write what the tests of the control plane need.
+//! A small world around the control plane, for its tests: short ways to say things, and checks after every command.
 
+mod invariants;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::record::JobNode;
-use crate::build::StateSet;
-use crate::id::{BuildId, JobId};
-use crate::label::Selector;
-use crate::name::JobName;
+use super::record::{Invite, JobNode, JobStatus};
+use super::{Change, Command, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
+use crate::attempt::{Outcome, OutputReference, Phase, Revision};
+use crate::build::{BuildDefinition, Dependency, JobSpec, JobState, StateSet, TerminalState};
+use crate::digest::Digest;
+use crate::id::{AttemptId, BuildId, Epoch, InviteId, JobId, ProjectId, SessionId};
+use crate::label::{Labels, Selector};
+use crate::name::{ClusterName, JobName, ProjectName};
 use crate::resources::Resources;
+use crate::session::{AttemptReport, Hello, Order};
+use crate::time::{Moment, Now, Timestamp};
+
+/// The project that exists from the beginning.
+pub(super) const PROJECT: ProjectId = ProjectId::from_u128(1);
+
+/// The control plane, what it wrote, and the time.
+pub(super) struct World {
+    pub(super) control: Control,
+    pub(super) live: LiveState,
+    pub(super) now: Now,
+    /// The last status seen of every job, also of builds that are over.
+    pub(super) seen: BTreeMap<JobId, JobStatus>,
+    next_id: u128,
+}
+
+pub(super) fn cluster(name: &str) -> ClusterName {
+    ClusterName::new(name).unwrap()
+}
+
+pub(super) fn digest(byte: u8) -> Digest {
+    Digest::new([byte; 32])
+}
 
 pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
     JobNode {
@@ -21,4 +50,286 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         resources: Resources::default(),
         timeout: Duration::from_secs(1),
     }
+}
+
+/// A job that takes one processor and runs anywhere.
+pub(super) fn job(name: &str) -> JobSpec {
+    JobSpec {
+        name: JobName::new(name).unwrap(),
+        image: "image".to_owned(),
+        command: None,
+        environment: BTreeMap::new(),
+        timeout: Duration::from_secs(60),
+        resources: Resources {
+            cpu_milli: 1000,
+            memory_bytes: 1,
+        },
+        dependencies: Vec::new(),
+        selector: Selector::default(),
+        prefer: None,
+    }
+}
+
+impl JobSpec {
+    /// Also after `parent`, if that finished.
+    pub(super) fn after(self, parent: &str) -> Self {
+        self.after_when(parent, StateSet::of(&[TerminalState::Finished]))
+    }
+
+    pub(super) fn after_when(mut self, parent: &str, on: StateSet) -> Self {
+        let job = JobName::new(parent).unwrap();
+        self.dependencies.push(Dependency { job, on });
+        self
+    }
+
+    pub(super) fn on(mut self, selector: &str) -> Self {
+        self.selector = Selector::parse(selector).unwrap();
+        self
+    }
+
+    pub(super) fn preferring(mut self, name: &str) -> Self {
+        self.prefer = Some(cluster(name));
+        self
+    }
+
+    pub(super) fn cpu(mut self, cpu_milli: u64) -> Self {
+        self.resources.cpu_milli = cpu_milli;
+        self
+    }
+}
+
+/// An outcome with an output if it finished.
+pub(super) fn outcome(state: TerminalState) -> Outcome {
+    Outcome {
+        state,
+        exit_code: Some(i32::from(state != TerminalState::Finished)),
+        message: String::new(),
+        started_at: None,
+        ended_at: Timestamp(5),
+        output: (state == TerminalState::Finished).then_some(OutputReference {
+            manifest: digest(9),
+            bytes: 100,
+            files: 1,
+        }),
+        inputs: Vec::new(),
+        log_lines: 3,
+    }
+}
+
+pub(super) fn ended(state: TerminalState) -> Phase {
+    Phase::Ended(outcome(state))
+}
+
+pub(super) fn running() -> Phase {
+    Phase::Running {
+        started_at: Timestamp(1),
+        inputs: Vec::new(),
+    }
+}
+
+pub(super) fn hello(slots: u32, attempts: &[(AttemptId, Phase)]) -> Hello {
+    Hello {
+        version: "1".to_owned(),
+        capacity: Resources {
+            cpu_milli: u64::from(slots) * 1000,
+            memory_bytes: 1 << 30,
+        },
+        slots,
+        capabilities: Vec::new(),
+        facts: Labels::parse(["os=linux"]).unwrap(),
+        peer_address: None,
+        attempts: attempts
+            .iter()
+            .map(|(attempt, phase)| AttemptReport {
+                attempt: *attempt,
+                phase: phase.clone(),
+            })
+            .collect(),
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(Settings::default())
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
+        let mut world = Self {
+            control: Control::new(settings),
+            live: LiveState::default(),
+            now: Now {
+                wall: Timestamp(1_000_000),
+                steady: Moment(Duration::from_secs(1000)),
+            },
+            seen: BTreeMap::new(),
+            next_id: 100,
+        };
+        let name = ProjectName::new("demo").unwrap();
+        world.done(Command::CreateProject { id: PROJECT, name });
+        world
+    }
+
+    pub(super) fn fresh(&mut self) -> u128 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Applies the command, writes what it changes, and checks that all is well.
+    pub(super) fn apply(&mut self, command: Command) -> Effects {
+        let effects = self.control.apply(self.now, command);
+        if effects.reply.is_err() {
+            assert_eq!(effects.changes, [], "a refused command changes nothing");
+        }
+        effects.changes.iter().for_each(|change| self.live.apply(change));
+        for change in &effects.changes {
+            if let Change::PutJob(status) = change {
+                self.check_step(status);
+                self.check_room(status);
+                self.seen.insert(status.id, status.clone());
+            }
+        }
+        self.check();
+        effects
+    }
+
+    /// Applies a command that must not be refused.
+    pub(super) fn done(&mut self, command: Command) -> Effects {
+        let effects = self.apply(command);
+        assert!(effects.reply.is_ok(), "{:?}", effects.reply);
+        effects
+    }
+
+    /// Applies a command that must be refused.
+    pub(super) fn refused(&mut self, command: Command) -> Refusal {
+        self.apply(command).reply.unwrap_err()
+    }
+
+    pub(super) fn advance(&mut self, duration: Duration) {
+        self.now.steady = self.now.steady + duration;
+        let milliseconds = u64::try_from(duration.as_millis()).unwrap();
+        self.now.wall = Timestamp(self.now.wall.0 + milliseconds);
+    }
+
+    /// Lets time pass, and does what is due then.
+    pub(super) fn pass(&mut self, duration: Duration) -> Effects {
+        self.advance(duration);
+        self.done(Command::Tick)
+    }
+
+    /// A cluster joins.
+    pub(super) fn join(&mut self, name: &str, labels: &[&str]) {
+        let mut secret = [0; 32];
+        secret[..16].copy_from_slice(&self.fresh().to_be_bytes());
+        let secret = Digest::new(secret);
+        let invite = Invite {
+            id: InviteId::from_u128(self.fresh()),
+            secret,
+            cluster: cluster(name),
+            labels: Labels::parse(labels).unwrap(),
+            expires_at: Timestamp(self.now.wall.0 + 60_000),
+            used_by: None,
+        };
+        self.done(Command::Invite(invite));
+        let key = digest(1);
+        self.done(Command::Join { secret, key });
+    }
+
+    /// The cluster's agent connects, with these attempts.
+    pub(super) fn hello(&mut self, name: &str, slots: u32, attempts: &[(AttemptId, Phase)]) -> Effects {
+        let session = SessionId(u64::try_from(self.fresh()).unwrap());
+        let hello = Box::new(hello(slots, attempts));
+        let cluster = cluster(name);
+        self.done(Command::Connect {
+            cluster,
+            session,
+            hello,
+        })
+    }
+
+    /// A cluster joins and its agent connects.
+    pub(super) fn up(&mut self, name: &str, labels: &[&str], slots: u32) {
+        self.join(name, labels);
+        self.hello(name, slots, &[]);
+    }
+
+    pub(super) fn session(&self, name: &str) -> SessionId {
+        self.control.cluster(&cluster(name)).unwrap().session.unwrap()
+    }
+
+    pub(super) fn submission(&mut self, project: ProjectId, jobs: Vec<JobSpec>) -> Submission {
+        Submission {
+            id: BuildId::from_u128(self.fresh()),
+            project,
+            jobs: jobs.iter().map(|_| JobId::from_u128(self.fresh())).collect(),
+            definition: BuildDefinition { jobs },
+            source: None,
+            revision: Revision::default(),
+            submitted_by: "tester".to_owned(),
+        }
+    }
+
+    /// Submits a build and says which jobs it has, in order.
+    pub(super) fn submit(&mut self, jobs: Vec<JobSpec>) -> (BuildId, Vec<JobId>) {
+        let submission = self.submission(PROJECT, jobs);
+        let answer = (submission.id, submission.jobs.clone());
+        let effects = self.done(Command::Submit(Box::new(submission)));
+        assert!(matches!(effects.reply, Ok(Reply::Build(_))));
+        answer
+    }
+
+    /// The latest attempt of a job.
+    pub(super) fn attempt(&self, job: JobId) -> AttemptId {
+        let epoch = self.seen.get(&job).map_or(Epoch::default(), |status| status.epoch);
+        AttemptId { job, epoch }
+    }
+
+    pub(super) fn report_command(&self, name: &str, attempt: AttemptId, phase: Phase) -> Command {
+        Command::Report {
+            cluster: cluster(name),
+            session: self.session(name),
+            attempt,
+            phase,
+        }
+    }
+
+    /// The job's cluster reports on its latest attempt.
+    pub(super) fn report(&mut self, job: JobId, phase: Phase) -> Effects {
+        let name = self.cluster_of(job);
+        let command = self.report_command(&name, self.attempt(job), phase);
+        self.done(command)
+    }
+
+    pub(super) fn cluster_of(&self, job: JobId) -> String {
+        let cluster = self.seen[&job].cluster.as_ref();
+        cluster.map(ToString::to_string).unwrap_or_default()
+    }
+
+    pub(super) fn state(&self, job: JobId) -> JobState {
+        self.seen.get(&job).map_or(JobState::Waiting, |status| status.state)
+    }
+
+    pub(super) fn states(&self, jobs: &[JobId]) -> Vec<String> {
+        jobs.iter().map(|job| self.state(*job).to_string()).collect()
+    }
+
+    /// Starts the master anew, from what was written.
+    pub(super) fn restart(&mut self) {
+        let settings = self.control.settings().clone();
+        self.control = Control::restore(settings, self.live.clone(), self.now).unwrap();
+        self.check();
+    }
+}
+
+/// The orders among the effects, as `cluster: order`.
+pub(super) fn orders(effects: &Effects) -> Vec<String> {
+    let text = |order: &Order| match order {
+        Order::Assign(attempt) => format!("assign {}", attempt.epoch),
+        Order::Stop { attempt, .. } => format!("stop {}", attempt.epoch),
+        Order::Forget(attempt) => format!("forget {}", attempt.epoch),
+    };
+    effects
+        .orders
+        .iter()
+        .map(|(cluster, order)| format!("{cluster}: {}", text(order)))
+        .collect()
 }

@@ -1,0 +1,158 @@
+//! What must be true after every command.
+
+use std::collections::BTreeMap;
+
+use super::World;
+use crate::build::JobState;
+use crate::control::record::{JobNode, JobStatus};
+use crate::control::{Contact, Control};
+use crate::id::JobId;
+use crate::placement::Miss;
+use crate::resources::Resources;
+use crate::time::Moment;
+
+impl World {
+    /// What one written job must be to what was written of it before.
+    pub(super) fn check_step(&self, new: &JobStatus) {
+        let Some(old) = self.seen.get(&new.id) else { return };
+        assert!(new.epoch >= old.epoch, "epochs only grow: {old:?} -> {new:?}");
+        if old.state.terminal().is_some() {
+            assert_eq!(old, new, "a job that ended stays as it is");
+        }
+        if new.state == JobState::Queued && old.state != JobState::Queued {
+            assert!(!old.cancel_requested, "a cancelled job is not placed again");
+        }
+        assert!(new.replacements <= self.control.settings().max_replacements);
+    }
+
+    /// No new attempt goes where there is no room for it.
+    pub(super) fn check_room(&self, new: &JobStatus) {
+        let old = self.seen.get(&new.id).map(|status| status.epoch).unwrap_or_default();
+        if let Some(name) = new.cluster.as_ref().filter(|_| new.epoch > old) {
+            let cluster = self.control.cluster(name).unwrap();
+            let agent = cluster.agent.unwrap();
+            assert_eq!(cluster.contact, Contact::Connected);
+            assert!(cluster.attempts <= agent.slots as usize && agent.capacity.fits(&cluster.used));
+        }
+    }
+
+    pub(super) fn check(&self) {
+        self.check_written();
+        self.check_clusters();
+        self.check_attempts();
+        self.check_nobody_waits_in_vain();
+        self.check_restored();
+    }
+
+    /// What is in memory is what was written.
+    fn check_written(&self) {
+        let written: BTreeMap<JobId, &(JobNode, JobStatus)> =
+            self.live.jobs.iter().map(|job| (job.0.id, job)).collect();
+        let mut count = 0;
+        for build in self.control.builds() {
+            assert!(self.live.builds.contains(build));
+            for job in self.control.jobs(build.id) {
+                let (node, status) = written[&job.node.id];
+                assert_eq!((node, status), (job.node, job.status));
+                count += 1;
+            }
+        }
+        assert_eq!(
+            (count, self.live.builds.len()),
+            (written.len(), self.control.builds().count())
+        );
+    }
+
+    /// Clusters have what their attempts take.
+    fn check_clusters(&self) {
+        for cluster in self.control.clusters() {
+            let held = self
+                .live
+                .jobs
+                .iter()
+                .filter(|(_, status)| is_held(status) && status.cluster.as_ref() == Some(&cluster.record.name));
+            let used = held
+                .clone()
+                .fold(Resources::default(), |sum, (node, _)| sum.plus(&node.resources));
+            assert_eq!((cluster.used, cluster.attempts), (used, held.count()));
+        }
+    }
+
+    /// Attempts are where their selectors allow it, and have all their inputs.
+    fn check_attempts(&self) {
+        for (node, status) in self.live.jobs.iter().filter(|(_, status)| is_held(status)) {
+            let attempt = self.attempt(node.id);
+            let assignment = self.control.assignment(attempt).unwrap();
+            let labels = self.control.cluster(assignment.cluster).unwrap().labels;
+            // After a restart the agent's facts are known only when it has connected.
+            if labels.get("node.os").is_some() {
+                assert!(node.selector.matches(labels));
+            }
+            assert_eq!(assignment.parents.len(), node.parents.len());
+            for (parent, (_, on)) in assignment.parents.iter().zip(&node.parents) {
+                assert!(on.contains(parent.status.state.terminal().unwrap()));
+            }
+            let outputs = assignment
+                .parents
+                .iter()
+                .filter(|parent| parent.status.output.is_some());
+            assert_eq!(assignment.inputs().count(), outputs.count());
+            let view = self.control.current_attempt(attempt).unwrap();
+            assert_eq!(
+                (Some(view.cluster), view.state),
+                (status.cluster.as_ref(), status.state)
+            );
+        }
+    }
+
+    /// A job waits only if there is a reason, unless the rest is to be placed at once.
+    fn check_nobody_waits_in_vain(&self) {
+        if self.control.next_deadline() == Some(Moment::default()) {
+            return;
+        }
+        for (node, status) in &self.live.jobs {
+            let explanation = self.control.explain(node.id).unwrap();
+            if status.state == JobState::Queued {
+                assert!(
+                    explanation.clusters.iter().all(|verdict| !verdict.misses.is_empty()),
+                    "{explanation:?}"
+                );
+            }
+            for verdict in &explanation.clusters {
+                let contact = self.control.cluster(&verdict.cluster).unwrap().contact;
+                assert_eq!(
+                    contact != Contact::Connected,
+                    verdict.misses.contains(&Miss::Disconnected)
+                );
+            }
+        }
+    }
+
+    /// A master that starts now sees the same.
+    fn check_restored(&self) {
+        let settings = self.control.settings().clone();
+        let restored = Control::restore(settings, self.live.clone(), self.now).unwrap();
+        assert!(self.control.projects().eq(restored.projects()));
+        assert!(self.control.tokens().eq(restored.tokens()));
+        assert!(self.control.invites().eq(restored.invites()));
+        assert!(self.control.builds().eq(restored.builds()));
+        let clusters = |control: &Control| -> Vec<_> {
+            let row = |view: crate::control::ClusterView<'_>| (view.record.clone(), view.used, view.attempts);
+            control.clusters().map(row).collect()
+        };
+        assert_eq!(clusters(&self.control), clusters(&restored));
+        for (node, _) in &self.live.jobs {
+            let (here, there) = (self.control.job(node.id).unwrap(), restored.job(node.id).unwrap());
+            assert_eq!((here.node, here.status), (there.node, there.status));
+            let summary = |control: &Control| control.explain(node.id).unwrap().summary;
+            if here.status.state != JobState::Queued {
+                assert_eq!(summary(&self.control), summary(&restored));
+            }
+        }
+    }
+}
+
+fn is_held(status: &JobStatus) -> bool {
+    use JobState::{Assigned, Preparing, Publishing, Running};
+    matches!(status.state, Assigned | Preparing | Running | Publishing)
+}

@@ -1,0 +1,10 @@
+//! The rules of the control plane, one table or story for each.
+
+mod attempts;
+mod cancel;
+mod clusters;
+mod graph;
+mod invites;
+mod placement;
+mod projects;
+mod properties;

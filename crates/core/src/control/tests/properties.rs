@@ -1,0 +1,272 @@
+//! Whatever happens in whatever order: the checks of the [`World`] hold after every command, and every build ends once
+//! its clusters behave.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
+use super::super::{Command, Settings};
+use crate::attempt::Phase;
+use crate::build::{JobSpec, StateSet, TerminalState};
+use crate::id::{AttemptId, BuildId, Epoch, JobId, SessionId};
+
+const CLUSTERS: [(&str, &[&str], u32); 3] = [
+    ("east", &["AWS"], 3),
+    ("west", &["GCP"], 2),
+    ("north", &["AWS", "GCP"], 2),
+];
+const SELECTORS: [&str; 5] = ["", "AWS", "GCP", "!GCP", "AWS, GCP"];
+
+/// One thing that happens. Numbers pick among what there is at the time.
+#[derive(Debug, Clone)]
+enum Step {
+    Submit(Vec<(u8, u8, u8)>),
+    /// A report on an attempt: of its own cluster or another one, of its present epoch or another one.
+    Report {
+        pick: usize,
+        phase: u8,
+        from: Option<usize>,
+        older: bool,
+    },
+    /// An agent connects and still has some of its attempts, one of them perhaps an old one.
+    Connect {
+        which: usize,
+        slots: u32,
+        keeps: u16,
+        phase: u8,
+        stale: bool,
+    },
+    Disconnect(usize),
+    Heartbeat(usize),
+    Pass(u16),
+    CancelJob(usize),
+    CancelBuild(usize),
+    Remove(usize),
+    Join(usize),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let which = 0..CLUSTERS.len();
+    prop_oneof![
+        4 => prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..7).prop_map(Step::Submit),
+        12 => (any::<usize>(), any::<u8>(), prop::option::weighted(0.1, which.clone()), prop::bool::weighted(0.1))
+            .prop_map(|(pick, phase, from, older)| Step::Report { pick, phase, from, older }),
+        4 => (which.clone(), 0..4_u32, any::<u16>(), any::<u8>(), prop::bool::weighted(0.2))
+            .prop_map(|(which, slots, keeps, phase, stale)| Step::Connect { which, slots, keeps, phase, stale }),
+        1 => which.clone().prop_map(Step::Disconnect),
+        3 => which.clone().prop_map(Step::Heartbeat),
+        3 => (0..400_u16).prop_map(Step::Pass),
+        1 => any::<usize>().prop_map(Step::CancelJob),
+        1 => any::<usize>().prop_map(Step::CancelBuild),
+        1 => which.clone().prop_map(Step::Remove),
+        3 => which.prop_map(Step::Join),
+        1 => Just(Step::Restart),
+    ]
+}
+
+fn phase(number: u8) -> Phase {
+    match number % 10 {
+        0 => Phase::Accepted,
+        1 | 2 => Phase::Preparing,
+        3 | 4 => running(),
+        5 => Phase::Publishing,
+        6 => ended(TerminalState::Failure),
+        7 => ended(TerminalState::Error),
+        _ => ended(TerminalState::Finished),
+    }
+}
+
+/// Jobs whose parents are some of those before them.
+fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
+    let name = |index: usize| format!("j{index}");
+    let with_parents = |(index, (parents, selector, size)): (usize, &(u8, u8, u8))| {
+        let spec = job(&name(index))
+            .on(SELECTORS[usize::from(*selector) % SELECTORS.len()])
+            .cpu(500 + 500 * u64::from(size % 3));
+        (0..index)
+            .filter(|parent| parents & (1 << parent) != 0)
+            .fold(spec, |spec, parent| match selector % 3 {
+                0 => spec.after_when(&name(parent), StateSet::ALL),
+                _ => spec.after(&name(parent)),
+            })
+    };
+    shape.iter().enumerate().map(with_parents).collect()
+}
+
+impl World {
+    fn joined(&self, which: usize) -> bool {
+        self.control.cluster(&cluster(CLUSTERS[which].0)).is_some()
+    }
+
+    /// The attempts that count, in order.
+    fn current(&self) -> Vec<AttemptId> {
+        let ids = self.seen.keys().map(|job| self.attempt(*job));
+        ids.filter(|attempt| self.control.assignment(*attempt).is_some())
+            .collect()
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Submit(shape) => {
+                self.submit(jobs(&shape));
+            }
+            Step::Report {
+                pick,
+                phase: number,
+                from,
+                older,
+            } => self.random_report(pick, phase(number), from, older),
+            Step::Connect {
+                which,
+                slots,
+                keeps,
+                phase,
+                stale,
+            } => self.random_connect(which, slots, keeps, phase, stale),
+            Step::Disconnect(which) => {
+                let cluster = cluster(CLUSTERS[which].0);
+                if let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) {
+                    self.done(Command::Disconnect { cluster, session });
+                }
+            }
+            Step::Heartbeat(which) => {
+                let cluster = cluster(CLUSTERS[which].0);
+                if let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) {
+                    let effects = self.done(Command::Heartbeat { cluster, session });
+                    assert!(effects.changes.is_empty(), "a heartbeat never writes");
+                }
+            }
+            Step::Pass(seconds) => {
+                self.pass(Duration::from_secs(u64::from(seconds)));
+            }
+            Step::CancelJob(pick) => {
+                let jobs: Vec<JobId> = self.live.jobs.iter().map(|(node, _)| node.id).collect();
+                if !jobs.is_empty() {
+                    let job = jobs[pick % jobs.len()];
+                    self.done(Command::CancelJob { job });
+                }
+            }
+            Step::CancelBuild(pick) => {
+                let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
+                if !builds.is_empty() {
+                    let build = builds[pick % builds.len()];
+                    self.done(Command::CancelBuild { build });
+                }
+            }
+            Step::Remove(which) if self.joined(which) => {
+                let name = cluster(CLUSTERS[which].0);
+                self.done(Command::RemoveCluster { name });
+            }
+            Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
+            Step::Remove(_) | Step::Join(_) => {}
+            Step::Restart => self.restart(),
+        }
+    }
+
+    fn random_report(&mut self, pick: usize, phase: Phase, from: Option<usize>, older: bool) {
+        let current = self.current();
+        if current.is_empty() {
+            return;
+        }
+        let mut attempt = current[pick % current.len()];
+        let own = cluster(&self.cluster_of(attempt.job));
+        let from = from.map_or(own.clone(), |which| cluster(CLUSTERS[which].0));
+        if older {
+            attempt.epoch = Epoch(attempt.epoch.0 - 1);
+        }
+        let session = self.control.cluster(&from).and_then(|view| view.session);
+        let effects = self.apply(Command::Report {
+            cluster: from.clone(),
+            session: session.unwrap_or(SessionId(0)),
+            attempt,
+            phase,
+        });
+        let counts = session.is_some() && from == own && !older;
+        assert_eq!(
+            effects.reply.is_ok(),
+            counts,
+            "only the right attempt of the right cluster counts"
+        );
+    }
+
+    fn random_connect(&mut self, which: usize, slots: u32, keeps: u16, number: u8, stale: bool) {
+        if !self.joined(which) {
+            return;
+        }
+        let (name, _, _) = CLUSTERS[which];
+        let own = self
+            .current()
+            .into_iter()
+            .filter(|attempt| self.cluster_of(attempt.job) == name);
+        let mut attempts: Vec<(AttemptId, Phase)> = own
+            .enumerate()
+            .filter(|(place, _)| keeps & (1 << (place % 16)) != 0)
+            .map(|(place, attempt)| (attempt, phase(number.wrapping_add(u8::try_from(place).unwrap_or(0)))))
+            .collect();
+        if stale && let Some(job) = self.seen.keys().next() {
+            let epoch = Epoch(0);
+            attempts.push((AttemptId { job: *job, epoch }, running()));
+        }
+        self.hello(name, slots, &attempts);
+    }
+
+    /// From now on all clusters are there and do what they are told.
+    fn settle(&mut self) {
+        for (which, (name, labels, slots)) in CLUSTERS.into_iter().enumerate() {
+            if !self.joined(which) {
+                self.join(name, labels);
+            }
+            let own = self
+                .current()
+                .into_iter()
+                .filter(|attempt| self.cluster_of(attempt.job) == name);
+            let own: Vec<(AttemptId, Phase)> = own.map(|attempt| (attempt, Phase::Accepted)).collect();
+            let session = SessionId(u64::try_from(self.fresh()).unwrap());
+            let hello = Box::new(hello(slots, &own));
+            let cluster = cluster(name);
+            self.done(Command::Connect {
+                cluster,
+                session,
+                hello,
+            });
+        }
+        let mut rounds = 0;
+        while !self.live.builds.is_empty() {
+            for attempt in self.current() {
+                self.report(attempt.job, ended(TerminalState::Finished));
+            }
+            self.done(Command::Tick);
+            rounds += 1;
+            assert!(rounds < 1000, "some build does not end: {:?}", self.live.jobs);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn all_is_well_after_every_command(steps in prop::collection::vec(step(), 1..60), limit in 1_usize..4) {
+        let settings = Settings { max_placements_per_command: limit, ..Settings::default() };
+        let mut world = World::with(settings);
+        for step in steps {
+            world.take(step);
+        }
+        world.settle();
+        let ended = world.seen.values().all(|status| status.state.terminal().is_some());
+        prop_assert!(ended);
+        world.done(Command::DeleteProject { id: PROJECT });
+    }
+
+    #[test]
+    fn the_same_commands_have_the_same_effects(steps in prop::collection::vec(step(), 1..40)) {
+        let run = || {
+            let mut world = World::new();
+            steps.iter().for_each(|step| world.take(step.clone()));
+            (world.live, world.seen)
+        };
+        prop_assert_eq!(run(), run());
+    }
+}

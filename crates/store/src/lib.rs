@@ -6,6 +6,8 @@
 
 pub mod log;
 mod port;
+pub mod sqlite;
 
 pub use log::{LogSegment, LogState, LogWrite};
 pub use port::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, Sequence, Snapshot, Store};
+pub use sqlite::Sqlite;

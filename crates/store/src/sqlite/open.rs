@@ -1,0 +1,137 @@
+//! Opening: the lock, the settings of a connection, the migrations.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use super::error;
+use crate::port::{AcquireError, Error};
+
+/// Forward only: a migration that was released is never changed, the next one corrects it.
+const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/0001_foundation.sql"))];
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+
+/// How many prepared statements a connection keeps: more than there are different ones.
+const STATEMENTS: usize = 64;
+
+/// How long a statement waits for another connection. Only checkpoints ever make one wait.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Takes the lock of the database at `path`: on a file beside it, since SQLite's own locks would keep our readers out too.
+pub(super) fn lock(path: &Path) -> Result<File, AcquireError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let unavailable = |failure: std::io::Error| {
+        let place = Path::new(&lock_path).display();
+        AcquireError::Store(Error::Unavailable(format!("cannot lock `{place}`: {failure}")))
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AcquireError::Held {
+            database: path.display().to_string(),
+        }),
+        Err(TryLockError::Error(failure)) => Err(unavailable(failure)),
+    }
+}
+
+/// The connection that writes, with the tables up to date.
+pub(super) fn writer(path: &Path) -> Result<Connection, Error> {
+    let connection = Connection::open(path)
+        .map_err(|failure| Error::Unavailable(format!("cannot open `{}`: {failure}", path.display())))?;
+    prepare(connection)
+}
+
+/// A database in memory, with its tables.
+pub(super) fn in_memory() -> Result<Connection, Error> {
+    prepare(Connection::open_in_memory().map_err(error::read)?)
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn prepare(mut connection: Connection) -> Result<Connection, Error> {
+    settings(&connection).map_err(error::read)?;
+    MIGRATIONS.to_latest(&mut connection).map_err(|failure| match failure {
+        rusqlite_migration::Error::MigrationDefinition(_) => {
+            Error::Corrupt("its tables were made by a newer version; use that version or a backup".to_owned())
+        }
+        failure => Error::Unavailable(format!("its tables cannot be brought up to date: {failure}")),
+    })?;
+    Ok(connection)
+}
+
+fn settings(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A database in memory answers `memory`; that is fine.
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // KiB, by the minus: room for the inner pages of the indexes of some million jobs.
+    connection.pragma_update(None, "cache_size", -32_768)?;
+    // After a burst the write-ahead log is cut down to this size, in bytes.
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_are_sound() {
+        MIGRATIONS.validate().unwrap();
+    }
+
+    #[test]
+    fn second_master_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.db");
+        let first = lock(&path).unwrap();
+        let error = lock(&path).unwrap_err();
+        assert!(
+            matches!(&error, AcquireError::Held { .. }) && error.to_string().contains("master.db"),
+            "{error}"
+        );
+        drop(first);
+        lock(&path).unwrap();
+    }
+
+    #[test]
+    fn newer_database_and_other_files_are_refused_with_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("newer.db");
+        writer(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 1000)
+            .unwrap();
+        let error = writer(&path).unwrap_err();
+        assert!(error.to_string().contains("newer version"), "{error}");
+
+        let path = folder.path().join("text.db");
+        std::fs::write(
+            &path,
+            "this is a text, and long enough to be taken for a header ".repeat(100),
+        )
+        .unwrap();
+        assert!(matches!(writer(&path), Err(Error::Corrupt(_))));
+
+        let error = writer(&folder.path().join("missing/folder.db")).unwrap_err();
+        assert!(error.to_string().contains("missing/folder.db"), "{error}");
+    }
+}

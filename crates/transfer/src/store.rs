@@ -1,0 +1,429 @@
+//! Where a member keeps its chunks and manifests: a local folder or a bucket.
+//!
+//! ```text
+//! <prefix>/owner                                                       who owns all of this, as JSON
+//! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>  a stored chunk
+//! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>.damaged   its bytes do not match: why
+//! <prefix>/projects/<project>/manifests/<digest>                       a manifest, compressed as a chunk is
+//! ```
+//!
+//! Chunks are immutable and named by content, so that writing one twice is harmless. One whose bytes do not match its name is
+//! marked as damaged and never read again; the next upload of that chunk writes the next generation.
+
+mod budget;
+mod known;
+pub mod location;
+mod object;
+mod owner;
+mod pack;
+mod patience;
+mod unpack;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, PutPayload};
+use tombolo_artifact::chunk::{self, MAXIMUM_STORED_CHUNK_BYTES, decode_object, encode_object};
+use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
+use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::ProjectId;
+
+use known::Known;
+pub use location::StoreLocation;
+use object::Fetched;
+pub use owner::Owner;
+pub use patience::Patience;
+
+/// How often a chunk can be damaged before its uploads are refused: then the store is beyond healing.
+const MAXIMUM_GENERATIONS: u32 = 64;
+/// How many objects are deleted at once when a project goes.
+const DELETED_AT_ONCE: usize = 1_000;
+
+/// Why a store did not do what was asked. Says which operation, and the store's own reason.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store is not described in a way that it could be opened.
+    #[error("the store cannot be opened: {0}")]
+    Configuration(String),
+    /// Somebody else keeps chunks there.
+    #[error("the store at {place} belongs to {member} of {trust_domain}: give each member a place of its own")]
+    Owned {
+        /// The store.
+        place: String,
+        /// The owner's trust domain.
+        trust_domain: String,
+        /// The owner's name there.
+        member: String,
+    },
+    /// It was tried again and again, in vain.
+    #[error("the store at {place} cannot {operation} (tried for {} s): {reason}", .waited.as_secs())]
+    Unreachable {
+        /// The store.
+        place: String,
+        /// What was asked of it.
+        operation: &'static str,
+        /// What the last attempt said.
+        reason: String,
+        /// How long it was tried.
+        waited: Duration,
+    },
+    /// The store says no, and would say so again.
+    #[error("the store at {place} refuses to {operation}: {reason}")]
+    Refused {
+        /// The store.
+        place: String,
+        /// What was asked of it.
+        operation: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// There is no such chunk or manifest.
+    #[error("the store at {place} has no {what} {digest}")]
+    Missing {
+        /// The store.
+        place: String,
+        /// `chunk` or `manifest`.
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+    },
+    /// What is stored is not what its name says. A damaged chunk is marked, and heals when it is uploaded again.
+    #[error("the store at {place} has a damaged {what} {digest}: {reason}")]
+    Damaged {
+        /// The store.
+        place: String,
+        /// `chunk` or `manifest`.
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+        /// How it was found out.
+        reason: String,
+    },
+    /// The folder cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] tombolo_artifact::pack::Error),
+    /// The artifact cannot be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] tombolo_artifact::unpack::Error),
+    /// Packing or unpacking was ended by a fault of this program, or by its end.
+    #[error("{0} was interrupted")]
+    Interrupted(&'static str),
+}
+
+/// Whether a chunk was new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It was written.
+    Stored,
+    /// It was there already.
+    Present,
+}
+
+/// A member's chunks and manifests. Cheap to clone; clones share what they know.
+#[derive(Clone)]
+pub struct ChunkStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    objects: Arc<dyn ObjectStore>,
+    place: String,
+    prefix: Path,
+    instance: String,
+    patience: Patience,
+    known: Mutex<Known>,
+}
+
+/// Where a chunk is, or where it would be written.
+enum Place {
+    Present,
+    Absent(u32),
+}
+
+impl ChunkStore {
+    /// Opens the store, or makes it the owner's if it is nobody's.
+    pub async fn open(location: &StoreLocation, owner: &Owner, patience: Patience) -> Result<Self, Error> {
+        let opened = location.connect().map_err(Error::Configuration)?;
+        Self::over(opened.objects, opened.place, opened.prefix, owner, patience).await
+    }
+
+    /// As [`Self::open`], over any object store. `place` is for messages.
+    pub async fn over(
+        objects: Arc<dyn ObjectStore>,
+        place: String,
+        prefix: Path,
+        owner: &Owner,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        let known = Mutex::new(Known::default());
+        let mut inner = Inner {
+            objects,
+            place,
+            prefix,
+            instance: String::new(),
+            patience,
+            known,
+        };
+        inner.instance = owner::claim(&inner, owner).await?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The random name that the store got when it was first opened: another one means that the store was emptied meanwhile.
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// Where the store is, for messages.
+    pub fn place(&self) -> &str {
+        &self.inner.place
+    }
+
+    /// Whether the chunk is there and is not known to be damaged.
+    pub async fn has_chunk(&self, project: ProjectId, digest: Digest) -> Result<bool, Error> {
+        Ok(matches!(self.inner.locate(project, digest).await?, Place::Present))
+    }
+
+    /// Writes the chunk unless it is there.
+    pub async fn put_chunk(&self, project: ProjectId, chunk: &StoredChunk) -> Result<PutOutcome, Error> {
+        let digest = chunk.reference().digest;
+        let generation = match self.inner.locate(project, digest).await? {
+            Place::Present => return Ok(PutOutcome::Present),
+            Place::Absent(generation) => generation,
+        };
+        self.inner.put_generation(project, chunk, generation).await?;
+        Ok(PutOutcome::Stored)
+    }
+
+    /// Reads the chunk's content. Damage is marked in the store before the error is returned.
+    pub async fn get_chunk(&self, project: ProjectId, expected: ChunkReference) -> Result<Chunk, Error> {
+        Ok(self.get(project, expected).await?.1)
+    }
+
+    /// Reads the chunk as it is stored (its content was checked), to hand it on.
+    pub async fn get_stored_chunk(&self, project: ProjectId, expected: ChunkReference) -> Result<StoredChunk, Error> {
+        Ok(self.get(project, expected).await?.0)
+    }
+
+    /// Whether the manifest is there. (Whether its chunks are, only reading them tells.)
+    pub async fn has_manifest(&self, project: ProjectId, digest: Digest) -> Result<bool, Error> {
+        self.inner
+            .exists("look for a manifest", &self.inner.manifest_path(project, digest))
+            .await
+    }
+
+    /// Writes the manifest. All of its chunks must have been written before: who finds a manifest takes them for granted.
+    pub async fn put_manifest(&self, project: ProjectId, manifest: &Manifest) -> Result<(), Error> {
+        let path = self.inner.manifest_path(project, manifest.digest());
+        self.inner
+            .put("write a manifest", &path, encode_object(manifest.encoded()).into())
+            .await
+    }
+
+    /// Reads and checks the manifest.
+    pub async fn get_manifest(&self, project: ProjectId, digest: Digest) -> Result<Manifest, Error> {
+        let (inner, what) = (&self.inner, "manifest");
+        let place = || inner.place.clone();
+        let damaged = |reason: String| Error::Damaged {
+            place: place(),
+            what,
+            digest,
+            reason,
+        };
+        // One byte more: how it is coded.
+        let limit = u64::from(MAXIMUM_MANIFEST_BYTES) + 1;
+        match inner
+            .get("read a manifest", &inner.manifest_path(project, digest), limit)
+            .await?
+        {
+            Fetched::Missing => Err(Error::Missing {
+                place: place(),
+                what,
+                digest,
+            }),
+            Fetched::TooLarge(size) => Err(damaged(format!("it has {size} bytes"))),
+            Fetched::Bytes(object) => {
+                let bytes = decode_object(object, digest, MAXIMUM_MANIFEST_BYTES)
+                    .map_err(|error: chunk::Error| damaged(error.to_string()))?;
+                Manifest::decode(bytes).map_err(|error: manifest::Error| damaged(error.to_string()))
+            }
+        }
+    }
+
+    /// Removes all chunks and manifests of a project.
+    pub async fn delete_project(&self, project: ProjectId) -> Result<(), Error> {
+        let inner = &self.inner;
+        let prefix = inner.project_path(project);
+        loop {
+            let paths: Vec<Path> = inner
+                .retry("list a project's objects", || {
+                    inner
+                        .objects
+                        .list(Some(&prefix))
+                        .map_ok(|object| object.location)
+                        .take(DELETED_AT_ONCE)
+                        .try_collect()
+                })
+                .await?;
+            if paths.is_empty() {
+                inner.known().forget_project(project);
+                return Ok(());
+            }
+            inner
+                .retry("delete a project's objects", || inner.delete(paths.clone()))
+                .await?;
+        }
+    }
+
+    async fn get(&self, project: ProjectId, expected: ChunkReference) -> Result<(StoredChunk, Chunk), Error> {
+        let inner = &self.inner;
+        let digest = expected.digest;
+        let mut damage = None;
+        let first = inner.known().get(&(project, digest)).unwrap_or(0);
+        for generation in first..MAXIMUM_GENERATIONS {
+            let path = inner.chunk_path(project, digest, generation);
+            let reason = match inner
+                .get("read a chunk", &path, u64::from(MAXIMUM_STORED_CHUNK_BYTES))
+                .await?
+            {
+                Fetched::Bytes(object) => match verify(object, expected).await? {
+                    Ok(verified) => {
+                        inner.known().insert((project, digest), generation);
+                        return Ok(verified);
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Fetched::TooLarge(size) => format!("it has {size} bytes"),
+                Fetched::Missing => break,
+            };
+            inner.quarantine(project, digest, generation, &reason).await;
+            damage = Some(reason);
+        }
+        inner.known().remove(&(project, digest));
+        let (place, what) = (inner.place.clone(), "chunk");
+        Err(match damage {
+            Some(reason) => Error::Damaged {
+                place,
+                what,
+                digest,
+                reason,
+            },
+            None => Error::Missing { place, what, digest },
+        })
+    }
+}
+
+impl fmt::Debug for ChunkStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ChunkStore")
+            .field("place", &self.inner.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Decompressing and hashing take milliseconds: not on a thread that serves connections.
+async fn verify(object: Bytes, expected: ChunkReference) -> Result<Result<(StoredChunk, Chunk), chunk::Error>, Error> {
+    tokio::task::spawn_blocking(move || StoredChunk::verify(object, expected))
+        .await
+        .map_err(|_| Error::Interrupted("checking a chunk"))
+}
+
+impl Inner {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        // What is known is a cache: whatever a panicking thread left there is as good as before.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn project_path(&self, project: ProjectId) -> Path {
+        self.prefix.clone().join("projects").join(project.to_string())
+    }
+
+    fn chunk_path(&self, project: ProjectId, digest: Digest, generation: u32) -> Path {
+        let digest = digest.to_string();
+        self.project_path(project)
+            .join("chunks")
+            .join(&digest[..2])
+            .join(format!("{digest}.{generation}"))
+    }
+
+    fn damage_path(&self, project: ProjectId, digest: Digest, generation: u32) -> Path {
+        let digest = digest.to_string();
+        self.project_path(project)
+            .join("chunks")
+            .join(&digest[..2])
+            .join(format!("{digest}.{generation}.damaged"))
+    }
+
+    fn manifest_path(&self, project: ProjectId, digest: Digest) -> Path {
+        self.project_path(project).join("manifests").join(digest.to_string())
+    }
+
+    /// Two questions for each generation, asked at once: almost always one pair.
+    async fn locate(&self, project: ProjectId, digest: Digest) -> Result<Place, Error> {
+        if self.known().get(&(project, digest)).is_some() {
+            return Ok(Place::Present);
+        }
+        for generation in 0..MAXIMUM_GENERATIONS {
+            let chunk = self.chunk_path(project, digest, generation);
+            let damage = self.damage_path(project, digest, generation);
+            let (present, damaged) = tokio::try_join!(
+                self.exists("look for a chunk", &chunk),
+                self.exists("look for damage", &damage)
+            )?;
+            if damaged {
+                continue;
+            }
+            if present {
+                self.known().insert((project, digest), generation);
+                return Ok(Place::Present);
+            }
+            return Ok(Place::Absent(generation));
+        }
+        let reason = format!("it was damaged {MAXIMUM_GENERATIONS} times: the store itself must be faulty");
+        Err(Error::Damaged {
+            place: self.place.clone(),
+            what: "chunk",
+            digest,
+            reason,
+        })
+    }
+
+    async fn put_generation(&self, project: ProjectId, chunk: &StoredChunk, generation: u32) -> Result<(), Error> {
+        let digest = chunk.reference().digest;
+        let payload: PutPayload = chunk.parts().into_iter().collect();
+        self.put("write a chunk", &self.chunk_path(project, digest, generation), payload)
+            .await?;
+        self.known().insert((project, digest), generation);
+        Ok(())
+    }
+
+    /// Marks a chunk as damaged. If even that fails, the next reader finds the damage again.
+    async fn quarantine(&self, project: ProjectId, digest: Digest, generation: u32, reason: &str) {
+        tracing::error!(place = %self.place, %project, %digest, generation, reason, "a stored chunk is damaged");
+        let path = self.damage_path(project, digest, generation);
+        if let Err(error) = self
+            .put("mark a chunk as damaged", &path, reason.to_owned().into())
+            .await
+        {
+            tracing::error!(place = %self.place, %digest, %error, "the damaged chunk could not be marked");
+        }
+    }
+
+    async fn delete(&self, paths: Vec<Path>) -> object_store::Result<()> {
+        let mut deleted = self
+            .objects
+            .delete_stream(futures::stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(result) = deleted.next().await {
+            match result {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

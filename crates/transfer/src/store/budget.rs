@@ -1,0 +1,36 @@
+//! The memory that chunks on their way may take.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The content of chunks that one packing, unpacking or pull holds in memory at once, in bytes, before compression. Two of the
+/// longest kind or about eight average ones: enough to keep a store busy, and with the packer's buffer and the compressed
+/// forms well below the 160 MiB that a process may take.
+const BUDGET_BYTES: usize = 32 << 20;
+
+/// Shares of [`BUDGET_BYTES`], in order of arrival.
+#[derive(Clone)]
+pub(crate) struct Budget(Arc<Semaphore>);
+
+/// Memory that is accounted for until this is dropped.
+pub(crate) type Share = OwnedSemaphorePermit;
+
+/// The budget was closed: what the share was for has ended.
+pub(crate) struct Closed;
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(BUDGET_BYTES)))
+    }
+
+    /// Waits until `bytes` (at most a chunk of the longest kind) fit.
+    pub(crate) async fn take(&self, bytes: u32) -> Result<Share, Closed> {
+        Arc::clone(&self.0).acquire_many_owned(bytes).await.map_err(|_| Closed)
+    }
+
+    /// Ends all waiting.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+}

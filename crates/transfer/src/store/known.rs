@@ -1,0 +1,80 @@
+//! Which chunks are known to be there.
+
+use std::collections::{HashMap, VecDeque};
+
+use tombolo_core::digest::Digest;
+use tombolo_core::id::ProjectId;
+
+/// How many chunks are remembered: 64 GiB of average ones, in about 3 MiB of memory.
+const MAXIMUM_KNOWN: usize = 16_384;
+
+type Key = (ProjectId, Digest);
+
+/// A bounded memory of present chunks and their generations; the oldest are forgotten first.
+#[derive(Default)]
+pub(super) struct Known {
+    generations: HashMap<Key, u32>,
+    order: VecDeque<Key>,
+}
+
+impl Known {
+    pub(super) fn get(&self, key: &Key) -> Option<u32> {
+        self.generations.get(key).copied()
+    }
+
+    pub(super) fn insert(&mut self, key: Key, generation: u32) {
+        if self.generations.insert(key, generation).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        while self.order.len() > MAXIMUM_KNOWN {
+            if let Some(oldest) = self.order.pop_front() {
+                self.generations.remove(&oldest);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) {
+        if self.generations.remove(key).is_some() {
+            self.order.retain(|known| known != key);
+        }
+    }
+
+    pub(super) fn forget_project(&mut self, project: ProjectId) {
+        self.generations.retain(|(of, _), _| *of != project);
+        self.order.retain(|(of, _)| *of != project);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_bounded() {
+        let mut known = Known::default();
+        let project = ProjectId::from_u128(1);
+        let key = |number: usize| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&number.to_le_bytes());
+            (project, Digest::new(bytes))
+        };
+        for number in 0..MAXIMUM_KNOWN + 10 {
+            known.insert(key(number), 0);
+            known.insert(key(number), 1);
+        }
+        assert_eq!(
+            (known.generations.len(), known.order.len()),
+            (MAXIMUM_KNOWN, MAXIMUM_KNOWN)
+        );
+        assert_eq!((known.get(&key(9)), known.get(&key(10))), (None, Some(1)));
+        known.remove(&key(10));
+        known.remove(&key(10));
+        assert_eq!(
+            (known.generations.len(), known.order.len()),
+            (MAXIMUM_KNOWN - 1, MAXIMUM_KNOWN - 1)
+        );
+        known.forget_project(project);
+        assert!(known.generations.is_empty() && known.order.is_empty());
+    }
+}

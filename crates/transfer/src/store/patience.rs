@@ -1,0 +1,109 @@
+//! How long a store is given, and what is worth trying again.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Error, Inner};
+
+/// How long to wait for a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For one request: a chunk of the longest kind at 200 KiB/s, by default.
+    pub request: Duration,
+    /// For one operation with all its repetitions.
+    pub operation: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(80),
+            operation: Duration::from_secs(120),
+        }
+    }
+}
+
+/// The pauses between attempts: with jitter, so that agents that lost the same store do not come back as one.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_secs(10))
+    .without_max_times()
+    .with_jitter();
+
+impl Inner {
+    /// Repeats `attempt` until it succeeds, fails for good, or the patience is over.
+    pub(super) async fn retry<T, Attempt>(
+        &self,
+        operation: &'static str,
+        attempt: impl Fn() -> Attempt,
+    ) -> Result<T, Error>
+    where
+        Attempt: Future<Output = object_store::Result<T>>,
+    {
+        let began = Instant::now();
+        let mut pauses = PAUSES.build();
+        loop {
+            let left = self.patience.operation.saturating_sub(began.elapsed());
+            let limit = self.patience.request.min(left);
+            let reason = match timeout(limit, attempt()).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) if !is_transient(&error) => {
+                    return Err(Error::Refused {
+                        place: self.place.clone(),
+                        operation,
+                        reason: describe(&error),
+                    });
+                }
+                Ok(Err(error)) => describe(&error),
+                Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
+            };
+            let pause = pauses.next().unwrap_or(self.patience.operation);
+            let waited = began.elapsed();
+            if waited + pause >= self.patience.operation {
+                return Err(Error::Unreachable {
+                    place: self.place.clone(),
+                    operation,
+                    reason,
+                    waited,
+                });
+            }
+            tracing::warn!(place = %self.place, operation, reason, ?pause, "the store did not answer as it should; trying again");
+            sleep(pause).await;
+        }
+    }
+}
+
+fn is_transient(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    match error {
+        E::NotFound { .. }
+        | E::InvalidPath { .. }
+        | E::NotSupported { .. }
+        | E::AlreadyExists { .. }
+        | E::Precondition { .. }
+        | E::NotModified { .. }
+        | E::NotImplemented { .. }
+        | E::PermissionDenied { .. }
+        | E::Unauthenticated { .. }
+        | E::UnknownConfigurationKey { .. } => false,
+        // Whatever else: a store that restarts, a full disk, a network that comes back.
+        _ => true,
+    }
+}
+
+/// The error with its causes, as far as they say something new.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

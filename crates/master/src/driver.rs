@@ -7,5 +7,5 @@ mod handle;
 mod message;
 mod watch;
 
-pub use handle::{ApplyError, Handle, Orders};
+pub use handle::{ApplyError, Handle, Session};
 pub use watch::{Numbered, Subscription, Watched};

@@ -1,25 +1,19 @@
 //! The driver as the rest of the master sees it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tombolo_core::control::event::TransferProgress;
-use tombolo_core::control::{Command, Control, Refusal, Reply};
+use tombolo_core::control::{Command, Refusal, Reply};
 use tombolo_core::id::{BuildId, SessionId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::{Hello, OrderFrame};
-use tombolo_store::LeaderEpoch;
 
 use super::message::Message;
 use super::watch::Subscription;
 
 /// How long a caller waits for room in the driver's queue before it is told that there is too much to do.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
-
-/// How many bits of a session's number count the connections of one leadership.
-const SESSIONS_BITS: u32 = 32;
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,42 +32,25 @@ pub enum ApplyError {
     Unavailable,
 }
 
-/// What the agent of a session is to do. Ends when the session is over for the driver: it was replaced, its reader was too
-/// slow, its cluster was removed, or the driver had to start again. The agent then connects anew and is brought up to date.
-pub type Orders = mpsc::Receiver<OrderFrame>;
+/// A session of an agent, from the driver's side.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number: higher than those of all sessions before, also before a restart.
+    pub id: SessionId,
+    /// What the agent is to do. Ends when the session is over for the driver: it was replaced, its reader was too slow, its
+    /// cluster was removed, or the driver had to start again. The agent then connects anew and is brought up to date.
+    pub orders: mpsc::Receiver<OrderFrame>,
+}
 
 /// Gives commands to the driver and asks it questions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     sender: mpsc::Sender<Message>,
-    sessions: Arc<AtomicU64>,
 }
 
 impl Handle {
-    /// `leadership` counts the leaderships of this database: it makes the numbers of sessions grow over restarts too.
-    pub(super) fn new(sender: mpsc::Sender<Message>, leadership: LeaderEpoch) -> Self {
-        let sessions = Arc::new(AtomicU64::new(leadership.0 << SESSIONS_BITS));
-        Self { sender, sessions }
-    }
-
-    /// The number of a new connection: higher than those of all connections before, also before a restart.
-    pub fn new_session(&self) -> SessionId {
-        SessionId(self.sessions.fetch_add(1, Ordering::Relaxed) + 1)
-    }
-
-    /// Asks the control plane. What it shows may not be durable yet for some milliseconds; nobody may be told of it who would
-    /// take it for a promise.
-    pub async fn query<R: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Control) -> R + Send + 'static,
-    ) -> Result<R, ApplyError> {
-        self.ask(|reply| {
-            Message::Query(Box::new(move |control| {
-                // Whoever asked may have stopped waiting.
-                let _ = reply.send(question(control));
-            }))
-        })
-        .await
+    pub(super) const fn new(sender: mpsc::Sender<Message>) -> Self {
+        Self { sender }
     }
 
     /// Carries out a command. When it returns, what the command changed is durable.
@@ -83,23 +60,11 @@ impl Handle {
         self.ask(|reply| Message::Apply { command, reply }).await?
     }
 
-    /// Begins a session, whose number is from [`new_session`](Self::new_session): the agent of `cluster` has said `hello`. Any
-    /// earlier session of the cluster ends.
+    /// Begins a session: the agent of `cluster` has said `hello`. Any earlier session of the cluster ends.
     ///
     /// Whoever holds the session reports its end with `Command::Disconnect`.
-    pub async fn connect(
-        &self,
-        cluster: ClusterName,
-        session: SessionId,
-        hello: Box<Hello>,
-    ) -> Result<Orders, ApplyError> {
-        let message = |reply| Message::Connect {
-            cluster,
-            session,
-            hello,
-            reply,
-        };
-        self.ask(message).await?
+    pub async fn connect(&self, cluster: ClusterName, hello: Box<Hello>) -> Result<Session, ApplyError> {
+        self.ask(|reply| Message::Connect { cluster, hello, reply }).await?
     }
 
     /// Tells what happens to a build from now on. Subscribe first and read the present state after: events carry whole

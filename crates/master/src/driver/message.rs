@@ -3,12 +3,12 @@
 use tokio::sync::{mpsc, oneshot};
 use tombolo_core::attempt::Assignment;
 use tombolo_core::control::event::TransferProgress;
-use tombolo_core::control::{Command, Control, Reply};
+use tombolo_core::control::{Command, Reply};
 use tombolo_core::id::{BuildId, SessionId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::{Hello, OrderFrame};
 
-use super::handle::{ApplyError, Orders};
+use super::handle::{ApplyError, Session};
 use super::watch::Subscription;
 
 /// One thing for the driver to do.
@@ -21,12 +21,9 @@ pub(super) enum Message {
     /// Begin a session.
     Connect {
         cluster: ClusterName,
-        session: SessionId,
         hello: Box<Hello>,
-        reply: oneshot::Sender<Result<Orders, ApplyError>>,
+        reply: oneshot::Sender<Result<Session, ApplyError>>,
     },
-    /// Answer a question.
-    Query(Box<dyn FnOnce(&Control) + Send>),
     /// Tell what happens to a build.
     Subscribe {
         build: BuildId,

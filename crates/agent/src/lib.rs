@@ -1,1 +1,5 @@
 //! One cluster's part: the link to the master, executors, and the supervisor of a job.
+
+pub mod folder;
+pub mod spool;
+pub mod supervisor;

@@ -1,0 +1,168 @@
+//! The processes that a command leaves behind, in its group or out of it.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpid, kill_process, kill_process_group, wait};
+
+/// How long killed processes may take to go: one that hangs in the kernel (a dead network file system) never does.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Between two looks at processes that were killed.
+const KILL_PAUSE: Duration = Duration::from_millis(2);
+
+/// The children that have ended since the last call.
+pub(super) struct Reaped {
+    /// How `main` ended, if it was among them.
+    pub(super) main: Option<WaitStatus>,
+    /// Whether children remain.
+    pub(super) remaining: bool,
+}
+
+/// Collects all children that have ended, orphans of the command's among them.
+pub(super) fn reap(main: Pid) -> Reaped {
+    let mut reaped = Reaped {
+        main: None,
+        remaining: true,
+    };
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == main => reaped.main = Some(status),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return reaped,
+            Err(_) => {
+                reaped.remaining = false;
+                return reaped;
+            }
+        }
+    }
+}
+
+/// Signals all descendants, whole groups at once: in a group that is signalled, no process can escape by forking.
+pub(super) fn signal_all(main: Pid, signal: Signal) {
+    let own = getpid();
+    let descendants = descendants_of(own);
+    if descendants.is_empty() {
+        // Without `/proc` the command's group is all that is known.
+        let _ = kill_process_group(main, signal);
+    }
+    let mut groups = HashSet::new();
+    for pid in descendants {
+        // A process that is gone by now needs no signal.
+        let _ = match getpgid(Some(pid)) {
+            Ok(group) if group == own => kill_process(pid, signal),
+            Ok(group) if groups.insert(group) => kill_process_group(group, signal),
+            _ => Ok(()),
+        };
+    }
+}
+
+/// Kills all descendants and waits until they are gone. Returns how `main` ended, if it had not before, and whether some
+/// remain all the same.
+pub(super) fn kill_all(main: Pid) -> Reaped {
+    let deadline = Instant::now() + KILL_DEADLINE;
+    let mut status = None;
+    loop {
+        let reaped = reap(main);
+        status = status.or(reaped.main);
+        if !reaped.remaining || Instant::now() >= deadline {
+            return Reaped {
+                main: status,
+                remaining: reaped.remaining,
+            };
+        }
+        signal_all(main, Signal::KILL);
+        std::thread::sleep(KILL_PAUSE);
+    }
+}
+
+/// All processes below `root`, by their parents. Without `/proc` there are none to be found.
+fn descendants_of(root: Pid) -> Vec<Pid> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for pid in processes().unwrap_or_default() {
+        if let Some(parent) = parent_of(pid) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut open = vec![root.as_raw_nonzero().get()];
+    while let Some(parent) = open.pop() {
+        let below = children.remove(&parent).unwrap_or_default();
+        found.extend(below.iter().filter_map(|pid| Pid::from_raw(*pid)));
+        open.extend(below);
+    }
+    found
+}
+
+fn processes() -> io::Result<Vec<i32>> {
+    let entries = fs::read_dir("/proc")?;
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(numbers.collect())
+}
+
+/// The fourth field of `/proc/<pid>/stat`; the second, the name, may contain anything, but ends at the last `)`.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Kills every process whose environment has `name=value`, except this one; again and again until there is none.
+pub(super) fn kill_by_variable(name: &str, value: &str) -> io::Result<usize> {
+    let variable = format!("{name}={value}");
+    let own = getpid();
+    let deadline = Instant::now() + KILL_DEADLINE;
+    let mut killed = HashSet::new();
+    loop {
+        let marked: Vec<Pid> = processes()?
+            .into_iter()
+            .filter_map(Pid::from_raw)
+            .filter(|pid| *pid != own && has_variable(*pid, variable.as_bytes()))
+            .collect();
+        if marked.is_empty() || Instant::now() >= deadline {
+            return Ok(killed.len());
+        }
+        for pid in marked {
+            let _ = kill_process(pid, Signal::KILL);
+            killed.insert(pid);
+        }
+        std::thread::sleep(KILL_PAUSE);
+    }
+}
+
+/// Zombies and other users' processes have no readable environment.
+fn has_variable(pid: Pid, variable: &[u8]) -> bool {
+    fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero()))
+        .is_ok_and(|environment| environment.split(|byte| *byte == 0).any(|entry| entry == variable))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn processes_are_found_by_their_variable() {
+        let name = "TOMBOLO_TEST_MARK";
+        let value = format!("{}-{:?}", std::process::id(), std::thread::current().id());
+        let mut child = Command::new("sleep").arg("600").env(name, &value).spawn().unwrap();
+        assert!(kill_by_variable(name, &value).unwrap() >= 1);
+        assert!(!child.wait().unwrap().success());
+        assert_eq!(kill_by_variable(name, &value).unwrap(), 0);
+    }
+
+    #[test]
+    fn parents_are_known() {
+        let own = std::process::id() as i32;
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        assert_eq!(parent_of(child.id() as i32), Some(own));
+        let below = descendants_of(getpid());
+        assert!(below.contains(&Pid::from_raw(child.id() as i32).unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}

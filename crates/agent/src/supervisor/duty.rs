@@ -1,0 +1,348 @@
+//! The supervisor's one loop: from the start of the command to the end of the last of its processes.
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitStatus, pidfd_open};
+use tombolo_core::time::Timestamp;
+use tombolo_runtime::clock;
+
+use super::capture::Capture;
+use super::confinement::Paths;
+use super::listeners::{Listeners, Request};
+use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
+use crate::folder::{AttemptFolder, Durability, write_record};
+
+/// One read of what the command prints, and the size that the pipe is asked to have: a command that prints in bursts
+/// seldom waits for the disk.
+const READ_BYTES: usize = 256 * 1024;
+const PIPE_BYTES: usize = 1024 * 1024;
+
+/// Reads in a row before anything else is looked at.
+const READS_IN_A_ROW: usize = 16;
+
+/// How often to collect orphans at least.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the pipe may stay open after all processes were killed: one that could not be killed may hold it.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs the command to its end. `announce` is called once it runs, or has turned out not to.
+pub(super) fn serve(
+    folder: &AttemptFolder,
+    specification: &Specification,
+    paths: &Paths,
+    listeners: &mut Listeners,
+    mut log: Capture,
+    announce: fn(),
+) -> Result<Exit, Error> {
+    let (output, command) = match start(specification, paths) {
+        Ok(started) => started,
+        Err(ending) => {
+            let exit = end(ending, None, log, Usage::default())?;
+            // The exit is there before anybody is told.
+            write_record(&folder.exit(), &exit, Durability::Fast).map_err(Error::system("cannot write the exit"))?;
+            announce();
+            return Ok(exit);
+        }
+    };
+    let started_at = wall();
+    let started = Started {
+        supervisor: std::process::id(),
+        command: command.as_raw_nonzero().get().unsigned_abs(),
+        started_at,
+    };
+    let recorded = write_record(&folder.started(), &started, Durability::Fast);
+    announce();
+    let mut duty = match Duty::new(specification, listeners, &mut log, output, command) {
+        Ok(duty) => duty,
+        Err(error) => {
+            descendants::kill_all(command);
+            return Err(Error::system("cannot watch the command")(error));
+        }
+    };
+    if let Err(error) = recorded {
+        duty.fault(format!("cannot record the start: {error}"));
+    }
+    let ending = duty.run();
+    end(ending, Some(started_at), log, usage())
+}
+
+fn end(ending: Ending, started_at: Option<Timestamp>, log: Capture, usage: Usage) -> Result<Exit, Error> {
+    let ended_at = wall();
+    Ok(Exit {
+        ending,
+        started_at,
+        ended_at,
+        log_lines: log.finish(ended_at).map_err(Error::system("cannot write the log"))?,
+        usage,
+    })
+}
+
+/// Starts the command; else says whose fault it is that it does not run.
+fn start(specification: &Specification, paths: &Paths) -> Result<(PipeReader, Pid), Ending> {
+    let fault = |what: &str, error: io::Error| Ending::Fault {
+        reason: format!("{what}: {error}"),
+    };
+    let Some((program, arguments)) = specification.command.split_first() else {
+        let reason = "the command is empty".to_owned();
+        return Err(Ending::NotStarted { reason });
+    };
+    let (reader, writer) = io::pipe().map_err(|error| fault("cannot make a pipe", error))?;
+    // Not all systems grant it, and none needs to.
+    let _ = rustix::pipe::fcntl_setpipe_size(&reader, PIPE_BYTES);
+    let second = writer.try_clone().map_err(|error| fault("cannot make a pipe", error))?;
+    rustix::io::ioctl_fionbio(&reader, true).map_err(|error| fault("cannot set the pipe up", error.into()))?;
+
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(&specification.environment)
+        .envs(paths.variables())
+        .env("HOME", paths.tombolo.join("home"))
+        .envs(&specification.job_environment)
+        .current_dir(paths.tombolo.join("context"))
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(second)
+        .process_group(0);
+    match command.spawn() {
+        Ok(child) => {
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+            Ok((reader, pid.expect("a child has a process id")))
+        }
+        Err(error) => Err(classify(program, error)),
+    }
+}
+
+fn classify(program: &str, error: io::Error) -> Ending {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => format!("the command `{program}` was not found"),
+        io::ErrorKind::PermissionDenied => format!("the command `{program}` may not be executed"),
+        io::ErrorKind::ArgumentListTooLong => {
+            "the command's arguments and environment are larger than the system takes".to_owned()
+        }
+        io::ErrorKind::InvalidInput => format!("the command `{}` contains a NUL byte", program.replace('\0', "\\0")),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            format!("the command `{program}` is not a program that this system runs")
+        }
+        _ => {
+            let reason = format!("the command `{program}` could not be started: {error}");
+            return Ending::Fault { reason };
+        }
+    };
+    Ending::NotStarted { reason }
+}
+
+/// What the command and all its descendants used, as far as they were collected.
+fn usage() -> Usage {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return Usage::default();
+    };
+    let duration =
+        |time: nix::sys::time::TimeVal| Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap_or(0));
+    Usage {
+        peak_resident_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * 1024,
+        user_time: duration(usage.user_time()),
+        system_time: duration(usage.system_time()),
+    }
+}
+
+fn wall() -> Timestamp {
+    Timestamp(clock::now().wall_milliseconds)
+}
+
+/// Why the command is being stopped, and when it will be killed.
+struct Stopping {
+    ending: Ending,
+    kill_at: Duration,
+}
+
+struct Duty<'duty> {
+    specification: &'duty Specification,
+    listeners: &'duty mut Listeners,
+    log: &'duty mut Capture,
+    /// None after its end.
+    output: Option<PipeReader>,
+    buffer: Vec<u8>,
+    command: Pid,
+    handle: OwnedFd,
+    deadline: Duration,
+    stopping: Option<Stopping>,
+}
+
+impl<'duty> Duty<'duty> {
+    fn new(
+        specification: &'duty Specification,
+        listeners: &'duty mut Listeners,
+        log: &'duty mut Capture,
+        output: PipeReader,
+        command: Pid,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            specification,
+            listeners,
+            log,
+            output: Some(output),
+            buffer: vec![0; READ_BYTES],
+            command,
+            handle: pidfd_open(command, PidfdFlags::empty())?,
+            deadline: clock::now().steady.saturating_add(specification.timeout),
+            stopping: None,
+        })
+    }
+
+    fn run(&mut self) -> Ending {
+        let mut status = None;
+        while status.is_none() {
+            let ready = self.wait();
+            if let Err(error) = ready.and_then(|()| self.read_output()) {
+                self.fault(format!("cannot keep the log: {error}"));
+            }
+            match self.listeners.serve() {
+                Some(Request::Stop) => self.stop(Ending::Stopped, self.specification.stop_grace),
+                Some(Request::Kill) => self.stop(Ending::Stopped, Duration::ZERO),
+                None => {}
+            }
+            self.heed_time();
+            status = descendants::reap(self.command).main;
+        }
+        let rest = descendants::kill_all(self.command);
+        self.drain();
+        if rest.remaining {
+            self.say("some of the command's processes cannot be killed and go on");
+        }
+        match self.stopping.take() {
+            Some(stopping) => stopping.ending,
+            None => status.map_or_else(|| unknown("nothing"), ended_by),
+        }
+    }
+
+    /// Until something happens, or the next moment at which something must.
+    fn wait(&self) -> io::Result<()> {
+        let next = self
+            .stopping
+            .as_ref()
+            .map_or(self.deadline, |stopping| stopping.kill_at);
+        let pause = next.saturating_sub(clock::now().steady).min(LONGEST_WAIT);
+        let timeout = Timespec::try_from(pause).map_err(io::Error::other)?;
+        let mut descriptors = vec![PollFd::new(&self.handle, PollFlags::IN)];
+        descriptors.extend(self.output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
+        descriptors.extend(
+            self.listeners
+                .descriptors()
+                .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)),
+        );
+        match poll(&mut descriptors, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_output(&mut self) -> io::Result<()> {
+        let mut grown = false;
+        for _ in 0..READS_IN_A_ROW {
+            let Some(output) = &mut self.output else { break };
+            match output.read(&mut self.buffer) {
+                Ok(0) => self.output = None,
+                Ok(count) => {
+                    self.log.write(wall(), &self.buffer[..count])?;
+                    grown = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if grown {
+            self.listeners.spool_has_grown();
+        }
+        Ok(())
+    }
+
+    /// What is still in the pipe when nobody writes any more.
+    fn drain(&mut self) {
+        let deadline = clock::now().steady + DRAIN_DEADLINE;
+        while let Some(output) = &self.output {
+            let left = deadline.saturating_sub(clock::now().steady);
+            let Ok(timeout) = Timespec::try_from(left) else { break };
+            if left.is_zero() {
+                self.say("a process that cannot be killed holds the log open; what it prints is lost");
+                break;
+            }
+            let mut descriptors = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
+            let _ = poll(&mut descriptors, Some(&timeout));
+            if let Err(error) = self.read_output() {
+                self.fault(format!("cannot keep the log: {error}"));
+                break;
+            }
+        }
+    }
+
+    fn heed_time(&mut self) {
+        let now = clock::now().steady;
+        match &mut self.stopping {
+            None if now >= self.deadline => self.stop(Ending::TimedOut, self.specification.stop_grace),
+            Some(stopping) if now >= stopping.kill_at => {
+                stopping.kill_at = now.saturating_add(LONGEST_WAIT);
+                descendants::signal_all(self.command, Signal::KILL);
+            }
+            _ => {}
+        }
+    }
+
+    /// Begins to stop, or shortens the grace. The first reason counts.
+    fn stop(&mut self, ending: Ending, grace: Duration) {
+        let kill_at = clock::now().steady.saturating_add(grace);
+        if let Some(stopping) = &mut self.stopping {
+            stopping.kill_at = stopping.kill_at.min(kill_at);
+            return;
+        }
+        let why = match &ending {
+            Ending::TimedOut => format!(
+                "the time is up after {}",
+                humantime::format_duration(self.specification.timeout)
+            ),
+            Ending::Fault { reason } => reason.clone(),
+            _ => "a stop was asked for".to_owned(),
+        };
+        self.say(&format!("{why}; the command is stopped"));
+        self.stopping = Some(Stopping { ending, kill_at });
+        if !grace.is_zero() {
+            descendants::signal_all(self.command, Signal::TERM);
+        }
+    }
+
+    fn fault(&mut self, reason: String) {
+        // What is printed from now on cannot be kept: nothing is to wait for it.
+        self.output = None;
+        self.stop(Ending::Fault { reason }, Duration::ZERO);
+    }
+
+    fn say(&mut self, text: &str) {
+        // A log that cannot be written is reported by what the command prints, or by its end.
+        let _ = self.log.note(wall(), text);
+        self.listeners.spool_has_grown();
+    }
+}
+
+fn ended_by(status: WaitStatus) -> Ending {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Ending::Exited { code },
+        (None, Some(signal)) => Ending::Signalled { signal },
+        (None, None) => unknown(&format!("{status:?}")),
+    }
+}
+
+fn unknown(status: &str) -> Ending {
+    Ending::Fault {
+        reason: format!("the system said {status} of the command's end"),
+    }
+}

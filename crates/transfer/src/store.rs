@@ -10,7 +10,7 @@
 //! Chunks are immutable and named by content, so that writing one twice is harmless. One whose bytes do not match its name is
 //! marked as damaged and never read again; the next upload of that chunk writes the next generation.
 
-mod budget;
+pub(crate) mod budget;
 mod known;
 pub mod location;
 mod object;
@@ -104,6 +104,9 @@ pub enum Error {
         /// How it was found out.
         reason: String,
     },
+    /// The chunk is as its name says, but not as long as the one who asks says: a manifest lies.
+    #[error("chunk {} has another length than the {} bytes that the manifest says", .0.digest, .0.length)]
+    WrongLength(ChunkReference),
     /// The folder cannot be packed.
     #[error(transparent)]
     Pack(#[from] tombolo_artifact::pack::Error),
@@ -291,11 +294,12 @@ impl ChunkStore {
                 .await?
             {
                 Fetched::Bytes(object) => match verify(object, expected).await? {
-                    Ok(verified) => {
+                    Verdict::Whole(stored, chunk) => {
                         inner.known().insert((project, digest), generation);
-                        return Ok(verified);
+                        return Ok((stored, chunk));
                     }
-                    Err(error) => error.to_string(),
+                    Verdict::WrongLength => return Err(Error::WrongLength(expected)),
+                    Verdict::Damaged(error) => error.to_string(),
                 },
                 Fetched::TooLarge(size) => format!("it has {size} bytes"),
                 Fetched::Missing => break,
@@ -326,9 +330,22 @@ impl fmt::Debug for ChunkStore {
     }
 }
 
+/// What a stored object turned out to be.
+enum Verdict {
+    Whole(StoredChunk, Chunk),
+    Damaged(chunk::Error),
+    WrongLength,
+}
+
 /// Decompressing and hashing take milliseconds: not on a thread that serves connections.
-async fn verify(object: Bytes, expected: ChunkReference) -> Result<Result<(StoredChunk, Chunk), chunk::Error>, Error> {
-    tokio::task::spawn_blocking(move || StoredChunk::verify(object, expected))
+async fn verify(object: Bytes, expected: ChunkReference) -> Result<Verdict, Error> {
+    let verify = move || match StoredChunk::verify(object.clone(), expected) {
+        Ok((stored, chunk)) => Verdict::Whole(stored, chunk),
+        // A manifest that lies must not make a good chunk pass for a damaged one.
+        Err(_) if StoredChunk::verify_digest(object, expected.digest).is_ok() => Verdict::WrongLength,
+        Err(error) => Verdict::Damaged(error),
+    };
+    tokio::task::spawn_blocking(verify)
         .await
         .map_err(|_| Error::Interrupted("checking a chunk"))
 }

@@ -1,0 +1,275 @@
+//! Pulling: an artifact comes into the local store from wherever it is. The destination pulls, so that it can resume, check
+//! and choose: what arrived stays, whatever happens to its source.
+
+mod arrive;
+mod sources;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+use tombolo_artifact::{ChunkReference, Manifest};
+use tombolo_core::attempt::{RouteKind, TransferReceipt};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::ProjectId;
+use tombolo_core::name::{ClusterName, JobName};
+
+use crate::store::{self, ChunkStore};
+use arrive::Arrival;
+use sources::Sources;
+
+/// How many chunks are asked about in the local store at once.
+const LOOKED_UP_AT_ONCE: usize = 16;
+
+/// A place that has one artifact and lets us read it. It connects when it is first asked, and again when it has to.
+pub trait ChunkSource: Send + Sync {
+    /// The manifest as it is encoded, not compressed. Nothing of it needs to be checked; no more than
+    /// [`MAXIMUM_MANIFEST_BYTES`](tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES) may be collected.
+    fn manifest(&self) -> BoxFuture<'_, Result<Bytes, SourceError>>;
+
+    /// A chunk as it is stored. Nothing of it needs to be checked; no more than
+    /// [`MAXIMUM_STORED_CHUNK_BYTES`](tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES) may be collected.
+    fn chunk(&self, chunk: ListedChunk) -> BoxFuture<'_, Result<Bytes, SourceError>>;
+}
+
+/// A chunk and its (first) place in the manifest's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedChunk {
+    /// Its place, from 0.
+    pub index: u64,
+    /// Its name and length.
+    pub reference: ChunkReference,
+}
+
+/// Why a source did not give what it was asked for. The texts are for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be reached, or broke off; worth another attempt a little later.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It will not give us anything (we may not read this artifact, say): it is not asked again.
+    #[error("{0}")]
+    Refused(String),
+    /// It does not have this one thing, or only a damaged one: it is not asked for it again.
+    #[error("{0}")]
+    Missing(String),
+    /// What came is not what was asked for.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+/// A source, and how it is shown.
+#[derive(Clone)]
+pub struct Source {
+    /// The cluster that has the artifact; none for the master.
+    pub cluster: Option<ClusterName>,
+    /// The way to it.
+    pub route: RouteKind,
+    /// The way itself.
+    pub chunks: Arc<dyn ChunkSource>,
+}
+
+/// How long a pull waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// For one chunk: one of the longest kind at 140 KiB/s, by default.
+    pub request: Duration,
+    /// While nothing arrives from any source.
+    pub stalled: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(120),
+            stalled: Duration::from_secs(180),
+        }
+    }
+}
+
+/// What is to be pulled, and from where.
+pub struct Request {
+    /// The project that the artifact belongs to.
+    pub project: ProjectId,
+    /// The artifact.
+    pub manifest: Digest,
+    /// Where it is, best first.
+    pub sources: Vec<Source>,
+}
+
+/// How far a pull is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The content's size, in bytes.
+    pub bytes: u64,
+    /// How much of it is in the local store, in bytes.
+    pub done_bytes: u64,
+    /// What crossed the link so far, in bytes.
+    pub moved_bytes: u64,
+    /// The way that brought most so far.
+    pub route: RouteKind,
+    /// The cluster at its other end.
+    pub from: Option<ClusterName>,
+    /// Since the beginning.
+    pub elapsed: Duration,
+}
+
+/// How an artifact came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// What came; its digest was checked.
+    pub manifest: Manifest,
+    /// The end of it.
+    pub progress: Progress,
+}
+
+impl Receipt {
+    /// The receipt as the rest of the program keeps it; `parent` is none for the source of a build.
+    pub fn for_parent(&self, parent: Option<JobName>) -> TransferReceipt {
+        TransferReceipt {
+            parent,
+            from: self.progress.from.clone(),
+            route: self.progress.route,
+            manifest: self.manifest.digest(),
+            bytes: self.manifest.bytes(),
+            moved_bytes: self.progress.moved_bytes,
+            milliseconds: u64::try_from(self.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// Why an artifact did not come. What arrived stays: the next pull goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The local store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// No source could give it in time.
+    #[error("cannot get {what} of artifact {}: {}", .manifest.short(), list(.reasons))]
+    Unobtainable {
+        /// The artifact.
+        manifest: Digest,
+        /// The part that is lacking.
+        what: String,
+        /// What each source said last.
+        reasons: Vec<String>,
+    },
+}
+
+fn list(reasons: &[String]) -> String {
+    if reasons.is_empty() {
+        "no cluster is known to have it".to_owned()
+    } else {
+        reasons.join("; ")
+    }
+}
+
+/// Pulls artifacts into one store. Cheap to clone; pulls of the same artifact wait for each other, so that nothing comes twice.
+#[derive(Clone)]
+pub struct Puller {
+    store: ChunkStore,
+    patience: Patience,
+    under_way: Arc<Mutex<UnderWay>>,
+}
+
+type UnderWay = HashMap<(ProjectId, Digest), Weak<tokio::sync::Mutex<()>>>;
+
+impl Puller {
+    /// Pulls into `store`.
+    pub fn new(store: ChunkStore, patience: Patience) -> Self {
+        Self {
+            store,
+            patience,
+            under_way: Arc::default(),
+        }
+    }
+
+    /// Brings the artifact into the local store and returns when all of it is there, its manifest last. `progress` is called
+    /// at the beginning and after each chunk; it must not block.
+    pub async fn pull(&self, request: Request, progress: impl Fn(Progress) + Send + Sync) -> Result<Receipt, Error> {
+        let began = Instant::now();
+        let turn = self.turn(request.project, request.manifest);
+        let _turn = turn.lock().await;
+        let sources = Sources::new(request.manifest, request.sources, self.patience);
+        let (manifest, known) = self.manifest(request.project, request.manifest, &sources).await?;
+        let arrival = Arrival {
+            store: &self.store,
+            project: request.project,
+            sources: &sources,
+        };
+        let missing = self.missing(request.project, &manifest).await?;
+        let lacking: u64 = missing
+            .iter()
+            .map(|(chunk, occurrences)| chunk.content(*occurrences))
+            .sum();
+        let mut done = manifest.bytes() - lacking;
+        let tell = |done_bytes| sources.progress(manifest.bytes(), done_bytes, began.elapsed());
+        progress(tell(done));
+        let mut arrivals = std::pin::pin!(arrival.all(missing));
+        while let Some(content) = arrivals.try_next().await? {
+            done += content;
+            progress(tell(done));
+        }
+        if !known {
+            self.store.put_manifest(request.project, &manifest).await?;
+        }
+        let progress = tell(done);
+        Ok(Receipt { manifest, progress })
+    }
+
+    /// The lock of one artifact.
+    fn turn(&self, project: ProjectId, manifest: Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, turn| turn.strong_count() > 0);
+        let entry = under_way.entry((project, manifest)).or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let turn = Arc::default();
+            *entry = Arc::downgrade(&turn);
+            turn
+        })
+    }
+
+    /// The manifest, and whether the local store has it already.
+    async fn manifest(&self, project: ProjectId, digest: Digest, sources: &Sources) -> Result<(Manifest, bool), Error> {
+        match self.store.get_manifest(project, digest).await {
+            Ok(manifest) => Ok((manifest, true)),
+            Err(store::Error::Missing { .. } | store::Error::Damaged { .. }) => Ok((sources.manifest().await?, false)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The chunks that are not in the local store, each once, with how often it occurs.
+    async fn missing(&self, project: ProjectId, manifest: &Manifest) -> Result<Vec<(ListedChunk, u64)>, Error> {
+        let mut occurrences = HashMap::new();
+        for chunk in manifest.chunks() {
+            *occurrences.entry(chunk).or_insert(0_u64) += 1;
+        }
+        let mut seen = HashSet::new();
+        let listed = (0_u64..)
+            .zip(manifest.chunks())
+            .filter(|(_, chunk)| seen.insert(*chunk));
+        let missing = stream::iter(listed.map(|(index, reference)| ListedChunk { index, reference }))
+            .map(|chunk| async move {
+                let present = self.store.has_chunk(project, chunk.reference.digest).await?;
+                Ok::<_, store::Error>((!present).then_some(chunk))
+            })
+            .buffered(LOOKED_UP_AT_ONCE)
+            .try_filter_map(|missing| std::future::ready(Ok(missing)));
+        let missing: Vec<ListedChunk> = missing.try_collect().await?;
+        Ok(missing
+            .into_iter()
+            .map(|chunk| (chunk, occurrences[&chunk.reference]))
+            .collect())
+    }
+}
+
+impl ListedChunk {
+    /// How many bytes of content so many of it are.
+    fn content(&self, occurrences: u64) -> u64 {
+        u64::from(self.reference.length) * occurrences
+    }
+}

@@ -1,19 +1,25 @@
 //! The driver as the rest of the master sees it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tombolo_core::control::event::TransferProgress;
-use tombolo_core::control::{Command, Refusal, Reply};
+use tombolo_core::control::{Command, Control, Refusal, Reply};
 use tombolo_core::id::{BuildId, SessionId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::{Hello, OrderFrame};
+use tombolo_store::LeaderEpoch;
 
 use super::message::Message;
 use super::watch::Subscription;
 
 /// How long a caller waits for room in the driver's queue before it is told that there is too much to do.
 const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
+/// How many sessions and events a leadership may count before its numbers run into those of the next.
+const PER_LEADERSHIP_BITS: u32 = 32;
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,39 +38,86 @@ pub enum ApplyError {
     Unavailable,
 }
 
-/// A session of an agent, from the driver's side.
-#[derive(Debug)]
-pub struct Session {
-    /// Its number: higher than those of all sessions before, also before a restart.
-    pub id: SessionId,
-    /// What the agent is to do. Ends when the session is over for the driver: it was replaced, its reader was too slow, its
-    /// cluster was removed, or the driver had to start again. The agent then connects anew and is brought up to date.
-    pub orders: mpsc::Receiver<OrderFrame>,
+/// What the driver shows without being asked.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    epoch: AtomicU64,
+    last_session: AtomicU64,
 }
 
-/// Gives commands to the driver and asks it questions. Cheap to clone.
+impl Shared {
+    /// A new leadership has begun.
+    pub(super) fn lead(&self, epoch: LeaderEpoch) {
+        self.epoch.store(epoch.0, Ordering::Release);
+        self.last_session.fetch_max(first_number(epoch), Ordering::AcqRel);
+    }
+}
+
+/// The number below all sessions (and events) of a leadership and above all of those before.
+pub(super) const fn first_number(epoch: LeaderEpoch) -> u64 {
+    epoch.0 << PER_LEADERSHIP_BITS
+}
+
+/// Gives commands to the driver and asks it questions. Cheap to clone. The driver ends when the last one is gone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     sender: mpsc::Sender<Message>,
+    shared: Arc<Shared>,
 }
 
 impl Handle {
-    pub(super) const fn new(sender: mpsc::Sender<Message>) -> Self {
-        Self { sender }
+    pub(super) const fn new(sender: mpsc::Sender<Message>, shared: Arc<Shared>) -> Self {
+        Self { sender, shared }
     }
 
     /// Carries out a command. When it returns, what the command changed is durable.
     ///
-    /// `Connect` is given by [`connect`](Self::connect) only.
+    /// `Connect` is refused here: it is given by [`connect`](Self::connect).
     pub async fn apply(&self, command: Command) -> Result<Reply, ApplyError> {
+        if matches!(command, Command::Connect { .. }) {
+            return Err(Refusal::Conflict("a session needs somebody who takes its orders".to_owned()).into());
+        }
         self.ask(|reply| Message::Apply { command, reply }).await?
     }
 
-    /// Begins a session: the agent of `cluster` has said `hello`. Any earlier session of the cluster ends.
+    /// Answers a question about the control plane as it is stored. The question must be quick: it holds up everything.
+    pub async fn query<R: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Control) -> R + Send + 'static,
+    ) -> Result<R, ApplyError> {
+        self.ask(|reply| {
+            Message::Query(Box::new(move |control| {
+                // Whoever does not wait any more does not want to know.
+                let _ = reply.send(question(control));
+            }))
+        })
+        .await
+    }
+
+    /// The number of a new session: higher than all before, also before a restart.
+    pub fn next_session(&self) -> SessionId {
+        SessionId(self.shared.last_session.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Begins a session (a number of [`next_session`](Self::next_session)): the agent of `cluster` has said `hello`. Any
+    /// earlier session of the cluster ends.
     ///
-    /// Whoever holds the session reports its end with `Command::Disconnect`.
-    pub async fn connect(&self, cluster: ClusterName, hello: Box<Hello>) -> Result<Session, ApplyError> {
-        self.ask(|reply| Message::Connect { cluster, hello, reply }).await?
+    /// What comes back is what the agent is to do. It ends when the session is over for the driver: it was replaced, its
+    /// reader was too slow, its cluster was removed, or the driver had to start again; the agent then connects anew and is
+    /// brought up to date. Whoever holds the session reports the end of the connection with `Command::Disconnect`.
+    pub async fn connect(
+        &self,
+        cluster: ClusterName,
+        session: SessionId,
+        hello: Box<Hello>,
+    ) -> Result<mpsc::Receiver<OrderFrame>, ApplyError> {
+        self.ask(|reply| Message::Connect {
+            cluster,
+            session,
+            hello,
+            reply,
+        })
+        .await?
     }
 
     /// Tells what happens to a build from now on. Subscribe first and read the present state after: events carry whole
@@ -80,6 +133,11 @@ impl Handle {
         let _ = self.sender.try_send(Message::Progress { cluster, progress });
     }
 
+    /// The present leadership: what is written to the store past the driver (logs) carries it.
+    pub fn epoch(&self) -> LeaderEpoch {
+        LeaderEpoch(self.shared.epoch.load(Ordering::Acquire))
+    }
+
     async fn ask<R>(&self, message: impl FnOnce(oneshot::Sender<R>) -> Message) -> Result<R, ApplyError> {
         let (reply, answer) = oneshot::channel();
         let permit = match tokio::time::timeout(QUEUE_WAIT, self.sender.reserve()).await {
@@ -88,6 +146,9 @@ impl Handle {
             Err(_) => return Err(ApplyError::Overloaded),
         };
         permit.send(message(reply));
-        answer.await.map_err(|_| ApplyError::Stopping)
+        answer.await.map_err(|_| match self.sender.is_closed() {
+            true => ApplyError::Stopping,
+            false => ApplyError::Unavailable,
+        })
     }
 }

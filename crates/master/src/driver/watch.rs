@@ -108,8 +108,9 @@ impl Watchers {
         }
     }
 
-    /// Makes every watcher read the present state again: what they saw last may not be what is stored.
-    pub(super) fn resynchronise(&mut self) {
-        self.builds.clear();
+    /// Ends all subscriptions: what watchers saw last may not be what is stored. Their next event has the number after
+    /// `sequence`.
+    pub(super) fn restart(&mut self, sequence: u64) {
+        *self = Self::new(sequence);
     }
 }

@@ -1,0 +1,195 @@
+//! The beginning of a driver, its loop, and its beginning again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tombolo_core::control::restore;
+use tombolo_core::control::{Control, Settings};
+use tombolo_core::time::Now;
+use tombolo_store::{AcquireError, LeaderEpoch, Sequence, Store};
+
+use super::collect::Tick;
+use super::handle::{self, ApplyError, Handle, Shared};
+use super::sessions::Sessions;
+use super::watch::Watchers;
+use super::{Driver, Grants, batch};
+use crate::clock::Clock;
+
+/// How many messages wait for the driver. Each waiting caller holds one, so that this bounds memory, not speed: it is several
+/// batches, so that the driver is never idle while there is work.
+const QUEUE: usize = 4096;
+
+/// The longest time between two attempts to use a database that is away.
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// What the driver goes by.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The control plane's limits and times.
+    pub control: Settings,
+    /// Where users see the master, without a trailing slash.
+    pub public_url: String,
+}
+
+/// Why the driver ended (or could not start).
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another master leads, now or already at the start.
+    #[error("another master leads")]
+    Deposed,
+    /// The store cannot be led.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Load(#[from] tombolo_store::Error),
+    /// What is stored contradicts itself.
+    #[error("the stored state cannot be used: {0}")]
+    Restore(#[from] restore::Error),
+}
+
+impl Error {
+    /// Whether it is worth to try again.
+    fn may_pass(&self) -> bool {
+        let (Self::Acquire(AcquireError::Store(error)) | Self::Load(error)) = self else {
+            return false;
+        };
+        // Deposed between the two calls: the next call tells whether another master leads.
+        matches!(
+            error,
+            tombolo_store::Error::Unavailable(_) | tombolo_store::Error::Deposed
+        )
+    }
+}
+
+struct Beginning {
+    epoch: LeaderEpoch,
+    sequence: Sequence,
+    control: Control,
+}
+
+async fn begin<S: Store>(store: &S, settings: &Settings, now: impl Fn() -> Now) -> Result<Beginning, Error> {
+    let epoch = store.acquire().await?;
+    let snapshot = store.load().await?;
+    let live = snapshot.live;
+    let (builds, jobs, clusters) = (live.builds.len(), live.jobs.len(), live.clusters.len());
+    let control = Control::restore(settings.clone(), live, now())?;
+    tracing::info!(%epoch, builds, jobs, clusters, "leading");
+    Ok(Beginning {
+        epoch,
+        sequence: snapshot.sequence,
+        control,
+    })
+}
+
+impl<S: Store> Driver<S> {
+    /// Begins a leadership, reads the state, and returns the driver, to be run, and the handle to it.
+    pub async fn start(
+        store: Arc<S>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        grants: Arc<dyn Grants>,
+    ) -> Result<(Handle, Self), Error> {
+        let Beginning {
+            epoch,
+            sequence,
+            control,
+        } = begin(&*store, &options.control, || clock.now()).await?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let shared = Arc::new(Shared::default());
+        shared.lead(epoch);
+        let handle = Handle::new(sender, Arc::clone(&shared));
+        let driver = Self {
+            store,
+            clock,
+            grants,
+            options,
+            receiver,
+            shared,
+            control,
+            epoch,
+            sequence,
+            stop: CancellationToken::new(),
+            pending: VecDeque::new(),
+            batch_limit: batch::COMMANDS_MAX,
+            suspects: 0,
+            tick: Tick::default(),
+            sessions: Sessions::default(),
+            watchers: Watchers::new(handle::first_number(epoch)),
+        };
+        Ok((handle, driver))
+    }
+
+    /// Drives until `stop` is cancelled or all handles are gone (and everything that came before is done), or until it can
+    /// lead no more.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
+        self.stop = stop;
+        let result = self.drive().await;
+        // Whoever still waits is told by the closed queue that the master stops.
+        self.receiver.close();
+        self.pending
+            .drain(..)
+            .for_each(|request| request.fail(ApplyError::Stopping));
+        match result {
+            Err(error) if self.stop.is_cancelled() => {
+                tracing::warn!(%error, "the driver stopped while it could not lead");
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn drive(&mut self) -> Result<(), Error> {
+        while self.collect().await {
+            self.process().await?;
+        }
+        Ok(())
+    }
+
+    /// Drops everything in memory and begins again from the store, however long that takes. Meanwhile everyone who comes is
+    /// told that the store is away.
+    pub(super) async fn restart(&mut self) -> Result<(), Error> {
+        self.sessions.close_all();
+        let backoff = ExponentialBuilder::default().with_max_delay(RETRY_MAX).with_jitter();
+        let mut delays = backoff.without_max_times().build();
+        loop {
+            let clock = &self.clock;
+            match begin(&*self.store, &self.options.control, || clock.now()).await {
+                Ok(beginning) => {
+                    self.epoch = beginning.epoch;
+                    self.sequence = beginning.sequence;
+                    self.control = beginning.control;
+                    self.shared.lead(self.epoch);
+                    self.watchers.restart(handle::first_number(self.epoch));
+                    return Ok(());
+                }
+                Err(error) if error.may_pass() && !self.stop.is_cancelled() => tracing::error!(%error, "cannot lead"),
+                Err(error) => return Err(error),
+            }
+            self.refuse_for(delays.next().unwrap_or(RETRY_MAX)).await;
+        }
+    }
+
+    /// Tells everyone who comes within `duration` that the store is away.
+    async fn refuse_for(&mut self, duration: Duration) {
+        let wait = tokio::time::sleep(duration);
+        tokio::pin!(wait);
+        loop {
+            let message = tokio::select! {
+                () = &mut wait => return,
+                () = self.stop.cancelled() => return,
+                message = self.receiver.recv() => message,
+            };
+            match message {
+                // A dropped answer says the same as this one.
+                Some(message) => message.fail(ApplyError::Unavailable),
+                // All handles are gone; what is left is to end, and that the loop does once the store is back.
+                None => return wait.await,
+            }
+        }
+    }
+}

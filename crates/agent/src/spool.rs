@@ -6,11 +6,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use tombolo_core::log::LINE_BYTES_MAX;
 use tombolo_core::time::Timestamp;
 
-/// No line is longer, in bytes: longer ones are split. It bounds what a reader must hold, and fits a gRPC message.
-pub const LINE_LIMIT: usize = 64 * 1024;
+/// No line is longer, in bytes: longer ones are split. It bounds what a reader must hold.
+pub const LINE_LIMIT: usize = LINE_BYTES_MAX;
 
 const HEADER: usize = 12;
 const BUFFER: usize = 256 * 1024;
@@ -43,7 +45,7 @@ impl Writer {
     /// Those of the file; `WouldBlock` if another writer has it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        file.try_lock()?;
+        lock(&file)?;
         let (lines, bytes) = measure(&mut file)?;
         if bytes < file.metadata()?.len() {
             file.set_len(bytes)?;
@@ -98,6 +100,23 @@ impl Writer {
     /// How large the file is, in bytes, with what waits to be flushed.
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+}
+
+/// A process that was just forked by a thread of the last writer's may hold the lock for a moment more, until it becomes
+/// another program: that much is waited.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Takes the exclusive lock of a file whose last holder has let go of it, or is about to.
+pub(crate) fn lock(file: &File) -> io::Result<()> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PATIENCE / 200);
+            }
+            taken => return taken.map_err(io::Error::from),
+        }
     }
 }
 

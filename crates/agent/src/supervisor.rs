@@ -193,7 +193,7 @@ pub fn run(folder: &Path) -> Result<(), Error> {
 fn lock(folder: &AttemptFolder) -> Result<File, Error> {
     let lock = File::create(folder.lock()).map_err(Error::system("cannot make the lock"))?;
     let taken = || Error::Taken(folder.path().to_owned());
-    lock.try_lock().map_err(|_| taken())?;
+    spool::lock(&lock).map_err(|_| taken())?;
     if folder.started().exists() || folder.exit().exists() {
         return Err(taken());
     }

@@ -1,0 +1,209 @@
+//! Commands as processes on the agent's own system, each under a supervisor of its own.
+
+mod environment;
+mod running;
+mod sandbox;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+use tombolo_core::attempt::Assignment;
+use tombolo_core::name::ClusterName;
+use tombolo_core::session::Capability;
+
+use self::running::{ProcessRunning, connect};
+use super::{Error, Executor};
+use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::supervisor::{self, Presence, READY, SandboxPaths, Specification, request};
+
+/// How long a supervisor may take until the command runs. A machine under great load needs seconds.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long everything of an attempt may take to end after it was killed.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What to do with a job's image, which cannot be run here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Images {
+    /// The command runs on the agent's own system, and the job's log says so.
+    #[default]
+    Ignore,
+    /// The job ends with an error that says so.
+    Refuse,
+}
+
+/// How commands are run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The name that jobs see.
+    pub cluster: ClusterName,
+    /// The program that supervises when it is given `supervise` and an attempt's folder: `/proc/self/exe` for the agent's own.
+    pub supervisor: PathBuf,
+    /// What to do with images.
+    pub images: Images,
+    /// How a command finds its sandbox.
+    pub paths: SandboxPaths,
+    /// How long a command may go on after it was asked to stop.
+    pub stop_grace: Duration,
+    /// How many bytes the log of an attempt may take on the disk.
+    pub log_limit_bytes: u64,
+}
+
+/// Runs commands as processes.
+#[derive(Debug, Clone)]
+pub struct ProcessExecutor {
+    settings: Settings,
+}
+
+impl ProcessExecutor {
+    /// An executor with these settings.
+    pub const fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn specification(&self, assignment: &Assignment) -> Specification {
+        Specification {
+            attempt: assignment.attempt,
+            command: assignment.job.command.clone().unwrap_or_default(),
+            environment: environment::variables(assignment, &self.settings.cluster),
+            job_environment: assignment.job.environment.clone(),
+            paths: self.settings.paths,
+            timeout: assignment.job.timeout,
+            stop_grace: self.settings.stop_grace,
+            log_limit_bytes: self.settings.log_limit_bytes,
+        }
+    }
+
+    /// Starts a supervisor, and returns when the command runs or has turned out not to.
+    async fn spawn(&self, folder: &AttemptFolder) -> Result<Child, Error> {
+        let failed = Error::system::<io::Error>;
+        let messages =
+            std::fs::File::create(folder.supervisor_messages()).map_err(failed("make the supervisor's log"))?;
+        let mut child = Command::new(&self.settings.supervisor)
+            .arg("supervise")
+            .arg(folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(messages)
+            .spawn()
+            .map_err(failed("start a supervisor"))?;
+        let mut output = child.stdout.take().expect("its output is a pipe");
+        let mut said = Vec::new();
+        let ready = tokio::time::timeout(START_DEADLINE, output.read_to_end_or_line(&mut said)).await;
+        match ready {
+            Ok(Ok(())) if said == READY => Ok(child),
+            Ok(Ok(())) => {
+                // It has ended without a word on its output; the reason is on its other one.
+                let _ = child.wait().await;
+                Err(running::lost(folder))
+            }
+            Ok(Err(error)) => Err(failed("hear of the supervisor")(error)),
+            Err(_) => Err(failed("start the command")(io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+trait ReadLine {
+    async fn read_to_end_or_line(&mut self, line: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl<R: tokio::io::AsyncRead + Unpin> ReadLine for R {
+    async fn read_to_end_or_line(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
+        let mut buffer = [0; READY.len()];
+        while !line.ends_with(b"\n") {
+            match self.read(&mut buffer).await? {
+                0 => break,
+                count => line.extend_from_slice(&buffer[..count]),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Executor for ProcessExecutor {
+    type Running = ProcessRunning;
+
+    fn capabilities(&self) -> Vec<Capability> {
+        Vec::new()
+    }
+
+    async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
+        let image = &assignment.job.image;
+        if self.settings.images == Images::Refuse {
+            return Err(Error::Refused(format!(
+                "cluster `{}` runs commands without images and refuses those that name one (`{image}`): let a selector \
+                 keep this job away, or set `images = \"ignore\"` in the agent's configuration",
+                self.settings.cluster
+            )));
+        }
+        if assignment.job.command.is_none() {
+            return Err(Error::Refused(format!(
+                "the job names no command, and the one of its image `{image}` cannot be known here: cluster `{}` runs \
+                 commands without images",
+                self.settings.cluster
+            )));
+        }
+        let (folder, assignment, cluster) = (folder.clone(), assignment.clone(), self.settings.cluster.clone());
+        let made = blocking(move || sandbox::make(&folder, &assignment, &cluster)).await;
+        made.map_err(Error::system("make the sandbox"))?;
+        Ok(vec![format!(
+            "the image `{image}` is not used: cluster `{}` runs commands on its agent's own system",
+            self.settings.cluster
+        )])
+    }
+
+    async fn start(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<ProcessRunning, Error> {
+        let failed = Error::system::<io::Error>;
+        let read = || read_record(&folder.exit()).map_err(failed("read the exit"));
+        if let Some(exit) = read()? {
+            return Ok(ProcessRunning::over(folder, exit));
+        }
+        let mut child = None;
+        if supervisor::presence(folder).map_err(failed("look for the supervisor"))? == Presence::Absent {
+            if folder.started().exists() {
+                // It may have ended since the first look.
+                return match read()? {
+                    Some(exit) => Ok(ProcessRunning::over(folder, exit)),
+                    None => {
+                        running::kill_remains(assignment.attempt).await?;
+                        Err(running::lost(folder))
+                    }
+                };
+            }
+            write_record(
+                &folder.specification(),
+                &self.specification(assignment),
+                Durability::Fast,
+            )
+            .map_err(failed("write what to run"))?;
+            child = Some(self.spawn(folder).await?);
+        }
+        ProcessRunning::attach(folder, assignment.attempt, child, START_DEADLINE).await
+    }
+
+    async fn remove(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<(), Error> {
+        let failed = Error::system::<io::Error>;
+        if let Ok(mut socket) = connect(folder) {
+            socket.kill_and_wait(REMOVE_DEADLINE).await;
+        }
+        running::kill_remains(assignment.attempt).await?;
+        let path = folder.path().to_owned();
+        let removed = blocking(move || match tombolo_artifact::remove_tree(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        });
+        removed.await.map_err(failed("remove the attempt's folder"))
+    }
+}
+
+/// Runs what may wait for the disk where it holds nobody up.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

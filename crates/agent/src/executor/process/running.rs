@@ -1,0 +1,196 @@
+//! A command under its supervisor, as the agent sees it.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::time::Instant;
+use tombolo_core::id::AttemptId;
+use tombolo_core::time::Timestamp;
+
+use super::super::{Error, Running, Urgency};
+use super::{blocking, request};
+use crate::folder::{AttemptFolder, read_record};
+use crate::supervisor::{self, Exit, Presence, Started};
+
+/// Between two tries to reach a supervisor that lives but does not listen (yet).
+const CONNECT_PAUSE: Duration = Duration::from_millis(5);
+
+/// How much of what a supervisor said last is told.
+const SAID_LIMIT: usize = 300;
+
+/// A command under its supervisor.
+#[derive(Debug)]
+pub struct ProcessRunning {
+    folder: AttemptFolder,
+    attempt: Option<AttemptId>,
+    started_at: Option<Timestamp>,
+    /// To be collected when it has ended; none for one that an earlier agent started.
+    child: Option<Child>,
+    socket: Option<Socket>,
+    exit: Option<Exit>,
+}
+
+/// The connection to a supervisor.
+#[derive(Debug)]
+pub(super) struct Socket(UnixStream);
+
+pub(super) fn connect(folder: &AttemptFolder) -> io::Result<Socket> {
+    let stream = folder.with_socket(|path| std::os::unix::net::UnixStream::connect(path))?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream).map(Socket)
+}
+
+impl Socket {
+    /// Waits until the supervisor says that the log has grown (`true`) or closes the connection.
+    async fn grown(&mut self) -> bool {
+        let mut buffer = [0; 256];
+        matches!(self.0.read(&mut buffer).await, Ok(count) if count > 0)
+    }
+
+    pub(super) async fn kill_and_wait(&mut self, deadline: Duration) {
+        let ended = async {
+            if self.0.write_all(request::KILL).await.is_ok() {
+                while self.grown().await {}
+            }
+        };
+        if tokio::time::timeout(deadline, ended).await.is_err() {
+            tracing::warn!("a supervisor did not end in time");
+        }
+    }
+}
+
+impl ProcessRunning {
+    pub(super) fn over(folder: &AttemptFolder, exit: Exit) -> Self {
+        Self {
+            folder: folder.clone(),
+            attempt: None,
+            started_at: exit.started_at,
+            child: None,
+            socket: None,
+            exit: Some(exit),
+        }
+    }
+
+    /// Connects to the supervisor that lives, or finds the exit that it has left meanwhile.
+    pub(super) async fn attach(
+        folder: &AttemptFolder,
+        attempt: AttemptId,
+        child: Option<Child>,
+        patience: Duration,
+    ) -> Result<Self, Error> {
+        let mut running = Self {
+            folder: folder.clone(),
+            attempt: Some(attempt),
+            started_at: None,
+            child,
+            socket: None,
+            exit: None,
+        };
+        running.connect(patience).await?;
+        let failed = Error::system::<io::Error>;
+        running.started_at = match &running.exit {
+            Some(exit) => exit.started_at,
+            None => {
+                let started: Option<Started> =
+                    read_record(&running.folder.started()).map_err(failed("read the start"))?;
+                started.map(|started| started.started_at)
+            }
+        };
+        Ok(running)
+    }
+
+    /// Until there is a connection, or the exit.
+    async fn connect(&mut self, patience: Duration) -> Result<(), Error> {
+        let failed = Error::system::<io::Error>;
+        let deadline = Instant::now() + patience;
+        loop {
+            // In this order: who is gone after the exit was looked for may have left it in between.
+            let presence = supervisor::presence(&self.folder).map_err(failed("look for the supervisor"))?;
+            self.exit = read_record(&self.folder.exit()).map_err(failed("read the exit"))?;
+            if self.exit.is_some() {
+                return Ok(());
+            }
+            if presence == Presence::Absent {
+                if let Some(attempt) = self.attempt {
+                    kill_remains(attempt).await?;
+                }
+                return Err(lost(&self.folder));
+            }
+            match connect(&self.folder) {
+                // Listening is not enough: it may be about to end. It runs if the start is recorded.
+                Ok(socket) if self.folder.started().exists() => {
+                    self.socket = Some(socket);
+                    return Ok(());
+                }
+                _ if Instant::now() < deadline => tokio::time::sleep(CONNECT_PAUSE).await,
+                Ok(_) => return Err(failed("hear of the command's start")(io::ErrorKind::TimedOut.into())),
+                Err(error) => return Err(failed("reach the supervisor")(error)),
+            }
+        }
+    }
+}
+
+impl Running for ProcessRunning {
+    fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    async fn ended(&mut self, on_output: impl Fn() + Send + Sync) -> Result<Exit, Error> {
+        loop {
+            if let Some(exit) = &self.exit {
+                if let Some(child) = &mut self.child {
+                    // So that no zombie is left; it has nothing more to do.
+                    let _ = child.wait().await;
+                }
+                return Ok(exit.clone());
+            }
+            if let Some(socket) = &mut self.socket {
+                while socket.grown().await {
+                    on_output();
+                }
+            }
+            self.socket = None;
+            self.connect(super::START_DEADLINE).await?;
+        }
+    }
+
+    async fn stop(&mut self, urgency: Urgency) -> Result<(), Error> {
+        let word = match urgency {
+            Urgency::Graceful => request::STOP,
+            Urgency::Immediate => request::KILL,
+        };
+        match &mut self.socket {
+            // A connection that breaks now is seen by who waits for the end.
+            Some(socket) => match socket.0.write_all(word).await {
+                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(Error::system::<io::Error>("stop the command")(error))
+                }
+                _ => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+}
+
+/// Kills what a supervisor that died has left.
+pub(super) async fn kill_remains(attempt: AttemptId) -> Result<(), Error> {
+    let killed = blocking(move || supervisor::kill_remains(attempt)).await;
+    let killed = killed.map_err(Error::system("kill what is left of the command"))?;
+    if killed > 0 {
+        tracing::warn!(%attempt, processes = killed, "killed what a supervisor had left");
+    }
+    Ok(())
+}
+
+/// The error for a supervisor that is gone without an exit, with its last line.
+pub(super) fn lost(folder: &AttemptFolder) -> Error {
+    let text = std::fs::read(folder.supervisor_messages()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let last = text.lines().rfind(|line| !line.trim().is_empty());
+    Error::Lost {
+        said: last.map(|line| line.chars().take(SAID_LIMIT).collect()),
+    }
+}

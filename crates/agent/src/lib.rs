@@ -2,6 +2,7 @@
 
 pub mod executor;
 pub mod folder;
+pub mod seam;
 pub mod spool;
 pub mod supervisor;
 pub mod xunit;

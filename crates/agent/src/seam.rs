@@ -1,0 +1,44 @@
+//! What passes between the attempts (who run jobs) and the link (who speaks with the master).
+
+use tombolo_core::attempt::{Assignment, Phase};
+use tombolo_core::control::event::TransferProgress;
+use tombolo_core::id::AttemptId;
+use tombolo_core::session::StopReason;
+
+/// Notices that may wait for the link: it takes them at once unless it is busy writing a hello. Who has more waits.
+pub const NOTICES_WAITING: usize = 256;
+/// Instructions that may wait for the attempts. A full channel holds up the link, and with it the master's next orders: the
+/// attempts must take an instruction without waiting for what it starts.
+pub const INSTRUCTIONS_WAITING: usize = 256;
+
+/// What the attempts tell the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// How far an attempt is. For `Accepted` and `Ended`: it is durable here.
+    Progressed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// How far.
+        phase: Phase,
+    },
+    /// What was left of an attempt is removed.
+    Forgotten(AttemptId),
+    /// An input is on its way. May be dropped while there is no connection.
+    Transfer(TransferProgress),
+}
+
+/// What the link tells the attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Instruction {
+    /// Make it durable, say `Progressed` with `Accepted`, and run it.
+    Start(Box<Assignment>),
+    /// Stop it and say `Progressed` with `Ended`.
+    Stop {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Stop it if it runs, remove what is left of it, and say `Forgotten`, also if there was nothing.
+    Forget(AttemptId),
+}

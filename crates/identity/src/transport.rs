@@ -5,8 +5,10 @@ mod address;
 mod connection;
 mod connector;
 pub mod http2;
+mod serve;
 
 pub use acceptor::{Acceptor, Limits};
 pub use address::{Address, InvalidAddress};
 pub use connection::{Connection, ConnectionInfo, Connections, accept, peer};
 pub use connector::{Error, Proxy, connect, connect_lazy, connect_over};
+pub use serve::serve_one;

@@ -1,5 +1,6 @@
 //! Moves chunks between stores: chunk stores, routes, tunnels, resume.
 
+pub mod peer;
 pub mod pull;
 pub mod store;
 pub mod tunnel;

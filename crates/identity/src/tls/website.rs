@@ -48,7 +48,9 @@ impl WebsiteCertificate {
 impl Website {
     /// Takes the first certificate.
     pub fn new(certificate: WebsiteCertificate) -> Self {
-        Self { current: Arc::new(RwLock::new(certificate.0)) }
+        Self {
+            current: Arc::new(RwLock::new(certificate.0)),
+        }
     }
 
     /// Uses this certificate from now on.

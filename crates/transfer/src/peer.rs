@@ -1,0 +1,77 @@
+//! Chunks between members: the service that gives them ([`ChunkService`]), and the ways to it ([`Links`]).
+//!
+//! The reader is known by its certificate and shows a grant of the master. It asks for chunks by their place in the manifest
+//! that the grant names, so that it cannot even spell a chunk of another artifact.
+
+mod link;
+mod manifests;
+mod outgoing;
+mod service;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tombolo_core::id::TunnelId;
+use tombolo_identity::tls::{ClientCertificate, Identity};
+use tombolo_identity::transport::{self, Connections, http2};
+use tonic::transport::Channel;
+
+use crate::tunnel;
+
+pub use link::{Links, RemoteArtifact};
+pub use outgoing::Outgoing;
+pub use service::ChunkService;
+
+/// The data of one message: large enough that a message costs little, small enough that streams share a connection fairly.
+pub const PIECE_BYTES: usize = 256 * 1024;
+/// The largest message: a piece, or a list of as many chunks as one call may name.
+const MAX_MESSAGE_BYTES: usize = PIECE_BYTES + 1024;
+
+/// Why a tunnel that was offered was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no tunnel.
+    #[error(transparent)]
+    Tunnel(#[from] tunnel::Error),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] tombolo_identity::tls::Error),
+    /// The other end is not whom we know.
+    #[error("the TLS handshake in the tunnel failed: {0}")]
+    Handshake(std::io::Error),
+    /// The HTTP/2 server failed.
+    #[error("the tunnel could not be served: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// Accepts the tunnel that the master offered, and serves chunks in it until the other end closes it or `stop` comes.
+pub async fn serve_offered(
+    master: Channel,
+    tunnel: TunnelId,
+    identity: &Identity,
+    chunks: &ChunkService,
+    connections: &Connections,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let stream = tunnel::accept(master, tunnel).await?;
+    serve_stream(stream, identity, chunks, connections, stop).await
+}
+
+/// Serves chunks on any stream whose other end proves that it is a member.
+pub async fn serve_stream<S>(
+    stream: S,
+    identity: &Identity,
+    chunks: &ChunkService,
+    connections: &Connections,
+    stop: CancellationToken,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let config = identity.server_config(ClientCertificate::Required)?;
+    let deadline = transport::Limits::default().handshake;
+    let connection = transport::accept(stream, identity, config, deadline, connections)
+        .await
+        .map_err(Error::Handshake)?;
+    let router = http2::server().add_service(chunks.server());
+    Ok(transport::serve_one(router, connection, stop.cancelled_owned()).await?)
+}

@@ -1,0 +1,255 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
+use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
+use tombolo_core::attempt::RouteKind;
+use tombolo_core::name::ClusterName;
+use tombolo_identity::member::Member;
+use tombolo_identity::tls::Identity;
+use tombolo_identity::transport::{self, Address, Proxy};
+use tombolo_proto::transfer::v1::chunks_client::ChunksClient;
+use tombolo_proto::transfer::v1::{GetChunksRequest, GetManifestRequest};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+use super::MAX_MESSAGE_BYTES;
+use crate::pull::{ChunkSource, ListedChunk, Source, SourceError};
+use crate::tunnel;
+
+/// The ways from this member to others. Artifacts from the same place share one connection (or tunnel), which ends when the last of
+/// their sources is dropped. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct Links {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    identity: Identity,
+    master: Channel,
+    proxy: Proxy,
+    open: Mutex<HashMap<Way, Weak<Link>>>,
+}
+
+/// Where to, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Way {
+    Master,
+    Peer(ClusterName, Address),
+    Relay(ClusterName),
+}
+
+/// One connection, made when it is first needed, and again after it broke.
+struct Link {
+    links: Arc<Shared>,
+    way: Way,
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    channel: Option<Channel>,
+    /// Counts the connections, so that a failure of an old one does not end the next.
+    generation: u64,
+}
+
+impl Links {
+    /// `master` is a bulk connection to the master.
+    pub fn new(identity: Identity, master: Channel, proxy: Proxy) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                identity,
+                master,
+                proxy,
+                open: Mutex::default(),
+            }),
+        }
+    }
+
+    /// An artifact at a cluster that can be dialled directly.
+    pub fn peer(&self, cluster: ClusterName, address: Address, grant: Vec<u8>) -> Source {
+        let way = Way::Peer(cluster.clone(), address);
+        self.source(Some(cluster), RouteKind::Peer, way, grant)
+    }
+
+    /// An artifact at a cluster that is reached in a tunnel through the master.
+    pub fn relay(&self, cluster: ClusterName, grant: Vec<u8>) -> Source {
+        self.source(Some(cluster.clone()), RouteKind::Relay, Way::Relay(cluster), grant)
+    }
+
+    /// An artifact that the master itself has.
+    pub fn master(&self, grant: Vec<u8>) -> Source {
+        self.source(None, RouteKind::Master, Way::Master, grant)
+    }
+
+    fn source(&self, cluster: Option<ClusterName>, route: RouteKind, way: Way, grant: Vec<u8>) -> Source {
+        let chunks = Arc::new(RemoteArtifact {
+            link: self.link(way),
+            grant: grant.into(),
+        });
+        Source { cluster, route, chunks }
+    }
+
+    fn link(&self, way: Way) -> Arc<Link> {
+        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, link| link.strong_count() > 0);
+        open.get(&way).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let link = Link {
+                links: self.shared.clone(),
+                way: way.clone(),
+                state: Default::default(),
+            };
+            let link = Arc::new(link);
+            open.insert(way, Arc::downgrade(&link));
+            link
+        })
+    }
+}
+
+impl Link {
+    async fn channel(&self) -> Result<(Channel, u64), SourceError> {
+        let mut state = self.state.lock().await;
+        if let Some(channel) = &state.channel {
+            return Ok((channel.clone(), state.generation));
+        }
+        let channel = self.connect().await?;
+        state.generation += 1;
+        state.channel = Some(channel.clone());
+        Ok((channel, state.generation))
+    }
+
+    async fn connect(&self) -> Result<Channel, SourceError> {
+        let links = &self.links;
+        let tls = |cluster: &ClusterName| {
+            let expected = Member::Cluster(cluster.clone());
+            links
+                .identity
+                .client(&expected)
+                .map_err(|error| SourceError::Unreachable(error.to_string()))
+        };
+        let unreachable = |error: transport::Error| SourceError::Unreachable(error.to_string());
+        match &self.way {
+            Way::Master => Ok(links.master.clone()),
+            Way::Peer(cluster, address) => {
+                let address = std::slice::from_ref(address);
+                transport::connect(address, tls(cluster)?, &links.proxy)
+                    .await
+                    .map_err(unreachable)
+            }
+            Way::Relay(cluster) => {
+                let tunnel = tunnel::open(links.master.clone(), cluster)
+                    .await
+                    .map_err(|error| match error {
+                        tunnel::Error::Unavailable(_) => SourceError::Unreachable(error.to_string()),
+                        tunnel::Error::Refused(_) | tunnel::Error::Protocol(_) => {
+                            SourceError::Refused(error.to_string())
+                        }
+                    })?;
+                transport::connect_over(tunnel, tls(cluster)?)
+                    .await
+                    .map_err(unreachable)
+            }
+        }
+    }
+
+    /// The next call connects anew. (A direct channel would by itself, a tunnel is over.)
+    async fn forget(&self, generation: u64) {
+        let mut state = self.state.lock().await;
+        if state.generation == generation {
+            state.channel = None;
+        }
+    }
+}
+
+/// One artifact at another member.
+pub struct RemoteArtifact {
+    link: Arc<Link>,
+    grant: Bytes,
+}
+
+impl ChunkSource for RemoteArtifact {
+    fn manifest(&self) -> BoxFuture<'_, Result<Bytes, SourceError>> {
+        self.call(|client| self.read_manifest(client)).boxed()
+    }
+
+    fn chunk(&self, chunk: ListedChunk) -> BoxFuture<'_, Result<Bytes, SourceError>> {
+        self.call(move |client| self.read_chunk(client, chunk)).boxed()
+    }
+}
+
+impl RemoteArtifact {
+    async fn call<F>(&self, call: impl FnOnce(ChunksClient<Channel>) -> F + Send) -> Result<Bytes, SourceError>
+    where
+        F: Future<Output = Result<Bytes, SourceError>> + Send,
+    {
+        let (channel, generation) = self.link.channel().await?;
+        let client = ChunksClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let outcome = call(client).await;
+        if let Err(SourceError::Unreachable(_)) = &outcome {
+            self.link.forget(generation).await;
+        }
+        outcome
+    }
+
+    async fn read_manifest(&self, mut client: ChunksClient<Channel>) -> Result<Bytes, SourceError> {
+        let request = GetManifestRequest {
+            grant: self.grant.clone(),
+        };
+        let mut pieces = client.get_manifest(request).await.map_err(failure)?.into_inner();
+        let mut manifest = BytesMut::new();
+        while let Some(piece) = pieces.message().await.map_err(failure)? {
+            append(&mut manifest, &piece.data, MAXIMUM_MANIFEST_BYTES)?;
+        }
+        Ok(manifest.freeze())
+    }
+
+    async fn read_chunk(&self, mut client: ChunksClient<Channel>, chunk: ListedChunk) -> Result<Bytes, SourceError> {
+        let request = GetChunksRequest {
+            grant: self.grant.clone(),
+            chunks: vec![chunk.index],
+        };
+        let mut pieces = client.get_chunks(request).await.map_err(failure)?.into_inner();
+        // At most one byte longer than its content; the reference comes from a manifest that was checked.
+        let mut stored = BytesMut::with_capacity(chunk.reference.length as usize + 1);
+        while let Some(piece) = pieces.message().await.map_err(failure)? {
+            if piece.chunk != chunk.index {
+                return Err(SourceError::Damaged(format!(
+                    "it sent chunk {} for {}",
+                    piece.chunk, chunk.index
+                )));
+            }
+            append(&mut stored, &piece.data, MAXIMUM_STORED_CHUNK_BYTES)?;
+            if piece.last {
+                return Ok(stored.freeze());
+            }
+        }
+        Err(SourceError::Unreachable("it broke off within a chunk".to_owned()))
+    }
+}
+
+fn append(collected: &mut BytesMut, data: &[u8], limit: u32) -> Result<(), SourceError> {
+    if collected.len() + data.len() > limit as usize {
+        return Err(SourceError::Damaged(format!(
+            "it sent more than {limit} bytes for one thing"
+        )));
+    }
+    collected.extend_from_slice(data);
+    Ok(())
+}
+
+fn failure(status: Status) -> SourceError {
+    let message = if status.message().is_empty() {
+        status.code().to_string()
+    } else {
+        status.message().to_owned()
+    };
+    match status.code() {
+        Code::PermissionDenied | Code::Unauthenticated => SourceError::Refused(message),
+        Code::NotFound | Code::DataLoss | Code::OutOfRange => SourceError::Missing(message),
+        Code::InvalidArgument | Code::Unimplemented => SourceError::Refused(message),
+        _ => SourceError::Unreachable(message),
+    }
+}

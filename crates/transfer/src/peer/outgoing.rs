@@ -1,0 +1,72 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
+
+/// Messages that are ready to be sent; more make the producer wait. Half a MiB a call.
+const READY_MESSAGES: usize = 2;
+/// How long a reader may take nothing before its call ends. Until then it keeps others from the memory that its chunk takes.
+const SEND_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The messages of a call. The task that produces them ends with the call; unlike a mere stream it notices a reader that stalls.
+pub struct Outgoing<T> {
+    messages: mpsc::Receiver<Result<T, Status>>,
+    producer: Option<AbortOnDropHandle<Result<(), Status>>>,
+}
+
+/// Where a producer puts its messages.
+pub(super) struct Sender<T>(mpsc::Sender<Result<T, Status>>);
+
+impl<T> Sender<T> {
+    /// Waits until the reader has taken enough of what was sent before.
+    pub(super) async fn send(&self, message: T) -> Result<(), Status> {
+        match tokio::time::timeout(SEND_DEADLINE, self.0.send(Ok(message))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Status::cancelled("the reader is gone")),
+            Err(_) => Err(Status::deadline_exceeded("the reader takes nothing")),
+        }
+    }
+}
+
+impl<T: Send + 'static> Outgoing<T> {
+    /// Starts the producer; its error is the call's status.
+    pub(super) fn produce<F>(producer: impl FnOnce(Sender<T>) -> F) -> Self
+    where
+        F: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        let (sender, messages) = mpsc::channel(READY_MESSAGES);
+        let producer = tokio::spawn(producer(Sender(sender)));
+        Self {
+            messages,
+            producer: Some(AbortOnDropHandle::new(producer)),
+        }
+    }
+}
+
+impl<T> Stream for Outgoing<T> {
+    type Item = Result<T, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(message) = ready!(self.messages.poll_recv(task)) {
+            return Poll::Ready(Some(message));
+        }
+        let Some(producer) = &mut self.producer else {
+            return Poll::Ready(None);
+        };
+        let ended = ready!(Pin::new(producer).poll(task));
+        self.producer = None;
+        Poll::Ready(match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(status)) => Some(Err(status)),
+            Err(error) => {
+                tracing::error!(%error, "a call's producer did not end by itself");
+                Some(Err(Status::internal("the call failed")))
+            }
+        })
+    }
+}

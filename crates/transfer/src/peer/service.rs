@@ -1,0 +1,218 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tombolo_artifact::{ChunkReference, Manifest};
+use tombolo_core::time::Timestamp;
+use tombolo_identity::grant::{Grant, Verifier};
+use tombolo_identity::tls::Identity;
+use tombolo_identity::transport;
+use tombolo_proto::transfer::v1::chunks_server::{Chunks, ChunksServer};
+use tombolo_proto::transfer::v1::{ChunkPiece, GetChunksRequest, GetManifestRequest, Piece};
+use tonic::{Request, Response, Status};
+
+use super::manifests::Manifests;
+use super::outgoing::{Outgoing, Sender};
+use super::{MAX_MESSAGE_BYTES, PIECE_BYTES};
+use crate::store::budget::Budget;
+use crate::store::{ChunkStore, Error};
+
+/// How many chunks one call may name; a reader of more makes more calls.
+const MAX_CHUNKS_PER_CALL: usize = 4096;
+
+/// Gives the chunks of one store to members that show a grant. Cheap to clone; clones share memory and counters.
+#[derive(Clone)]
+pub struct ChunkService {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: ChunkStore,
+    identity: Identity,
+    manifests: Manifests,
+    /// The memory of all chunks that are on their way out.
+    budget: Budget,
+    served: AtomicU64,
+}
+
+impl ChunkService {
+    /// Serves `store`; grants are checked against the keys that `identity` trusts at that time.
+    pub fn new(store: ChunkStore, identity: Identity) -> Self {
+        let (manifests, served) = Default::default();
+        Self {
+            shared: Arc::new(Shared {
+                store,
+                identity,
+                manifests,
+                budget: Budget::new(),
+                served,
+            }),
+        }
+    }
+
+    /// The gRPC service. The server's connections are those of [`tombolo_identity::transport`].
+    pub fn server(&self) -> ChunksServer<Self> {
+        ChunksServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// How many bytes of manifests and chunks (as stored) were given since the start.
+    pub fn served_bytes(&self) -> u64 {
+        self.shared.served.load(Ordering::Relaxed)
+    }
+
+    /// What the caller may read. It learns nothing of what there is before that.
+    fn authorize<T>(&self, request: &Request<T>, grant: &[u8]) -> Result<Grant, Status> {
+        let peer = transport::peer(request.extensions());
+        let reader = &peer
+            .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?
+            .member;
+        let verifier = Verifier::new(&self.shared.identity.trust());
+        verifier.check(grant, reader, now()).map_err(|error| {
+            tracing::warn!(%reader, %error, "grant refused");
+            Status::permission_denied(error.to_string())
+        })
+    }
+
+    async fn manifest(&self, grant: &Grant) -> Result<Manifest, Status> {
+        let shared = &self.shared;
+        shared
+            .manifests
+            .get(&shared.store, grant.project, grant.manifest)
+            .await
+            .map_err(|error| status(&error))
+    }
+}
+
+#[tonic::async_trait]
+impl Chunks for ChunkService {
+    type GetManifestStream = Outgoing<Piece>;
+    type GetChunksStream = Outgoing<ChunkPiece>;
+
+    async fn get_manifest(
+        &self,
+        request: Request<GetManifestRequest>,
+    ) -> Result<Response<Self::GetManifestStream>, Status> {
+        let grant = self.authorize(&request, &request.get_ref().grant)?;
+        let manifest = self.manifest(&grant).await?;
+        let shared = self.shared.clone();
+        Ok(Response::new(Outgoing::produce(async move |sender: Sender<Piece>| {
+            for data in pieces(manifest.encoded().clone()) {
+                shared.served.fetch_add(data.len() as u64, Ordering::Relaxed);
+                sender.send(Piece { data }).await?;
+            }
+            Ok(())
+        })))
+    }
+
+    async fn get_chunks(&self, request: Request<GetChunksRequest>) -> Result<Response<Self::GetChunksStream>, Status> {
+        let grant = self.authorize(&request, &request.get_ref().grant)?;
+        let chunks = request.into_inner().chunks;
+        if chunks.len() > MAX_CHUNKS_PER_CALL {
+            return Err(Status::invalid_argument(format!(
+                "a call names at most {MAX_CHUNKS_PER_CALL} chunks"
+            )));
+        }
+        let manifest = self.manifest(&grant).await?;
+        let listed: Vec<_> = chunks
+            .into_iter()
+            .map(|index| Ok((index, at(&manifest, index)?)))
+            .collect::<Result<_, Status>>()?;
+        let shared = self.shared.clone();
+        Ok(Response::new(Outgoing::produce(
+            async move |sender: Sender<ChunkPiece>| {
+                for (chunk, reference) in listed {
+                    shared.send_chunk(&grant, chunk, reference, &sender).await?;
+                }
+                Ok(())
+            },
+        )))
+    }
+}
+
+impl Shared {
+    async fn send_chunk(
+        &self,
+        grant: &Grant,
+        chunk: u64,
+        reference: ChunkReference,
+        sender: &Sender<ChunkPiece>,
+    ) -> Result<(), Status> {
+        let shutting_down = |_| Status::unavailable("this member is shutting down");
+        let _share = self.budget.take(reference.length).await.map_err(shutting_down)?;
+        let stored = self
+            .store
+            .get_stored_chunk(grant.project, reference)
+            .await
+            .map_err(|error| status(&error))?;
+        let [coding, body] = stored.parts();
+        sender
+            .send(ChunkPiece {
+                chunk,
+                data: coding,
+                last: body.is_empty(),
+            })
+            .await?;
+        let mut left = body.len();
+        for data in pieces(body) {
+            left -= data.len();
+            sender
+                .send(ChunkPiece {
+                    chunk,
+                    data,
+                    last: left == 0,
+                })
+                .await?;
+        }
+        self.served.fetch_add(stored.stored_length() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn at(manifest: &Manifest, index: u64) -> Result<ChunkReference, Status> {
+    let found = usize::try_from(index)
+        .ok()
+        .and_then(|index| manifest.chunks().nth(index));
+    found.ok_or_else(|| {
+        Status::out_of_range(format!(
+            "the artifact has {} chunks, no chunk {index}",
+            manifest.chunk_count()
+        ))
+    })
+}
+
+/// Cuts bytes into pieces that share their memory.
+fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let length = bytes.len().min(PIECE_BYTES);
+        (length > 0).then(|| bytes.split_to(length))
+    })
+}
+
+/// What a reader is told. Where our store is, and what it said, is none of its business.
+fn status(error: &Error) -> Status {
+    match error {
+        Error::Missing { what, digest, .. } => Status::not_found(format!("{what} {digest} is not there")),
+        Error::Damaged { what, digest, .. } => {
+            tracing::error!(%error, "a reader asked for what is damaged");
+            Status::data_loss(format!("{what} {digest} is damaged at its source"))
+        }
+        _ => {
+            tracing::warn!(%error, "cannot read for a peer");
+            Status::unavailable("the source's store cannot be read at present")
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    // A clock before 1970 makes no grant valid for longer: it counts as the end of time.
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map(|since| since.as_millis());
+    Timestamp(
+        since
+            .ok()
+            .and_then(|milliseconds| u64::try_from(milliseconds).ok())
+            .unwrap_or(u64::MAX),
+    )
+}

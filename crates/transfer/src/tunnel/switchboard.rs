@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tombolo_core::id::TunnelId;
 use tombolo_core::name::ClusterName;
+use tombolo_identity::member::Member;
 use tombolo_identity::transport;
 use tombolo_proto::transfer::v1::TunnelFrame;
 use tombolo_proto::transfer::v1::tunnel_frame::Frame;
@@ -26,7 +28,7 @@ const OFFER_DEADLINE: Duration = Duration::from_secs(5);
 /// How many tunnels there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// That one cluster has dialled.
+    /// That one member has dialled (the master too: it reads outputs for users).
     pub from_one: usize,
     /// To one cluster.
     pub to_one: usize,
@@ -62,7 +64,7 @@ pub trait Offer: Send + Sync + 'static {
     /// Sends the offer on the control stream of `target`, or refuses it.
     fn offer(
         &self,
-        from: &ClusterName,
+        from: &Member,
         target: &ClusterName,
         tunnel: TunnelId,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
@@ -89,17 +91,17 @@ struct Waiting {
     tunnelling: Arc<Tunnelling>,
 }
 
-/// How many tunnels each cluster has; no entry is zero.
+/// How many tunnels each member has; no entry is zero.
 #[derive(Default)]
 struct Count {
-    from: HashMap<ClusterName, usize>,
+    from: HashMap<Member, usize>,
     to: HashMap<ClusterName, usize>,
 }
 
 /// A tunnel's part of the count, given back when dropped.
 pub(super) struct Places {
     count: Arc<Mutex<Count>>,
-    from: ClusterName,
+    from: Member,
     to: ClusterName,
 }
 
@@ -135,13 +137,13 @@ impl<O: Offer> Switchboard<O> {
 
     async fn dial(
         &self,
-        from: ClusterName,
+        from: Member,
         target: &str,
         dialler: Streaming<TunnelFrame>,
     ) -> Result<Response<Splice>, Status> {
         let shared = &self.shared;
         let target = ClusterName::new(target).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if target == from {
+        if from.cluster() == Some(&target) {
             return Err(Status::invalid_argument("a tunnel leads to another cluster"));
         }
         let places = Places::take(&shared.count, shared.limits, from.clone(), target.clone())?;
@@ -183,7 +185,7 @@ impl<O: Offer> Switchboard<O> {
 
     fn accept(
         &self,
-        caller: &ClusterName,
+        caller: &Member,
         tunnel: &[u8],
         acceptor: Streaming<TunnelFrame>,
     ) -> Result<Response<Splice>, Status> {
@@ -191,7 +193,7 @@ impl<O: Offer> Switchboard<O> {
         let tunnel = tunnel.map_err(|_| Status::invalid_argument("the id of a tunnel has 16 bytes"))?;
         let unknown = || Status::not_found("there is no such tunnel; it may have waited for too long");
         let mut open = lock(&self.shared.waiting);
-        if open.get(&tunnel).is_none_or(|waiting| waiting.target != *caller) {
+        if open.get(&tunnel).is_none_or(|waiting| Some(&waiting.target) != caller.cluster()) {
             return Err(unknown());
         }
         let waiting = open.remove(&tunnel).ok_or_else(unknown)?;
@@ -215,8 +217,8 @@ impl<O: Offer> Tunnels for Switchboard<O> {
 
     async fn open(&self, request: Request<Streaming<TunnelFrame>>) -> Result<Response<Splice>, Status> {
         let peer = transport::peer(request.extensions());
-        let caller = peer.and_then(|peer| peer.member.cluster()).cloned();
-        let caller = caller.ok_or_else(|| Status::permission_denied("tunnels are for clusters"))?;
+        let caller = peer.map(|peer| peer.member.clone());
+        let caller = caller.ok_or_else(|| Status::permission_denied("tunnels are for members"))?;
         let mut frames = request.into_inner();
         let first = timeout(FIRST_FRAME_DEADLINE, frames.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("the first frame did not come in time"))??;
@@ -242,11 +244,11 @@ impl<O> Drop for Withdrawn<'_, O> {
 }
 
 impl Places {
-    fn take(count: &Arc<Mutex<Count>>, limits: Limits, from: ClusterName, to: ClusterName) -> Result<Self, Status> {
+    fn take(count: &Arc<Mutex<Count>>, limits: Limits, from: Member, to: ClusterName) -> Result<Self, Status> {
         let mut open = lock(count);
         if open.from.get(&from).is_some_and(|count| *count >= limits.from_one) {
             return Err(Status::resource_exhausted(format!(
-                "cluster {from} has {} tunnels already",
+                "{from} has {} tunnels already",
                 limits.from_one
             )));
         }
@@ -274,7 +276,7 @@ impl Drop for Places {
     }
 }
 
-fn give_back(counts: &mut HashMap<ClusterName, usize>, name: &ClusterName) {
+fn give_back<Name: Eq + Hash>(counts: &mut HashMap<Name, usize>, name: &Name) {
     if let Some(count) = counts.get_mut(name) {
         *count -= 1;
         if *count == 0 {

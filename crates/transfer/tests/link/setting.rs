@@ -70,7 +70,7 @@ impl Offers {
 }
 
 impl Offer for Offers {
-    async fn offer(&self, _: &ClusterName, target: &ClusterName, tunnel: TunnelId) -> Result<(), Refusal> {
+    async fn offer(&self, _: &Member, target: &ClusterName, tunnel: TunnelId) -> Result<(), Refusal> {
         if target.as_str() == FORBIDDEN {
             return Err(Refusal::NotAllowed(target.clone()));
         }

@@ -1,0 +1,328 @@
+//! An agent: its end of the link, a model of its executor, and a disk that survives them.
+
+mod executor;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tombolo_core::attempt::{Assignment, Outcome, Phase};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::AttemptId;
+use tombolo_core::label::Labels;
+use tombolo_core::name::ClusterName;
+use tombolo_core::resources::Resources;
+use tombolo_core::session::agent::{Action, Event, Session, Settings};
+use tombolo_core::session::{AttemptReport, Hello, MasterFrame, StopReason};
+
+pub(crate) use self::executor::Step;
+use crate::history::Fact;
+use crate::scenario::Scenario;
+use crate::world::{Bug, Clock, Item, World};
+
+/// A cluster.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) name: ClusterName,
+    /// The labels that the master gives it.
+    pub(crate) labels: Labels,
+    capacity: Resources,
+    slots: u32,
+    disk: BTreeMap<AttemptId, Stored>,
+    outputs: BTreeSet<Digest>,
+    process: Option<Process>,
+    /// Counts the processes.
+    life: u64,
+    /// Counts the boots of its machine.
+    boots: u64,
+}
+
+/// One attempt on disk.
+#[derive(Debug, Clone)]
+struct Stored {
+    assignment: Box<Assignment>,
+    phase: Phase,
+    /// The boot in which its supervisor runs.
+    supervised_in: Option<u64>,
+    /// How its command ended.
+    exit: Option<Exit>,
+}
+
+/// What a supervisor writes down in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(i32),
+    Stopped,
+}
+
+#[derive(Debug)]
+struct Process {
+    clock: Clock,
+    session: Session,
+    connection: Option<u64>,
+    /// Assignments that are being written down.
+    starting: BTreeMap<AttemptId, Box<Assignment>>,
+    stops: BTreeMap<AttemptId, StopReason>,
+    tick_at: Option<Duration>,
+}
+
+/// What a crash takes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    Process,
+    Node,
+    Disk,
+}
+
+const REGIONS: [&str; 2] = ["eu", "us"];
+const GPUS: [&str; 3] = ["1", "2", "3"];
+const FLAGS: [&str; 2] = ["GCP", "spot"];
+
+impl Agent {
+    pub(crate) fn draw_all(scenario: &Scenario, rng: &mut ChaCha8Rng) -> Vec<Self> {
+        (0..scenario.agents).map(|index| Self::draw(index, rng)).collect()
+    }
+
+    fn draw(index: usize, rng: &mut ChaCha8Rng) -> Self {
+        let mut labels = vec![("region", REGIONS[rng.random_range(0..2)])];
+        if rng.random_bool(0.5) {
+            labels.push(("gpu", GPUS[rng.random_range(0..3)]));
+        }
+        labels.extend(
+            FLAGS
+                .into_iter()
+                .filter(|_| rng.random_bool(0.5))
+                .map(|flag| (flag, "")),
+        );
+        Self {
+            name: ClusterName::new(&format!("cluster-{index}")).expect("the name follows the grammar"),
+            labels: Labels::from_pairs(labels).expect("the labels follow the grammar"),
+            capacity: Resources {
+                cpu_milli: rng.random_range(1..=4) * 1000,
+                memory_bytes: 1 << 30,
+            },
+            slots: rng.random_range(1..=4),
+            disk: BTreeMap::new(),
+            outputs: BTreeSet::new(),
+            process: None,
+            life: 0,
+            boots: 0,
+        }
+    }
+
+    /// All labels that selectors see.
+    pub(crate) fn full_labels(&self) -> Labels {
+        self.labels.clone().with_cluster(&self.name)
+    }
+
+    pub(crate) fn leftovers(&self) -> impl Iterator<Item = String> + '_ {
+        self.disk
+            .iter()
+            .map(|(attempt, stored)| format!("attempt {attempt} is still on {} ({:?})", self.name, stored.phase))
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            version: "sim".to_owned(),
+            capacity: self.capacity,
+            slots: self.slots,
+            capabilities: Vec::new(),
+            facts: Labels::new(),
+            peer_address: None,
+            attempts: Vec::new(),
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn start_agent(&mut self, index: usize) {
+        if self.agents[index].process.is_some() {
+            return;
+        }
+        let clock = self.draw_clock();
+        let agent = &mut self.agents[index];
+        agent.life += 1;
+        let life = agent.life;
+        self.history
+            .note(self.schedule.now(), || format!("{} starts", agent.name));
+        self.recover(index, life);
+        let agent = &mut self.agents[index];
+        let report = |(attempt, stored): (&AttemptId, &Stored)| AttemptReport {
+            attempt: *attempt,
+            phase: stored.phase.clone(),
+        };
+        let recovered = agent.disk.iter().map(report).collect();
+        let session = Session::new(Settings::default(), agent.hello(), recovered);
+        agent.process = Some(Process {
+            clock,
+            session,
+            connection: None,
+            starting: BTreeMap::new(),
+            stops: BTreeMap::new(),
+            tick_at: None,
+        });
+        self.plan_dial(index);
+    }
+
+    pub(crate) fn crash_agent(&mut self, index: usize, damage: Damage) {
+        let now = self.schedule.now();
+        let agent = &mut self.agents[index];
+        if damage != Damage::Process {
+            agent.boots += 1;
+        }
+        if self.bug == Some(Bug::AcceptedNotPersisted) {
+            agent.disk.retain(|_, stored| matches!(stored.phase, Phase::Ended(_)));
+        }
+        if damage == Damage::Disk {
+            agent.disk.clear();
+            agent.outputs.clear();
+            self.history.fact(now, Fact::Wiped(agent.name.clone()));
+        }
+        let Some(process) = agent.process.take() else { return };
+        if let Some(connection) = process.connection {
+            let delay = self.draw_time(Duration::from_secs(1));
+            self.network.close_agent_end(connection, &mut self.schedule, delay);
+        }
+    }
+
+    fn plan_dial(&mut self, agent: usize) {
+        let pause = self.draw_time(Duration::from_secs(2));
+        let life = self.agents[agent].life;
+        self.schedule.after(pause, Item::Dial { agent, life });
+    }
+
+    pub(crate) fn dial(&mut self, index: usize, life: u64) {
+        let agent = &self.agents[index];
+        let Some(process) = agent.process.as_ref().filter(|_| agent.life == life) else {
+            return;
+        };
+        if process.connection.is_some() {
+            return;
+        }
+        let connection = if self.network.is_cut(index) {
+            None
+        } else {
+            self.accept(index)
+        };
+        let Some(connection) = connection else {
+            return self.plan_dial(index);
+        };
+        if let Some(process) = &mut self.agents[index].process {
+            process.connection = Some(connection);
+        }
+        self.tell_agent(index, Event::Connected);
+    }
+
+    pub(crate) fn arrive_at_agent(&mut self, connection: u64, frame: MasterFrame) {
+        let Some(end) = self.network.connections.get(&connection) else {
+            return;
+        };
+        let index = end.agent;
+        if end.agent_open && !self.network.down_is_cut(index) {
+            self.note(|| format!("cluster-{index} hears on {connection}: {frame:?}"));
+            self.tell_agent(index, Event::Frame(frame));
+        }
+    }
+
+    pub(crate) fn agent_end_broke(&mut self, connection: u64) {
+        let Some(end) = self.network.connections.get(&connection) else {
+            return;
+        };
+        let index = end.agent;
+        if !end.agent_open {
+            return;
+        }
+        self.tell_agent(index, Event::Disconnected);
+        self.hang_up(index);
+    }
+
+    fn hang_up(&mut self, index: usize) {
+        let delay = self.draw_time(self.scenario.latency);
+        if let Some(process) = &mut self.agents[index].process
+            && let Some(connection) = process.connection.take()
+        {
+            self.network.close_agent_end(connection, &mut self.schedule, delay);
+            self.plan_dial(index);
+        }
+    }
+
+    pub(crate) fn agent_tick(&mut self, index: usize, life: u64) {
+        if self.agents[index].life == life
+            && let Some(process) = &mut self.agents[index].process
+        {
+            process.tick_at = None;
+            self.tell_agent(index, Event::Tick);
+        }
+    }
+
+    /// Tells the session, and does what it says.
+    fn tell_agent(&mut self, index: usize, event: Event) {
+        let agent = &mut self.agents[index];
+        let Some(process) = &mut agent.process else { return };
+        let clock = process.clock;
+        let connection = process.connection;
+        let now = self.now_at(clock);
+        let Some(process) = &mut self.agents[index].process else {
+            return;
+        };
+        for action in process.session.handle(now, event) {
+            match action {
+                Action::Send(frame) => {
+                    let Some(connection) = connection else { continue };
+                    self.history.note(self.schedule.now(), || {
+                        format!("cluster-{index} says on {connection}: {frame:?}")
+                    });
+                    let random = (&mut self.schedule, &mut self.rng);
+                    self.network
+                        .send_up(connection, frame, (&self.scenario, self.bug), random);
+                }
+                Action::Start(assignment) => self.begin_attempt(index, assignment),
+                Action::Stop { attempt, reason } => self.soon(index, Step::Stop(attempt, reason)),
+                Action::Forget(attempt) => self.soon(index, Step::Forget(attempt)),
+                Action::AcceptTunnel(_) => {}
+                Action::Close(error) => {
+                    self.note(|| format!("cluster-{index} closes: {error}"));
+                    self.hang_up(index);
+                }
+            }
+        }
+        self.plan_agent_tick(index);
+    }
+
+    fn plan_agent_tick(&mut self, index: usize) {
+        let now = self.schedule.now();
+        let agent = &mut self.agents[index];
+        let Some(process) = &mut agent.process else { return };
+        let Some(deadline) = process.session.deadline() else {
+            return;
+        };
+        let at = Self::time_at(process.clock, deadline).max(now);
+        if process.tick_at.is_none_or(|planned| at < planned) {
+            process.tick_at = Some(at);
+            self.schedule.at(
+                at,
+                Item::AgentTick {
+                    agent: index,
+                    life: agent.life,
+                },
+            );
+        }
+    }
+
+    fn progressed(&mut self, index: usize, attempt: AttemptId, phase: Phase) {
+        self.tell_agent(index, Event::Progressed { attempt, phase });
+    }
+
+    fn ended_fact(&mut self, index: usize, attempt: AttemptId, outcome: Outcome) {
+        let cluster = self.agents[index].name.clone();
+        self.history.fact(
+            self.schedule.now(),
+            Fact::Ended {
+                cluster,
+                attempt,
+                outcome,
+            },
+        );
+    }
+}

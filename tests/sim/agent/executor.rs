@@ -1,0 +1,352 @@
+//! A model of an executor: it writes attempts down, fetches inputs, runs commands under supervisors, keeps outputs.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tombolo_core::attempt::{Assignment, InputReference, Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
+use tombolo_core::build::TerminalState;
+use tombolo_core::digest::Digest;
+use tombolo_core::id::AttemptId;
+use tombolo_core::session::StopReason;
+use tombolo_core::session::agent::Event;
+use tombolo_core::time::Timestamp;
+
+use super::{Exit, Stored};
+use crate::history::Fact;
+use crate::world::{Bug, Item, World};
+
+/// What an executor does next.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// Writes the assignment down.
+    Accept(AttemptId),
+    /// Begins to fetch.
+    Prepare(AttemptId),
+    /// Has fetched, or not; the number counts the tries.
+    Fetched(AttemptId, u32),
+    /// Runs the command, if the lease is valid.
+    Launch(AttemptId),
+    /// The supervisor of this boot sees the command end.
+    Exit(AttemptId, u64, Exit),
+    /// Stores the output.
+    Publish(AttemptId),
+    /// Has stored it.
+    Published(AttemptId),
+    Stop(AttemptId, StopReason),
+    Forget(AttemptId),
+}
+
+/// How long the steps of the executor take at most, unless it is the command.
+const STEP: Duration = Duration::from_millis(300);
+/// How often to look for an input before giving up.
+const TRIES: u32 = 3;
+
+impl World {
+    pub(super) fn soon(&mut self, agent: usize, step: Step) {
+        let delay = if self.rng.random_bool(0.05) { STEP * 10 } else { STEP };
+        let delay = self.draw_time(delay);
+        let life = self.agents[agent].life;
+        self.schedule.after(delay, Item::AgentStep { agent, life, step });
+    }
+
+    pub(super) fn begin_attempt(&mut self, index: usize, assignment: Box<Assignment>) {
+        let attempt = assignment.attempt;
+        let agent = &mut self.agents[index];
+        let cluster = agent.name.clone();
+        self.history
+            .fact(self.schedule.now(), Fact::StartOrdered { cluster, attempt });
+        if let Some(process) = &mut agent.process {
+            process.starting.insert(attempt, assignment);
+        }
+        self.soon(index, Step::Accept(attempt));
+    }
+
+    /// Goes on with what is on disk, in a new process.
+    pub(super) fn recover(&mut self, index: usize, life: u64) {
+        debug_assert_eq!(self.agents[index].life, life, "steps belong to the new process");
+        let mut steps = Vec::new();
+        let boots = self.agents[index].boots;
+        for (attempt, stored) in &self.agents[index].disk {
+            steps.extend(match (&stored.phase, stored.exit, stored.supervised_in) {
+                (Phase::Accepted, ..) => Some(Step::Prepare(*attempt)),
+                (Phase::Preparing, ..) => Some(Step::Fetched(*attempt, 1)),
+                (Phase::Ended(_), ..) => None,
+                (_, None, Some(boot)) if boot == boots => None,
+                (..) => Some(Step::Publish(*attempt)),
+            });
+        }
+        for step in steps {
+            self.soon(index, step);
+        }
+    }
+
+    pub(crate) fn agent_step(&mut self, index: usize, life: u64, step: Step) {
+        self.note(|| format!("cluster-{index} {step:?} of life {life}"));
+        if let Step::Exit(attempt, boot, exit) = step {
+            return self.command_ends(index, attempt, boot, exit);
+        }
+        if self.agents[index].life != life || self.agents[index].process.is_none() {
+            return;
+        }
+        match step {
+            Step::Accept(attempt) => self.accept_attempt(index, attempt),
+            Step::Prepare(attempt) => {
+                if self.advance(index, attempt, 0, Phase::Preparing) {
+                    self.soon(index, Step::Fetched(attempt, 1));
+                }
+            }
+            Step::Fetched(attempt, tries) => self.fetched(index, attempt, tries),
+            Step::Launch(attempt) => self.launch(index, attempt),
+            Step::Exit(..) => {}
+            Step::Publish(attempt) => {
+                self.advance(index, attempt, 2, Phase::Publishing);
+                self.soon(index, Step::Published(attempt));
+            }
+            Step::Published(attempt) => self.published(index, attempt),
+            Step::Stop(attempt, reason) => self.stop_attempt(index, attempt, reason),
+            Step::Forget(attempt) => {
+                if self.bug != Some(Bug::ForgetIgnored) {
+                    self.agents[index].disk.remove(&attempt);
+                }
+                if let Some(process) = &mut self.agents[index].process {
+                    process.starting.remove(&attempt);
+                    process.stops.remove(&attempt);
+                }
+                self.tell_agent(index, Event::Forgotten(attempt));
+            }
+        }
+    }
+
+    fn accept_attempt(&mut self, index: usize, attempt: AttemptId) {
+        let agent = &mut self.agents[index];
+        let Some(process) = &mut agent.process else { return };
+        let Some(assignment) = process.starting.remove(&attempt) else {
+            return;
+        };
+        let stored = Stored {
+            assignment,
+            phase: Phase::Accepted,
+            supervised_in: None,
+            exit: None,
+        };
+        agent.disk.insert(attempt, stored);
+        self.progressed(index, attempt, Phase::Accepted);
+        if !self.end_if_stopped(index, attempt) {
+            self.soon(index, Step::Prepare(attempt));
+        }
+    }
+
+    /// Writes the next phase down if the present one has this rank, and says so.
+    fn advance(&mut self, index: usize, attempt: AttemptId, from: u8, to: Phase) -> bool {
+        let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
+            return false;
+        };
+        if stored.phase.rank() != from {
+            return false;
+        }
+        stored.phase = to.clone();
+        self.progressed(index, attempt, to);
+        true
+    }
+
+    fn in_preparation(&self, index: usize, attempt: AttemptId) -> Option<&Stored> {
+        self.agents[index]
+            .disk
+            .get(&attempt)
+            .filter(|stored| stored.phase == Phase::Preparing)
+    }
+
+    /// Looks for the inputs where the assignment says that they are.
+    fn fetched(&mut self, index: usize, attempt: AttemptId, tries: u32) {
+        let Some(stored) = self.in_preparation(index, attempt) else {
+            return;
+        };
+        let missing = stored.assignment.inputs.iter().find(|input| {
+            let has = |name| {
+                self.agents
+                    .iter()
+                    .any(|agent| agent.name == name && agent.outputs.contains(&input.output.manifest))
+            };
+            !input.sources.iter().any(|source| has(source.cluster.clone()))
+        });
+        if missing.is_none() || self.bug == Some(Bug::InputSkipped) {
+            self.soon(index, Step::Launch(attempt));
+        } else if tries < TRIES {
+            self.soon(index, Step::Fetched(attempt, tries + 1));
+        } else {
+            self.end_attempt(index, attempt, TerminalState::Error, None, "an input is gone");
+        }
+    }
+
+    fn launch(&mut self, index: usize, attempt: AttemptId) {
+        let agent = &self.agents[index];
+        let Some(stored) = self.in_preparation(index, attempt) else {
+            return;
+        };
+        let Some(process) = &agent.process else { return };
+        if !process.session.lease_valid(self.now_at(process.clock).steady) {
+            return self.soon(index, Step::Launch(attempt));
+        }
+        let assignment = stored.assignment.clone();
+        let skipped = usize::from(self.bug == Some(Bug::InputSkipped));
+        let arrived: Vec<Digest> = assignment
+            .inputs
+            .iter()
+            .skip(skipped)
+            .map(|input| input.output.manifest)
+            .collect();
+        let (cluster, boot) = (agent.name.clone(), agent.boots);
+        let receipts = assignment.inputs.iter().map(receipt).collect();
+        let running = Phase::Running {
+            started_at: Timestamp(1),
+            inputs: receipts,
+        };
+        if let Some(stored) = self.agents[index].disk.get_mut(&attempt) {
+            stored.supervised_in = Some(boot);
+        }
+        self.history.fact(
+            self.schedule.now(),
+            Fact::CommandStarted {
+                cluster,
+                assignment,
+                arrived,
+            },
+        );
+        let time = self.draw_time(self.scenario.command_time);
+        let code = if self.rng.random_bool(0.75) {
+            0
+        } else {
+            self.rng.random_range(1..4)
+        };
+        let life = self.agents[index].life;
+        let exit = Step::Exit(attempt, boot, Exit::Code(code));
+        self.schedule.after(
+            time,
+            Item::AgentStep {
+                agent: index,
+                life,
+                step: exit,
+            },
+        );
+        self.advance(index, attempt, 1, running);
+    }
+
+    /// The supervisor writes down how the command ended, whether the agent's process is there or not.
+    fn command_ends(&mut self, index: usize, attempt: AttemptId, boot: u64, exit: Exit) {
+        let agent = &mut self.agents[index];
+        if agent.boots != boot {
+            return;
+        }
+        let Some(stored) = agent.disk.get_mut(&attempt) else {
+            return;
+        };
+        if stored.supervised_in != Some(boot) || stored.exit.is_some() || matches!(stored.phase, Phase::Ended(_)) {
+            return;
+        }
+        stored.exit = Some(exit);
+        if agent.process.is_some() {
+            self.soon(index, Step::Publish(attempt));
+        }
+    }
+
+    fn published(&mut self, index: usize, attempt: AttemptId) {
+        let Some(stored) = self.agents[index].disk.get(&attempt) else {
+            return;
+        };
+        if stored.phase != Phase::Publishing {
+            return;
+        }
+        let (state, code, message) = match stored.exit {
+            Some(Exit::Code(0)) => (TerminalState::Finished, Some(0), ""),
+            Some(Exit::Code(3)) => (TerminalState::Unstable, Some(0), "tests failed"),
+            Some(Exit::Code(code)) => (TerminalState::Failure, Some(code), "the command failed"),
+            Some(Exit::Stopped) => (TerminalState::Killed, None, "stopped"),
+            None => (TerminalState::Error, None, "its supervisor is gone"),
+        };
+        self.end_attempt(index, attempt, state, code, message);
+    }
+
+    fn stop_attempt(&mut self, index: usize, attempt: AttemptId, reason: StopReason) {
+        let agent = &mut self.agents[index];
+        let Some(process) = &mut agent.process else { return };
+        process.stops.insert(attempt, reason);
+        if self.end_if_stopped(index, attempt) {
+            return;
+        }
+        let agent = &self.agents[index];
+        let running = agent
+            .disk
+            .get(&attempt)
+            .filter(|stored| matches!(stored.phase, Phase::Running { .. }));
+        if let Some(boot) = running.and_then(|stored| stored.supervised_in) {
+            self.command_ends(index, attempt, boot, Exit::Stopped);
+        }
+    }
+
+    /// Ends an attempt whose command has not begun, if it is to stop.
+    fn end_if_stopped(&mut self, index: usize, attempt: AttemptId) -> bool {
+        let agent = &self.agents[index];
+        let early = agent.disk.get(&attempt).is_some_and(|stored| stored.phase.rank() < 2);
+        let stopped = agent
+            .process
+            .as_ref()
+            .is_some_and(|process| process.stops.contains_key(&attempt));
+        let ends = early && stopped;
+        if ends {
+            self.end_attempt(index, attempt, TerminalState::Killed, None, "stopped before it started");
+        }
+        ends
+    }
+
+    /// Writes the end down, the output first.
+    fn end_attempt(
+        &mut self,
+        index: usize,
+        attempt: AttemptId,
+        state: TerminalState,
+        exit_code: Option<i32>,
+        message: &str,
+    ) {
+        let leaves = matches!(
+            state,
+            TerminalState::Finished | TerminalState::Unstable | TerminalState::Failure
+        );
+        let output = (leaves && self.rng.random_bool(0.8)).then(|| self.fresh_digest());
+        let log_lines = u64::try_from(self.fresh()).unwrap_or(u64::MAX);
+        let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
+            return;
+        };
+        let outcome = Outcome {
+            state,
+            exit_code,
+            message: message.to_owned(),
+            started_at: stored.supervised_in.map(|_| Timestamp(1)),
+            ended_at: Timestamp(2),
+            output: output.map(|manifest| OutputReference {
+                manifest,
+                bytes: 1,
+                files: 1,
+            }),
+            inputs: stored.assignment.inputs.iter().map(receipt).collect(),
+            log_lines,
+        };
+        stored.phase = Phase::Ended(outcome.clone());
+        self.agents[index].outputs.extend(output);
+        self.ended_fact(index, attempt, outcome.clone());
+        if self.bug != Some(Bug::EndNotReported) {
+            self.progressed(index, attempt, Phase::Ended(outcome));
+        }
+    }
+}
+
+fn receipt(input: &InputReference) -> TransferReceipt {
+    TransferReceipt {
+        parent: Some(input.name.clone()),
+        from: input.sources.first().map(|source| source.cluster.clone()),
+        route: RouteKind::Relay,
+        manifest: input.output.manifest,
+        bytes: input.output.bytes,
+        moved_bytes: 0,
+        milliseconds: 0,
+    }
+}

@@ -1,0 +1,322 @@
+//! The invariants, judged over the history of a world. Each checker says what is wrong, and where.
+
+mod inputs;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_core::build::{BuildState, JobState, TerminalState};
+use tombolo_core::control::Change;
+use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
+use tombolo_core::id::{AttemptId, JobId};
+use tombolo_core::name::ClusterName;
+
+pub(crate) use self::inputs::inputs_complete;
+pub(crate) use self::record::Record;
+use crate::history::Fact;
+use crate::world::Outcome;
+
+type Checker = fn(&Outcome) -> Result<(), String>;
+
+/// All of them, by name.
+const ALL: [(&str, Checker); 10] = [
+    ("I1: what was acknowledged reaches its end", all_over),
+    (
+        "I2: only the outcome of the latest attempt takes effect",
+        one_attempt_takes_effect,
+    ),
+    ("I2: a command runs once for each attempt", commands_run_once),
+    ("I4: a child starts only with all inputs", inputs_complete),
+    ("I5: selectors are honoured", selectors_honoured),
+    ("I6: terminal is final", terminal_is_final),
+    ("I6: what was cancelled does not finish", cancel_is_final),
+    ("only what was cancelled is killed", killed_by_somebody),
+    ("nothing is visible before it is durable", orders_are_durable),
+    ("builds end as their jobs did", builds_end_right),
+];
+
+/// What is wrong: the invariants that do not hold, each with the first place where.
+pub(crate) fn judge(outcome: &Outcome) -> Result<(), Vec<String>> {
+    let fault = |(name, check): &(&str, Checker)| check(outcome).err().map(|what| format!("{name}: {what}"));
+    let faults: Vec<String> = ALL.iter().filter_map(fault).collect();
+    if faults.is_empty() { Ok(()) } else { Err(faults) }
+}
+
+/// Every acknowledged build is in the store, and every build there is over; nothing is left on the agents' disks.
+fn all_over(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut acknowledged = BTreeSet::new();
+    for (_, fact) in &outcome.history.facts {
+        record.take(fact);
+        if let Fact::SubmitAcknowledged(build) = fact {
+            acknowledged.insert(*build);
+        }
+    }
+    if let Some(lost) = acknowledged.iter().find(|build| !record.builds.contains_key(build)) {
+        return Err(format!("{lost} was acknowledged and is not in the store"));
+    }
+    if let Some(open) = record.builds.keys().find(|build| !record.ended.contains(build)) {
+        return Err(format!(
+            "{open} was taken and is not over; left are {:?}",
+            outcome.leftovers
+        ));
+    }
+    match outcome.leftovers.first() {
+        None => Ok(()),
+        Some(first) => Err(format!(
+            "{} things are left, the first: {first}",
+            outcome.leftovers.len()
+        )),
+    }
+}
+
+/// What the store says of a job's end is what the executor of that very attempt wrote down. Epochs only grow.
+fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut ended: BTreeMap<AttemptId, Vec<(&ClusterName, &tombolo_core::attempt::Outcome)>> = BTreeMap::new();
+    for (at, fact) in &outcome.history.facts {
+        if let Fact::Ended {
+            cluster,
+            attempt,
+            outcome,
+        } = fact
+        {
+            ended.entry(*attempt).or_default().push((cluster, outcome));
+        }
+        if let Fact::Committed(Change::PutJob(status)) = fact {
+            if record
+                .jobs
+                .get(&status.id)
+                .is_some_and(|before| before.epoch > status.epoch)
+            {
+                return Err(format!(
+                    "{at:?}: the epoch of {} went back to {}",
+                    status.id, status.epoch
+                ));
+            }
+            let attempt = AttemptId {
+                job: status.id,
+                epoch: status.epoch,
+            };
+            let real = ended.get(&attempt).is_some_and(|ends| {
+                ends.iter()
+                    .any(|(cluster, end)| Some(*cluster) == status.cluster.as_ref() && is_end(status, end))
+            });
+            if claims_an_executors_end(status) && !real {
+                return Err(format!(
+                    "{at:?}: attempt {attempt} did not end as the store says: {status:?}"
+                ));
+            }
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+fn claims_an_executors_end(status: &JobStatus) -> bool {
+    let ran = [TerminalState::Finished, TerminalState::Failure, TerminalState::Unstable];
+    status.output.is_some() || status.state.terminal().is_some_and(|state| ran.contains(&state))
+}
+
+/// A job that was cancelled may be killed although its command ended in another way.
+fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
+    let state = status.state.terminal();
+    let same_state = state == Some(end.state) && status.exit_code == end.exit_code;
+    let cancelled = state == Some(TerminalState::Killed) && status.cancel_requested;
+    (same_state || cancelled) && status.output == end.output && status.log_lines == Some(end.log_lines)
+}
+
+/// No attempt's command starts twice (unless the cluster lost its disk in between), and never on two clusters.
+fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
+    let mut started: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::CommandStarted {
+                cluster, assignment, ..
+            } => {
+                let attempt = assignment.attempt;
+                if let Some(before) = started.insert(attempt, cluster.clone()) {
+                    return Err(format!(
+                        "{at:?}: the command of {attempt} starts on {cluster}, as before on {before}"
+                    ));
+                }
+            }
+            Fact::Wiped(cluster) => started.retain(|_, other| other != cluster),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whoever is given an attempt matches the job's selector with the labels that it has then, and nobody else starts it.
+fn selectors_honoured(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut placed: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::Committed(Change::PutJob(status)) if status.state == JobState::Assigned => {
+                let attempt = AttemptId {
+                    job: status.id,
+                    epoch: status.epoch,
+                };
+                let cluster = status.cluster.as_ref().and_then(|name| record.clusters.get(name));
+                let (Some(cluster), Some(node)) = (cluster, record.nodes.get(&status.id)) else {
+                    return Err(format!(
+                        "{at:?}: attempt {attempt} was given to {:?}, which is not there",
+                        status.cluster
+                    ));
+                };
+                if !matches(node, cluster) && !placed.contains_key(&attempt) {
+                    let labels = &cluster.labels;
+                    return Err(format!(
+                        "{at:?}: {attempt} with {:?} was given to {labels:?}",
+                        node.selector
+                    ));
+                }
+                placed.insert(attempt, cluster.name.clone());
+            }
+            Fact::CommandStarted {
+                cluster, assignment, ..
+            } => {
+                let wanted = placed.get(&assignment.attempt);
+                if wanted.is_some_and(|wanted| wanted != cluster) {
+                    return Err(format!(
+                        "{at:?}: {} is for {wanted:?} and starts on {cluster}",
+                        assignment.attempt
+                    ));
+                }
+            }
+            _ => {}
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+fn matches(node: &JobNode, cluster: &Cluster) -> bool {
+    node.selector
+        .matches(&cluster.labels.clone().with_cluster(&cluster.name))
+}
+
+/// What the store says of a terminal job never changes.
+fn terminal_is_final(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    for (at, fact) in &outcome.history.facts {
+        if let Fact::Committed(Change::PutJob(status)) = fact
+            && let Some(before) = record.jobs.get(&status.id)
+            && before.state.terminal().is_some()
+            && before != status
+        {
+            return Err(format!("{at:?}: a terminal job changed from {before:?} to {status:?}"));
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+/// A job whose cancellation was acknowledged ends as finished only if it had ended before.
+fn cancel_is_final(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut cancelled: BTreeSet<JobId> = BTreeSet::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::CancelAcknowledged(jobs) => {
+                cancelled.extend(jobs.iter().filter(|job| !record.is_terminal(**job)));
+            }
+            Fact::Committed(Change::PutJob(status))
+                if cancelled.contains(&status.id) && status.state == JobState::Terminal(TerminalState::Finished) =>
+            {
+                return Err(format!("{at:?}: {} finished after it was cancelled", status.id));
+            }
+            _ => {}
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+/// A job is killed only if somebody asked for it.
+fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
+    let mut requested: BTreeSet<JobId> = BTreeSet::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::CancelRequested(jobs) => requested.extend(jobs),
+            Fact::Committed(Change::PutJob(status))
+                if status.state == JobState::Terminal(TerminalState::Killed) && !requested.contains(&status.id) =>
+            {
+                return Err(format!("{at:?}: nobody cancelled {}, and it was killed", status.id));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// An agent is never told to start what the store does not know that it has.
+fn orders_are_durable(outcome: &Outcome) -> Result<(), String> {
+    let mut given: BTreeSet<(AttemptId, ClusterName)> = BTreeSet::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::Committed(Change::PutJob(JobStatus {
+                id,
+                epoch,
+                cluster: Some(cluster),
+                ..
+            })) => {
+                given.insert((
+                    AttemptId {
+                        job: *id,
+                        epoch: *epoch,
+                    },
+                    cluster.clone(),
+                ));
+            }
+            Fact::StartOrdered { cluster, attempt } if !given.contains(&(*attempt, cluster.clone())) => {
+                return Err(format!(
+                    "{at:?}: {cluster} starts {attempt}, and the store does not know it"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A build is over when all its jobs are, and its state is the worst of theirs.
+fn builds_end_right(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    for (at, fact) in &outcome.history.facts {
+        if let Fact::Committed(Change::PutBuild(build)) = fact
+            && let BuildState::Terminal(state) = build.state
+        {
+            let wanted = record.worst(build.id);
+            if wanted != Some(state) {
+                return Err(format!(
+                    "{at:?}: {} ended as {state}, its jobs say {wanted:?}",
+                    build.id
+                ));
+            }
+            if record.ended.contains(&build.id) {
+                return Err(format!("{at:?}: {} ended twice", build.id));
+            }
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+/// How many of the builds ended in each state, for a look at what worlds are like.
+pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
+    let mut record = Record::default();
+    outcome.history.facts.iter().for_each(|(_, fact)| record.take(fact));
+    let mut tally = BTreeMap::new();
+    for status in record.jobs.values() {
+        *tally.entry(status.state.as_str()).or_default() += 1;
+    }
+    *tally.entry("builds").or_default() += record.builds.len();
+    tally.insert(
+        "epochs",
+        record.jobs.values().map(|status| status.epoch.0 as usize).sum(),
+    );
+    tally
+}

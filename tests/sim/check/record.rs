@@ -1,0 +1,78 @@
+//! What the store holds at a point of the history.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_core::build::{BuildState, JobSpec, TerminalState};
+use tombolo_core::control::Change;
+use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
+use tombolo_core::id::{BuildId, JobId};
+use tombolo_core::name::ClusterName;
+
+use crate::history::Fact;
+
+/// The states that a build takes over, worst first; else it is finished.
+const WORST_FIRST: [TerminalState; 4] = [
+    TerminalState::Killed,
+    TerminalState::Error,
+    TerminalState::Failure,
+    TerminalState::Unstable,
+];
+
+/// The checkers' own reading of the store: simpler than the product's, and independent of it.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) clusters: BTreeMap<ClusterName, Cluster>,
+    pub(crate) builds: BTreeMap<BuildId, Vec<JobId>>,
+    pub(crate) ended: BTreeSet<BuildId>,
+    pub(crate) nodes: BTreeMap<JobId, JobNode>,
+    pub(crate) specs: BTreeMap<JobId, JobSpec>,
+    pub(crate) jobs: BTreeMap<JobId, JobStatus>,
+}
+
+impl Record {
+    pub(crate) fn take(&mut self, fact: &Fact) {
+        let Fact::Committed(change) = fact else { return };
+        match change {
+            Change::PutCluster(cluster) => {
+                self.clusters.insert(cluster.name.clone(), cluster.clone());
+            }
+            Change::DeleteCluster(name) => {
+                self.clusters.remove(name);
+            }
+            Change::InsertBuild { build, nodes, specs } => {
+                self.builds.insert(build.id, nodes.iter().map(|node| node.id).collect());
+                for (node, spec) in nodes.iter().zip(specs) {
+                    self.specs.insert(node.id, spec.clone());
+                    self.jobs.insert(node.id, JobStatus::waiting(node.id));
+                    self.nodes.insert(node.id, node.clone());
+                }
+            }
+            Change::PutBuild(build) if build.state != BuildState::Running => {
+                self.ended.insert(build.id);
+            }
+            Change::PutJob(status) => {
+                self.jobs.insert(status.id, status.clone());
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn is_terminal(&self, job: JobId) -> bool {
+        self.jobs
+            .get(&job)
+            .is_some_and(|status| status.state.terminal().is_some())
+    }
+
+    /// How a build ends whose jobs are all terminal.
+    pub(crate) fn worst(&self, build: BuildId) -> Option<TerminalState> {
+        let state = |job| self.jobs.get(job).and_then(|status| status.state.terminal());
+        let states: Option<BTreeSet<TerminalState>> = self.builds.get(&build)?.iter().map(state).collect();
+        let states = states?;
+        Some(
+            WORST_FIRST
+                .into_iter()
+                .find(|state| states.contains(state))
+                .unwrap_or(TerminalState::Finished),
+        )
+    }
+}

@@ -1,0 +1,77 @@
+//! What happened in a simulated world: facts for the checkers, and a log for people.
+
+use std::time::Duration;
+
+use tombolo_core::attempt::{Assignment, Outcome};
+use tombolo_core::control::Change;
+use tombolo_core::digest::Digest;
+use tombolo_core::id::{AttemptId, BuildId, JobId};
+use tombolo_core::name::ClusterName;
+
+/// Something that a checker judges.
+#[derive(Debug, Clone)]
+pub(crate) enum Fact {
+    /// The store has it.
+    Committed(Change),
+    /// A user was told that the build was taken.
+    SubmitAcknowledged(BuildId),
+    /// A user was told that all these jobs are cancelled.
+    CancelAcknowledged(Vec<JobId>),
+    /// A user asked for the end of these jobs.
+    CancelRequested(Vec<JobId>),
+    /// An agent's session said that this is to be started.
+    StartOrdered { cluster: ClusterName, attempt: AttemptId },
+    /// The command of an attempt began to run, with these manifests at hand.
+    CommandStarted {
+        cluster: ClusterName,
+        assignment: Box<Assignment>,
+        arrived: Vec<Digest>,
+    },
+    /// An executor wrote down how an attempt ended.
+    Ended {
+        cluster: ClusterName,
+        attempt: AttemptId,
+        outcome: Outcome,
+    },
+    /// A cluster lost all that it had on disk.
+    Wiped(ClusterName),
+}
+
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) facts: Vec<(Duration, Fact)>,
+    log: Option<Vec<String>>,
+}
+
+impl History {
+    /// `recording`: whether the log for people is kept.
+    pub(crate) fn new(recording: Recording) -> Self {
+        Self {
+            facts: Vec::new(),
+            log: (recording == Recording::Full).then(Vec::new),
+        }
+    }
+
+    pub(crate) fn fact(&mut self, now: Duration, fact: Fact) {
+        self.note(now, || format!("* {fact:?}"));
+        self.facts.push((now, fact));
+    }
+
+    pub(crate) fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
+        if let Some(log) = &mut self.log {
+            log.push(format!("{:>10.3} {}", now.as_secs_f64(), line()));
+        }
+    }
+
+    pub(crate) fn into_log(self) -> Vec<String> {
+        self.log.unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recording {
+    /// Facts only.
+    Facts,
+    /// Facts, and every frame and step as text.
+    Full,
+}

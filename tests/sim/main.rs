@@ -1,0 +1,152 @@
+//! A seeded simulation of the control plane and both ends of the agent link, without sockets.
+//!
+//! Each seed makes a world: clusters, builds, and trouble of many kinds that ends after a while. Then everything has to
+//! come to its end, and the whole history has to keep the invariants. `TOMBOLO_SIM_SEEDS` says how many seeds to run,
+//! `TOMBOLO_SEED` runs one and prints its history.
+
+mod agent;
+mod check;
+mod history;
+mod master;
+mod nemesis;
+mod network;
+mod scenario;
+mod schedule;
+mod users;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use history::Recording;
+use world::{Bug, World};
+
+/// Seeds that run if nobody says otherwise.
+const SEEDS: u64 = 2_000;
+/// Seeds in which each planted bug has to be found.
+const SEEDS_FOR_BUGS: u64 = 300;
+/// Every seed that this divides runs twice.
+const REPEATED: u64 = 10;
+
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("the variable is a whole number"))
+}
+
+/// Runs `job` for all seeds, on all processors, and gives what it returned, by seed.
+fn for_seeds<T: Send>(seeds: std::ops::Range<u64>, job: impl Fn(u64) -> T + Sync) -> BTreeMap<u64, T> {
+    let next = AtomicU64::new(seeds.start);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let work = || {
+        let mut results = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return results;
+            }
+            results.push((seed, job(seed)));
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("a world does not panic"))
+            .collect()
+    })
+}
+
+/// What to say of a seed that failed: its history, and how to see it again.
+fn explain(seed: u64, bug: Option<Bug>, what: &str) -> String {
+    let log = World::run(seed, bug, Recording::Full).history.into_log();
+    format!(
+        "{}\n\nTOMBOLO_SEED={seed}\n{what}\nreplay: TOMBOLO_SEED={seed} cargo test -p tombolo-tests --test sim -- \
+         invariants_hold --nocapture",
+        log.join("\n")
+    )
+}
+
+fn run_seed(seed: u64) -> Result<BTreeMap<&'static str, usize>, String> {
+    let outcome = World::run(seed, None, Recording::Facts);
+    check::judge(&outcome).map_err(|faults| explain(seed, None, &faults.join("\n")))?;
+    let mut tally = check::tally(&outcome);
+    tally.insert("steps", usize::try_from(outcome.steps).unwrap_or(usize::MAX));
+    if seed.is_multiple_of(REPEATED) {
+        let logs = [(); 2].map(|()| World::run(seed, None, Recording::Full).history.into_log());
+        if logs[0] != logs[1] {
+            let first = logs[0].iter().zip(&logs[1]).find(|(one, other)| one != other);
+            return Err(format!(
+                "TOMBOLO_SEED={seed}\nthe same seed gave two histories; they part at {first:#?}"
+            ));
+        }
+    }
+    Ok(tally)
+}
+
+#[test]
+fn invariants_hold() {
+    if let Some(seed) = variable("TOMBOLO_SEED") {
+        let outcome = World::run(seed, None, Recording::Full);
+        let verdict = check::judge(&outcome);
+        println!("{}", outcome.history.into_log().join("\n"));
+        assert_eq!(verdict, Ok(()), "TOMBOLO_SEED={seed}");
+        return;
+    }
+    let seeds = variable("TOMBOLO_SIM_SEEDS").unwrap_or(SEEDS);
+    let started = std::time::Instant::now();
+    let results = for_seeds(0..seeds, run_seed);
+    let failed: Vec<u64> = results
+        .iter()
+        .filter(|(_, result)| result.is_err())
+        .map(|(seed, _)| *seed)
+        .collect();
+    if let Some(Err(first)) = results.values().find(|result| result.is_err()) {
+        panic!("{first}\n{} of {seeds} seeds fail: {failed:?}", failed.len());
+    }
+    let mut total: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, count) in results.values().flatten().flatten() {
+        *total.entry(name).or_default() += count;
+    }
+    println!("{seeds} seeds in {:?}: {total:?}", started.elapsed());
+    for seen in ["finished", "failure", "error", "unstable", "killed", "skipped"] {
+        assert!(
+            seeds < 100 || total.contains_key(seen),
+            "no job ended as {seen}: the worlds are too tame"
+        );
+    }
+}
+
+/// The harness has teeth: each mistake that is planted in the simulated world is found, by a checker that is meant to.
+#[test]
+fn planted_bugs_are_found() {
+    for (bug, invariant) in [
+        (Bug::EffectsBeforeCommit, "nothing is visible before it is durable"),
+        (Bug::FailedCommitIgnored, "I1: "),
+        (Bug::StoreForgetsLastCommit, "I1: "),
+        (Bug::StoreForgetsLastCommit, "I6: "),
+        (Bug::AcceptedNotPersisted, "I2: a command runs once"),
+        (Bug::NetworkRewritesEpochs, "I2: only the outcome"),
+        (Bug::InputSkipped, "I4: "),
+        (Bug::InputNotAssigned, "I4: "),
+        (Bug::OrdersMisrouted, "I5: "),
+        (Bug::CancelNotApplied, "I6: what was cancelled"),
+        (Bug::EndNotReported, "I1: "),
+        (Bug::ForgetIgnored, "I1: "),
+    ] {
+        let faults = |seed| {
+            check::judge(&World::run(seed, Some(bug), Recording::Facts))
+                .err()
+                .unwrap_or_default()
+        };
+        let hit = |seed| {
+            faults(seed)
+                .into_iter()
+                .find(|fault| fault.starts_with(invariant))
+                .map(|fault| (seed, fault))
+        };
+        let Some((seed, fault)) = (0..SEEDS_FOR_BUGS).find_map(hit) else {
+            panic!("`{invariant}` does not find {bug:?} in {SEEDS_FOR_BUGS} seeds")
+        };
+        println!("{bug:?} is found by seed {seed}: {fault}");
+    }
+}

@@ -1,0 +1,177 @@
+//! The master's connections: what comes in on them, and what goes out.
+
+use tombolo_core::attempt::{Assignment, BuildContext, InputReference, InputSource, ParentJob};
+use tombolo_core::control::{self, Command};
+use tombolo_core::id::{AttemptId, SessionId};
+use tombolo_core::name::ClusterName;
+use tombolo_core::session::master::{Action, Event, Session};
+use tombolo_core::session::{AgentFrame, Order, OrderFrame};
+
+use super::{Origin, session_settings};
+use crate::world::{Bug, World};
+
+impl World {
+    /// Gives an order to the session of its cluster, if there is one.
+    pub(super) fn hand_over(&mut self, cluster: &ClusterName, order: Order) {
+        let Some(process) = &self.master.process else { return };
+        let Some(session) = process.control.cluster(cluster).and_then(|view| view.session) else {
+            return;
+        };
+        let frame = match order {
+            Order::Assign(attempt) => {
+                let Some(assignment) = self.assignment(attempt) else {
+                    return;
+                };
+                OrderFrame::Assign(Box::new(assignment))
+            }
+            Order::Stop { attempt, reason } => OrderFrame::Stop { attempt, reason },
+            Order::Forget(attempt) => OrderFrame::Forget(attempt),
+        };
+        let misrouted = self.bug == Some(Bug::OrdersMisrouted);
+        let found = process
+            .sessions
+            .iter()
+            .find(|(_, end)| (end.id() == session) != misrouted);
+        if let Some((connection, _)) = found {
+            self.session_event(*connection, Event::Order(frame));
+        }
+    }
+
+    fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
+        let process = self.master.process.as_ref()?;
+        let view = process.control.assignment(attempt)?;
+        let input = |(parent, output, cluster): (control::JobView<'_>, _, &ClusterName)| InputReference {
+            job: parent.node.id,
+            name: parent.node.name.clone(),
+            output,
+            sources: vec![InputSource {
+                cluster: cluster.clone(),
+                peer_address: None,
+            }],
+            grant: Vec::new(),
+        };
+        let mut inputs: Vec<InputReference> = view.inputs().map(input).collect();
+        if self.bug == Some(Bug::InputNotAssigned) {
+            inputs.pop();
+        }
+        let parent = |parent: &control::JobView<'_>| {
+            let state = parent.status.state.terminal()?;
+            Some(ParentJob {
+                job: parent.node.id,
+                name: parent.node.name.clone(),
+                state,
+            })
+        };
+        Some(Assignment {
+            attempt,
+            build: BuildContext {
+                project: view.project.id,
+                project_name: view.project.name.clone(),
+                build: view.build.id,
+                number: view.build.number,
+                restarts: view.build.restarts,
+                public_url: String::new(),
+                revision: view.build.revision.clone(),
+            },
+            job: process.specs.get(&attempt.job)?.clone(),
+            source: None,
+            inputs,
+            parents: view.parents.iter().filter_map(parent).collect(),
+        })
+    }
+
+    /// Takes a connection, if the cluster has joined.
+    pub(crate) fn accept(&mut self, agent: usize) -> Option<u64> {
+        let name = &self.agents[agent].name;
+        let process = self.master.process.as_mut()?;
+        process.control.cluster(name)?;
+        self.master.sessions += 1;
+        let id = SessionId(self.master.sessions);
+        let now = self.schedule.now();
+        let connection = self.network.open(agent, now);
+        let steady = World::now_of(now, process.clock).steady;
+        process
+            .sessions
+            .insert(connection, Session::new(session_settings(), name.clone(), id, steady));
+        self.plan_master_tick();
+        Some(connection)
+    }
+
+    pub(crate) fn arrive_at_master(&mut self, connection: u64, frame: AgentFrame) {
+        let Some(end) = self.network.connections.get(&connection) else {
+            return;
+        };
+        if end.master_open && !self.network.up_is_cut(end.agent) {
+            self.note(|| format!("master hears on {connection}: {frame:?}"));
+            self.session_event(connection, Event::Frame(frame));
+            self.master_work();
+        }
+    }
+
+    pub(crate) fn master_end_broke(&mut self, connection: u64) {
+        let Some(end) = self.network.connections.get(&connection) else {
+            return;
+        };
+        if end.master_open {
+            self.end_session(connection);
+            self.master_work();
+        }
+    }
+
+    pub(super) fn session_event(&mut self, connection: u64, event: Event) {
+        let Some(process) = &mut self.master.process else {
+            return;
+        };
+        let Some(session) = process.sessions.get_mut(&connection) else {
+            return;
+        };
+        let steady = World::now_of(self.schedule.now(), process.clock).steady;
+        for action in session.handle(steady, event) {
+            match action {
+                Action::Send(frame) => {
+                    self.history.note(self.schedule.now(), || {
+                        format!("master says on {connection}: {frame:?}")
+                    });
+                    let random = (&mut self.schedule, &mut self.rng);
+                    self.network.send_down(connection, &frame, &self.scenario, random);
+                }
+                Action::Apply { ticket, command } => {
+                    process
+                        .inbox
+                        .push_back((Origin::Session { connection, ticket }, command));
+                }
+                Action::Progress(_) => {}
+                Action::Close(error) => {
+                    self.history
+                        .note(self.schedule.now(), || format!("master closes {connection}: {error}"));
+                    self.end_session(connection);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn end_session(&mut self, connection: u64) {
+        let Some(process) = &mut self.master.process else {
+            return;
+        };
+        if let Some(session) = process.sessions.remove(&connection) {
+            let (cluster, session) = (session.cluster().clone(), session.id());
+            process
+                .inbox
+                .push_back((Origin::Own, Command::Disconnect { cluster, session }));
+        }
+        let delay = self.draw_time(self.scenario.latency);
+        self.network.close_master_end(connection, &mut self.schedule, delay);
+    }
+
+    /// Ends the connections of a cluster that was removed.
+    pub(super) fn end_sessions_of(&mut self, name: &ClusterName) {
+        let Some(process) = &self.master.process else { return };
+        let of = process.sessions.iter().filter(|(_, session)| session.cluster() == name);
+        let connections: Vec<u64> = of.map(|(connection, _)| *connection).collect();
+        for connection in connections {
+            self.end_session(connection);
+        }
+    }
+}

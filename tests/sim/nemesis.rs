@@ -1,0 +1,103 @@
+//! The nemesis: breaks what a scenario allows, until the world heals.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tombolo_core::control::Command;
+
+use crate::agent::Damage;
+use crate::master::Origin;
+use crate::network::Cut;
+use crate::scenario::Fault;
+use crate::world::{Item, World};
+
+impl World {
+    pub(crate) fn nemesis(&mut self) {
+        if self.healed {
+            return;
+        }
+        let faults = &self.scenario.faults;
+        let fault = faults[self.rng.random_range(0..faults.len())];
+        let agent = self.rng.random_range(0..self.agents.len());
+        self.note(|| format!("nemesis: {fault:?} {agent}"));
+        match fault {
+            Fault::Partition => {
+                let (up, down) =
+                    [(true, true), (true, true), (true, false), (false, true)][self.rng.random_range(0..4)];
+                self.network.cut(agent, Cut { up, down });
+                let long = self.draw_outage();
+                self.schedule.after(long, Item::Mend { agent });
+            }
+            Fault::Break => self.break_connection(agent),
+            Fault::CrashMaster => {
+                self.crash_master();
+                let long = self.draw_outage();
+                self.schedule.after(long, Item::MasterStart);
+            }
+            Fault::CrashAgent | Fault::CrashNode | Fault::WipeNode => {
+                let damage = match fault {
+                    Fault::CrashAgent => Damage::Process,
+                    Fault::CrashNode => Damage::Node,
+                    _ => Damage::Disk,
+                };
+                self.crash_agent(agent, damage);
+                let long = self.draw_outage();
+                self.schedule.after(long, Item::AgentStart { agent });
+            }
+            Fault::RemoveCluster => self.remove_cluster(agent),
+        }
+        let pause = self.draw_time(self.scenario.fault_pause);
+        self.schedule.after(pause, Item::Nemesis);
+    }
+
+    /// Ends all trouble: what is down starts, who was removed is back.
+    pub(crate) fn heal(&mut self) {
+        self.note(|| "the world heals".to_owned());
+        self.healed = true;
+        self.scenario.heal();
+        self.network.mend_all();
+        self.start_master();
+        for agent in 0..self.agents.len() {
+            self.start_agent(agent);
+        }
+        // Removals that were on their way are through by then.
+        self.schedule.after(Duration::from_secs(5), Item::Readmit);
+    }
+
+    pub(crate) fn readmit_all(&mut self) {
+        for agent in 0..self.agents.len() {
+            self.readmit(agent);
+        }
+    }
+
+    /// Mostly short, sometimes longer than a lease and what is waited after it.
+    fn draw_outage(&mut self) -> Duration {
+        let longest = [1, 5, 15, 45][self.rng.random_range(0..4)];
+        self.draw_time(Duration::from_secs(longest))
+    }
+
+    fn break_connection(&mut self, agent: usize) {
+        let open = self.network.connections.iter().filter(|(_, end)| end.agent == agent);
+        let open: Vec<u64> = open.map(|(connection, _)| *connection).collect();
+        for connection in open {
+            let (master, agent) = (self.rng.random_bool(0.8), self.rng.random_bool(0.8));
+            let delay = self.draw_time(Duration::from_secs(2));
+            if master {
+                self.schedule.after(delay, Item::MasterEndBroke(connection));
+            }
+            if agent {
+                self.schedule.after(delay, Item::AgentEndBroke(connection));
+            }
+        }
+    }
+
+    /// A cluster is removed, or one that was removed is let in again, if the master is there to hear it.
+    fn remove_cluster(&mut self, agent: usize) {
+        let name = self.agents[agent].name.clone();
+        if self.master.knows(&name) {
+            self.command(Origin::Removal(name.clone()), Command::RemoveCluster { name });
+        } else {
+            self.readmit(agent);
+        }
+    }
+}

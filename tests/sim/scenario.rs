@@ -1,0 +1,121 @@
+//! What kind of world a seed makes.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// What may go wrong, and how often. Until [`Self::heal_at`]; after that nothing does.
+#[derive(Debug, Clone)]
+pub(crate) struct Scenario {
+    pub(crate) agents: usize,
+    pub(crate) builds: usize,
+    /// The most jobs of a build.
+    pub(crate) jobs: usize,
+    pub(crate) heal_at: Duration,
+    /// The share of frames that get lost.
+    pub(crate) loss: f64,
+    /// The share of frames that come twice.
+    pub(crate) duplication: f64,
+    /// Whether frames may overtake each other.
+    pub(crate) reorder: bool,
+    /// The longest usual delay of a frame.
+    pub(crate) latency: Duration,
+    /// The share of commits that fail or whose end is not known.
+    pub(crate) commit_failures: f64,
+    /// The longest usual time of a commit.
+    pub(crate) commit_time: Duration,
+    /// Users cancel builds and jobs.
+    pub(crate) cancels: bool,
+    /// What the nemesis may do.
+    pub(crate) faults: Vec<Fault>,
+    /// The longest pause between two things that the nemesis does.
+    pub(crate) fault_pause: Duration,
+    /// The longest usual time that a command runs.
+    pub(crate) command_time: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing goes through between the master and an agent, in one direction or both; connections stay open.
+    Partition,
+    /// A connection breaks; each end may notice or not.
+    Break,
+    CrashMaster,
+    /// The agent's process ends; supervisors go on.
+    CrashAgent,
+    /// The agent's machine ends; its disk stays.
+    CrashNode,
+    /// The agent's machine ends with its disk.
+    WipeNode,
+    /// A cluster is removed, and comes back some time later.
+    RemoveCluster,
+}
+
+const ALL_FAULTS: [Fault; 7] = [
+    Fault::Partition,
+    Fault::Break,
+    Fault::CrashMaster,
+    Fault::CrashAgent,
+    Fault::CrashNode,
+    Fault::WipeNode,
+    Fault::RemoveCluster,
+];
+
+impl Scenario {
+    /// Every tenth world is calm; in the others each kind of trouble is there or not.
+    pub(crate) fn draw(rng: &mut ChaCha8Rng) -> Self {
+        let calm = rng.random_bool(0.1);
+        let mut share = |chance: f64, most: f64| {
+            let some = !calm && rng.random_bool(chance);
+            if some { rng.random_range(0.0..most) } else { 0.0 }
+        };
+        let (loss, duplication, commit_failures) = (share(0.5, 0.2), share(0.5, 0.2), share(0.4, 0.1));
+        let faults = if calm {
+            Vec::new()
+        } else {
+            ALL_FAULTS
+                .into_iter()
+                .filter(|fault| rng.random_bool(fault.chance()))
+                .collect()
+        };
+        let milliseconds =
+            |rng: &mut ChaCha8Rng, choices: &[u64]| Duration::from_millis(choices[rng.random_range(0..choices.len())]);
+        Self {
+            agents: rng.random_range(1..=4),
+            builds: rng.random_range(1..=5),
+            jobs: rng.random_range(1..=8),
+            heal_at: Duration::from_secs(rng.random_range(20..=80)),
+            loss,
+            duplication,
+            reorder: !calm && rng.random_bool(0.5),
+            latency: milliseconds(rng, &[2, 20, 200, 2000]),
+            commit_failures,
+            commit_time: milliseconds(rng, &[1, 5, 50, 1000]),
+            cancels: rng.random_bool(0.6),
+            faults,
+            fault_pause: milliseconds(rng, &[2_000, 8_000, 20_000]),
+            command_time: milliseconds(rng, &[100, 3_000, 15_000]),
+        }
+    }
+
+    /// The world after the end of all trouble.
+    pub(crate) fn heal(&mut self) {
+        self.loss = 0.0;
+        self.duplication = 0.0;
+        self.reorder = false;
+        self.latency = Duration::from_millis(20);
+        self.commit_failures = 0.0;
+        self.commit_time = Duration::from_millis(5);
+        self.faults.clear();
+    }
+}
+
+impl Fault {
+    fn chance(self) -> f64 {
+        match self {
+            Self::WipeNode | Self::RemoveCluster => 0.15,
+            _ => 0.4,
+        }
+    }
+}

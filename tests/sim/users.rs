@@ -1,0 +1,204 @@
+//! Users: submit builds with random graphs, and cancel some.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use tombolo_core::attempt::Revision;
+use tombolo_core::build::{BuildDefinition, Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::control::{Command, Refusal, Reply, Submission};
+use tombolo_core::id::{BuildId, JobId};
+use tombolo_core::label::{Operator, Requirement, Selector};
+use tombolo_core::name::JobName;
+use tombolo_core::resources::Resources;
+
+use crate::agent::Agent;
+use crate::history::Fact;
+use crate::master::{Origin, PROJECT};
+use crate::world::{Bug, Item, World};
+
+/// What a user does.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    Submit(Box<Submission>),
+    /// Cancels something that was submitted, whatever it is.
+    CancelAny,
+    CancelBuild(BuildId),
+    CancelJob(JobId),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Users {
+    /// The builds that were acknowledged.
+    builds: BTreeMap<BuildId, Vec<JobId>>,
+}
+
+impl World {
+    pub(crate) fn plan_users(&mut self) {
+        for _ in 0..self.scenario.builds {
+            let submission = Box::new(self.draw_submission());
+            let at = self.draw_time(self.scenario.heal_at);
+            self.schedule
+                .at(at + Duration::from_millis(100), Item::User(Act::Submit(submission)));
+        }
+        if self.scenario.cancels {
+            for _ in 0..self.rng.random_range(1..=4) {
+                let at = self.draw_time(self.scenario.heal_at);
+                self.schedule.at(at, Item::User(Act::CancelAny));
+            }
+        }
+    }
+
+    pub(crate) fn user_acts(&mut self, act: Act) {
+        if !self.master.is_up() {
+            let again = self.draw_time(Duration::from_secs(2));
+            self.schedule.after(again, Item::User(act));
+            return;
+        }
+        let (act, command) = match act {
+            Act::Submit(submission) => (Act::Submit(submission.clone()), Command::Submit(submission)),
+            Act::CancelAny => match self.draw_victim() {
+                Some(victim) => return self.user_acts(victim),
+                None => return,
+            },
+            Act::CancelBuild(build) => (act, Command::CancelBuild { build }),
+            Act::CancelJob(job) => (act, Command::CancelJob { job }),
+        };
+        if let Some(jobs) = self.victims(&act) {
+            self.history.fact(self.schedule.now(), Fact::CancelRequested(jobs));
+        }
+        let cancels = matches!(act, Act::CancelBuild(_) | Act::CancelJob(_));
+        if cancels && self.bug == Some(Bug::CancelNotApplied) {
+            return self.user_hears(act, Ok(Reply::Done));
+        }
+        self.command(Origin::User(act), command);
+    }
+
+    pub(crate) fn user_hears(&mut self, act: Act, reply: Result<Reply, Refusal>) {
+        let now = self.schedule.now();
+        self.note(|| format!("a user hears {reply:?}"));
+        if reply.is_err() {
+            return;
+        }
+        match act {
+            Act::Submit(submission) => {
+                self.history.fact(now, Fact::SubmitAcknowledged(submission.id));
+                self.users.builds.insert(submission.id, submission.jobs);
+            }
+            Act::CancelBuild(_) | Act::CancelJob(_) => {
+                let jobs = self.victims(&act).unwrap_or_default();
+                self.history.fact(now, Fact::CancelAcknowledged(jobs));
+            }
+            Act::CancelAny => {}
+        }
+    }
+
+    /// The jobs that a cancellation is about.
+    fn victims(&self, act: &Act) -> Option<Vec<JobId>> {
+        match act {
+            Act::CancelBuild(build) => self.users.builds.get(build).cloned(),
+            Act::CancelJob(job) => Some(vec![*job]),
+            Act::Submit(_) | Act::CancelAny => None,
+        }
+    }
+
+    fn draw_victim(&mut self) -> Option<Act> {
+        let index = self.rng.random_range(0..self.users.builds.len().max(1));
+        let (build, jobs) = self.users.builds.iter().nth(index)?;
+        if self.rng.random_bool(0.4) {
+            return Some(Act::CancelBuild(*build));
+        }
+        Some(Act::CancelJob(jobs[self.rng.random_range(0..jobs.len())]))
+    }
+
+    fn draw_submission(&mut self) -> Submission {
+        let count = self.rng.random_range(1..=self.scenario.jobs);
+        let mut jobs: Vec<JobSpec> = Vec::new();
+        for index in 0..count {
+            let job = draw_job(&mut self.rng, &self.agents, &jobs, index);
+            jobs.push(job);
+        }
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(JobId::from_u128(self.fresh()));
+        }
+        Submission {
+            id: BuildId::from_u128(self.fresh()),
+            project: PROJECT,
+            definition: BuildDefinition { jobs },
+            jobs: ids,
+            source: None,
+            revision: Revision::default(),
+            submitted_by: "user".to_owned(),
+        }
+    }
+}
+
+fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: usize) -> JobSpec {
+    let dependencies = before
+        .iter()
+        .filter(|_| rng.random_bool(0.35))
+        .map(|parent| parent.name.clone())
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|job| Dependency {
+            job,
+            on: draw_condition(rng),
+        })
+        .collect();
+    JobSpec {
+        name: JobName::new(&format!("job-{index}")).expect("the name follows the grammar"),
+        image: String::new(),
+        command: None,
+        environment: BTreeMap::new(),
+        timeout: Duration::from_secs(3600),
+        resources: Resources {
+            cpu_milli: rng.random_range(1..=4) * 250,
+            memory_bytes: 1 << 20,
+        },
+        dependencies,
+        selector: draw_selector(rng, agents),
+        prefer: rng
+            .random_bool(0.2)
+            .then(|| agents[rng.random_range(0..agents.len())].name.clone()),
+    }
+}
+
+fn draw_condition(rng: &mut ChaCha8Rng) -> StateSet {
+    match rng.random_range(0..10) {
+        0..6 => StateSet::of(&[TerminalState::Finished]),
+        6..8 => StateSet::ALL,
+        8 => StateSet::of(&[TerminalState::Finished, TerminalState::Unstable]),
+        _ => StateSet::of(&[TerminalState::Failure, TerminalState::Error, TerminalState::Killed]),
+    }
+}
+
+/// Something that at least one cluster meets.
+fn draw_selector(rng: &mut ChaCha8Rng, agents: &[Agent]) -> Selector {
+    let labels = agents[rng.random_range(0..agents.len())].full_labels();
+    let mut requirements = Vec::new();
+    for (key, value) in labels.iter() {
+        if !rng.random_bool(0.25) {
+            continue;
+        }
+        let operator = match (rng.random_range(0..3), value.parse::<i64>()) {
+            (0, Ok(number)) => Operator::Above(number - 1),
+            (1, Ok(number)) => Operator::Below(number + 1),
+            (0, Err(_)) => Operator::Exists,
+            (1, Err(_)) => Operator::NotIn(vec!["elsewhere".to_owned()]),
+            _ => Operator::In(vec![value.to_owned(), "elsewhere".to_owned()]),
+        };
+        requirements.push(Requirement {
+            key: key.to_owned(),
+            operator,
+        });
+    }
+    if labels.get("spot").is_none() && rng.random_bool(0.2) {
+        requirements.push(Requirement {
+            key: "spot".to_owned(),
+            operator: Operator::Missing,
+        });
+    }
+    Selector { requirements }
+}

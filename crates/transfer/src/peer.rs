@@ -53,7 +53,8 @@ pub async fn serve_offered(
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let stream = tunnel::accept(master, tunnel).await?;
-    serve_stream(stream, identity, chunks, connections, stop).await
+    // Boxed: a TLS session and a server are tens of KiB, which would lie in every caller's future.
+    Box::pin(serve_stream(stream, identity, chunks, connections, stop)).await
 }
 
 /// Serves chunks on any stream whose other end proves that it is a member.

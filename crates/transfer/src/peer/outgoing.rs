@@ -70,3 +70,49 @@ impl<T> Stream for Outgoing<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_stream::StreamExt;
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stalls_ends_the_call_and_frees_what_the_producer_held() {
+        let held = std::sync::Arc::new(());
+        let kept = held.clone();
+        let mut outgoing = Outgoing::produce(async move |sender: Sender<u32>| {
+            let _kept = kept;
+            for message in 0.. {
+                sender.send(message).await?;
+            }
+            Ok(())
+        });
+        assert_eq!(outgoing.next().await.unwrap().unwrap(), 0);
+        tokio::time::sleep(SEND_DEADLINE * 2).await;
+        assert_eq!(std::sync::Arc::strong_count(&held), 1, "held only here");
+        let mut last = outgoing.next().await.unwrap();
+        while last.is_ok() {
+            last = outgoing.next().await.unwrap();
+        }
+        assert_eq!(last.unwrap_err().code(), Code::DeadlineExceeded);
+        assert!(outgoing.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_producer_is_an_error_of_the_call_and_its_end_ends_the_producer() {
+        let mut outgoing = Outgoing::produce(async move |_: Sender<u32>| panic!("on purpose"));
+        assert_eq!(outgoing.next().await.unwrap().unwrap_err().code(), Code::Internal);
+        let held = std::sync::Arc::new(());
+        let kept = held.clone();
+        let outgoing = Outgoing::produce(async move |_: Sender<u32>| {
+            let _kept = kept;
+            std::future::pending().await
+        });
+        drop(outgoing);
+        while std::sync::Arc::strong_count(&held) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

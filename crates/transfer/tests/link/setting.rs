@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,6 +24,8 @@ use tombolo_identity::trust::Trust;
 use tombolo_proto::transfer::v1::TunnelFrame;
 use tombolo_proto::transfer::v1::tunnel_frame::Frame;
 use tombolo_proto::transfer::v1::tunnels_server::{Tunnels, TunnelsServer};
+use tombolo_transfer::peer::ChunkService;
+use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
 use tombolo_transfer::tunnel::{Limits, Offer, Refusal, Switchboard};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
@@ -118,7 +121,10 @@ pub(crate) struct Setting {
     pub(crate) address: Address,
     /// All tunnel data that the master saw.
     pub(crate) seen: Arc<Mutex<Vec<u8>>>,
-    pub(crate) tasks: JoinSet<()>,
+    /// The master's own chunks, which it serves.
+    pub(crate) store: ChunkStore,
+    _folder: TempDir,
+    _tasks: JoinSet<()>,
 }
 
 /// Whether the master's view of the tunnels is kept.
@@ -139,6 +145,14 @@ impl Setting {
         let (seen, connections) = <(Arc<Mutex<Vec<u8>>>, Connections)>::default();
         let (acceptor, address) = listen(&master, &connections).await;
         let recorded = (record == Record::Everything).then(|| seen.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let owner = Owner {
+            trust_domain: trust.domain().to_string(),
+            member: "master".to_owned(),
+        };
+        let location = StoreLocation::local(folder.path());
+        let store = ChunkStore::open(&location, &owner, Patience::default()).await.unwrap();
+        let chunks = ChunkService::new(store.clone(), master.clone()).server();
         let service = Recording {
             switchboard: switchboard.clone(),
             seen: recorded,
@@ -147,6 +161,7 @@ impl Setting {
         tasks.spawn(async move {
             http2::server()
                 .add_service(TunnelsServer::new(service))
+                .add_service(chunks)
                 .serve_with_incoming(acceptor)
                 .await
                 .unwrap();
@@ -160,7 +175,9 @@ impl Setting {
             connections,
             address,
             seen,
-            tasks,
+            store,
+            _folder: folder,
+            _tasks: tasks,
         }
     }
 

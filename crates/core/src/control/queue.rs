@@ -7,6 +7,7 @@
 //! Among the jobs that could go, the project comes first that was served longest ago; within a project, the job that
 //! was ready first.
 
+mod class;
 mod ring;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,10 +16,9 @@ use super::builds::JobKey;
 use super::clusters::{ClusterIndex, Clusters};
 use crate::id::ProjectId;
 use crate::label::Selector;
-use crate::placement::Demand;
 use crate::resources::Resources;
 use crate::time::Timestamp;
-use ring::Ring;
+use class::{Class, ClassKey, Line, Turn};
 
 /// How many classes without jobs are kept, since they are likely to be of use again: making one asks every cluster.
 const MAX_IDLE_CLASSES: usize = 1024;
@@ -27,23 +27,6 @@ const MAX_IDLE_CLASSES: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ClassId(u64);
 
-/// What the jobs of a class have in common.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct ClassKey {
-    selector: Selector,
-    resources: Resources,
-}
-
-impl ClassKey {
-    fn demand(&self) -> Demand<'_> {
-        Demand {
-            selector: &self.selector,
-            prefer: None,
-            resources: self.resources,
-        }
-    }
-}
-
 /// A job's place in the queue: whoever was ready first comes first, also when it has to be placed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
@@ -51,33 +34,13 @@ pub(super) struct Ticket {
     pub(super) job: JobKey,
 }
 
-#[derive(Debug)]
-struct Class {
-    key: ClassKey,
-    /// The clusters that suit it and were not found full since. All others that suit it await room (`awaited_by`).
-    clusters: Ring<ClusterIndex>,
-    waiting: BTreeMap<ProjectId, Line>,
-    /// The projects in `waiting` by when they were served last, as noted in their lines.
-    turns: BTreeSet<(u64, ProjectId)>,
-    /// Since when, counted in `Queue::counter`, it has no jobs.
-    idle_since: Option<u64>,
-}
-
-/// The jobs of one project in one class.
-#[derive(Debug)]
-struct Line {
-    /// When the project was served last, as far as the class has noticed.
-    noted: u64,
-    tickets: BTreeSet<Ticket>,
-}
-
 /// All classes and their jobs.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     classes: BTreeMap<ClassId, Class>,
     by_key: HashMap<ClassKey, ClassId>,
-    /// Classes with jobs and with clusters that may have room.
-    open: BTreeSet<ClassId>,
+    /// Classes with jobs and with clusters that may have room, by when it is their turn, as noted in them.
+    open: BTreeSet<(Turn, ClassId)>,
     /// Classes without jobs, the longest idle first.
     idle: BTreeMap<u64, ClassId>,
     /// When each project was served last, counted in `counter`.
@@ -119,8 +82,9 @@ impl Queue {
             });
             class.turns.insert((line.noted, project));
             line.tickets.insert(ticket);
-            if !class.clusters.is_empty() {
-                self.open.insert(id);
+            let first = class.open_as.is_none_or(|noted| (line.noted, ticket) < noted);
+            if first && !class.clusters.is_empty() {
+                self.open(id);
             }
         }
         id
@@ -141,29 +105,22 @@ impl Queue {
             self.counter += 1;
             class.idle_since = Some(self.counter);
             self.idle.insert(self.counter, id);
-            self.open.remove(&id);
+            self.close(id);
             self.drop_idle(clusters);
         }
     }
 
     /// The job whose turn it is among the open classes.
     pub(super) fn next(&mut self) -> Option<(ClassId, Ticket)> {
-        let mut best: Option<(u64, Ticket, ClassId)> = None;
-        for id in &self.open {
-            let Some(class) = self.classes.get_mut(id) else {
-                continue;
-            };
-            let Some((turn, project)) = class.first_turn(&self.served) else {
-                continue;
-            };
-            let Some(ticket) = class.waiting.get(&project).and_then(|line| line.tickets.first()) else {
-                continue;
-            };
-            if best.is_none_or(|best| (turn, *ticket, *id) < best) {
-                best = Some((turn, *ticket, *id));
+        loop {
+            let ((noted_turn, noted_ticket), id) = *self.open.first()?;
+            let turn = self.classes.get_mut(&id).and_then(|class| class.turn(&self.served));
+            if turn == Some((noted_turn, noted_ticket)) {
+                return Some((id, noted_ticket));
             }
+            // Its first project was served meanwhile, or its first job has gone.
+            self.open(id);
         }
-        best.map(|(_, ticket, id)| (id, ticket))
     }
 
     /// Notes that a job of the project was placed.
@@ -206,7 +163,22 @@ impl Queue {
 
     /// Leaves the class alone until one of its clusters has room.
     pub(super) fn close(&mut self, id: ClassId) {
-        self.open.remove(&id);
+        if let Some(class) = self.classes.get_mut(&id)
+            && let Some(noted) = class.open_as.take()
+        {
+            self.open.remove(&(noted, id));
+        }
+    }
+
+    /// Lets the class take part, from its present turn on, if it has jobs.
+    fn open(&mut self, id: ClassId) {
+        self.close(id);
+        if let Some(class) = self.classes.get_mut(&id)
+            && let Some(turn) = class.turn(&self.served)
+        {
+            class.open_as = Some(turn);
+            self.open.insert((turn, id));
+        }
     }
 
     /// The cluster may have room for the classes that found it full.
@@ -242,8 +214,8 @@ impl Queue {
     fn offer(&mut self, id: ClassId, index: ClusterIndex) {
         let Some(class) = self.classes.get_mut(&id) else { return };
         class.clusters.insert(index);
-        if !class.waiting.is_empty() {
-            self.open.insert(id);
+        if class.open_as.is_none() {
+            self.open(id);
         }
     }
 
@@ -261,6 +233,7 @@ impl Queue {
             clusters: suited,
             waiting: BTreeMap::new(),
             turns: BTreeSet::new(),
+            open_as: None,
             idle_since: None,
         };
         self.classes.insert(id, class);
@@ -274,24 +247,6 @@ impl Queue {
             if let Some(class) = self.classes.remove(&id) {
                 self.by_key.remove(&class.key);
                 clusters.forget_class(id);
-            }
-        }
-    }
-}
-
-impl Class {
-    /// The project that was served longest ago, and when.
-    fn first_turn(&mut self, served: &HashMap<ProjectId, u64>) -> Option<(u64, ProjectId)> {
-        loop {
-            let (noted, project) = *self.turns.first()?;
-            let turn = served.get(&project).copied().unwrap_or_default();
-            if noted >= turn {
-                return Some((noted, project));
-            }
-            self.turns.pop_first();
-            if let Some(line) = self.waiting.get_mut(&project) {
-                line.noted = turn;
-                self.turns.insert((turn, project));
             }
         }
     }

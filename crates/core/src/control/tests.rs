@@ -8,3 +8,4 @@ mod invites;
 mod placement;
 mod projects;
 mod properties;
+mod restore;

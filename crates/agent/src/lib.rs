@@ -1,8 +1,14 @@
 //! One cluster's part: the link to the master, executors, and the supervisor of a job.
 
+pub mod configuration;
 pub mod executor;
 pub mod folder;
+pub mod join;
+pub mod link;
+pub mod network;
 pub mod seam;
+pub mod shipper;
 pub mod spool;
 pub mod supervisor;
+pub mod tunnels;
 pub mod xunit;

@@ -1,0 +1,263 @@
+//! The link to the master: connects, drives this end of the session (`tombolo_core::session::agent`), and connects again.
+//!
+//! The rules are the session's; here are sockets and time. It runs on a connection of its own, so that nothing large can hold
+//! up a heartbeat.
+
+mod connection;
+mod lease;
+mod renewal;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tombolo_core::id::TunnelId;
+use tombolo_core::session::agent::{Action, Event, Session, Settings};
+use tombolo_core::session::{AttemptReport, Hello};
+use tombolo_core::time::{Moment, Now, Timestamp};
+use tombolo_identity::tls::Identity;
+use tombolo_identity::transport::{Address, Proxy};
+use tombolo_runtime::clock;
+
+use self::connection::{Connection, Failure, connect};
+use crate::seam::{Instruction, Notice};
+
+pub use lease::Lease;
+pub use renewal::renew;
+
+/// The first and the longest pause before connecting again. Short, so that agents are back soon after the master; with jitter,
+/// so that they do not come all at once.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The pause after the master has refused this cluster: only people can change that.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+
+/// How to reach the master.
+#[derive(Debug, Clone)]
+pub struct Master {
+    /// Who this cluster is.
+    pub identity: Identity,
+    /// Where the master is, in the order to try.
+    pub addresses: Vec<Address>,
+    /// The way out.
+    pub proxy: Proxy,
+}
+
+/// The ends of the channels that the link reads and writes.
+#[derive(Debug)]
+pub struct Ends {
+    /// From the attempts.
+    pub notices: mpsc::Receiver<Notice>,
+    /// To the attempts.
+    pub instructions: mpsc::Sender<Instruction>,
+    /// Tunnels that are to be accepted. An offer that finds no room is dropped: whoever wants it tries again.
+    pub offers: mpsc::Sender<TunnelId>,
+}
+
+/// The link. It lives as long as the process.
+pub struct Link {
+    master: Master,
+    session: Session,
+    ends: Ends,
+    lease: watch::Sender<Option<Moment>>,
+    state: State,
+    pauses: ExponentialBackoff,
+    /// What the attempts have not taken yet. Nothing is read from the master while there is some, so that there are few.
+    waiting: VecDeque<Instruction>,
+}
+
+enum State {
+    Connecting(BoxFuture<'static, Result<Connection, Failure>>),
+    Connected(Connection),
+}
+
+/// What happened next.
+enum Happened {
+    Dialled(Result<Connection, Failure>),
+    Event(Event),
+    Lost(Failure),
+    Delivered,
+    Stopping,
+}
+
+impl Link {
+    /// A link that has not connected yet. `description` is what hellos say, `recovered` what was found on disk.
+    pub fn new(
+        master: Master,
+        settings: Settings,
+        description: Hello,
+        recovered: Vec<AttemptReport>,
+        ends: Ends,
+    ) -> Self {
+        let dialling = connect(master.clone(), Duration::ZERO).boxed();
+        Self {
+            master,
+            session: Session::new(settings, description, recovered),
+            ends,
+            lease: watch::channel(None).0,
+            state: State::Connecting(dialling),
+            pauses: pauses(),
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// Tells how long the agent may start commands.
+    pub fn lease(&self) -> Lease {
+        Lease::new(self.lease.subscribe())
+    }
+
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// If the attempts are gone.
+    pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            let event = match self.next(&stop).await? {
+                Happened::Stopping => return Ok(()),
+                Happened::Delivered => continue,
+                Happened::Event(event) => event,
+                Happened::Dialled(Ok(connection)) => {
+                    self.state = State::Connected(connection);
+                    Event::Connected
+                }
+                Happened::Dialled(Err(failure)) => {
+                    self.reconnect(&failure);
+                    continue;
+                }
+                Happened::Lost(failure) => {
+                    self.reconnect(&failure);
+                    Event::Disconnected
+                }
+            };
+            self.take(event).await;
+        }
+    }
+
+    async fn next(&mut self, stop: &CancellationToken) -> anyhow::Result<Happened> {
+        let deadline = self.session.deadline();
+        let blocked = !self.waiting.is_empty();
+        let connection = async {
+            match &mut self.state {
+                State::Connecting(dialling) => Happened::Dialled(dialling.await),
+                // What the attempts have not taken holds up the master.
+                State::Connected(_) if blocked => std::future::pending().await,
+                State::Connected(connection) => match connection.receive().await {
+                    Ok(frame) => Happened::Event(Event::Frame(frame)),
+                    Err(failure) => Happened::Lost(failure),
+                },
+            }
+        };
+        tokio::select! {
+            happened = connection => Ok(happened),
+            room = self.ends.instructions.reserve(), if blocked => {
+                let room = room.map_err(|_| anyhow::anyhow!("nobody takes instructions any more"))?;
+                if let Some(instruction) = self.waiting.pop_front() {
+                    room.send(instruction);
+                }
+                Ok(Happened::Delivered)
+            }
+            notice = self.ends.notices.recv() => match notice {
+                Some(notice) => Ok(Happened::Event(event(notice))),
+                None if stop.is_cancelled() => Ok(Happened::Stopping),
+                None => anyhow::bail!("nobody gives notice any more"),
+            },
+            () = until(deadline) => Ok(Happened::Event(Event::Tick)),
+            () = stop.cancelled() => Ok(Happened::Stopping),
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        let actions = self.session.handle(now(), event);
+        if self.session.is_up() {
+            self.pauses = pauses();
+        }
+        let until = self.session.lease_until();
+        self.lease
+            .send_if_modified(|known| std::mem::replace(known, until) != until);
+        let mut lost = None;
+        for action in actions {
+            match action {
+                Action::Send(frame) => {
+                    if let State::Connected(connection) = &self.state
+                        && lost.is_none()
+                    {
+                        lost = connection.send(frame).await.err();
+                    }
+                }
+                Action::Start(assignment) => self.waiting.push_back(Instruction::Start(assignment)),
+                Action::Stop { attempt, reason } => self.waiting.push_back(Instruction::Stop { attempt, reason }),
+                Action::Forget(attempt) => self.waiting.push_back(Instruction::Forget(attempt)),
+                Action::AcceptTunnel(tunnel) => {
+                    if self.ends.offers.try_send(tunnel).is_err() {
+                        tracing::warn!(%tunnel, "tunnel not taken: too many are offered");
+                    }
+                }
+                Action::Close(error) => {
+                    self.reconnect(&Failure::Lost(error.to_string()));
+                    return;
+                }
+            }
+        }
+        if let Some(failure) = lost {
+            self.reconnect(&failure);
+            self.session.handle(now(), Event::Disconnected);
+        }
+    }
+
+    fn reconnect(&mut self, failure: &Failure) {
+        let pause = match failure {
+            Failure::Refused(reason) => {
+                tracing::warn!(
+                    reason,
+                    "the master refuses this cluster; if it was removed, end this agent or join again with a new invite"
+                );
+                REFUSED_PAUSE
+            }
+            Failure::Lost(reason) => {
+                let pause = self.pauses.next().unwrap_or(PAUSES.1);
+                tracing::warn!(reason, ?pause, "no connection to the master");
+                pause
+            }
+        };
+        self.state = State::Connecting(connect(self.master.clone(), pause).boxed());
+    }
+}
+
+fn event(notice: Notice) -> Event {
+    match notice {
+        Notice::Progressed { attempt, phase } => Event::Progressed { attempt, phase },
+        Notice::Forgotten(attempt) => Event::Forgotten(attempt),
+        Notice::Transfer(progress) => Event::Transfer(progress),
+    }
+}
+
+fn pauses() -> ExponentialBackoff {
+    let (shortest, longest) = PAUSES;
+    let pauses = ExponentialBuilder::new()
+        .with_jitter()
+        .with_min_delay(shortest)
+        .with_max_delay(longest);
+    pauses.without_max_times().build()
+}
+
+fn now() -> Now {
+    let reading = clock::now();
+    Now {
+        wall: Timestamp(reading.wall_milliseconds),
+        steady: Moment(reading.steady),
+    }
+}
+
+async fn until(deadline: Option<Moment>) {
+    match deadline {
+        Some(deadline) => sleep(deadline.since(now().steady)).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,19 @@
 //! The control plane: gRPC for agents, REST for users, and the driver of the core state machine.
 
+pub mod bootstrap;
 pub mod clock;
+pub mod configuration;
 pub mod driver;
+pub mod grants;
+pub mod grpc;
 pub mod logs;
+pub mod outputs;
+pub mod rest;
+mod run;
+pub mod tasks;
+
+pub use configuration::Configuration;
+pub use run::{Error, Running, run, start};
+
+/// The database of a master.
+pub type Database = tombolo_store::Sqlite;

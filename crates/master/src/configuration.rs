@@ -1,0 +1,306 @@
+//! The master's configuration: one TOML file (commented in `config/master.toml`) and variables `TOMBOLO_MASTER_*`.
+//!
+//! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
+//! or is written.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tombolo_core::control;
+use tombolo_identity::member::{DEFAULT_TRUST_DOMAIN, TrustDomain};
+use tombolo_identity::transport::Address;
+use tombolo_runtime::telemetry;
+use tombolo_transfer::store::location::StoreLocation;
+use url::Url;
+
+/// What the variables that override the file begin with.
+pub const ENVIRONMENT_PREFIX: &str = "TOMBOLO_MASTER";
+
+/// Where agents connect, unless the configuration says otherwise.
+pub const DEFAULT_AGENT_PORT: u16 = 7443;
+
+/// Where users connect, unless the configuration says otherwise.
+pub const DEFAULT_USER_PORT: u16 = 8443;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Configuration {
+    /// The folder for all that the master keeps: database, CA, sources, `admin.token`. Made if it does not exist.
+    pub data_folder: PathBuf,
+    /// Where users see the master.
+    #[serde(default = "default_public_url")]
+    pub public_url: Url,
+    /// The trust domain of the certificates. Fixed once the CA is made.
+    #[serde(default = "default_trust_domain")]
+    pub trust_domain: String,
+    /// The port for agents.
+    #[serde(default)]
+    pub agents: Agents,
+    /// The port for users.
+    #[serde(default)]
+    pub users: Users,
+    /// Where the CA comes from.
+    #[serde(default)]
+    pub authority: Authority,
+    /// How agents are held on to, and when they are given up.
+    #[serde(default)]
+    pub leases: Leases,
+    /// How much there may be.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Where the sources of builds are kept; the folder `sources` in the data folder if this is not given.
+    #[serde(default)]
+    pub sources: Option<StoreLocation>,
+    /// What the process says of itself.
+    #[serde(default)]
+    pub telemetry: telemetry::Settings,
+}
+
+/// The port for agents: gRPC over mutual TLS, never to be terminated by anything between.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Agents {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where agents reach this port: `host:port`, in the order to try. Invites carry it. The public URL's host with the port
+    /// of `listen` if this is empty.
+    pub addresses: Vec<String>,
+    /// How many connections are open at once; an agent has three.
+    pub connections: usize,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_AGENT_PORT)),
+            addresses: Vec::new(),
+            connections: 20_000,
+        }
+    }
+}
+
+/// The port for users: REST over TLS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Users {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// PEM file with the certificate chain for this port. Without it the master's own CA makes one, for the host of the public
+    /// URL, `hosts` and `localhost`; users then have to trust `trust.pem` in the data folder.
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's private key.
+    pub key_file: Option<PathBuf>,
+    /// Further host names and addresses for the certificate that the master's own CA makes.
+    pub hosts: Vec<String>,
+    /// How many connections are open at once.
+    pub connections: usize,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_USER_PORT)),
+            certificate_file: None,
+            key_file: None,
+            hosts: Vec::new(),
+            connections: 2_000,
+        }
+    }
+}
+
+/// Where the CA comes from. Without files one is made in the data folder at the first start.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Authority {
+    /// PEM file with the CA's certificate.
+    pub certificate_file: Option<PathBuf>,
+    /// PEM file with the CA's private key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// How agents are held on to, and when they are given up.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Leases {
+    /// How long an agent may act without hearing from the master.
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+    /// How often an agent renews its lease; at most a third of it.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// How long after the end of its lease a cluster's running attempts are given up and replaced elsewhere.
+    #[serde(with = "humantime_serde")]
+    pub lost_after: Duration,
+    /// How often a job's attempt is replaced when the system lost it, before the job ends as `error`.
+    pub max_replacements: u32,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        let settings = control::Settings::default();
+        Self {
+            lease: settings.lease,
+            heartbeat: settings.heartbeat,
+            lost_after: settings.lost_after,
+            max_replacements: settings.max_replacements,
+        }
+    }
+}
+
+/// How much there may be.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The most jobs of one build.
+    pub jobs_per_build: usize,
+    /// The most builds that may run at once, over all projects.
+    pub running_builds: usize,
+    /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
+    pub live_jobs: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let settings = control::Settings::default();
+        Self {
+            jobs_per_build: settings.max_jobs_per_build,
+            running_builds: settings.max_running_builds,
+            live_jobs: settings.max_live_jobs,
+        }
+    }
+}
+
+fn default_public_url() -> Url {
+    format!("https://localhost:{DEFAULT_USER_PORT}")
+        .parse()
+        .expect("a constant URL is valid")
+}
+
+fn default_trust_domain() -> String {
+    DEFAULT_TRUST_DOMAIN.to_owned()
+}
+
+/// A setting that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the setting `{key}` is not valid: {reason}")]
+pub struct Invalid {
+    /// Which.
+    pub key: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was checked: values that the types of [`Configuration`] do not hold to.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// The trust domain.
+    pub domain: TrustDomain,
+    /// Where users see the master, without a trailing slash.
+    pub public_url: String,
+    /// The host of the public URL; an IPv6 address in brackets.
+    pub public_host: String,
+}
+
+impl Configuration {
+    /// The configuration with nothing but a data folder.
+    pub fn in_folder(data_folder: impl Into<PathBuf>) -> Self {
+        Self {
+            data_folder: data_folder.into(),
+            public_url: default_public_url(),
+            trust_domain: default_trust_domain(),
+            agents: Agents::default(),
+            users: Users::default(),
+            authority: Authority::default(),
+            leases: Leases::default(),
+            limits: Limits::default(),
+            sources: None,
+            telemetry: telemetry::Settings::default(),
+        }
+    }
+
+    /// Checks everything that the types alone do not hold.
+    pub fn validate(&self) -> Result<Checked, Invalid> {
+        let invalid = |key, reason: &str| {
+            Err(Invalid {
+                key,
+                reason: reason.to_owned(),
+            })
+        };
+        if self.data_folder.as_os_str().is_empty() {
+            return invalid("data_folder", "it is empty");
+        }
+        let domain = TrustDomain::new(&self.trust_domain).map_err(|error| Invalid {
+            key: "trust_domain",
+            reason: error.to_string(),
+        })?;
+        let public_host = match (self.public_url.scheme(), self.public_url.host_str()) {
+            ("https", Some(host)) => host.to_owned(),
+            _ => return invalid("public_url", "it is not of the form `https://host[:port]`"),
+        };
+        if self.public_url.query().is_some() || self.public_url.fragment().is_some() {
+            return invalid("public_url", "it has a query or a fragment");
+        }
+        for address in &self.agents.addresses {
+            Address::parse(address).map_err(|error| Invalid {
+                key: "agents.addresses",
+                reason: error.to_string(),
+            })?;
+        }
+        if self.users.certificate_file.is_some() != self.users.key_file.is_some() {
+            return invalid(
+                "users.certificate_file",
+                "certificate and key are given together or not at all",
+            );
+        }
+        if self.authority.certificate_file.is_some() != self.authority.key_file.is_some() {
+            return invalid(
+                "authority.certificate_file",
+                "certificate and key are given together or not at all",
+            );
+        }
+        let leases = &self.leases;
+        if leases.heartbeat < Duration::from_millis(10) || leases.heartbeat * 3 > leases.lease {
+            return invalid(
+                "leases.heartbeat",
+                "it is shorter than 10 ms, or three of it do not fit into one lease",
+            );
+        }
+        for (key, number) in [
+            ("agents.connections", self.agents.connections),
+            ("users.connections", self.users.connections),
+            ("limits.jobs_per_build", self.limits.jobs_per_build),
+            ("limits.running_builds", self.limits.running_builds),
+            ("limits.live_jobs", self.limits.live_jobs),
+        ] {
+            if number == 0 {
+                return invalid(key, "it is 0");
+            }
+        }
+        let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
+        Ok(Checked {
+            domain,
+            public_url,
+            public_host,
+        })
+    }
+
+    /// The settings of the control plane.
+    pub fn control_settings(&self) -> control::Settings {
+        control::Settings {
+            lease: self.leases.lease,
+            heartbeat: self.leases.heartbeat,
+            lost_after: self.leases.lost_after,
+            max_replacements: self.leases.max_replacements,
+            max_jobs_per_build: self.limits.jobs_per_build,
+            max_running_builds: self.limits.running_builds,
+            max_live_jobs: self.limits.live_jobs,
+            ..control::Settings::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

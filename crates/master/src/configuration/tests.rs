@@ -1,0 +1,81 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use tombolo_runtime::configuration::load_from;
+
+use super::*;
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/master.toml")
+}
+
+fn read(path: &Path) -> Configuration {
+    load_from(Some(path), ENVIRONMENT_PREFIX, HashMap::new()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let shown = read(&example());
+    shown.validate().unwrap();
+    let mut expected = Configuration::in_folder("/var/lib/tombolo");
+    expected.agents.addresses = shown.agents.addresses.clone();
+    assert_eq!(format!("{shown:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn every_commented_line_of_the_example_is_valid_too() {
+    let text = std::fs::read_to_string(example()).unwrap();
+    let setting = |line: &str| {
+        let bare = line.strip_prefix("#: ")?;
+        Some(bare.to_owned())
+    };
+    let whole: Vec<String> = text
+        .lines()
+        .map(|line| setting(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
+    assert!(
+        whole.len() > 20 && text.contains("#: "),
+        "the example has settings that are commented out"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), whole.join("\n")).unwrap();
+    read(file.path()).validate().unwrap();
+}
+
+#[test]
+fn settings_that_cannot_be_are_named() {
+    type Change = fn(&mut Configuration);
+    let cases: [(&str, Change); 9] = [
+        ("data_folder", |configuration| {
+            configuration.data_folder = PathBuf::new()
+        }),
+        ("trust_domain", |configuration| {
+            configuration.trust_domain = "No Domain".to_owned()
+        }),
+        ("public_url", |configuration| {
+            configuration.public_url = "http://localhost".parse().unwrap()
+        }),
+        ("public_url", |configuration| {
+            configuration.public_url = "https://localhost/?a=b".parse().unwrap()
+        }),
+        ("agents.addresses", |configuration| {
+            configuration.agents.addresses = vec!["here".to_owned()]
+        }),
+        ("users.certificate_file", |configuration| {
+            configuration.users.key_file = Some(PathBuf::from("key.pem"))
+        }),
+        ("authority.certificate_file", |configuration| {
+            configuration.authority.certificate_file = Some(PathBuf::from("ca.pem"));
+        }),
+        ("leases.heartbeat", |configuration| {
+            configuration.leases.heartbeat = Duration::from_secs(11)
+        }),
+        ("limits.live_jobs", |configuration| configuration.limits.live_jobs = 0),
+    ];
+    for (key, change) in cases {
+        let mut configuration = Configuration::in_folder("/var/lib/tombolo");
+        configuration.validate().unwrap();
+        change(&mut configuration);
+        assert_eq!(configuration.validate().unwrap_err().key, key);
+    }
+}

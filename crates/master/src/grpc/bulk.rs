@@ -1,0 +1,129 @@
+//! The bulk connection: log lines.
+
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt};
+use tombolo_core::id::AttemptId;
+use tombolo_core::log::LogLine;
+use tombolo_core::name::ClusterName;
+use tombolo_core::time::Timestamp;
+use tombolo_proto::agent::v1 as wire;
+use tombolo_proto::agent::v1::bulk_server;
+use tombolo_proto::convert;
+use tombolo_store::Store;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Services;
+use super::membership::caller;
+use crate::driver::ApplyError;
+use crate::logs;
+
+/// How many batches of one connection wait for their transaction at once: those of several attempts share one.
+const BATCHES_AT_ONCE: usize = 4;
+
+#[derive(Clone)]
+pub(super) struct Bulk {
+    services: Services,
+}
+
+/// What a cluster is to an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It runs it.
+    Current,
+    /// It ran it, and no other attempt came after.
+    Over,
+    /// The attempt is another cluster's, or does not count any more.
+    None,
+}
+
+impl Bulk {
+    pub(super) fn new(services: &Services) -> Self {
+        Self {
+            services: services.clone(),
+        }
+    }
+
+    async fn take(&self, cluster: &ClusterName, batch: wire::LogBatch) -> Result<wire::LogAcknowledgement, Status> {
+        let attempt = convert::attempt(batch.attempt, "LogBatch.attempt")?;
+        let answer = |next_line: u64, refused: bool| wire::LogAcknowledgement {
+            attempt: Some(attempt.into()),
+            next_line,
+            refused,
+        };
+        let standing = self.standing(cluster, attempt).await?;
+        if standing == Standing::None {
+            tracing::info!(target: "audit", %cluster, %attempt, reason = "not its current attempt", refused = true, "logs");
+            return Ok(answer(batch.first_line, true));
+        }
+        let numbered = (batch.first_line..).zip(batch.lines);
+        let lines = numbered.map(|(number, line)| LogLine {
+            number,
+            at: Timestamp(line.at),
+            text: line.text,
+        });
+        let next = match self.services.logs.append(attempt, lines.collect()).await {
+            Ok(next) => next,
+            // The agent goes on from where the log is.
+            Err(logs::Error::Gap { expected, .. }) => expected,
+            Err(error @ logs::Error::Invalid { .. }) => return Err(Status::invalid_argument(error.to_string())),
+            Err(error) => return Err(Status::unavailable(error.to_string())),
+        };
+        if standing == Standing::Over {
+            self.services.seal(attempt);
+        }
+        Ok(answer(next, false))
+    }
+
+    async fn standing(&self, cluster: &ClusterName, attempt: AttemptId) -> Result<Standing, Status> {
+        let unavailable = |error: ApplyError| Status::unavailable(error.to_string());
+        let live = self.services.handle.query(move |control| {
+            let attempt = control.current_attempt(attempt)?;
+            Some((attempt.cluster.clone(), attempt.state.terminal().is_some()))
+        });
+        if let Some((owner, over)) = live.await.map_err(unavailable)? {
+            return Ok(match (owner == *cluster, over) {
+                (false, _) => Standing::None,
+                (true, false) => Standing::Current,
+                (true, true) => Standing::Over,
+            });
+        }
+        // The build may be over, and the last lines still on their way.
+        let stored = self.services.store.job(attempt.job).await.map_err(|error| {
+            tracing::warn!(%error, "it is not known whose an attempt is");
+            Status::unavailable("the master cannot use its database at the moment")
+        })?;
+        let status = stored.map(|record| record.status);
+        let own = status.is_some_and(|status| {
+            status.epoch == attempt.epoch
+                && status.cluster.as_ref() == Some(cluster)
+                && status.state.terminal().is_some()
+        });
+        Ok(if own { Standing::Over } else { Standing::None })
+    }
+}
+
+#[tonic::async_trait]
+impl bulk_server::Bulk for Bulk {
+    type PushLogsStream = Pin<Box<dyn Stream<Item = Result<wire::LogAcknowledgement, Status>> + Send>>;
+
+    async fn push_logs(
+        &self,
+        request: Request<Streaming<wire::LogBatch>>,
+    ) -> Result<Response<Self::PushLogsStream>, Status> {
+        let cluster = caller(request.extensions())?;
+        let this = self.clone();
+        let acknowledgements = request.into_inner().map(move |batch| {
+            let (this, cluster) = (this.clone(), cluster.clone());
+            async move { this.take(&cluster, batch?).await }
+        });
+        // A call that was answered with an error is over: what comes after the error is not read.
+        let mut failed = false;
+        let until_error = acknowledgements.buffered(BATCHES_AT_ONCE).take_while(move |answer| {
+            let goes_on = !failed;
+            failed = answer.is_err();
+            std::future::ready(goes_on)
+        });
+        Ok(Response::new(Box::pin(until_error)))
+    }
+}

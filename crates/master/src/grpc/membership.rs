@@ -1,0 +1,129 @@
+//! Who may call at all.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Extensions, Request, Response};
+use tombolo_core::name::ClusterName;
+use tombolo_identity::member::{Member, PeerIdentity};
+use tombolo_identity::transport;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use crate::driver::Handle;
+
+/// The only service for callers without a certificate.
+const JOINING: &str = "/tombolo.agent.v1.Joining/";
+
+/// The only service that the master calls on itself, to read outputs as a member.
+const TUNNELS: &str = "/tombolo.transfer.v1.Tunnels/";
+
+/// The cluster that calls: a request extension of every call but joining.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(pub(super) ClusterName);
+
+/// The cluster that calls.
+pub(super) fn caller(extensions: &Extensions) -> Result<ClusterName, Status> {
+    let caller = extensions.get::<Caller>().map(|caller| caller.0.clone());
+    caller.ok_or_else(|| Status::permission_denied("this is for clusters"))
+}
+
+/// Puts the check before all services.
+#[derive(Clone)]
+pub(super) struct MembershipLayer {
+    handle: Handle,
+    own: PeerIdentity,
+}
+
+impl MembershipLayer {
+    /// `own` is the identity of the master itself.
+    pub(super) const fn new(handle: Handle, own: PeerIdentity) -> Self {
+        Self { handle, own }
+    }
+}
+
+impl<S> Layer<S> for MembershipLayer {
+    type Service = Membership<S>;
+
+    fn layer(&self, inner: S) -> Membership<S> {
+        Membership {
+            inner,
+            rules: self.clone(),
+        }
+    }
+}
+
+/// The check and what is behind it.
+#[derive(Clone)]
+pub(super) struct Membership<S> {
+    inner: S,
+    rules: MembershipLayer,
+}
+
+impl<S> Service<Request<Body>> for Membership<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The service that was polled for readiness is the one to be called.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        let rules = self.rules.clone();
+        Box::pin(async move {
+            if request.uri().path().starts_with(JOINING) {
+                return inner.call(request).await;
+            }
+            let peer = transport::peer(request.extensions()).cloned();
+            match rules.admit(peer.as_ref(), request.uri().path()).await {
+                Ok(caller) => {
+                    if let Some(caller) = caller {
+                        request.extensions_mut().insert(Caller(caller));
+                    }
+                    inner.call(request).await
+                }
+                Err(status) => {
+                    let peer = peer.map(|peer| peer.member.to_string());
+                    let (path, reason) = (request.uri().path(), status.message());
+                    tracing::info!(target: "audit", peer, path, reason, refused = true, "call");
+                    Ok(status.into_http())
+                }
+            }
+        })
+    }
+}
+
+impl MembershipLayer {
+    /// The cluster that calls; none if it is the master itself.
+    async fn admit(&self, peer: Option<&PeerIdentity>, path: &str) -> Result<Option<ClusterName>, Status> {
+        let peer = peer.ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?;
+        match &peer.member {
+            Member::Master if peer.key == self.own.key && path.starts_with(TUNNELS) => Ok(None),
+            Member::Master => Err(Status::permission_denied("the master has no business here")),
+            Member::Cluster(name) => {
+                let (lookup, key) = (name.clone(), peer.key);
+                let known = self.handle.query(move |control| {
+                    control
+                        .cluster(&lookup)
+                        .is_some_and(|cluster| cluster.record.key == key)
+                });
+                match known.await {
+                    Ok(true) => Ok(Some(name.clone())),
+                    Ok(false) => Err(Status::permission_denied(
+                        "the cluster was removed, or joined with another key",
+                    )),
+                    Err(error) => Err(Status::unavailable(error.to_string())),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! An output as a tar archive, written while it is read: the entries of the manifest are in the order of the content, so that
+//! every chunk is needed once.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, StreamExt};
+use tar::{EntryType, Header};
+use tombolo_artifact::manifest::EntryKind;
+use tombolo_artifact::{Chunk, Manifest};
+
+use super::Error;
+use crate::rest::Sink;
+
+/// The unit of the format: headers are one, contents are filled up to it.
+const BLOCK_BYTES: usize = 512;
+
+/// Small pieces are gathered up to this size: a header each would be a write each.
+const GATHERED_BYTES: usize = 64 * 1024;
+
+/// The longest name that fits into a header.
+const NAME_BYTES: usize = 100;
+
+/// What the format calls an entry that only carries a long name.
+const LONG_LINK: &[u8] = b"././@LongLink";
+
+/// Writes the whole output. Owners and times are not kept by artifacts: they are 0.
+pub(crate) async fn write(
+    manifest: &Manifest,
+    chunks: impl Stream<Item = Result<Chunk, Error>> + Unpin,
+    sink: Sink,
+) -> io::Result<()> {
+    let mut content = Content::new(chunks);
+    let mut archive = Gatherer {
+        sink,
+        gathered: BytesMut::new(),
+    };
+    for entry in manifest.entries() {
+        match entry.kind {
+            EntryKind::Directory { mode } => {
+                let path = [&entry.path[..], b"/"].concat();
+                archive.header(&path, EntryType::Directory, mode, 0, b"").await?;
+            }
+            EntryKind::Symlink { target } => {
+                archive
+                    .header(&entry.path, EntryType::Symlink, 0o777, 0, target)
+                    .await?;
+            }
+            EntryKind::File { mode, size, .. } => {
+                archive.header(&entry.path, EntryType::Regular, mode, size, b"").await?;
+                content.copy(size, &mut archive).await?;
+                archive.fill(size).await?;
+            }
+        }
+    }
+    archive.put(Bytes::from_static(&[0; 2 * BLOCK_BYTES])).await?;
+    archive.flush().await
+}
+
+/// Writes one file: `skip` bytes into the first of its chunks, `size` bytes long.
+pub(crate) async fn write_file(
+    skip: u64,
+    size: u64,
+    chunks: impl Stream<Item = Result<Chunk, Error>> + Unpin,
+    sink: Sink,
+) -> io::Result<()> {
+    let mut content = Content::new(chunks);
+    content.skip(skip).await?;
+    let mut file = Gatherer {
+        sink,
+        gathered: BytesMut::new(),
+    };
+    content.copy(size, &mut file).await?;
+    file.flush().await
+}
+
+/// The content stream of an artifact.
+struct Content<S> {
+    chunks: S,
+    unread: Bytes,
+}
+
+impl<S: Stream<Item = Result<Chunk, Error>> + Unpin> Content<S> {
+    fn new(chunks: S) -> Self {
+        Self {
+            chunks,
+            unread: Bytes::new(),
+        }
+    }
+
+    /// The next piece, of at most `limit` bytes.
+    async fn piece(&mut self, limit: u64) -> io::Result<Bytes> {
+        if self.unread.is_empty() {
+            let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the content ended before the last file");
+            let chunk = self.chunks.next().await.ok_or_else(ended)?.map_err(io::Error::other)?;
+            self.unread = chunk.bytes().clone();
+        }
+        let length = usize::try_from(limit).unwrap_or(usize::MAX).min(self.unread.len());
+        Ok(self.unread.split_to(length))
+    }
+
+    async fn skip(&mut self, mut bytes: u64) -> io::Result<()> {
+        while bytes > 0 {
+            bytes -= self.piece(bytes).await?.len() as u64;
+        }
+        Ok(())
+    }
+
+    async fn copy(&mut self, mut bytes: u64, to: &mut Gatherer) -> io::Result<()> {
+        while bytes > 0 {
+            let piece = self.piece(bytes).await?;
+            bytes -= piece.len() as u64;
+            to.put(piece).await?;
+        }
+        Ok(())
+    }
+}
+
+struct Gatherer {
+    sink: Sink,
+    gathered: BytesMut,
+}
+
+impl Gatherer {
+    async fn put(&mut self, piece: Bytes) -> io::Result<()> {
+        if self.gathered.len() + piece.len() <= GATHERED_BYTES {
+            self.gathered.extend_from_slice(&piece);
+            return Ok(());
+        }
+        self.flush().await?;
+        if piece.len() <= GATHERED_BYTES {
+            self.gathered.extend_from_slice(&piece);
+            return Ok(());
+        }
+        self.sink.send(piece).await.map_err(io::Error::other)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        self.sink
+            .send(self.gathered.split().freeze())
+            .await
+            .map_err(io::Error::other)
+    }
+
+    /// Fills up to a whole block after `size` bytes.
+    async fn fill(&mut self, size: u64) -> io::Result<()> {
+        static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+        let over = (size % BLOCK_BYTES as u64) as usize;
+        if over > 0 {
+            self.put(Bytes::from_static(&ZEROS[over..])).await?;
+        }
+        Ok(())
+    }
+
+    async fn header(&mut self, path: &[u8], kind: EntryType, mode: u16, size: u64, target: &[u8]) -> io::Result<()> {
+        for (name, carrier) in [(path, EntryType::GNULongName), (target, EntryType::GNULongLink)] {
+            if name.len() > NAME_BYTES {
+                let length = name.len() as u64 + 1;
+                self.put(header(LONG_LINK, carrier, 0, length, b"")).await?;
+                self.put(Bytes::from([name, b"\0"].concat())).await?;
+                self.fill(length).await?;
+            }
+        }
+        self.put(header(path, kind, mode, size, target)).await
+    }
+}
+
+/// One header. Names that are too long are cut: an entry before carries them.
+fn header(path: &[u8], kind: EntryType, mode: u16, size: u64, target: &[u8]) -> Bytes {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(u32::from(mode));
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    let fields = header.as_old_mut();
+    copy_name(&mut fields.name, path);
+    copy_name(&mut fields.linkname, target);
+    header.set_cksum();
+    Bytes::copy_from_slice(header.as_bytes())
+}
+
+fn copy_name(field: &mut [u8; NAME_BYTES], name: &[u8]) {
+    let length = name.len().min(NAME_BYTES);
+    field[..length].copy_from_slice(&name[..length]);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    use futures::TryStreamExt;
+    use tombolo_artifact::{BorrowedChunk, ChunkSink, PackLimits, pack};
+
+    use super::*;
+    use crate::rest::produced;
+
+    #[derive(Default)]
+    struct Chunks(Vec<Chunk>);
+
+    impl ChunkSink for Chunks {
+        fn chunk(&mut self, chunk: BorrowedChunk<'_>) -> io::Result<()> {
+            self.0.push(chunk.to_chunk());
+            Ok(())
+        }
+    }
+
+    fn packed(folder: &Path) -> (Manifest, Vec<Chunk>) {
+        let mut chunks = Chunks::default();
+        let manifest = pack(folder, PackLimits::default(), &mut chunks).unwrap();
+        (manifest, chunks.0)
+    }
+
+    async fn read(body: crate::rest::Produced) -> Vec<u8> {
+        body.try_fold(Vec::new(), |mut all, piece| async move {
+            all.extend_from_slice(&piece);
+            Ok(all)
+        })
+        .await
+        .unwrap()
+    }
+
+    fn tree(folder: &Path) {
+        let long = "l".repeat(120);
+        std::fs::create_dir_all(folder.join("empty folder")).unwrap();
+        std::fs::create_dir_all(folder.join(&long)).unwrap();
+        std::fs::write(folder.join("a"), b"").unwrap();
+        std::fs::write(folder.join("exact"), vec![7; BLOCK_BYTES]).unwrap();
+        std::fs::write(
+            folder.join("large"),
+            (0..3_000_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>(),
+        )
+        .unwrap();
+        std::fs::write(folder.join(&long).join("deep"), b"x").unwrap();
+        std::fs::write(folder.join(OsStr::from_bytes(b"not \xff UTF-8")), b"bytes").unwrap();
+        std::fs::set_permissions(folder.join("exact"), std::fs::Permissions::from_mode(0o751)).unwrap();
+        symlink(format!("{long}/deep"), folder.join("link")).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_archive_holds_what_the_folder_held() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        tree(from.path());
+        let (manifest, chunks) = packed(from.path());
+        let shared = manifest.clone();
+        let body = produced(move |sink| async move {
+            write(&shared, futures::stream::iter(chunks.into_iter().map(Ok)), sink).await
+        });
+        let bytes = read(body).await;
+        tar::Archive::new(&bytes[..]).unpack(to.path()).unwrap();
+        assert_eq!(
+            packed(to.path()).0.digest(),
+            manifest.digest(),
+            "packed again, it is the same artifact"
+        );
+    }
+
+    #[tokio::test]
+    async fn one_file_is_its_content() {
+        let folder = tempfile::tempdir().unwrap();
+        tree(folder.path());
+        let (manifest, chunks) = packed(folder.path());
+        for (path, expected) in [
+            ("large", std::fs::read(folder.path().join("large")).unwrap()),
+            ("a", Vec::new()),
+        ] {
+            let range = manifest.range(path.as_bytes()).unwrap();
+            let wanted: Vec<_> = chunks[range.first_chunk..][..range.chunk_count]
+                .iter()
+                .cloned()
+                .map(Ok)
+                .collect();
+            let body = produced(move |sink| {
+                write_file(u64::from(range.skip), range.size, futures::stream::iter(wanted), sink)
+            });
+            assert!(read(body).await == expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_content_that_ends_early_breaks_the_archive_off() {
+        let folder = tempfile::tempdir().unwrap();
+        tree(folder.path());
+        let (manifest, mut chunks) = packed(folder.path());
+        chunks.pop();
+        let body = produced(move |sink| async move {
+            write(&manifest, futures::stream::iter(chunks.into_iter().map(Ok)), sink).await
+        });
+        let error = body.try_fold((), |(), _| async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,266 @@
+//! Builds.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use tombolo_api::problem::{Code, Fault, Problem};
+use tombolo_api::{Build, BuildList, BuildSummary, JobFile, Revision, SubmitBuild, limit};
+use tombolo_core::build::BuildDefinition;
+use tombolo_core::control::record::{self, JobNode, JobStatus, Project};
+use tombolo_core::control::{Command, Reply, Submission};
+use tombolo_core::id::{BuildId, JobId};
+use tombolo_store::Store;
+
+use super::authorization::{Developer, InProject, Viewer};
+use super::error::Problems;
+use super::extract::{Json, Path, Query, check_text};
+use super::{Application, Error, unexpected_reply, view};
+
+/// How many jobs are read from the store at once.
+const JOBS_PAGE: u32 = 1000;
+
+/// How many queued jobs of one build are asked why they wait; the others wait for the same reasons.
+const EXPLAINED_JOBS: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    limit: Option<u32>,
+    before: Option<u64>,
+}
+
+/// The builds of a project, newest first
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}/builds", tag = "builds", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("limit" = Option<u32>, Query, description = "How many, 1 to 200; 50 by default"),
+        ("before" = Option<u64>, Query, description = "Only builds with a lower number"),
+    ),
+    responses((status = 200, body = BuildList), Problems)
+)]
+pub(super) async fn list_builds(
+    State(state): State<Arc<Application>>,
+    access: InProject<Viewer>,
+    Query(page): Query<Page>,
+) -> Result<Answer<BuildList>, Error> {
+    let limit = page.limit.unwrap_or(limit::BUILDS_PAGE_DEFAULT);
+    if limit == 0 || limit > limit::BUILDS_PAGE {
+        let detail = format!("query: `limit` is {limit}; 1 to {} are allowed", limit::BUILDS_PAGE);
+        return Err(Error::new(Code::InvalidRequest, detail));
+    }
+    let builds = state.store.builds(access.project.id, page.before, limit).await?;
+    let full = builds.len() == limit as usize;
+    let next_before = builds
+        .last()
+        .map(|build| build.number)
+        .filter(|number| full && *number > 1);
+    let builds = builds
+        .iter()
+        .map(|build| BuildSummary::new(build, &access.project.name))
+        .collect();
+    Ok(Answer(BuildList { builds, next_before }))
+}
+
+/// Submits a build
+#[utoipa::path(
+    post, path = "/api/v1/projects/{project}/builds", tag = "builds", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("developer")), ("x-tombolo-reach" = json!("project"))),
+    params(("project" = String, Path, description = "The project's name")),
+    request_body = SubmitBuild,
+    responses((status = 201, body = Build), Problems)
+)]
+pub(super) async fn submit_build(
+    State(state): State<Arc<Application>>,
+    access: InProject<Developer>,
+    Json(request): Json<SubmitBuild>,
+) -> Result<(StatusCode, Answer<Build>), Error> {
+    check_revision(&request.revision)?;
+    let definition = read_job_file(request.job_file).await?;
+    if let Some(source) = request.source
+        && !state.sources.has_manifest(access.project.id, source).await?
+    {
+        let detail = format!(
+            "the source `{}` was not uploaded to project `{}`",
+            source.short(),
+            access.project.name
+        );
+        return Err(Error::new(Code::MissingContent, detail));
+    }
+    let submission = Submission {
+        id: BuildId::new(state.fresh_id()),
+        project: access.project.id,
+        jobs: definition.jobs.iter().map(|_| JobId::new(state.fresh_id())).collect(),
+        definition,
+        source: request.source,
+        revision: request.revision.into(),
+        submitted_by: access.caller.name,
+    };
+    let build = match state.handle.apply(Command::Submit(Box::new(submission))).await? {
+        Reply::Build(build) => build,
+        reply => return Err(unexpected_reply(&reply)),
+    };
+    Ok((
+        StatusCode::CREATED,
+        Answer(read_build(&state, &build, &access.project).await?),
+    ))
+}
+
+#[derive(Deserialize)]
+pub(super) struct BuildPath {
+    pub(super) number: u64,
+}
+
+/// A build with its jobs
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}/builds/{number}", tag = "builds", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+    ),
+    responses((status = 200, body = Build), Problems)
+)]
+pub(super) async fn show_build(
+    State(state): State<Arc<Application>>,
+    access: InProject<Viewer>,
+    Path(path): Path<BuildPath>,
+) -> Result<Answer<Build>, Error> {
+    let build = find_build(&state, &access.project, path.number).await?;
+    Ok(Answer(read_build(&state, &build, &access.project).await?))
+}
+
+/// Cancels a build
+///
+/// All its jobs that are not over end as `killed`. A build that is over is refused.
+#[utoipa::path(
+    post, path = "/api/v1/projects/{project}/builds/{number}/cancel", tag = "builds", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("developer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+    ),
+    responses((status = 202), Problems)
+)]
+pub(super) async fn cancel_build(
+    State(state): State<Arc<Application>>,
+    access: InProject<Developer>,
+    Path(path): Path<BuildPath>,
+) -> Result<StatusCode, Error> {
+    let build = find_build(&state, &access.project, path.number).await?;
+    if build.state != tombolo_core::build::BuildState::Running {
+        return Err(Error::new(
+            Code::Conflict,
+            format_args!("build {} is over: {}", build.number, build.state),
+        ));
+    }
+    state.handle.apply(Command::CancelBuild { build: build.id }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The build with this number.
+pub(super) async fn find_build(state: &Application, project: &Project, number: u64) -> Result<record::Build, Error> {
+    let build = state.store.build_by_number(project.id, number).await?;
+    build.ok_or_else(|| {
+        Error::new(
+            Code::NotFound,
+            format_args!("build {number} does not exist in project `{}`", project.name),
+        )
+    })
+}
+
+/// All jobs of a build, by index.
+pub(super) async fn read_jobs(state: &Application, build: BuildId) -> Result<Vec<(JobNode, JobStatus)>, Error> {
+    let mut jobs = Vec::new();
+    loop {
+        let first = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        let page = state.store.jobs(build, first, JOBS_PAGE).await?;
+        let last = page.len() < JOBS_PAGE as usize;
+        jobs.extend(page);
+        if last {
+            return Ok(jobs);
+        }
+    }
+}
+
+/// A build as it is now, with the reasons why jobs wait.
+pub(super) async fn read_build(state: &Application, build: &record::Build, project: &Project) -> Result<Build, Error> {
+    // The jobs are read after the build: a build that says that it is over has no job that is not.
+    let jobs = read_jobs(state, build.id).await?;
+    let mut shown = view::build(build, &project.name, &jobs);
+    for (id, reason) in waiting_reasons(state, &shown.jobs).await? {
+        if let Some(job) = shown.jobs.iter_mut().find(|job| job.id == id) {
+            job.waiting = Some(reason);
+        }
+    }
+    Ok(shown)
+}
+
+/// Why the queued ones among these jobs wait.
+pub(super) async fn waiting_reasons<'a>(
+    state: &Application,
+    jobs: impl IntoIterator<Item = &'a tombolo_api::Job>,
+) -> Result<Vec<(JobId, String)>, Error> {
+    let queued = jobs
+        .into_iter()
+        .filter(|job| job.state == tombolo_api::JobState::Queued);
+    let ids: Vec<JobId> = queued.map(|job| job.id).take(EXPLAINED_JOBS).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reasons = state.handle.query(move |control| {
+        let explain = |id: JobId| control.explain(id).map(|explanation| (id, explanation.summary));
+        ids.into_iter().filter_map(explain).collect()
+    });
+    Ok(reasons.await?)
+}
+
+fn check_revision(revision: &Revision) -> Result<(), Error> {
+    let fields = [
+        ("branch", &revision.branch),
+        ("commit", &revision.commit),
+        ("tag", &revision.tag),
+    ];
+    fields
+        .into_iter()
+        .filter_map(|(field, text)| Some((field, text.as_ref()?)))
+        .try_for_each(|(field, text)| check_text(&format!("revision.{field}"), text))
+}
+
+/// Parses a job file, away from the threads that serve connections.
+async fn read_job_file(file: JobFile) -> Result<BuildDefinition, Error> {
+    check_text("job_file.name", &file.name)?;
+    if file.text.len() > limit::JOB_FILE_BYTES {
+        let detail = format!(
+            "the job file has {} bytes; at most {} are allowed",
+            file.text.len(),
+            limit::JOB_FILE_BYTES
+        );
+        return Err(Error::new(Code::TooLarge, detail));
+    }
+    let parsed = tokio::task::spawn_blocking(move || tombolo_jobfile::parse(&file.name, file.text.as_bytes()));
+    parsed
+        .await
+        .map_err(|error| Error::internal("parsing a job file", error))?
+        .map_err(|faults| {
+            let count = faults.faults.len() + faults.omitted;
+            let detail = match count {
+                1 => format!("`{}` has a fault", faults.file),
+                _ => format!("`{}` has {count} faults", faults.file),
+            };
+            let shown = faults.faults.into_iter().map(|fault| Fault {
+                path: fault.path,
+                line: Some(u64::from(fault.line)),
+                column: Some(u64::from(fault.column)),
+                message: fault.message,
+                hint: fault.hint,
+            });
+            Problem::new(Code::InvalidJobFile, detail)
+                .with_faults(shown.collect())
+                .into()
+        })
+}

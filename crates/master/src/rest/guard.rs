@@ -1,0 +1,82 @@
+//! What stands before every handler.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, Uri, header};
+use tombolo_api::problem::Code;
+use tower_http::catch_panic::ResponseForPanic;
+
+use super::{Application, Error};
+
+/// How long a handler may take to its answer's head: the longest upload and the patience with the store behind it.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(300);
+
+/// The longest path with its query: a file's path of 4 KiB, each byte written as three.
+const MAX_URI_BYTES: usize = 16 * 1024;
+
+/// Refuses what no handler should see, and answers for handlers that take too long.
+pub(super) async fn check(State(state): State<Arc<Application>>, request: Request, next: Next) -> Response {
+    let mut response = match admit(&state, request.uri()) {
+        Err(error) => error.into_response(),
+        Ok(_permit) => match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Error::new(Code::Unavailable, "the request took the server too long").into_response(),
+        },
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn admit<'a>(state: &'a Application, uri: &Uri) -> Result<tokio::sync::SemaphorePermit<'a>, Error> {
+    let text = uri.path_and_query().map_or("", |path| path.as_str());
+    if text.len() > MAX_URI_BYTES {
+        let detail = format!("the path has {} bytes; at most {MAX_URI_BYTES} are allowed", text.len());
+        return Err(Error::new(Code::TooLarge, detail));
+    }
+    if text.contains("%00") {
+        return Err(Error::new(
+            Code::InvalidRequest,
+            "the path contains a NUL character (`%00`)",
+        ));
+    }
+    let busy = || {
+        Error::new(
+            Code::Overloaded,
+            "as many requests are being carried out as this master takes at once",
+        )
+    };
+    state.capacity.requests.try_acquire().map_err(|_| busy())
+}
+
+pub(super) async fn unknown_path(uri: Uri) -> Error {
+    let path: String = uri.path().chars().take(200).collect();
+    Error::new(Code::NotFound, format_args!("there is no route `{path}`"))
+        .with_hint("see /api/v1/openapi.json for all routes")
+}
+
+pub(super) async fn unknown_method(method: Method) -> Error {
+    Error::new(Code::MethodNotAllowed, format_args!("this path does not take {method}"))
+}
+
+/// The answer of a handler that panicked. What it said goes into the log only.
+#[derive(Clone, Copy)]
+pub(super) struct Panicked;
+
+impl ResponseForPanic for Panicked {
+    type ResponseBody = axum::body::Body;
+
+    fn response_for_panic(&mut self, payload: Box<dyn Any + Send + 'static>) -> Response {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+        Error::internal("a handler panicked", text.as_deref().unwrap_or("no message")).into_response()
+    }
+}

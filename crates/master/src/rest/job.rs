@@ -1,0 +1,141 @@
+//! Jobs.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Deserialize;
+use tombolo_api::problem::Code;
+use tombolo_api::{Explanation, Job};
+use tombolo_core::control::Command;
+use tombolo_core::control::record::{Build, JobNode, JobStatus, Project};
+use tombolo_core::name::JobName;
+
+use super::authorization::{Developer, InProject, Viewer};
+use super::build::{find_build, read_jobs, waiting_reasons};
+use super::error::Problems;
+use super::extract::Path;
+use super::{Application, Error, view};
+
+#[derive(Deserialize)]
+pub(super) struct JobPath {
+    number: u64,
+    job: String,
+}
+
+/// One job of a build
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}", tag = "jobs", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+        ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
+    ),
+    responses((status = 200, body = Job), Problems)
+)]
+pub(super) async fn show_job(
+    State(state): State<Arc<Application>>,
+    access: InProject<Viewer>,
+    Path(path): Path<JobPath>,
+) -> Result<Answer<Job>, Error> {
+    let found = find_job(&state, &access.project, &path).await?;
+    let names: Vec<&JobName> = found.jobs.iter().map(|(node, _)| &node.name).collect();
+    let mut job = view::job(&found.node, &found.status, &names);
+    job.waiting = waiting_reasons(&state, [&job]).await?.pop().map(|(_, reason)| reason);
+    Ok(Answer(job))
+}
+
+/// Cancels a job
+///
+/// It ends as `killed`. A job that is over is refused.
+#[utoipa::path(
+    post, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}/cancel", tag = "jobs", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("developer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+        ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
+    ),
+    responses((status = 202), Problems)
+)]
+pub(super) async fn cancel_job(
+    State(state): State<Arc<Application>>,
+    access: InProject<Developer>,
+    Path(path): Path<JobPath>,
+) -> Result<StatusCode, Error> {
+    let found = find_job(&state, &access.project, &path).await?;
+    if let Some(end) = found.status.state.terminal() {
+        return Err(Error::new(
+            Code::Conflict,
+            format_args!("job `{}` is over: {end}", found.node.name),
+        ));
+    }
+    state.handle.apply(Command::CancelJob { job: found.node.id }).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Why a job is where it is, or is nowhere
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}/explain", tag = "jobs", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+        ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
+    ),
+    responses((status = 200, body = Explanation), Problems)
+)]
+pub(super) async fn explain_job(
+    State(state): State<Arc<Application>>,
+    access: InProject<Viewer>,
+    Path(path): Path<JobPath>,
+) -> Result<Answer<Explanation>, Error> {
+    let found = find_job(&state, &access.project, &path).await?;
+    let id = found.node.id;
+    let live = state.handle.query(move |control| control.explain(id)).await?;
+    Ok(Answer(live.map_or_else(|| over(&found.status), Explanation::from)))
+}
+
+/// What is left to say of a job whose build is over: the control plane knows it no more.
+fn over(status: &JobStatus) -> Explanation {
+    let state = status.state;
+    let summary = match &status.cluster {
+        Some(cluster) => format!("it is over: {state}; it ran on cluster `{cluster}`"),
+        None => format!("it is over: {state}"),
+    };
+    Explanation {
+        summary,
+        clusters: Vec::new(),
+    }
+}
+
+/// A job with its build.
+pub(super) struct FoundJob {
+    pub(super) build: Build,
+    pub(super) node: JobNode,
+    pub(super) status: JobStatus,
+    jobs: Vec<(JobNode, JobStatus)>,
+}
+
+/// The job that the path names.
+pub(super) async fn find_job(state: &Application, project: &Project, path: &JobPath) -> Result<FoundJob, Error> {
+    let build = find_build(state, project, path.number).await?;
+    let jobs = read_jobs(state, build.id).await?;
+    let found = jobs.iter().find(|(node, _)| node.name.as_str() == path.job).cloned();
+    let Some((node, status)) = found else {
+        let name: String = path.job.chars().take(100).collect();
+        let detail = format!(
+            "job `{name}` does not exist in build {} of project `{}`",
+            build.number, project.name
+        );
+        return Err(Error::new(Code::NotFound, detail).with_hint("`tombolo jobs` lists the jobs of a build"));
+    };
+    Ok(FoundJob {
+        build,
+        node,
+        status,
+        jobs,
+    })
+}

@@ -1,0 +1,101 @@
+//! A body that a future writes while it is read: no task of its own, nothing more than one piece in memory, and it ends with
+//! the reader.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::Stream;
+use tokio::sync::mpsc;
+
+/// Where the future writes to.
+pub(crate) struct Sink(mpsc::Sender<Bytes>);
+
+/// The reader is gone: there is nothing to go on for.
+#[derive(Debug, thiserror::Error)]
+#[error("the reader is gone")]
+pub(crate) struct ReaderGone;
+
+impl Sink {
+    /// Gives one piece to the reader. Waits until the one before was taken.
+    pub(crate) async fn send(&self, piece: Bytes) -> Result<(), ReaderGone> {
+        self.0.send(piece).await.map_err(|_| ReaderGone)
+    }
+}
+
+type Producer = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+/// The body. An error of the future breaks the body off, so that the reader does not take it for whole.
+pub(crate) struct Produced {
+    producer: Option<Producer>,
+    pieces: mpsc::Receiver<Bytes>,
+}
+
+/// Makes the body that `produce` writes.
+pub(crate) fn produced<F>(produce: impl FnOnce(Sink) -> F) -> Produced
+where
+    F: Future<Output = Result<(), io::Error>> + Send + 'static,
+{
+    let (sender, pieces) = mpsc::channel(1);
+    Produced {
+        producer: Some(Box::pin(produce(Sink(sender)))),
+        pieces,
+    }
+}
+
+impl Stream for Produced {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Some(producer) = &mut self.producer {
+            match producer.as_mut().poll(context) {
+                Poll::Ready(Ok(())) => self.producer = None,
+                Poll::Ready(Err(error)) => {
+                    self.producer = None;
+                    self.pieces.close();
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Pending => {}
+            }
+        }
+        match self.pieces.poll_recv(context) {
+            // With the producer done its sender is gone, and the end is the channel's.
+            Poll::Ready(None) if self.producer.is_some() => Poll::Pending,
+            other => other.map(|piece| piece.map(Ok)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn pieces_come_in_order_and_end() {
+        let body = produced(|sink| async move {
+            for number in 0..100_u8 {
+                sink.send(Bytes::from(vec![number])).await.map_err(io::Error::other)?;
+            }
+            Ok(())
+        });
+        let pieces: Vec<_> = body.map(Result::unwrap).collect().await;
+        assert_eq!(pieces.concat(), (0..100).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
+    async fn an_error_breaks_the_body_off() {
+        let mut body = produced(|sink| async move {
+            sink.send(Bytes::from_static(b"some")).await.map_err(io::Error::other)?;
+            tokio::task::yield_now().await;
+            Err(io::Error::other("no more"))
+        });
+        let mut pieces = Vec::new();
+        while let Some(piece) = body.next().await {
+            pieces.push(piece.map_err(|error| error.to_string()));
+        }
+        assert_eq!(pieces.last(), Some(&Err("no more".to_owned())));
+    }
+}

@@ -1,0 +1,91 @@
+//! Projects.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use http::StatusCode;
+use tombolo_api::{CreateProject, Project, ProjectList};
+use tombolo_core::access::Role;
+use tombolo_core::control::{Command, Reply};
+use tombolo_core::id::ProjectId;
+
+use super::authorization::{Admin, Everywhere, InProject, Somewhere, Viewer};
+use super::error::Problems;
+use super::extract::Json;
+use super::{Application, Error, unexpected_reply, view};
+
+/// All projects that the caller may see
+#[utoipa::path(
+    get, path = "/api/v1/projects", tag = "projects", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("somewhere"))),
+    responses((status = 200, body = ProjectList), Problems)
+)]
+pub(super) async fn list_projects(
+    State(state): State<Arc<Application>>,
+    access: Somewhere<Viewer>,
+) -> Result<Answer<ProjectList>, Error> {
+    let right = access.caller.right;
+    let projects = state.handle.query(move |control| {
+        let visible = control
+            .projects()
+            .filter(|project| right.permits(Role::Viewer, Some(project.id)));
+        visible.map(view::project).collect()
+    });
+    Ok(Answer(ProjectList {
+        projects: projects.await?,
+    }))
+}
+
+/// Makes a project
+#[utoipa::path(
+    post, path = "/api/v1/projects", tag = "projects", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("everywhere"))),
+    request_body = CreateProject,
+    responses((status = 201, body = Project), Problems)
+)]
+pub(super) async fn create_project(
+    State(state): State<Arc<Application>>,
+    _: Everywhere<Admin>,
+    Json(request): Json<CreateProject>,
+) -> Result<(StatusCode, Answer<Project>), Error> {
+    let command = Command::CreateProject {
+        id: ProjectId::new(state.fresh_id()),
+        name: request.name,
+    };
+    match state.handle.apply(command).await? {
+        Reply::Project(project) => Ok((StatusCode::CREATED, Answer(view::project(&project)))),
+        reply => Err(unexpected_reply(&reply)),
+    }
+}
+
+/// One project
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}", tag = "projects", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(("project" = String, Path, description = "The project's name")),
+    responses((status = 200, body = Project), Problems)
+)]
+pub(super) async fn show_project(access: InProject<Viewer>) -> Answer<Project> {
+    Answer(view::project(&access.project))
+}
+
+/// Removes a project with all that belongs to it
+///
+/// Refused while one of its builds runs.
+#[utoipa::path(
+    delete, path = "/api/v1/projects/{project}", tag = "projects", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("project"))),
+    params(("project" = String, Path, description = "The project's name")),
+    responses((status = 204), Problems)
+)]
+pub(super) async fn delete_project(
+    State(state): State<Arc<Application>>,
+    access: InProject<Admin>,
+) -> Result<StatusCode, Error> {
+    state
+        .handle
+        .apply(Command::DeleteProject { id: access.project.id })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,167 @@
+//! Accepts users' connections: TLS, then HTTP/1.1 or HTTP/2.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::audit::Remote;
+
+/// What connections may use up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How many connections are open at once; more are closed at once.
+    pub connections: usize,
+    /// How long a TLS handshake may take.
+    pub handshake: Duration,
+    /// How long the head of a request may take, and how long an HTTP/1.1 connection may be idle.
+    pub head: Duration,
+    /// How long open requests have when the server stops.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    /// 2,000 connections: some 100 MiB of TLS and HTTP buffers at the very most.
+    fn default() -> Self {
+        Self {
+            connections: 2_000,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(60),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How long to wait after the system refused a connection (no file descriptor left, say): at once again would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often HTTP/2 connections are probed, and how long the answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// Requests that one HTTP/2 connection may have open.
+const MAX_CONCURRENT_STREAMS: u32 = 100;
+
+/// What one connection may have in flight towards us.
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Serves until `stopping` is cancelled and the open requests have ended or their time is over. What goes wrong on one
+/// connection is logged and concerns no other.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+) -> io::Result<()> {
+    let acceptor = TlsAcceptor::from(tls);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((_, remote)) if connections.len() >= limits.connections => {
+                    tracing::warn!(%remote, limit = limits.connections, "connection refused: too many are open");
+                }
+                Ok((socket, remote)) => {
+                    let connection = Connection { router: router.clone(), limits, stopping: stopping.clone(), remote };
+                    connections.spawn(connection.serve(socket, acceptor.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next() => report(ended),
+            () = stopping.cancelled() => break,
+        }
+    }
+    drop(listener);
+    let all = async {
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
+        }
+    };
+    if tokio::time::timeout(limits.grace, all).await.is_err() {
+        tracing::info!(
+            connections = connections.len(),
+            "closing connections that are still open"
+        );
+        connections.shutdown().await;
+    }
+    Ok(())
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
+    }
+}
+
+struct Connection {
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+    remote: SocketAddr,
+}
+
+impl Connection {
+    async fn serve(self, socket: TcpStream, acceptor: TlsAcceptor) {
+        let remote = self.remote;
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%remote, %error, "connection without TCP_NODELAY");
+        }
+        let stream = match tokio::time::timeout(self.limits.handshake, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
+            Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
+        };
+        let router = self.router;
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(Remote(remote));
+            router.clone().oneshot(request.map(Body::new))
+        });
+        let builder = builder(self.limits);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%remote, %error, "connection ended early");
+        }
+    }
+}
+
+fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .keep_alive(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    builder
+}

@@ -1,0 +1,118 @@
+//! Records as the API shows them.
+
+use std::collections::BTreeMap;
+
+use tombolo_api as api;
+use tombolo_core::control::record::{Build, JobNode, JobStatus, Project, Token};
+use tombolo_core::control::{ClusterView, Contact};
+use tombolo_core::label::Labels;
+use tombolo_core::name::{JobName, ProjectName};
+
+pub(crate) fn project(project: &Project) -> api::Project {
+    api::Project {
+        id: project.id,
+        name: project.name.clone(),
+        created_at: project.created_at.into(),
+        last_build: project.last_build,
+    }
+}
+
+pub(crate) fn token(token: &Token, project: Option<ProjectName>) -> api::Token {
+    api::Token {
+        id: token.id,
+        name: token.name.clone(),
+        role: token.right.role.into(),
+        project,
+        created_at: token.created_at.into(),
+        expires_at: token.expires_at.map(Into::into),
+    }
+}
+
+pub(crate) fn labels(labels: &Labels) -> BTreeMap<String, String> {
+    labels
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
+    let connected = view.contact == Contact::Connected;
+    let agent = view.agent.filter(|_| connected);
+    api::Cluster {
+        name: view.record.name.clone(),
+        labels: labels(view.labels),
+        connected,
+        joined_at: view.record.joined_at.into(),
+        version: view.agent.map(|agent| agent.version.clone()),
+        capacity: agent.map(|agent| agent.capacity.into()),
+        free: agent.map(|agent| agent.capacity.minus(&view.used).into()),
+        slots: agent.map(|agent| agent.slots),
+        attempts: view.attempts as u64,
+        peer_address: agent.and_then(|agent| agent.peer_address.clone()),
+    }
+}
+
+/// A build with all its jobs, which are given by index.
+pub(crate) fn build(build: &Build, project: &ProjectName, jobs: &[(JobNode, JobStatus)]) -> api::Build {
+    let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
+    api::Build {
+        summary: api::BuildSummary::new(build, project),
+        jobs: jobs.iter().map(|(node, status)| job(node, status, &names)).collect(),
+    }
+}
+
+/// A job; `names` are those of all jobs of its build, by index.
+pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api::Job {
+    let parent = |(index, on): &(u32, tombolo_core::build::StateSet)| {
+        let name = names.get(*index as usize)?;
+        Some(api::Parent {
+            name: (*name).clone(),
+            on: on.iter().map(Into::into).collect(),
+        })
+    };
+    let mut job = api::Job {
+        id: node.id,
+        name: node.name.clone(),
+        state: status.state.into(),
+        waiting: None,
+        cluster: None,
+        epoch: 0,
+        message: String::new(),
+        exit_code: None,
+        queued_at: None,
+        started_at: None,
+        ended_at: None,
+        cancel_requested: false,
+        output: None,
+        inputs: Vec::new(),
+        parents: node.parents.iter().filter_map(parent).collect(),
+        selector: node.selector.requirements.iter().map(ToString::to_string).collect(),
+        prefer: node.prefer.clone(),
+        resources: node.resources.into(),
+        timeout_seconds: node.timeout.as_secs(),
+        log_lines: None,
+        replacements: 0,
+    };
+    update(&mut job, status);
+    job
+}
+
+/// Brings a job up to date.
+pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
+    job.state = status.state.into();
+    if job.state != api::JobState::Queued {
+        job.waiting = None;
+    }
+    job.cluster = status.cluster.clone();
+    job.epoch = status.epoch.0;
+    job.message = status.message.clone();
+    job.exit_code = status.exit_code;
+    job.queued_at = status.queued_at.map(Into::into);
+    job.started_at = status.started_at.map(Into::into);
+    job.ended_at = status.ended_at.map(Into::into);
+    job.cancel_requested = status.cancel_requested;
+    job.output = status.output.map(Into::into);
+    job.inputs = status.inputs.iter().cloned().map(Into::into).collect();
+    job.log_lines = status.log_lines;
+    job.replacements = status.replacements;
+}

@@ -10,5 +10,7 @@ pub mod seam;
 pub mod shipper;
 pub mod spool;
 pub mod supervisor;
+#[cfg(test)]
+mod trial;
 pub mod tunnels;
 pub mod xunit;

@@ -72,7 +72,7 @@ pub struct Link {
 
 enum State {
     Connecting(BoxFuture<'static, Result<Connection, Failure>>),
-    Connected(Connection),
+    Connected(Box<Connection>),
 }
 
 /// What happened next.
@@ -121,7 +121,7 @@ impl Link {
                 Happened::Delivered => continue,
                 Happened::Event(event) => event,
                 Happened::Dialled(Ok(connection)) => {
-                    self.state = State::Connected(connection);
+                    self.state = State::Connected(Box::new(connection));
                     Event::Connected
                 }
                 Happened::Dialled(Err(failure)) => {

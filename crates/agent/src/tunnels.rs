@@ -37,7 +37,7 @@ impl Server {
                 offer = offers.recv() => match offer {
                     Some(tunnel) if tunnels.len() < TUNNELS => {
                         let (server, master, stop) = (self.clone(), master.clone(), stop.clone());
-                        tunnels.spawn(async move { server.serve(master, tunnel, stop).await });
+                        tunnels.spawn(async move { Box::pin(server.serve(master, tunnel, stop)).await });
                     }
                     // The one who wants it tries again later.
                     Some(tunnel) => tracing::warn!(%tunnel, limit = TUNNELS, "tunnel not taken: too many are open"),
@@ -56,7 +56,8 @@ impl Server {
 
     async fn serve(&self, master: Channel, tunnel: TunnelId, stop: CancellationToken) {
         tracing::debug!(%tunnel, "tunnel offered");
-        match serve_offered(master, tunnel, &self.identity, &self.chunks, &self.connections, stop).await {
+        let serving = serve_offered(master, tunnel, &self.identity, &self.chunks, &self.connections, stop);
+        match Box::pin(serving).await {
             Ok(()) => tracing::debug!(%tunnel, "tunnel over"),
             Err(error) => tracing::warn!(%tunnel, %error, "tunnel failed"),
         }

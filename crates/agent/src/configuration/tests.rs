@@ -66,11 +66,11 @@ fn faults_name_the_setting() {
     for (text, words) in [
         ("", &["data_folder"][..]),
         ("data_folder = '/data'\n", &["store"]),
-        ("data_folder = '/data'\nstore.ftp.path = 'x'\n", &["ftp", "local"]),
+        ("data_folder = '/data'\nstore.ftp.path = 'x'\n", &["ftp", "store"]),
         ("slot = 3\ndata_folder = '/data'\nstore.local.path = '/s'\n", &["slot"]),
         (
             "images = 'pull'\ndata_folder = '/data'\nstore.local.path = '/s'\n",
-            &["pull", "ignore"],
+            &["pull", "images"],
         ),
         (
             "data_folder = '/data'\nstore.local.path = '/s'\npeer.listen = '127.0.0.1:1'\n",

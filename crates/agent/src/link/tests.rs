@@ -1,1 +1,162 @@
+use std::sync::atomic::Ordering;
 
+use tombolo_core::attempt::Phase;
+use tombolo_core::control::Command;
+use tombolo_core::resources::Resources;
+use tombolo_core::session::{OrderFrame, master};
+use tombolo_identity::credentials::Credentials;
+
+use super::*;
+use crate::trial::{SOON, Trial, attempt, cluster};
+
+struct Running {
+    notices: mpsc::Sender<Notice>,
+    instructions: mpsc::Receiver<Instruction>,
+    lease: Lease,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    fn start(master: Master, recovered: Vec<AttemptReport>) -> Self {
+        let (notices, heard) = mpsc::channel(4);
+        let (sender, instructions) = mpsc::channel(4);
+        let ends = Ends {
+            notices: heard,
+            instructions: sender,
+            offers: mpsc::channel(4).0,
+        };
+        let description = Hello {
+            version: "1".to_owned(),
+            capacity: Resources {
+                cpu_milli: 1000,
+                memory_bytes: 1,
+            },
+            slots: 1,
+            capabilities: Vec::new(),
+            facts: Default::default(),
+            peer_address: None,
+            attempts: Vec::new(),
+        };
+        let link = Link::new(master, Settings::default(), description, recovered, ends);
+        let (lease, stop) = (link.lease(), CancellationToken::new());
+        let task = tokio::spawn(link.run(stop.clone()));
+        Self {
+            notices,
+            instructions,
+            lease,
+            stop,
+            task,
+        }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        tokio::time::timeout(SOON, self.task).await.unwrap().unwrap().unwrap();
+    }
+}
+
+fn greeting(command: Command) -> Option<Vec<AttemptReport>> {
+    match command {
+        Command::Connect { hello, .. } => Some(hello.attempts),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn hello_reports_orders_and_lease() {
+    let mut trial = Trial::start().await;
+    let recovered = AttemptReport {
+        attempt: attempt(1),
+        phase: Phase::Preparing,
+    };
+    let mut running = Running::start(trial.member(Duration::ZERO), vec![recovered.clone()]);
+    assert_eq!(trial.hear(greeting).await, [recovered]);
+    tokio::time::timeout(SOON, running.lease.valid()).await.unwrap();
+
+    let publishing = Notice::Progressed {
+        attempt: attempt(1),
+        phase: Phase::Publishing,
+    };
+    running.notices.send(publishing).await.unwrap();
+    let report = |command| match command {
+        Command::Report { attempt, phase, .. } => Some((attempt, phase)),
+        _ => None,
+    };
+    assert_eq!(trial.hear(report).await, (attempt(1), Phase::Publishing));
+
+    let forget = master::Event::Order(OrderFrame::Forget(attempt(1)));
+    trial.shared.events.send(forget).unwrap();
+    let instruction = tokio::time::timeout(SOON, running.instructions.recv()).await.unwrap();
+    assert_eq!(instruction, Some(Instruction::Forget(attempt(1))));
+    running.notices.send(Notice::Forgotten(attempt(1))).await.unwrap();
+    // Later heartbeats go on renewing the lease.
+    trial
+        .hear(|command| matches!(command, Command::Heartbeat { .. }).then_some(()))
+        .await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn the_link_is_back_soon_after_the_master() {
+    let mut trial = Trial::start().await;
+    let running = Running::start(trial.member(Duration::ZERO), Vec::new());
+    assert_eq!(trial.hear(greeting).await, []);
+    trial.end().await;
+    // What happens meanwhile is not lost.
+    let accepted = Notice::Progressed {
+        attempt: attempt(2),
+        phase: Phase::Accepted,
+    };
+    running.notices.send(accepted).await.unwrap();
+    trial.start_again().await;
+    trial.hear(greeting).await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_removed_goes_on_trying_slowly() {
+    let mut trial = Trial::start().await;
+    let running = Running::start(trial.member(Duration::ZERO), Vec::new());
+    trial.hear(greeting).await;
+    trial.remove(&cluster());
+    let refusals = || trial.shared.refusals.load(Ordering::Relaxed);
+    let refused = async {
+        while refusals() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, refused).await.unwrap();
+    // With the pauses of a connection that broke it would have asked again by then.
+    let busy = async {
+        while refusals() == 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(1), busy).await.is_err());
+    assert!(!running.task.is_finished());
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
+    let trial = Trial::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let master = trial.member(Duration::from_secs(17 * 3600));
+    let before = master.identity.credentials();
+    before.save(folder.path()).unwrap();
+    let stop = CancellationToken::new();
+    let renewing = renew(master.clone(), folder.path(), stop.clone());
+    let renewed = async {
+        while master.identity.credentials().chain.not_after() == before.chain.not_after() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    tokio::time::timeout(SOON, async { tokio::join!(renewing, renewed) })
+        .await
+        .unwrap();
+    let kept = Credentials::open(folder.path()).unwrap().unwrap();
+    assert_eq!(kept.chain.pem(), master.identity.credentials().chain.pem());
+    assert_eq!(kept.identity(), before.identity());
+}

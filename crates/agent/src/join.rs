@@ -223,8 +223,8 @@ async fn attempt(
         .await
         .map_err(unreachable)?;
     let call = wire::JoinRequest {
-        secret: invite.secret.expose_secret().to_vec().into(),
-        signing_request: key.request()?.into(),
+        secret: invite.secret.expose_secret().to_vec(),
+        signing_request: key.request()?,
     };
     let mut client = JoiningClient::new(channel);
     let answer = timeout(CALL_DEADLINE, client.join(call)).await;
@@ -262,10 +262,9 @@ fn refusal(invite: &Invite, status: &Status) -> Failure {
 /// # Errors
 /// [`Error::Answer`] if it cannot be read.
 pub(crate) fn taken(given: wire::Credentials) -> Result<(Chain, Trust), Error> {
-    let bytes = |list: Vec<_>| list.into_iter().map(Vec::from).collect::<Vec<Vec<u8>>>();
-    let chain = Chain::new(bytes(given.chain)).map_err(|error| Error::Answer(error.to_string()))?;
+    let chain = Chain::new(given.chain).map_err(|error| Error::Answer(error.to_string()))?;
     let unfit = |error: trust::Error| Error::Answer(error.to_string());
-    let trust = Trust::new(bytes(given.roots), vec![Vec::from(given.grant_key)]).map_err(unfit)?;
+    let trust = Trust::new(given.roots, vec![given.grant_key]).map_err(unfit)?;
     Ok((chain, trust))
 }
 

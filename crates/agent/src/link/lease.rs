@@ -12,7 +12,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    pub(super) const fn new(until: watch::Receiver<Option<Moment>>) -> Self {
+    /// A lease that lasts as long as `until` says.
+    pub(crate) const fn new(until: watch::Receiver<Option<Moment>>) -> Self {
         Self { until }
     }
 

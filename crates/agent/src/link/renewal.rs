@@ -55,7 +55,7 @@ async fn renewing(master: &Master, folder: &Path) {
 async fn once(master: &Master, folder: &Path) -> anyhow::Result<()> {
     let present = master.identity.credentials();
     let request = wire::RenewRequest {
-        signing_request: present.key.request()?.into(),
+        signing_request: present.key.request()?,
     };
     let tls = master.identity.client(&Member::Master)?;
     let channel = transport::connect(&master.addresses, tls, &master.proxy).await?;

@@ -153,7 +153,7 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
         }
         stop.cancel();
     };
-    tokio::time::timeout(SOON, async { tokio::join!(renewing, renewed) })
+    tokio::time::timeout(SOON, Box::pin(async { tokio::join!(renewing, renewed) }))
         .await
         .unwrap();
     let kept = Credentials::open(folder.path()).unwrap().unwrap();

@@ -4,6 +4,10 @@
 //! start; it answers questions about what is over; it keeps the logs. Who leads is part of it, because only the database can
 //! keep a master that was replaced from writing.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+#[cfg(any(test, feature = "faulty"))]
+pub mod faulty;
 pub mod log;
 mod port;
 pub mod sqlite;

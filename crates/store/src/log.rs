@@ -152,7 +152,8 @@ mod tests {
     #[test]
     fn damage_is_an_error() {
         let segment = LogSegment::encode(&lines(0, &[b"one", b"two"]));
-        let damaged: [(&str, fn(&mut LogSegment)); 6] = [
+        type Damage = fn(&mut LogSegment);
+        let damaged: [(&str, Damage); 6] = [
             ("flipped", |segment| segment.data[0] ^= 1),
             ("short", |segment| segment.data.truncate(5)),
             ("more lines", |segment| segment.lines += 1),

@@ -19,6 +19,8 @@ mod logs;
 mod open;
 mod read;
 mod row;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::fs::File;
@@ -170,7 +172,7 @@ impl Inner {
 
 impl Store for Sqlite {
     async fn acquire(&self) -> Result<LeaderEpoch, AcquireError> {
-        let result = self.write(|connection| write::acquire(connection)).await;
+        let result = self.write(write::acquire).await;
         let result = result.unwrap_or_else(|| Err(Error::Unavailable("the call was broken off".to_owned())));
         Ok(result?)
     }

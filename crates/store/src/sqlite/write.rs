@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 use serde::Serialize;
-use tombolo_core::build::{JobSpec, JobState};
+use tombolo_core::build::JobSpec;
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
-use tombolo_core::id::{BuildId, Epoch, JobId};
+use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::time::Timestamp;
 
 use super::{error, read};
@@ -299,7 +299,7 @@ fn insert_jobs(
             bind_job(&mut job, node, spec)?;
             match last.get(&node.id) {
                 Some(last) => bind_status(&mut status, last)?,
-                None => bind_status(&mut status, &waiting(node.id))?,
+                None => bind_status(&mut status, &JobStatus::waiting(node.id))?,
             };
         }
         Ok(())
@@ -369,26 +369,6 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         log_lines.map(u64::cast_signed),
         replacements
     ])
-}
-
-/// A job that was submitted and nothing else.
-fn waiting(id: JobId) -> JobStatus {
-    JobStatus {
-        id,
-        state: JobState::Waiting,
-        epoch: Epoch(0),
-        cluster: None,
-        message: String::new(),
-        exit_code: None,
-        queued_at: None,
-        started_at: None,
-        ended_at: None,
-        cancel_requested: false,
-        output: None,
-        inputs: Vec::new(),
-        log_lines: None,
-        replacements: 0,
-    }
 }
 
 fn time(time: Timestamp) -> i64 {

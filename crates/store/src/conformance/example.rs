@@ -1,0 +1,250 @@
+//! Records to write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tombolo_core::access::{Right, Role};
+use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
+use tombolo_core::build::{BuildState, Dependency, JobSpec, JobState, StateSet, TerminalState};
+use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+use tombolo_core::control::{Change, LiveState};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
+use tombolo_core::label::{Labels, Operator, Requirement, Selector};
+use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::resources::Resources;
+use tombolo_core::time::Timestamp;
+
+use crate::{CommitError, LeaderEpoch, Sequence, Store};
+
+/// A text with everything that databases stumble over.
+pub(super) const HARD_TEXT: &str =
+    "nul \0, quote ' \" `, percent %_, backslash \\, line\r\n, é 漢 🏝 \u{202e}, \u{fffd}";
+
+pub(super) fn digest(seed: u128) -> Digest {
+    let mut bytes = [0xa5; 32];
+    bytes[..16].copy_from_slice(&seed.to_le_bytes());
+    Digest::new(bytes)
+}
+
+pub(super) fn cluster_name(name: &str) -> ClusterName {
+    ClusterName::new(name).unwrap()
+}
+
+pub(super) fn labels() -> Labels {
+    let text = serde_json::json!({ "GCP": "", "region": "eu", "odd": HARD_TEXT }).to_string();
+    serde_json::from_str(&text).unwrap()
+}
+
+pub(super) fn project(seed: u128) -> Project {
+    Project {
+        id: ProjectId::from_u128(seed),
+        name: ProjectName::new(&format!("project-{seed}")).unwrap(),
+        created_at: Timestamp(1_700_000_000_000),
+        last_build: 0,
+    }
+}
+
+pub(super) fn cluster(name: &str) -> Cluster {
+    Cluster {
+        name: cluster_name(name),
+        labels: labels(),
+        key: digest(7),
+        joined_at: Timestamp(0),
+    }
+}
+
+pub(super) fn invite(seed: u128) -> Invite {
+    Invite {
+        id: InviteId::from_u128(seed),
+        secret: digest(seed),
+        cluster: cluster_name("east"),
+        labels: Labels::default(),
+        expires_at: Timestamp(u64::MAX),
+        used_by: None,
+    }
+}
+
+pub(super) fn token(seed: u128, project: Option<ProjectId>) -> Token {
+    Token {
+        id: TokenId::from_u128(seed),
+        name: HARD_TEXT.to_owned(),
+        secret: digest(seed),
+        right: Right {
+            role: Role::Developer,
+            project,
+        },
+        created_at: Timestamp(1),
+        expires_at: None,
+    }
+}
+
+pub(super) fn build(seed: u128, project: ProjectId, number: u64) -> Build {
+    Build {
+        id: BuildId::from_u128(seed),
+        project,
+        number,
+        state: BuildState::Running,
+        created_at: Timestamp(5),
+        ended_at: None,
+        submitted_by: HARD_TEXT.to_owned(),
+        source: Some(digest(seed)),
+        revision: Revision {
+            branch: Some(HARD_TEXT.to_owned()),
+            commit: None,
+            tag: Some(String::new()),
+        },
+        restarts: 3,
+    }
+}
+
+/// A job of the build at an index, after the one before it.
+pub(super) fn node(build: BuildId, index: u32) -> JobNode {
+    JobNode {
+        id: JobId::from_u128(build.uuid().as_u128() << 32 | u128::from(index)),
+        build,
+        index,
+        name: JobName::new(&format!("group/job-{index}")).unwrap(),
+        parents: index
+            .checked_sub(1)
+            .map(|parent| (parent, StateSet::ALL))
+            .into_iter()
+            .collect(),
+        selector: Selector {
+            requirements: vec![
+                Requirement {
+                    key: "GCP".to_owned(),
+                    operator: Operator::Exists,
+                },
+                Requirement {
+                    key: HARD_TEXT.to_owned(),
+                    operator: Operator::NotIn(vec![HARD_TEXT.to_owned(), String::new()]),
+                },
+                Requirement {
+                    key: "gpu".to_owned(),
+                    operator: Operator::Above(i64::MIN),
+                },
+            ],
+        },
+        prefer: Some(cluster_name("west")),
+        resources: Resources {
+            cpu_milli: u64::MAX,
+            memory_bytes: u64::MAX - 1,
+        },
+        timeout: Duration::from_millis(3_600_001),
+    }
+}
+
+pub(super) fn spec(node: &JobNode) -> JobSpec {
+    JobSpec {
+        name: node.name.clone(),
+        image: HARD_TEXT.to_owned(),
+        command: Some(vec![HARD_TEXT.to_owned(), String::new()]),
+        environment: BTreeMap::from([("NAME".to_owned(), HARD_TEXT.to_owned())]),
+        timeout: node.timeout,
+        resources: node.resources,
+        dependencies: vec![Dependency {
+            job: JobName::new("parent").unwrap(),
+            on: StateSet::of(&[TerminalState::Finished]),
+        }],
+        selector: node.selector.clone(),
+        prefer: node.prefer.clone(),
+    }
+}
+
+/// A build with as many jobs.
+pub(super) fn insert(build: Build, jobs: u32) -> Change {
+    let nodes: Vec<JobNode> = (0..jobs).map(|index| node(build.id, index)).collect();
+    let specs = nodes.iter().map(spec).collect();
+    Change::InsertBuild { build, nodes, specs }
+}
+
+/// A job that has everything that a job can have, at the limits.
+pub(super) fn full_status(id: JobId) -> JobStatus {
+    let receipt = TransferReceipt {
+        parent: Some(JobName::new("a/b").unwrap()),
+        from: Some(cluster_name("east")),
+        route: RouteKind::Relay,
+        manifest: digest(4),
+        bytes: u64::MAX,
+        moved_bytes: 0,
+        milliseconds: 12,
+    };
+    let source = TransferReceipt {
+        parent: None,
+        from: None,
+        route: RouteKind::Master,
+        ..receipt.clone()
+    };
+    JobStatus {
+        id,
+        state: JobState::Terminal(TerminalState::Unstable),
+        epoch: Epoch(u32::MAX),
+        cluster: Some(cluster_name("east")),
+        message: HARD_TEXT.to_owned(),
+        exit_code: Some(i32::MIN),
+        queued_at: Some(Timestamp(0)),
+        started_at: Some(Timestamp(u64::MAX)),
+        ended_at: Some(Timestamp(1)),
+        cancel_requested: true,
+        output: Some(OutputReference {
+            manifest: digest(5),
+            bytes: u64::MAX,
+            files: u64::MAX,
+        }),
+        inputs: vec![receipt, source],
+        log_lines: Some(u64::MAX),
+        replacements: u32::MAX,
+    }
+}
+
+/// A leadership of a store, and what must be in it.
+pub(super) struct Leader<'a, S> {
+    pub(super) store: &'a S,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) sequence: Sequence,
+    pub(super) model: LiveState,
+}
+
+impl<'a, S: Store> Leader<'a, S> {
+    pub(super) async fn new(store: &'a S) -> Self {
+        Self {
+            store,
+            epoch: store.acquire().await.expect("the store is free"),
+            sequence: Sequence(0),
+            model: LiveState::default(),
+        }
+    }
+
+    pub(super) async fn commit(&mut self, changes: Vec<Change>) {
+        self.try_commit(changes).await.expect("the change set is sound");
+    }
+
+    pub(super) async fn try_commit(&mut self, changes: Vec<Change>) -> Result<(), CommitError> {
+        let changes = Arc::new(changes);
+        self.store
+            .commit(self.epoch, self.sequence.next(), Arc::clone(&changes))
+            .await?;
+        self.sequence = self.sequence.next();
+        changes.iter().for_each(|change| self.model.apply(change));
+        Ok(())
+    }
+
+    /// The store has what was committed, all of it and nothing else.
+    pub(super) async fn check(&self) {
+        let snapshot = self.store.load().await.unwrap();
+        assert_eq!(snapshot.sequence, self.sequence);
+        assert_eq!(sorted(snapshot.live), sorted(self.model.clone()));
+    }
+}
+
+fn sorted(mut live: LiveState) -> LiveState {
+    live.projects.sort_by_key(|project| project.id);
+    live.clusters.sort_by(|left, right| left.name.cmp(&right.name));
+    live.invites.sort_by_key(|invite| invite.id);
+    live.tokens.sort_by_key(|token| token.id);
+    live.builds.sort_by_key(|build| build.id);
+    live.jobs.sort_by_key(|(node, _)| (node.build, node.index));
+    live
+}

@@ -1,0 +1,217 @@
+//! A store that fails on demand, around any other: for tests of whoever uses a store.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tombolo_core::build::JobSpec;
+use tombolo_core::control::Change;
+use tombolo_core::control::record::{Build, JobNode, JobStatus};
+use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
+use tombolo_core::log::LogLine;
+
+use crate::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store};
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The call fails, and nothing happened.
+    Before,
+    /// The call succeeds, but its caller does not learn it: a commit's outcome is unknown.
+    After,
+    /// The call fails with an unknown outcome, and nothing happened.
+    Lost,
+}
+
+/// Which change sets the database will not have.
+type Poison = Box<dyn Fn(&Change) -> bool + Send>;
+
+#[derive(Default)]
+struct Plan {
+    commits: VecDeque<Option<Fault>>,
+    away: bool,
+    reads: VecDeque<Option<Fault>>,
+    poison: Option<Poison>,
+    committed: u64,
+    acquired: u64,
+}
+
+/// A store that fails on demand. Clones share their faults.
+#[derive(Clone)]
+pub struct Faulty<S> {
+    inner: Arc<S>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+impl<S> fmt::Debug for Faulty<S> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Faulty").finish_non_exhaustive()
+    }
+}
+
+impl<S> Faulty<S> {
+    /// No faults yet.
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner: Arc::new(inner),
+            plan: Arc::default(),
+        }
+    }
+
+    /// The faults of the next commits, in order; none for a commit that goes well.
+    pub fn fail_commits(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
+        self.plan().commits.extend(faults);
+    }
+
+    /// The faults of the next reads (specifications, logs, history, the last commit), in order.
+    pub fn fail_reads(&self, faults: impl IntoIterator<Item = Option<Fault>>) {
+        self.plan().reads.extend(faults);
+    }
+
+    /// From now on, a change set with a change like this is rejected.
+    pub fn reject(&self, poison: impl Fn(&Change) -> bool + Send + 'static) {
+        self.plan().poison = Some(Box::new(poison));
+    }
+
+    /// From now on nothing works.
+    pub fn leave(&self) {
+        self.plan().away = true;
+    }
+
+    /// Everything works again, but for what is rejected.
+    pub fn come_back(&self) {
+        let mut plan = self.plan();
+        plan.away = false;
+        plan.commits.clear();
+        plan.reads.clear();
+    }
+
+    /// How many commits were made.
+    pub fn commits(&self) -> u64 {
+        self.plan().committed
+    }
+
+    /// How many leaderships were begun.
+    pub fn leaderships(&self) -> u64 {
+        self.plan().acquired
+    }
+
+    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_fault(&self) -> Result<(), Error> {
+        let mut plan = self.plan();
+        if plan.away || plan.reads.pop_front().flatten().is_some() {
+            return Err(Error::Unavailable("a planned fault".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn commit_fault(&self, changes: &[Change]) -> Result<Option<Fault>, CommitError> {
+        let mut plan = self.plan();
+        if plan.away {
+            return Err(CommitError::Unavailable("away, as planned".to_owned()));
+        }
+        if plan.poison.as_ref().is_some_and(|poison| changes.iter().any(poison)) {
+            return Err(CommitError::Rejected("poison, as planned".to_owned()));
+        }
+        Ok(plan.commits.pop_front().flatten())
+    }
+}
+
+impl<S: Store> Store for Faulty<S> {
+    async fn acquire(&self) -> Result<LeaderEpoch, AcquireError> {
+        if self.plan().away {
+            return Err(Error::Unavailable("away, as planned".to_owned()).into());
+        }
+        self.plan().acquired += 1;
+        self.inner.acquire().await
+    }
+
+    async fn load(&self) -> Result<Snapshot, Error> {
+        if self.plan().away {
+            return Err(Error::Unavailable("away, as planned".to_owned()));
+        }
+        self.inner.load().await
+    }
+
+    async fn commit(
+        &self,
+        epoch: LeaderEpoch,
+        sequence: Sequence,
+        changes: Arc<Vec<Change>>,
+    ) -> Result<(), CommitError> {
+        let fault = self.commit_fault(&changes)?;
+        match fault {
+            Some(Fault::Before) => return Err(CommitError::Unavailable("a planned fault".to_owned())),
+            Some(Fault::Lost) => return Err(CommitError::Unknown("a planned fault".to_owned())),
+            Some(Fault::After) | None => {}
+        }
+        self.inner.commit(epoch, sequence, changes).await?;
+        self.plan().committed += 1;
+        if fault.is_some() {
+            return Err(CommitError::Unknown("a planned fault".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn committed(&self, epoch: LeaderEpoch) -> Result<Sequence, Error> {
+        self.read_fault()?;
+        self.inner.committed(epoch).await
+    }
+
+    async fn specs(&self, jobs: Vec<JobId>) -> Result<Vec<(JobId, JobSpec)>, Error> {
+        self.read_fault()?;
+        self.inner.specs(jobs).await
+    }
+
+    async fn builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<Build>, Error> {
+        self.read_fault()?;
+        self.inner.builds(project, before, limit).await
+    }
+
+    async fn build_by_number(&self, project: ProjectId, number: u64) -> Result<Option<Build>, Error> {
+        self.read_fault()?;
+        self.inner.build_by_number(project, number).await
+    }
+
+    async fn build(&self, build: BuildId) -> Result<Option<Build>, Error> {
+        self.read_fault()?;
+        self.inner.build(build).await
+    }
+
+    async fn jobs(&self, build: BuildId, first: u32, limit: u32) -> Result<Vec<(JobNode, JobStatus)>, Error> {
+        self.read_fault()?;
+        self.inner.jobs(build, first, limit).await
+    }
+
+    async fn job(&self, job: JobId) -> Result<Option<JobRecord>, Error> {
+        self.read_fault()?;
+        self.inner.job(job).await
+    }
+
+    async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {
+        let fault = self
+            .commit_fault(&[])
+            .map_err(|error| Error::Unavailable(error.to_string()))?;
+        if matches!(fault, Some(Fault::Before | Fault::Lost)) {
+            return Err(Error::Unavailable("a planned fault".to_owned()));
+        }
+        self.inner.append_log(epoch, writes).await?;
+        match fault {
+            Some(_) => Err(Error::Unavailable("a planned fault".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    async fn read_log(&self, attempt: AttemptId, first: u64, limit: u32) -> Result<Vec<LogLine>, Error> {
+        self.read_fault()?;
+        self.inner.read_log(attempt, first, limit).await
+    }
+
+    async fn log_state(&self, attempt: AttemptId) -> Result<LogState, Error> {
+        self.read_fault()?;
+        self.inner.log_state(attempt).await
+    }
+}

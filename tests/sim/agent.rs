@@ -14,7 +14,7 @@ use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 use tombolo_core::session::agent::{Action, Event, Session, Settings};
-use tombolo_core::session::{AttemptReport, Hello, MasterFrame, StopReason};
+use tombolo_core::session::{AttemptReport, Hello, MasterFrame, OrderFrame};
 
 pub(crate) use self::executor::Step;
 use crate::history::Fact;
@@ -32,6 +32,8 @@ pub(crate) struct Agent {
     disk: BTreeMap<AttemptId, Stored>,
     outputs: BTreeSet<Digest>,
     process: Option<Process>,
+    /// It never comes back.
+    dead: bool,
     /// Counts the processes.
     life: u64,
     /// Counts the boots of its machine.
@@ -63,7 +65,8 @@ struct Process {
     connection: Option<u64>,
     /// Assignments that are being written down.
     starting: BTreeMap<AttemptId, Box<Assignment>>,
-    stops: BTreeMap<AttemptId, StopReason>,
+    /// What is to stop or to be forgotten: it does not begin any more, whenever the step is done.
+    ends: BTreeSet<AttemptId>,
     tick_at: Option<Duration>,
 }
 
@@ -106,6 +109,7 @@ impl Agent {
             disk: BTreeMap::new(),
             outputs: BTreeSet::new(),
             process: None,
+            dead: false,
             life: 0,
             boots: 0,
         }
@@ -117,8 +121,9 @@ impl Agent {
     }
 
     pub(crate) fn leftovers(&self) -> impl Iterator<Item = String> + '_ {
-        self.disk
-            .iter()
+        let disk = (!self.dead).then_some(&self.disk);
+        disk.into_iter()
+            .flatten()
             .map(|(attempt, stored)| format!("attempt {attempt} is still on {} ({:?})", self.name, stored.phase))
     }
 
@@ -137,7 +142,7 @@ impl Agent {
 
 impl World {
     pub(crate) fn start_agent(&mut self, index: usize) {
-        if self.agents[index].process.is_some() {
+        if self.agents[index].process.is_some() || self.agents[index].dead {
             return;
         }
         let clock = self.draw_clock();
@@ -159,10 +164,22 @@ impl World {
             session,
             connection: None,
             starting: BTreeMap::new(),
-            stops: BTreeMap::new(),
+            ends: BTreeSet::new(),
             tick_at: None,
         });
         self.plan_dial(index);
+    }
+
+    /// Ends an agent for good, its disk with it or not.
+    pub(crate) fn bury_agent(&mut self, index: usize) {
+        let damage = if self.rng.random_bool(0.5) {
+            Damage::Process
+        } else {
+            Damage::Disk
+        };
+        self.note(|| format!("cluster-{index} dies for good"));
+        self.crash_agent(index, damage);
+        self.agents[index].dead = true;
     }
 
     pub(crate) fn crash_agent(&mut self, index: usize, damage: Damage) {
@@ -221,7 +238,22 @@ impl World {
         let index = end.agent;
         if end.agent_open && !self.network.down_is_cut(index) {
             self.note(|| format!("cluster-{index} hears on {connection}: {frame:?}"));
+            let ended = match &frame {
+                MasterFrame::Order {
+                    order: OrderFrame::Stop { attempt, .. } | OrderFrame::Forget(attempt),
+                    ..
+                } => Some(*attempt),
+                _ => None,
+            };
             self.tell_agent(index, Event::Frame(frame));
+            let agent = &self.agents[index];
+            if let Some(attempt) = ended
+                && agent.process.as_ref().is_some_and(|process| process.session.is_up())
+            {
+                let cluster = agent.name.clone();
+                self.history
+                    .fact(self.schedule.now(), Fact::EndOrdered { cluster, attempt });
+            }
         }
     }
 
@@ -278,8 +310,8 @@ impl World {
                         .send_up(connection, frame, (&self.scenario, self.bug), random);
                 }
                 Action::Start(assignment) => self.begin_attempt(index, assignment),
-                Action::Stop { attempt, reason } => self.soon(index, Step::Stop(attempt, reason)),
-                Action::Forget(attempt) => self.soon(index, Step::Forget(attempt)),
+                Action::Stop { attempt, .. } => self.end_soon(index, attempt, Step::Stop(attempt)),
+                Action::Forget(attempt) => self.end_soon(index, attempt, Step::Forget(attempt)),
                 Action::AcceptTunnel(_) => {}
                 Action::Close(error) => {
                     self.note(|| format!("cluster-{index} closes: {error}"));

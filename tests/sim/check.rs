@@ -19,13 +19,15 @@ use crate::world::Outcome;
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 10] = [
+const ALL: [(&str, Checker); 12] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
         one_attempt_takes_effect,
     ),
     ("I2: a command runs once for each attempt", commands_run_once),
+    ("I2: what was replaced does not start", replaced_never_starts),
+    ("what was stopped or forgotten does not start", ended_never_starts),
     ("I4: a child starts only with all inputs", inputs_complete),
     ("I5: selectors are honoured", selectors_honoured),
     ("I6: terminal is final", terminal_is_final),
@@ -142,6 +144,60 @@ fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
                 }
             }
             Fact::Wiped(cluster) => started.retain(|_, other| other != cluster),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Leases: when a command starts, its attempt was not given up by the master. Only a cluster that was removed, or an
+/// attempt that was cancelled, may be too late to know.
+fn replaced_never_starts(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut held: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::Committed(Change::PutJob(status)) if status.state == JobState::Assigned => {
+                let attempt = AttemptId {
+                    job: status.id,
+                    epoch: status.epoch,
+                };
+                held.extend(status.cluster.clone().map(|cluster| (attempt, cluster)));
+            }
+            Fact::Committed(Change::DeleteCluster(name)) => held.retain(|_, cluster| cluster != name),
+            Fact::CommandStarted {
+                cluster, assignment, ..
+            } if held.contains_key(&assignment.attempt) => {
+                let attempt = assignment.attempt;
+                let status = record
+                    .jobs
+                    .get(&attempt.job)
+                    .ok_or("a command starts of a job that is nowhere")?;
+                let given_up = status.epoch != attempt.epoch || status.cluster.is_none();
+                if !status.cancel_requested && (given_up || status.state.terminal().is_some()) {
+                    return Err(format!(
+                        "{at:?}: {attempt} starts on {cluster}, the store says {status:?}"
+                    ));
+                }
+            }
+            _ => {}
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+/// An agent that was told to stop or forget an attempt does not take it afterwards.
+fn ended_never_starts(outcome: &Outcome) -> Result<(), String> {
+    let mut ended: BTreeSet<(&ClusterName, AttemptId)> = BTreeSet::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::EndOrdered { cluster, attempt } => {
+                ended.insert((cluster, *attempt));
+            }
+            Fact::StartOrdered { cluster, attempt } if ended.contains(&(cluster, *attempt)) => {
+                return Err(format!("{at:?}: {cluster} starts {attempt}, which it was told to end"));
+            }
             _ => {}
         }
     }

@@ -21,6 +21,8 @@ pub(crate) enum Fact {
     CancelRequested(Vec<JobId>),
     /// An agent's session said that this is to be started.
     StartOrdered { cluster: ClusterName, attempt: AttemptId },
+    /// An agent's session was told to stop or forget this, on a connection that is up.
+    EndOrdered { cluster: ClusterName, attempt: AttemptId },
     /// The command of an attempt began to run, with these manifests at hand.
     CommandStarted {
         cluster: ClusterName,

@@ -92,6 +92,17 @@ impl Master {
         self.store.running.iter().map(unfinished).collect()
     }
 
+    /// The builds that are not over, as the store has them.
+    pub(crate) fn running(&self) -> Vec<BuildId> {
+        self.store.running.iter().copied().collect()
+    }
+
+    /// The jobs of a build that is not over.
+    pub(crate) fn jobs(&self, build: BuildId) -> Vec<JobId> {
+        let jobs = self.store.live.jobs.iter().filter(|(node, _)| node.build == build);
+        jobs.map(|(node, _)| node.id).collect()
+    }
+
     pub(crate) fn knows(&self, cluster: &ClusterName) -> bool {
         self.process
             .as_ref()

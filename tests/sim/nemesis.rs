@@ -62,6 +62,9 @@ impl World {
         }
         // Removals that were on their way are through by then.
         self.schedule.after(Duration::from_secs(5), Item::Readmit);
+        if self.scenario.hanging > 0.0 {
+            self.schedule.after(Duration::from_secs(240), Item::CancelAll);
+        }
     }
 
     pub(crate) fn readmit_all(&mut self) {

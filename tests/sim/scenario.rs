@@ -25,6 +25,10 @@ pub(crate) struct Scenario {
     pub(crate) commit_failures: f64,
     /// The longest usual time of a commit.
     pub(crate) commit_time: Duration,
+    /// The first cluster dies for good; no job asks for it by its labels.
+    pub(crate) one_dies: bool,
+    /// The share of commands that run until they are stopped.
+    pub(crate) hanging: f64,
     /// Users cancel builds and jobs.
     pub(crate) cancels: bool,
     /// What the nemesis may do.
@@ -81,8 +85,11 @@ impl Scenario {
         };
         let milliseconds =
             |rng: &mut ChaCha8Rng, choices: &[u64]| Duration::from_millis(choices[rng.random_range(0..choices.len())]);
+        let agents = rng.random_range(1..=4);
         Self {
-            agents: rng.random_range(1..=4),
+            agents,
+            one_dies: agents > 1 && !calm && rng.random_bool(0.1),
+            hanging: if rng.random_bool(0.3) { 0.1 } else { 0.0 },
             builds: rng.random_range(1..=5),
             jobs: rng.random_range(1..=8),
             heal_at: Duration::from_secs(rng.random_range(20..=80)),

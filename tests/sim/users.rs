@@ -50,6 +50,13 @@ impl World {
         }
     }
 
+    /// Long after the healing users lose their patience with what still runs.
+    pub(crate) fn cancel_all(&mut self) {
+        for build in self.master.running() {
+            self.user_acts(Act::CancelBuild(build));
+        }
+    }
+
     pub(crate) fn user_acts(&mut self, act: Act) {
         if !self.master.is_up() {
             let again = self.draw_time(Duration::from_secs(2));
@@ -97,7 +104,10 @@ impl World {
     /// The jobs that a cancellation is about.
     fn victims(&self, act: &Act) -> Option<Vec<JobId>> {
         match act {
-            Act::CancelBuild(build) => self.users.builds.get(build).cloned(),
+            Act::CancelBuild(build) => match self.users.builds.get(build) {
+                Some(jobs) => Some(jobs.clone()),
+                None => Some(self.master.jobs(*build)),
+            },
             Act::CancelJob(job) => Some(vec![*job]),
             Act::Submit(_) | Act::CancelAny => None,
         }
@@ -116,7 +126,12 @@ impl World {
         let count = self.rng.random_range(1..=self.scenario.jobs);
         let mut jobs: Vec<JobSpec> = Vec::new();
         for index in 0..count {
-            let job = draw_job(&mut self.rng, &self.agents, &jobs, index);
+            let job = draw_job(
+                &mut self.rng,
+                &self.agents[usize::from(self.scenario.one_dies)..],
+                &jobs,
+                index,
+            );
             jobs.push(job);
         }
         let mut ids = Vec::new();

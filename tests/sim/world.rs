@@ -55,12 +55,17 @@ pub(crate) enum Item {
     MasterStart,
     User(Act),
     Nemesis,
+    Bury {
+        agent: usize,
+    },
     Mend {
         agent: usize,
     },
     Heal,
     /// All clusters that were removed are let in again.
     Readmit,
+    /// What still runs is cancelled.
+    CancelAll,
 }
 
 /// A mistake in the simulated world (never in the product) that the checkers have to find.
@@ -164,6 +169,10 @@ impl World {
         if !self.scenario.faults.is_empty() {
             self.schedule.after(Duration::from_secs(1), Item::Nemesis);
         }
+        if self.scenario.one_dies {
+            let at = self.draw_time(self.scenario.heal_at);
+            self.schedule.at(at, Item::Bury { agent: 0 });
+        }
         self.schedule.at(self.scenario.heal_at, Item::Heal);
     }
 
@@ -182,8 +191,10 @@ impl World {
             Item::MasterStart => self.start_master(),
             Item::User(act) => self.user_acts(act),
             Item::Nemesis => self.nemesis(),
+            Item::Bury { agent } => self.bury_agent(agent),
             Item::Mend { agent } => self.network.mend(agent),
             Item::Heal => self.heal(),
+            Item::CancelAll => self.cancel_all(),
             Item::Readmit => self.readmit_all(),
         }
     }

@@ -131,6 +131,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// The rank from which on the command has begun.
+    pub const BEGUN: u8 = 2;
+
     /// The order of the phases.
     pub const fn rank(&self) -> u8 {
         match self {

@@ -7,13 +7,12 @@ use tombolo_core::attempt::{Assignment, InputReference, Outcome, OutputReference
 use tombolo_core::build::TerminalState;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
-use tombolo_core::session::StopReason;
 use tombolo_core::session::agent::Event;
 use tombolo_core::time::Timestamp;
 
 use super::{Exit, Stored};
 use crate::history::Fact;
-use crate::world::{Bug, Item, World};
+use crate::world::{Bug, Item, PATIENCE, World};
 
 /// What an executor does next.
 #[derive(Debug, Clone)]
@@ -32,7 +31,7 @@ pub(crate) enum Step {
     Publish(AttemptId),
     /// Has stored it.
     Published(AttemptId),
-    Stop(AttemptId, StopReason),
+    Stop(AttemptId),
     Forget(AttemptId),
 }
 
@@ -47,6 +46,13 @@ impl World {
         let delay = self.draw_time(delay);
         let life = self.agents[agent].life;
         self.schedule.after(delay, Item::AgentStep { agent, life, step });
+    }
+
+    pub(super) fn end_soon(&mut self, agent: usize, attempt: AttemptId, step: Step) {
+        if let Some(process) = &mut self.agents[agent].process {
+            process.ends.insert(attempt);
+        }
+        self.soon(agent, step);
     }
 
     pub(super) fn begin_attempt(&mut self, index: usize, assignment: Box<Assignment>) {
@@ -103,14 +109,14 @@ impl World {
                 self.soon(index, Step::Published(attempt));
             }
             Step::Published(attempt) => self.published(index, attempt),
-            Step::Stop(attempt, reason) => self.stop_attempt(index, attempt, reason),
+            Step::Stop(attempt) => self.stop_attempt(index, attempt),
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
                     self.agents[index].disk.remove(&attempt);
                 }
                 if let Some(process) = &mut self.agents[index].process {
                     process.starting.remove(&attempt);
-                    process.stops.remove(&attempt);
+                    process.ends.remove(&attempt);
                 }
                 self.tell_agent(index, Event::Forgotten(attempt));
             }
@@ -184,6 +190,9 @@ impl World {
             return;
         };
         let Some(process) = &agent.process else { return };
+        if process.ends.contains(&attempt) {
+            return;
+        }
         if !process.session.lease_valid(self.now_at(process.clock).steady) {
             return self.soon(index, Step::Launch(attempt));
         }
@@ -212,7 +221,12 @@ impl World {
                 arrived,
             },
         );
-        let time = self.draw_time(self.scenario.command_time);
+        let hangs = self.rng.random_bool(self.scenario.hanging);
+        let time = if hangs {
+            PATIENCE * 2
+        } else {
+            self.draw_time(self.scenario.command_time)
+        };
         let code = if self.rng.random_bool(0.75) {
             0
         } else {
@@ -266,10 +280,7 @@ impl World {
         self.end_attempt(index, attempt, state, code, message);
     }
 
-    fn stop_attempt(&mut self, index: usize, attempt: AttemptId, reason: StopReason) {
-        let agent = &mut self.agents[index];
-        let Some(process) = &mut agent.process else { return };
-        process.stops.insert(attempt, reason);
+    fn stop_attempt(&mut self, index: usize, attempt: AttemptId) {
         if self.end_if_stopped(index, attempt) {
             return;
         }
@@ -290,7 +301,7 @@ impl World {
         let stopped = agent
             .process
             .as_ref()
-            .is_some_and(|process| process.stops.contains_key(&attempt));
+            .is_some_and(|process| process.ends.contains(&attempt));
         let ends = early && stopped;
         if ends {
             self.end_attempt(index, attempt, TerminalState::Killed, None, "stopped before it started");

@@ -43,9 +43,12 @@ impl Control {
             return Err(Refusal::StaleAttempt(attempt));
         };
         if job.attempt().is_none() {
-            // Its end was taken in, and the agent does not know that yet.
+            // Its end was taken in, and the agent does not know that yet; or it was given up, and is not to go on.
             outbox.order(cluster, Order::Forget(attempt));
-            return Ok(Reply::Done);
+            return match phase {
+                Phase::Ended(_) => Ok(Reply::Done),
+                _ => Err(Refusal::StaleAttempt(attempt)),
+            };
         }
         match phase {
             Phase::Ended(outcome) => self.attempt_ended(outbox, key, cluster, attempt, outcome),

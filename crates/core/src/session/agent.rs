@@ -1,6 +1,7 @@
 //! The agent's end of the link.
 
 mod attempts;
+mod lease;
 mod link;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use std::time::Duration;
 
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
+use self::lease::Lease;
 use self::link::{Link, Up};
 use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason};
 use crate::attempt::{Assignment, Phase};
@@ -81,14 +83,16 @@ pub enum Action {
     Send(AgentFrame),
     /// Make it durable, say `Progressed` with `Accepted`, and run it. The command starts only while the lease is valid.
     Start(Box<Assignment>),
-    /// Stop it and say `Progressed` with `Ended`. It may be one that was started a moment ago.
+    /// Stop it and say `Progressed` with `Ended`. It may be one that was started a moment ago. If its command has not begun,
+    /// it must not begin any more, also if the lease becomes valid by the same event.
     Stop {
         /// Which.
         attempt: AttemptId,
         /// Why.
         reason: StopReason,
     },
-    /// Stop it if it runs, remove what is left of it, and say `Forgotten` (also if there was nothing).
+    /// Stop it if it runs, remove what is left of it, and say `Forgotten` (also if there was nothing). If its command has
+    /// not begun, it must not begin any more, also if the lease becomes valid by the same event.
     Forget(AttemptId),
     /// Dial the master's bulk port and accept this tunnel.
     AcceptTunnel(TunnelId),
@@ -103,7 +107,7 @@ pub struct Session {
     description: Hello,
     attempts: Attempts,
     link: Link,
-    lease_until: Option<Moment>,
+    lease: Lease,
 }
 
 impl Session {
@@ -116,7 +120,7 @@ impl Session {
             description,
             attempts,
             link: Link::Down,
-            lease_until: None,
+            lease: Lease::default(),
         }
     }
 
@@ -126,6 +130,7 @@ impl Session {
         let taken = match event {
             Event::Connected => {
                 self.attempts.reconnected();
+                self.lease.disconnected();
                 self.link = Link::Greeting {
                     first_at: now.steady,
                     again_at: now.steady,
@@ -138,6 +143,9 @@ impl Session {
             }
             Event::Frame(frame) => self.hear(now, frame, &mut actions),
             Event::Progressed { attempt, phase } => {
+                if phase.rank() >= Phase::BEGUN {
+                    self.lease.confirmed(attempt);
+                }
                 if let Some(sequence) = self.attempts.progressed(attempt, phase) {
                     self.acknowledge(sequence, &mut actions);
                 }
@@ -175,12 +183,13 @@ impl Session {
 
     /// Whether the agent may start commands: the master will not have given its attempts to others.
     pub fn lease_valid(&self, now: Moment) -> bool {
-        self.lease_until.is_some_and(|until| now < until)
+        self.lease.until().is_some_and(|until| now < until)
     }
 
-    /// Until when the lease lasts; none before the first welcome.
+    /// Until when the lease lasts; none before the first one is granted. It counts from when the acknowledged hello or
+    /// heartbeat was sent; one that has lapsed is granted anew when the master has confirmed what has not begun.
     pub const fn lease_until(&self) -> Option<Moment> {
-        self.lease_until
+        self.lease.until()
     }
 
     /// Whether hello and welcome were exchanged on the present connection.
@@ -210,34 +219,45 @@ impl Session {
                         why: "the lease must outlast the heartbeat",
                     });
                 }
-                self.lease_until = self.lease_until.max(Some(*first_at + welcome.lease));
+                let until = *first_at + welcome.lease;
                 self.link = Link::Up(Up::new(&self.settings, welcome, now.steady));
+                self.renew(now.steady, until);
                 Ok(())
             }
-            Link::Up(up) => {
-                up.heard(now.steady);
-                match frame {
-                    MasterFrame::Welcome(welcome) if up.is_of(&welcome) => Ok(()),
-                    MasterFrame::Welcome(_) => Err(Error::Unexpected {
-                        frame: "welcome",
-                        why: "another one was said before",
-                    }),
-                    MasterFrame::HeartbeatAcknowledged { sequence } => {
-                        let until = up.renewed(sequence)?;
-                        self.lease_until = self.lease_until.max(until);
-                        Ok(())
-                    }
-                    MasterFrame::ReportAcknowledged { sequence } => up.report_acknowledged(sequence),
-                    MasterFrame::Order { sequence, order } => {
-                        self.obey(now, sequence, order, actions);
-                        Ok(())
-                    }
-                    MasterFrame::TunnelOffered { tunnel } => {
-                        actions.push(Action::AcceptTunnel(tunnel));
-                        Ok(())
-                    }
+            Link::Up(_) => self.hear_up(now, frame, actions),
+        }
+    }
+
+    fn hear_up(&mut self, now: Now, frame: MasterFrame, actions: &mut Vec<Action>) -> Result<(), Error> {
+        let Link::Up(up) = &mut self.link else { return Ok(()) };
+        up.heard(now.steady);
+        match frame {
+            MasterFrame::Welcome(welcome) => up.welcomed_again(&welcome)?,
+            MasterFrame::HeartbeatAcknowledged { sequence } => {
+                if let Some(until) = up.renewed(sequence)? {
+                    self.renew(now.steady, until);
                 }
             }
+            MasterFrame::ReportAcknowledged { sequence } => {
+                if let Some(attempt) = up.report_acknowledged(sequence)? {
+                    self.lease.reported(attempt, sequence);
+                }
+            }
+            MasterFrame::Order { sequence, order } => {
+                self.lease.confirmed(order.attempt());
+                self.obey(now, sequence, order, actions);
+            }
+            MasterFrame::TunnelOffered { tunnel } => actions.push(Action::AcceptTunnel(tunnel)),
+        }
+        Ok(())
+    }
+
+    /// The master has renewed the lease: until then, unless the old one has lapsed and something is to be confirmed.
+    fn renew(&mut self, now: Moment, until: Moment) {
+        let Link::Up(up) = &self.link else { return };
+        if !self.lease.extend(now, until) {
+            let last_report = up.last_report();
+            self.lease.begin(until, self.attempts.reconfirm(), last_report);
         }
     }
 

@@ -85,7 +85,7 @@ pub enum MasterFrame {
         /// The heartbeat's sequence.
         sequence: u64,
     },
-    /// The report is durable, or is of no interest any more.
+    /// The report is durable, and its attempt counted when it was taken in (or had ended as the report says).
     ReportAcknowledged {
         /// The report's sequence.
         sequence: u64,
@@ -147,6 +147,16 @@ pub enum OrderFrame {
     },
     /// Stop this attempt if it still runs, report nothing, and remove what is left of it.
     Forget(AttemptId),
+}
+
+impl OrderFrame {
+    /// The attempt that it is about.
+    pub fn attempt(&self) -> AttemptId {
+        match self {
+            Self::Assign(assignment) => assignment.attempt,
+            Self::Stop { attempt, .. } | Self::Forget(attempt) => *attempt,
+        }
+    }
 }
 
 /// Why an attempt is to stop.

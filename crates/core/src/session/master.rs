@@ -305,7 +305,8 @@ impl Session {
                 self.pending_reports.remove(&sequence);
                 match result {
                     Ok(()) => {}
-                    Err(Refusal::StaleAttempt(_)) => self.orders.push(OrderFrame::Forget(attempt))?,
+                    // An acknowledgement would confirm it; the order to forget it is the answer.
+                    Err(Refusal::StaleAttempt(_)) => return self.orders.push(OrderFrame::Forget(attempt)),
                     Err(refusal @ (Refusal::StaleSession | Refusal::NotFound { .. })) => return Err(refusal.into()),
                     // It may be taken another time: left unacknowledged, it is repeated.
                     Err(_) => return Ok(()),

@@ -87,6 +87,11 @@ impl<T> Outstanding<T> {
         self.sent.len()
     }
 
+    /// The latest number that was given out; 0 if none was.
+    pub(super) const fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Whether `sequence` was ever given out.
     pub(super) const fn was_sent(&self, sequence: u64) -> bool {
         sequence >= 1 && sequence <= self.last

@@ -1,6 +1,6 @@
 //! The attempts that an agent has, as its end of the link knows them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::attempt::{Outcome, Phase};
 use crate::build::TerminalState;
@@ -123,6 +123,33 @@ impl Attempts {
                 *listed = false;
             }
         }
+    }
+
+    /// All whose command has not begun. Each is reported (again), so that the master says whether it still counts.
+    pub(super) fn reconfirm(&mut self) -> BTreeSet<AttemptId> {
+        let mut found = BTreeSet::new();
+        for (id, attempt) in &mut self.attempts {
+            match &mut attempt.stage {
+                Stage::Starting => {
+                    found.insert(*id);
+                }
+                Stage::Present {
+                    phase,
+                    reported,
+                    listed,
+                    ..
+                } if phase.rank() < Phase::BEGUN => {
+                    found.insert(*id);
+                    *reported = None;
+                    if !*listed {
+                        *listed = true;
+                        self.unreported.push_back(*id);
+                    }
+                }
+                Stage::Present { .. } | Stage::Forgetting => {}
+            }
+        }
+        found
     }
 
     /// All that are present with their latest phases.

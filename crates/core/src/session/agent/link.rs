@@ -57,8 +57,16 @@ impl Up {
         }
     }
 
-    pub(super) fn is_of(&self, welcome: &Welcome) -> bool {
-        self.welcome == *welcome
+    /// The welcome may come twice, if the hello did.
+    pub(super) fn welcomed_again(&self, welcome: &Welcome) -> Result<(), Error> {
+        if self.welcome == *welcome {
+            Ok(())
+        } else {
+            Err(Error::Unexpected {
+                frame: "welcome",
+                why: "another one was said before",
+            })
+        }
     }
 
     pub(super) const fn heard(&mut self, now: Moment) {
@@ -105,15 +113,20 @@ impl Up {
         Ok(())
     }
 
-    pub(super) fn report_acknowledged(&mut self, sequence: u64) -> Result<(), Error> {
+    /// Gives the attempt that the report was about, unless the report is settled already.
+    pub(super) fn report_acknowledged(&mut self, sequence: u64) -> Result<Option<AttemptId>, Error> {
         if !self.reports.was_sent(sequence) {
             return Err(Error::Unexpected {
                 frame: "report acknowledged",
                 why: "there was no such report",
             });
         }
-        self.reports.remove(sequence);
-        Ok(())
+        Ok(self.reports.remove(sequence).map(|report| report.attempt))
+    }
+
+    /// The number of the latest report.
+    pub(super) const fn last_report(&self) -> u64 {
+        self.reports.last()
     }
 
     fn beat(&mut self, now: Moment) -> u64 {

@@ -43,6 +43,13 @@ fn ended(state: TerminalState) -> Phase {
     })
 }
 
+fn running() -> Phase {
+    Phase::Running {
+        started_at: Timestamp(0),
+        inputs: Vec::new(),
+    }
+}
+
 fn assignment(attempt: AttemptId) -> Box<Assignment> {
     Box::new(Assignment {
         attempt,
@@ -397,9 +404,9 @@ fn attempts_are_bounded() {
 
 #[test]
 fn reports_are_repeated_until_acknowledged_and_only_the_newest() {
-    let mut session = up_with(Settings::default(), vec![report(id(1, 1), Phase::Accepted)]);
-    let first = session.handle(now(1), progressed(id(1, 1), Phase::Preparing));
-    assert_eq!(first, [sent_report(1, id(1, 1), Phase::Preparing)]);
+    let mut session = up_with(Settings::default(), vec![report(id(1, 1), running())]);
+    let first = session.handle(now(1), progressed(id(1, 1), Phase::Publishing));
+    assert_eq!(first, [sent_report(1, id(1, 1), Phase::Publishing)]);
     assert_eq!(
         session.handle(now(1), progressed(id(1, 1), Phase::Accepted)),
         [],
@@ -407,15 +414,13 @@ fn reports_are_repeated_until_acknowledged_and_only_the_newest() {
     );
     assert_eq!(
         session.handle(now(4), Event::Tick),
-        [sent_report(1, id(1, 1), Phase::Preparing)]
+        [sent_report(1, id(1, 1), Phase::Publishing)]
     );
     let last = session.handle(now(4), progressed(id(1, 1), ended(TerminalState::Finished)));
     assert_eq!(last, [sent_report(2, id(1, 1), ended(TerminalState::Finished))]);
     let again = session.handle(now(7), Event::Tick);
-    let wanted = [
-        Action::Send(AgentFrame::Heartbeat { sequence: 1 }),
-        sent_report(2, id(1, 1), ended(TerminalState::Finished)),
-    ];
+    let heartbeat = Action::Send(AgentFrame::Heartbeat { sequence: 1 });
+    let wanted = [heartbeat, sent_report(2, id(1, 1), ended(TerminalState::Finished))];
     assert_eq!(again, wanted, "the first is given up");
     session.handle(now(7), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
     session.handle(now(7), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 2 }));
@@ -424,7 +429,7 @@ fn reports_are_repeated_until_acknowledged_and_only_the_newest() {
 
 #[test]
 fn credits_hold_reports_back_and_keep_the_newest_only() {
-    let recovered = vec![report(id(1, 1), Phase::Accepted), report(id(2, 1), Phase::Accepted)];
+    let recovered = vec![report(id(1, 1), running()), report(id(2, 1), running())];
     let mut session = up_with(
         Settings {
             report_credits: 1,
@@ -432,12 +437,67 @@ fn credits_hold_reports_back_and_keep_the_newest_only() {
         },
         recovered,
     );
-    let first = session.handle(now(1), progressed(id(1, 1), Phase::Preparing));
-    assert_eq!(first, [sent_report(1, id(1, 1), Phase::Preparing)]);
-    assert_eq!(session.handle(now(1), progressed(id(2, 1), Phase::Preparing)), []);
+    let first = session.handle(now(1), progressed(id(1, 1), Phase::Publishing));
+    assert_eq!(first, [sent_report(1, id(1, 1), Phase::Publishing)]);
     assert_eq!(session.handle(now(1), progressed(id(2, 1), Phase::Publishing)), []);
+    assert_eq!(
+        session.handle(now(1), progressed(id(2, 1), ended(TerminalState::Killed))),
+        []
+    );
     let next = session.handle(now(1), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
-    assert_eq!(next, [sent_report(2, id(2, 1), Phase::Publishing)]);
+    assert_eq!(next, [sent_report(2, id(2, 1), ended(TerminalState::Killed))]);
+}
+
+/// Found by simulation: an attempt that had been replaced while the agent was away began in the moment between the
+/// welcome, which renewed the lease, and the order to forget it.
+#[test]
+fn a_lapsed_lease_is_granted_when_what_has_not_begun_is_confirmed() {
+    let pending = |job| report(id(job, 1), Phase::Preparing);
+    let acknowledged = |sequence| Event::Frame(MasterFrame::ReportAcknowledged { sequence });
+    let recovered = vec![
+        pending(1),
+        pending(2),
+        pending(3),
+        pending(4),
+        report(id(5, 1), running()),
+    ];
+    let mut session = down(Settings::default(), recovered);
+    session.handle(now(0), Event::Connected);
+    let asked = session.handle(now(1), Event::Frame(welcome(1)));
+    let wanted: Vec<Action> = (1..=4)
+        .map(|job| sent_report(job, id(job.into(), 1), Phase::Preparing))
+        .collect();
+    assert_eq!(asked, wanted, "what has not begun is reported again");
+    let confirmations = [
+        ("acknowledged", acknowledged(1)),
+        ("assigned again", assign(1, id(2, 1))),
+        ("forgotten", forget(2, id(3, 1))),
+        ("begun", progressed(id(4, 1), running())),
+    ];
+    for (name, event) in confirmations {
+        assert!(!session.lease_valid(now(2).steady), "before one is {name}");
+        session.handle(now(2), event);
+    }
+    assert_eq!(session.lease_until(), Some(now(30).steady), "from the hello");
+
+    // It lapses on the same connection: frames come, but no acknowledged heartbeat.
+    for seconds in [5, 10, 15, 20, 25, 30, 31] {
+        session.handle(now(seconds), Event::Tick);
+        session.handle(now(seconds), stop(9, id(5, 1)));
+    }
+    assert!(!session.lease_valid(now(31).steady));
+    let heartbeat = MasterFrame::HeartbeatAcknowledged { sequence: 5 };
+    let asked = session.handle(now(32), Event::Frame(heartbeat));
+    let again = |sequence, job| sent_report(sequence, id(job, 1), Phase::Preparing);
+    assert_eq!(asked, [again(6, 1), again(7, 2)]);
+    session.handle(now(32), acknowledged(2));
+    assert!(
+        !session.lease_valid(now(32).steady),
+        "what was sent before confirms nothing"
+    );
+    session.handle(now(36), acknowledged(6));
+    session.handle(now(36), acknowledged(7));
+    assert_eq!(session.lease_until(), Some(now(60).steady));
 }
 
 #[test]

@@ -98,9 +98,10 @@ impl Orders {
 }
 
 fn key(order: &OrderFrame) -> (AttemptId, Kind) {
-    match order {
-        OrderFrame::Assign(assignment) => (assignment.attempt, Kind::Assign),
-        OrderFrame::Stop { attempt, .. } => (*attempt, Kind::Stop),
-        OrderFrame::Forget(attempt) => (*attempt, Kind::Forget),
-    }
+    let kind = match order {
+        OrderFrame::Assign(_) => Kind::Assign,
+        OrderFrame::Stop { .. } => Kind::Stop,
+        OrderFrame::Forget(_) => Kind::Forget,
+    };
+    (order.attempt(), kind)
 }

@@ -293,7 +293,7 @@ fn reports_are_acknowledged_when_durable() {
     for (name, result, answered, forgets) in [
         ("durable", Ok(()), true, false),
         ("another time", Err(Refusal::Limit("full".to_owned())), false, false),
-        ("stale", Err(Refusal::StaleAttempt(id(1))), true, true),
+        ("stale", Err(Refusal::StaleAttempt(id(1))), false, true),
     ] {
         assert!(apply(&session.handle(at(1), report(1, Phase::Accepted))), "{name}");
         assert!(

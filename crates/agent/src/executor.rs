@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 
 use tombolo_core::attempt::Assignment;
+use tombolo_core::id::AttemptId;
 use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 
@@ -41,12 +42,12 @@ pub trait Executor: Send + Sync + 'static {
         assignment: &Assignment,
     ) -> impl Future<Output = Result<Self::Running, Error>> + Send;
 
-    /// Ends whatever still runs of the attempt and removes its folder. It is no error if there is nothing.
+    /// Ends whatever still runs of the attempt, and removes what of it lies outside of its folder. It is no error if there is
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::System`]; it may be tried again.
-    fn remove(&self, folder: &AttemptFolder, assignment: &Assignment)
-    -> impl Future<Output = Result<(), Error>> + Send;
+    fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// A command that was started, and may have ended.

@@ -64,11 +64,6 @@ impl AttemptFolder {
         self.path.join("ended.json")
     }
 
-    /// How many lines of the log the master has.
-    pub fn shipped(&self) -> PathBuf {
-        self.path.join("shipped.json")
-    }
-
     /// The log's spool.
     pub fn log(&self) -> PathBuf {
         self.path.join("log")

@@ -1,5 +1,6 @@
 //! One cluster's part: the link to the master, executors, and the supervisor of a job.
 
+pub mod attempts;
 pub mod configuration;
 pub mod executor;
 pub mod folder;

@@ -24,6 +24,8 @@ use tombolo_core::time::Timestamp;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::spool;
 
+pub(crate) use self::capture::SYSTEM_PREFIX;
+
 /// What is to be run: `command.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@ mod environment;
 mod running;
 mod sandbox;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tombolo_core::attempt::Assignment;
+use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::Capability;
 
@@ -25,7 +27,7 @@ use crate::supervisor::{self, Presence, READY, SandboxPaths, Specification, requ
 const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long everything of an attempt may take to end after it was killed.
-const REMOVE_DEADLINE: Duration = Duration::from_secs(30);
+const CLEAR_DEADLINE: Duration = Duration::from_secs(30);
 
 /// What to do with a job's image, which cannot be run here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,11 +82,15 @@ impl ProcessExecutor {
         }
     }
 
-    /// Starts a supervisor, and returns when the command runs or has turned out not to.
-    async fn spawn(&self, folder: &AttemptFolder) -> Result<Child, Error> {
+    /// Starts a supervisor, and returns when the command runs or has turned out not to. None if this supervisor gave up: then
+    /// one that an earlier agent started a moment ago may have the attempt.
+    async fn spawn(&self, folder: &AttemptFolder) -> Result<Option<Child>, Error> {
         let failed = Error::system::<io::Error>;
-        let messages =
-            std::fs::File::create(folder.supervisor_messages()).map_err(failed("make the supervisor's log"))?;
+        let messages = File::options()
+            .append(true)
+            .create(true)
+            .open(folder.supervisor_messages())
+            .map_err(failed("make the supervisor's log"))?;
         let mut child = Command::new(&self.settings.supervisor)
             .arg("supervise")
             .arg(folder.path())
@@ -98,11 +104,10 @@ impl ProcessExecutor {
         let mut said = Vec::new();
         let ready = tokio::time::timeout(START_DEADLINE, output.read_to_end_or_line(&mut said)).await;
         match ready {
-            Ok(Ok(())) if said == READY => Ok(child),
+            Ok(Ok(())) if said == READY => Ok(Some(child)),
             Ok(Ok(())) => {
-                // It has ended without a word on its output; the reason is on its other one.
                 let _ = child.wait().await;
-                Err(running::lost(folder))
+                Ok(None)
             }
             Ok(Err(error)) => Err(failed("hear of the supervisor")(error)),
             Err(_) => Err(failed("start the command")(io::ErrorKind::TimedOut.into())),
@@ -183,23 +188,16 @@ impl Executor for ProcessExecutor {
                 Durability::Fast,
             )
             .map_err(failed("write what to run"))?;
-            child = Some(self.spawn(folder).await?);
+            child = self.spawn(folder).await?;
         }
         ProcessRunning::attach(folder, assignment.attempt, child, START_DEADLINE).await
     }
 
-    async fn remove(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<(), Error> {
-        let failed = Error::system::<io::Error>;
+    async fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> Result<(), Error> {
         if let Ok(mut socket) = connect(folder) {
-            socket.kill_and_wait(REMOVE_DEADLINE).await;
+            socket.kill_and_wait(CLEAR_DEADLINE).await;
         }
-        running::kill_remains(assignment.attempt).await?;
-        let path = folder.path().to_owned();
-        let removed = blocking(move || match tombolo_artifact::remove_tree(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        });
-        removed.await.map_err(failed("remove the attempt's folder"))
+        running::kill_remains(attempt).await
     }
 }
 

@@ -13,7 +13,7 @@ pub struct Lease {
 
 impl Lease {
     /// A lease that lasts as long as `until` says.
-    pub(crate) const fn new(until: watch::Receiver<Option<Moment>>) -> Self {
+    pub const fn new(until: watch::Receiver<Option<Moment>>) -> Self {
         Self { until }
     }
 

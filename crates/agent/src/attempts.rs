@@ -1,0 +1,268 @@
+//! The attempts that this cluster has: each a folder on the disk, and a task that brings it to its end.
+//!
+//! What an attempt has reached is recorded in its folder before anybody is told. An agent that comes back finds all of it and
+//! goes on: commands that run are attached to, everything else is done again, which costs little (chunks that arrived stay).
+
+mod inputs;
+mod life;
+mod log;
+mod outcome;
+mod recover;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tombolo_core::attempt::{Outcome, Phase};
+use tombolo_core::build::TerminalState;
+use tombolo_core::id::AttemptId;
+use tombolo_core::session::{AttemptReport, StopReason};
+use tombolo_core::time::Timestamp;
+use tombolo_runtime::clock;
+use tombolo_transfer::ChunkStore;
+
+use self::life::{Begin, Life};
+use crate::executor::Executor;
+use crate::folder::{AttemptFolder, Durability, write_record};
+use crate::link::Lease;
+use crate::seam::{Instruction, Notice};
+use crate::shipper::Shipper;
+
+pub use self::inputs::Inputs;
+
+/// How attempts are treated.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder that the attempts' folders are in; made if it does not exist.
+    pub folder: PathBuf,
+    /// How many commands run (or are being prepared or published) at once. At least one.
+    pub slots: usize,
+    /// How long an attempt that may be forgotten waits until the master has its log.
+    pub log_patience: Duration,
+}
+
+/// What attempts need of the rest of the agent.
+pub struct Surroundings<E> {
+    /// Runs the commands.
+    pub executor: E,
+    /// Keeps the outputs.
+    pub store: ChunkStore,
+    /// Brings sources and inputs.
+    pub inputs: Inputs,
+    /// Brings the logs to the master.
+    pub shipper: Shipper,
+    /// Whether the agent may start commands.
+    pub lease: Lease,
+    /// Where what happens is told.
+    pub notices: mpsc::Sender<Notice>,
+}
+
+/// Why the attempts cannot be looked after.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder of the attempts cannot be made or read.
+    #[error("the folder of the attempts, {}: {source}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The attempts that an earlier agent has left on the disk.
+pub struct Found {
+    attempts: Vec<recover::Recovered>,
+}
+
+impl Found {
+    /// Looks for them; what was never accepted is removed.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn look(settings: &Settings) -> Result<Self, Error> {
+        let attempts = recover::find(&settings.folder).map_err(|source| Error::Folder {
+            path: settings.folder.clone(),
+            source,
+        })?;
+        Ok(Self { attempts })
+    }
+
+    /// What a hello says of them.
+    pub fn reports(&self) -> Vec<AttemptReport> {
+        let report = |recovered: &recover::Recovered| AttemptReport {
+            attempt: recovered.attempt,
+            phase: recovered.phase.clone(),
+        };
+        self.attempts.iter().map(report).collect()
+    }
+}
+
+pub(crate) struct Shared<E> {
+    pub(crate) settings: Settings,
+    pub(crate) surroundings: Surroundings<E>,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+/// What is wanted of an attempt. A later wish outranks an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// To its end.
+    Run,
+    /// To an end now.
+    Stop(StopReason),
+    /// Nothing is to be left.
+    Forget,
+}
+
+/// All attempts of this cluster.
+pub struct Attempts<E: Executor> {
+    shared: Arc<Shared<E>>,
+    tasks: JoinSet<()>,
+    /// By task, what it is about.
+    owners: HashMap<Id, AttemptId>,
+    wishes: HashMap<AttemptId, watch::Sender<Wish>>,
+}
+
+impl<E: Executor> Attempts<E> {
+    /// Goes on with the attempts that were found. To be called within a runtime.
+    pub fn resume(settings: Settings, found: Found, surroundings: Surroundings<E>) -> Self {
+        let slots = Arc::new(Semaphore::new(settings.slots.max(1)));
+        let mut attempts = Self {
+            shared: Arc::new(Shared {
+                settings,
+                surroundings,
+                slots,
+            }),
+            tasks: JoinSet::new(),
+            owners: HashMap::new(),
+            wishes: HashMap::new(),
+        };
+        for recovered in found.attempts {
+            attempts.begin(recovered.attempt, recovered.begin);
+        }
+        attempts
+    }
+
+    /// Carries out instructions until `shutdown`. What runs then goes on without the agent, and is found by the next one.
+    ///
+    /// # Errors
+    /// None at present; faults of single attempts are their outcomes.
+    pub async fn run(
+        mut self,
+        mut instructions: mpsc::Receiver<Instruction>,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                instruction = instructions.recv() => match instruction {
+                    Some(instruction) => self.instruct(instruction),
+                    None => break,
+                },
+                Some(joined) = self.tasks.join_next_with_id() => self.joined(joined),
+            }
+        }
+        // Only what this process does of them ends; commands have supervisors of their own.
+        self.tasks.shutdown().await;
+        Ok(())
+    }
+
+    fn instruct(&mut self, instruction: Instruction) {
+        match instruction {
+            Instruction::Start(assignment) if self.wishes.contains_key(&assignment.attempt) => {
+                tracing::warn!(attempt = %assignment.attempt, "an attempt that is here was to be started again");
+            }
+            Instruction::Start(assignment) => self.begin(assignment.attempt, Begin::Accept(assignment)),
+            Instruction::Stop { attempt, reason } => {
+                if let Some(wish) = self.wishes.get(&attempt) {
+                    wish.send_if_modified(|wish| {
+                        let first = *wish == Wish::Run;
+                        if first {
+                            *wish = Wish::Stop(reason);
+                        }
+                        first
+                    });
+                }
+            }
+            Instruction::Forget(attempt) => match self.wishes.get(&attempt) {
+                Some(wish) => {
+                    wish.send_replace(Wish::Forget);
+                }
+                None => self.begin_forgetting(attempt),
+            },
+        }
+    }
+
+    fn begin(&mut self, attempt: AttemptId, begin: Begin) {
+        self.begin_with(attempt, begin, Wish::Run);
+    }
+
+    /// Of an attempt that is not here nothing should be left; it is looked all the same.
+    fn begin_forgetting(&mut self, attempt: AttemptId) {
+        self.begin_with(attempt, Begin::Nothing, Wish::Forget);
+    }
+
+    fn begin_with(&mut self, attempt: AttemptId, begin: Begin, wish: Wish) {
+        let (sender, receiver) = watch::channel(wish);
+        let folder = self.folder_of(attempt);
+        let life = Life::new(Arc::clone(&self.shared), attempt, folder, receiver);
+        let task = self.tasks.spawn(life.run(begin));
+        self.owners.insert(task.id(), attempt);
+        self.wishes.insert(attempt, sender);
+    }
+
+    fn folder_of(&self, attempt: AttemptId) -> AttemptFolder {
+        AttemptFolder::new(self.shared.settings.folder.join(attempt.to_string()))
+    }
+
+    /// A task that ended well has left nothing of its attempt. One that panicked met a bug of ours, which is an error of its
+    /// attempt and of no other.
+    fn joined(&mut self, joined: Result<(Id, ()), JoinError>) {
+        let (id, panicked) = match joined {
+            Ok((id, ())) => (id, false),
+            Err(error) => (error.id(), error.is_panic()),
+        };
+        let Some(attempt) = self.owners.remove(&id) else { return };
+        let wish = self.wishes.remove(&attempt);
+        if !panicked {
+            return;
+        }
+        tracing::error!(%attempt, "the task of an attempt panicked");
+        let folder = self.folder_of(attempt);
+        let outcome = faulty("the agent has met a bug of its own; its log says which", wall());
+        if let Err(error) = write_record(&folder.ended(), &outcome, Durability::Synced) {
+            tracing::error!(%attempt, %error, "cannot record the end of an attempt");
+        }
+        let wish = wish.map_or(Wish::Run, |wish| *wish.borrow());
+        self.begin_with(attempt, Begin::Ended(Box::new(outcome)), wish);
+    }
+}
+
+/// The outcome of an attempt that the system failed before there was anything to tell.
+pub(crate) fn faulty(message: impl Into<String>, ended_at: Timestamp) -> Outcome {
+    Outcome {
+        state: TerminalState::Error,
+        exit_code: None,
+        message: message.into(),
+        started_at: None,
+        ended_at,
+        output: None,
+        inputs: Vec::new(),
+        log_lines: 0,
+    }
+}
+
+pub(crate) fn wall() -> Timestamp {
+    Timestamp(clock::now().wall_milliseconds)
+}
+
+/// The notice of a phase.
+pub(crate) const fn progressed(attempt: AttemptId, phase: Phase) -> Notice {
+    Notice::Progressed { attempt, phase }
+}

@@ -1,0 +1,210 @@
+//! Source and inputs: from wherever they are into the sandbox.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tombolo_artifact::UnpackOptions;
+use tombolo_core::attempt::{Assignment, RouteKind, TransferReceipt};
+use tombolo_core::control::event::TransferProgress;
+use tombolo_core::digest::Digest;
+use tombolo_core::id::AttemptId;
+use tombolo_core::name::JobName;
+use tombolo_transfer::pull::{Progress, Request};
+use tombolo_transfer::{ChunkStore, Puller, Source};
+
+use crate::folder::AttemptFolder;
+use crate::network::Network;
+use crate::seam::Notice;
+
+/// How many inputs of one attempt come at once. Each has several chunks on the way already; more would only share the link.
+const INPUTS_AT_ONCE: usize = 2;
+
+/// The shortest time between two notices of how far a transfer is.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
+
+/// Brings sources and inputs.
+#[derive(Clone)]
+pub struct Inputs {
+    store: ChunkStore,
+    puller: Puller,
+    network: Network,
+}
+
+/// Why a sandbox did not get what it needs.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("cannot get the source of the build: {0}")]
+    Source(String),
+    #[error("cannot get the output of `{parent}`: {reason}")]
+    Input { parent: JobName, reason: String },
+    #[error("two parents have outputs for `inputs/{0}`: names that end alike cannot both be inputs of a job")]
+    Clash(String),
+}
+
+/// One artifact that is to come.
+struct Wanted {
+    /// None for the source.
+    parent: Option<JobName>,
+    manifest: Digest,
+    /// Within the sandbox.
+    folder: String,
+    sources: Vec<Source>,
+}
+
+impl Wanted {
+    fn failed(&self, reason: impl ToString) -> Error {
+        let reason = reason.to_string();
+        match &self.parent {
+            Some(parent) => Error::Input {
+                parent: parent.clone(),
+                reason,
+            },
+            None => Error::Source(reason),
+        }
+    }
+}
+
+impl Inputs {
+    /// Pulls by `network` into `store`, and unpacks from there.
+    pub const fn new(store: ChunkStore, puller: Puller, network: Network) -> Self {
+        Self { store, puller, network }
+    }
+
+    /// Fills `context` and `inputs` of a fresh sandbox. All of it is there on success. What the job waits for is told to
+    /// `notices`.
+    pub(super) async fn bring(
+        &self,
+        folder: &AttemptFolder,
+        assignment: &Assignment,
+        notices: &mpsc::Sender<Notice>,
+    ) -> Result<Vec<TransferReceipt>, Error> {
+        let wanted = self.wanted(assignment)?;
+        let sandbox = folder.sandbox();
+        let receipts = stream::iter(wanted)
+            .map(|wanted| self.bring_one(assignment, wanted, &sandbox, notices))
+            .buffered(INPUTS_AT_ONCE);
+        receipts.try_collect().await
+    }
+
+    fn wanted(&self, assignment: &Assignment) -> Result<Vec<Wanted>, Error> {
+        let mut wanted = Vec::new();
+        if let Some(source) = &assignment.source {
+            wanted.push(Wanted {
+                parent: None,
+                manifest: source.manifest,
+                folder: "context".to_owned(),
+                sources: self.network.source(source),
+            });
+        }
+        let mut taken = HashSet::new();
+        for input in &assignment.inputs {
+            let segment = input.name.last_segment();
+            if !taken.insert(segment) {
+                return Err(Error::Clash(segment.to_owned()));
+            }
+            wanted.push(Wanted {
+                parent: Some(input.name.clone()),
+                manifest: input.output.manifest,
+                folder: format!("inputs/{segment}"),
+                sources: self.network.input(input),
+            });
+        }
+        Ok(wanted)
+    }
+
+    async fn bring_one(
+        &self,
+        assignment: &Assignment,
+        wanted: Wanted,
+        sandbox: &Path,
+        notices: &mpsc::Sender<Notice>,
+    ) -> Result<TransferReceipt, Error> {
+        let project = assignment.build.project;
+        let teller = Teller::new(assignment.attempt, wanted.parent.clone(), notices);
+        let request = Request {
+            project,
+            manifest: wanted.manifest,
+            sources: wanted.sources.clone(),
+        };
+        let pulled = self.puller.pull(request, |progress| teller.tell(&progress)).await;
+        let receipt = pulled.map_err(|error| wanted.failed(error))?;
+        teller.tell_last(&receipt.progress);
+        let into = sandbox.join(&wanted.folder);
+        let options = UnpackOptions::default();
+        self.store
+            .unpack(project, wanted.manifest, &into, options)
+            .await
+            .map_err(|error| wanted.failed(error))?;
+        Ok(receipt.for_parent(wanted.parent))
+    }
+}
+
+/// Tells how far a transfer is, now and then.
+struct Teller<'notices> {
+    attempt: AttemptId,
+    parent: Option<JobName>,
+    notices: &'notices mpsc::Sender<Notice>,
+    told: Mutex<Option<Instant>>,
+}
+
+impl<'notices> Teller<'notices> {
+    const fn new(attempt: AttemptId, parent: Option<JobName>, notices: &'notices mpsc::Sender<Notice>) -> Self {
+        Self {
+            attempt,
+            parent,
+            notices,
+            told: Mutex::new(None),
+        }
+    }
+
+    fn tell(&self, progress: &Progress) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let now = Instant::now();
+        if told.is_none_or(|told| now - told >= PROGRESS_PAUSE) {
+            *told = Some(now);
+            self.tell_last(progress);
+        }
+    }
+
+    /// Dropped where there is no room: it is only a picture of the moment.
+    fn tell_last(&self, progress: &Progress) {
+        let _ = self.notices.try_send(Notice::Transfer(TransferProgress {
+            attempt: self.attempt,
+            parent: self.parent.clone(),
+            from: progress.from.clone(),
+            route: progress.route,
+            bytes: progress.bytes,
+            done_bytes: progress.done_bytes,
+            moved_bytes: progress.moved_bytes,
+            milliseconds: u64::try_from(progress.elapsed.as_millis()).unwrap_or(u64::MAX),
+        }));
+    }
+}
+
+/// How an artifact came, for the job's log.
+pub(super) fn describe(receipt: &TransferReceipt) -> String {
+    let what = match &receipt.parent {
+        Some(parent) => format!("the output of `{parent}`"),
+        None => "the source".to_owned(),
+    };
+    let digest = receipt.manifest.short();
+    if receipt.moved_bytes == 0 && receipt.route == RouteKind::Local {
+        return format!("{what} ({} bytes, digest {digest}) is here already", receipt.bytes);
+    }
+    let from = match &receipt.from {
+        Some(cluster) => format!("cluster `{cluster}`"),
+        None => "the master".to_owned(),
+    };
+    format!(
+        "{what} ({} bytes, digest {digest}) came from {from} by route {}: {} bytes moved in {} ms",
+        receipt.bytes,
+        receipt.route.as_str(),
+        receipt.moved_bytes,
+        receipt.milliseconds
+    )
+}

@@ -1,0 +1,379 @@
+//! One attempt, from acceptance to oblivion.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tombolo_artifact::PackLimits;
+use tombolo_core::attempt::{Assignment, Outcome, OutputReference, Phase, TransferReceipt};
+use tombolo_core::id::AttemptId;
+use tombolo_core::time::Timestamp;
+
+use super::outcome::Verdict;
+use super::{Shared, Wish, faulty, inputs, log, progressed, wall};
+use crate::executor::{Executor, Running, Urgency};
+use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::seam::Notice;
+use crate::supervisor::{Ending, Exit, Usage};
+
+/// How long to wait before something that the disk or the system refused is tried again.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(Duration::from_secs(30))
+    .without_max_times()
+    .with_jitter();
+
+/// Where a life begins.
+pub(super) enum Begin {
+    /// It was just assigned.
+    Accept(Box<Assignment>),
+    /// It was accepted by an earlier agent.
+    Resume(Box<Assignment>),
+    /// It has ended.
+    Ended(Box<Outcome>),
+    /// It is not here at all.
+    Nothing,
+}
+
+/// What `prepared.json` says: the sandbox is complete.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Prepared {
+    pub(super) inputs: Vec<TransferReceipt>,
+}
+
+pub(super) struct Life<E> {
+    shared: Arc<Shared<E>>,
+    attempt: AttemptId,
+    folder: AttemptFolder,
+    wish: watch::Receiver<Wish>,
+}
+
+/// Why an attempt does not get to the end of its command.
+enum Broken {
+    /// Somebody wants its end before its command has started.
+    Stopped,
+    /// The system fails it.
+    Fault(String),
+}
+
+impl<E: Executor> Life<E> {
+    pub(super) const fn new(
+        shared: Arc<Shared<E>>,
+        attempt: AttemptId,
+        folder: AttemptFolder,
+        wish: watch::Receiver<Wish>,
+    ) -> Self {
+        Self {
+            shared,
+            attempt,
+            folder,
+            wish,
+        }
+    }
+
+    /// Lives until the attempt is to be forgotten, and then removes what is left of it.
+    pub(super) async fn run(mut self, begin: Begin) {
+        let mut wish = self.wish.clone();
+        let shipper = self.shared.surroundings.shipper.clone();
+        shipper.ship(self.attempt, self.folder.log());
+        let ended = tokio::select! {
+            ended = self.live(begin) => ended,
+            () = until_forgotten(&mut wish) => false,
+        };
+        if ended {
+            // Nobody forgets an attempt before its end is known, so that its log has had a start by then.
+            let patience = self.shared.settings.log_patience;
+            let shipping = async {
+                until_forgotten(&mut wish).await;
+                tokio::time::sleep(patience).await;
+            };
+            let drained = async {
+                shipper.drained(self.attempt).await;
+                until_forgotten(&mut self.wish.clone()).await;
+            };
+            tokio::select! {
+                () = drained => {}
+                () = shipping => {
+                    tracing::warn!(attempt = %self.attempt, "the end of a log did not reach the master in time; it is removed");
+                }
+            }
+        }
+        shipper.stop(self.attempt);
+        self.remove().await;
+        self.tell(Notice::Forgotten(self.attempt)).await;
+    }
+
+    /// Brings the attempt to its recorded end. Whether it has one worth keeping until it is forgotten.
+    async fn live(&mut self, begin: Begin) -> bool {
+        let outcome = match begin {
+            Begin::Nothing => {
+                std::future::pending::<()>().await;
+                return false;
+            }
+            Begin::Ended(outcome) => *outcome,
+            Begin::Accept(assignment) => {
+                self.accept(&assignment).await;
+                self.conclude(&assignment).await
+            }
+            Begin::Resume(assignment) => self.conclude(&assignment).await,
+        };
+        self.report(Phase::Ended(outcome)).await;
+        true
+    }
+
+    /// Records the assignment. As long as that is not possible, the master is not told and asks again.
+    async fn accept(&self, assignment: &Assignment) {
+        let root = self.shared.settings.folder.clone();
+        self.persistently("record an assignment", || {
+            let (root, folder, assignment) = (root.clone(), self.folder.clone(), assignment.clone());
+            blocking(move || {
+                match std::fs::create_dir(folder.path()) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+                write_record(&folder.assignment(), &assignment, Durability::Synced)?;
+                std::fs::File::open(&root)?.sync_all()
+            })
+        })
+        .await;
+        self.report(Phase::Accepted).await;
+    }
+
+    /// Carries it out and records the outcome.
+    async fn conclude(&mut self, assignment: &Assignment) -> Outcome {
+        let outcome = match self.carry_out(assignment).await {
+            Ok(outcome) => outcome,
+            Err(broken) => self.broken_off(broken).await,
+        };
+        self.persistently("record the end of an attempt", || {
+            let (path, outcome) = (self.folder.ended(), outcome.clone());
+            blocking(move || write_record(&path, &outcome, Durability::Synced))
+        })
+        .await;
+        outcome
+    }
+
+    async fn carry_out(&mut self, assignment: &Assignment) -> Result<Outcome, Broken> {
+        let _slot = self.slot().await?;
+        let prepared = match read_record(&self.folder.prepared()).map_err(fault)? {
+            Some(prepared) => prepared,
+            None => {
+                self.report(Phase::Preparing).await;
+                let mut wish = self.wish.clone();
+                tokio::select! {
+                    prepared = self.prepare(assignment) => prepared?,
+                    () = until_stopped(&mut wish) => return Err(Broken::Stopped),
+                }
+            }
+        };
+        self.hint();
+        let exit = self.command(assignment, &prepared).await?;
+        self.report(Phase::Publishing).await;
+        self.publish(assignment, exit, prepared.inputs).await
+    }
+
+    /// The right to use the machine. Attempts that run already have been given theirs first.
+    async fn slot(&mut self) -> Result<OwnedSemaphorePermit, Broken> {
+        let slots = Arc::clone(&self.shared.slots);
+        tokio::select! {
+            slot = slots.acquire_owned() => Ok(slot.expect("the slots are never closed")),
+            () = until_stopped(&mut self.wish) => Err(Broken::Stopped),
+        }
+    }
+
+    async fn prepare(&self, assignment: &Assignment) -> Result<Prepared, Broken> {
+        let surroundings = &self.shared.surroundings;
+        let mut notes = surroundings
+            .executor
+            .prepare(&self.folder, assignment)
+            .await
+            .map_err(fault)?;
+        let inputs = surroundings
+            .inputs
+            .bring(&self.folder, assignment, &surroundings.notices)
+            .await
+            .map_err(fault)?;
+        notes.extend(inputs.iter().map(inputs::describe));
+        log::note(&self.folder, notes).await.map_err(fault)?;
+        let prepared = Prepared { inputs };
+        write_record(&self.folder.prepared(), &prepared, Durability::Fast).map_err(fault)?;
+        Ok(prepared)
+    }
+
+    /// Runs the command to its end.
+    async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<Exit, Broken> {
+        if !self.folder.started().exists() && !self.folder.exit().exists() {
+            let mut lease = self.shared.surroundings.lease.clone();
+            tokio::select! {
+                () = lease.valid() => {}
+                () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
+            }
+        }
+        let executor = &self.shared.surroundings.executor;
+        let mut running = executor.start(&self.folder, assignment).await.map_err(fault)?;
+        if let Some(started_at) = running.started_at() {
+            let inputs = prepared.inputs.clone();
+            self.report(Phase::Running { started_at, inputs }).await;
+        }
+        let (shipper, attempt) = (self.shared.surroundings.shipper.clone(), self.attempt);
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                ended = running.ended(|| shipper.hint(attempt)) => return ended.map_err(fault),
+                () = until_stopped(&mut self.wish), if !stopping => {
+                    stopping = true;
+                    running.stop(Urgency::Graceful).await.map_err(fault)?;
+                }
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        assignment: &Assignment,
+        exit: Exit,
+        inputs: Vec<TransferReceipt>,
+    ) -> Result<Outcome, Broken> {
+        let sandbox = self.folder.sandbox();
+        let (timeout, seen) = (assignment.job.timeout, exit.clone());
+        let results = sandbox.join("upload/testresult");
+        let verdict = blocking(move || Ok(Verdict::on(&seen, timeout, &results))).await;
+        let mut verdict = verdict.map_err(fault)?;
+        let output = match self.store_output(assignment).await {
+            Ok(output) => output,
+            Err(error) => {
+                verdict = verdict.without_output(&error.to_string());
+                None
+            }
+        };
+        let mut log_lines = exit.log_lines;
+        if !verdict.message.is_empty() {
+            log_lines = log::note(&self.folder, vec![verdict.message.clone()])
+                .await
+                .map_err(fault)?;
+            self.hint();
+        }
+        Ok(verdict.outcome(&exit, log_lines, inputs, output))
+    }
+
+    /// None for an output without anything in it.
+    async fn store_output(&self, assignment: &Assignment) -> Result<Option<OutputReference>, anyhow::Error> {
+        let folder = self.folder.sandbox().join("output");
+        let empty = match std::fs::read_dir(&folder) {
+            Ok(mut entries) => entries.next().is_none(),
+            // Removed by the job: nothing is left behind. Of another fault the packer tells.
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if empty {
+            return Ok(None);
+        }
+        let store = &self.shared.surroundings.store;
+        let packed = store
+            .pack(assignment.build.project, &folder, PackLimits::default())
+            .await;
+        Ok(Some(packed?))
+    }
+
+    /// The outcome of an attempt whose command did not run, or was lost. Nothing of it goes on.
+    async fn broken_off(&self, broken: Broken) -> Outcome {
+        let executor = &self.shared.surroundings.executor;
+        if let Err(error) = executor.clear(&self.folder, self.attempt).await {
+            tracing::warn!(attempt = %self.attempt, %error, "cannot clear up after an attempt");
+        }
+        let started: Option<crate::supervisor::Started> = read_record(&self.folder.started()).unwrap_or_default();
+        let started_at = started.map(|started| started.started_at);
+        let prepared: Prepared = read_record(&self.folder.prepared())
+            .unwrap_or_default()
+            .unwrap_or_default();
+        let message = match &broken {
+            Broken::Stopped => "cancelled before its command started".to_owned(),
+            Broken::Fault(reason) => reason.clone(),
+        };
+        // Without a log, the message in the outcome has to do.
+        let log_lines = log::note(&self.folder, vec![message.clone()]).await.unwrap_or(0);
+        match broken {
+            Broken::Stopped => {
+                Verdict::killed(&message).outcome(&no_exit(started_at), log_lines, prepared.inputs, None)
+            }
+            Broken::Fault(_) => Outcome {
+                started_at,
+                inputs: prepared.inputs,
+                log_lines,
+                ..faulty(message, wall())
+            },
+        }
+    }
+
+    /// Removes what is left of the attempt, however often that has to be tried.
+    async fn remove(&self) {
+        let executor = &self.shared.surroundings.executor;
+        let mut pauses = PAUSES.build();
+        while let Err(error) = executor.clear(&self.folder, self.attempt).await {
+            tracing::warn!(attempt = %self.attempt, %error, "cannot clear up after an attempt; trying again");
+            tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(30))).await;
+        }
+        self.persistently("remove the folder of an attempt", || {
+            let path = self.folder.path().to_owned();
+            blocking(move || tombolo_artifact::remove_tree(&path))
+        })
+        .await;
+    }
+
+    /// Does what must be done, again and again: a full disk gets room, a broken one gets replaced.
+    async fn persistently<T: Future<Output = io::Result<()>>>(&self, what: &'static str, work: impl Fn() -> T) {
+        let mut pauses = PAUSES.build();
+        while let Err(error) = work().await {
+            let pause = pauses.next().unwrap_or(Duration::from_secs(30));
+            tracing::error!(attempt = %self.attempt, %error, ?pause, "cannot {what}; trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The log has grown.
+    fn hint(&self) {
+        self.shared.surroundings.shipper.hint(self.attempt);
+    }
+
+    async fn report(&self, phase: Phase) {
+        self.tell(progressed(self.attempt, phase)).await;
+    }
+
+    /// Nobody listens when the agent is stopping; the next one tells.
+    async fn tell(&self, notice: Notice) {
+        let _ = self.shared.surroundings.notices.send(notice).await;
+    }
+}
+
+fn fault(error: impl std::fmt::Display) -> Broken {
+    Broken::Fault(error.to_string())
+}
+
+fn no_exit(started_at: Option<Timestamp>) -> Exit {
+    Exit {
+        ending: Ending::Stopped,
+        started_at,
+        ended_at: wall(),
+        log_lines: 0,
+        usage: Usage::default(),
+    }
+}
+
+/// Waits until somebody wants the end. If nobody can any more, never.
+async fn until_stopped(wish: &mut watch::Receiver<Wish>) {
+    if wish.wait_for(|wish| *wish != Wish::Run).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn until_forgotten(wish: &mut watch::Receiver<Wish>) {
+    if wish.wait_for(|wish| *wish == Wish::Forget).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}

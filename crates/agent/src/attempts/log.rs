@@ -1,0 +1,22 @@
+//! What the agent itself adds to an attempt's log, before its command starts and after it has ended.
+
+use std::io;
+
+use crate::folder::AttemptFolder;
+use crate::spool::Writer;
+use crate::supervisor::SYSTEM_PREFIX;
+
+/// Adds lines; returns how many the log has then.
+pub(super) async fn note(folder: &AttemptFolder, texts: Vec<String>) -> io::Result<u64> {
+    let path = folder.log();
+    let write = move || {
+        let mut writer = Writer::open(&path)?;
+        let at = super::wall();
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            writer.push(at, format!("{SYSTEM_PREFIX}{line}").as_bytes())?;
+        }
+        writer.flush()?;
+        Ok(writer.lines())
+    };
+    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+}

@@ -1,0 +1,210 @@
+//! From how a command ended to how its attempt ended.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tombolo_core::attempt::{Outcome, OutputReference, TransferReceipt};
+use tombolo_core::build::TerminalState;
+
+use crate::supervisor::{Ending, Exit};
+use crate::xunit;
+
+/// State, exit code and message, but for what becomes of the output.
+pub(super) struct Verdict {
+    pub(super) state: TerminalState,
+    pub(super) exit_code: Option<i32>,
+    pub(super) message: String,
+}
+
+impl Verdict {
+    fn new(state: TerminalState, message: impl Into<String>) -> Self {
+        Self {
+            state,
+            exit_code: None,
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn killed(message: &str) -> Self {
+        Self::new(TerminalState::Killed, message)
+    }
+
+    /// The verdict on a command that ended. `test_results`: the folder that it may have left reports in.
+    pub(super) fn on(exit: &Exit, timeout: Duration, test_results: &Path) -> Self {
+        match &exit.ending {
+            Ending::Exited { code: 0 } => Self {
+                exit_code: Some(0),
+                ..Self::on_tests(test_results)
+            },
+            Ending::Exited { code } => Self {
+                exit_code: Some(*code),
+                ..Self::new(TerminalState::Failure, format!("exit code {code}"))
+            },
+            Ending::Signalled { signal } => Self::new(
+                TerminalState::Failure,
+                format!("killed by signal {}", signal_name(*signal)),
+            ),
+            Ending::TimedOut => {
+                let timeout = humantime::format_duration(timeout);
+                Self::new(TerminalState::Failure, format!("timed out after {timeout}"))
+            }
+            Ending::Stopped => Self::killed("cancelled"),
+            Ending::NotStarted { reason } => Self::new(TerminalState::Failure, reason.clone()),
+            Ending::Fault { reason } => Self::new(TerminalState::Error, reason.clone()),
+        }
+    }
+
+    fn on_tests(folder: &Path) -> Self {
+        // A job that has removed the folder reports nothing.
+        let results = xunit::read_folder(folder).unwrap_or_default();
+        match results.complaint() {
+            None => Self::new(TerminalState::Finished, ""),
+            Some(complaint) => Self::new(TerminalState::Unstable, complaint),
+        }
+    }
+
+    /// An output that cannot be stored makes every end but a cancelled one an error: a child must not miss it silently.
+    pub(super) fn without_output(self, reason: &str) -> Self {
+        let reason = format!("the output cannot be stored: {reason}");
+        let message = if self.message.is_empty() {
+            reason
+        } else {
+            format!("{}; {reason}", self.message)
+        };
+        let state = match self.state {
+            TerminalState::Killed => TerminalState::Killed,
+            _ => TerminalState::Error,
+        };
+        Self { state, message, ..self }
+    }
+
+    pub(super) fn outcome(
+        self,
+        exit: &Exit,
+        log_lines: u64,
+        inputs: Vec<TransferReceipt>,
+        output: Option<OutputReference>,
+    ) -> Outcome {
+        Outcome {
+            state: self.state,
+            exit_code: self.exit_code,
+            message: self.message,
+            started_at: exit.started_at,
+            ended_at: super::wall(),
+            output,
+            inputs,
+            log_lines,
+        }
+    }
+}
+
+/// `9 (KILL)`; the number alone for those that few know.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "HUP",
+        2 => "INT",
+        3 => "QUIT",
+        4 => "ILL",
+        6 => "ABRT",
+        8 => "FPE",
+        9 => "KILL",
+        11 => "SEGV",
+        13 => "PIPE",
+        14 => "ALRM",
+        15 => "TERM",
+        _ => return signal.to_string(),
+    };
+    format!("{signal} ({name})")
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_core::time::Timestamp;
+
+    use super::*;
+    use crate::supervisor::Usage;
+
+    fn verdict(ending: Ending, report: &str) -> Verdict {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("report.xml"), report).unwrap();
+        let exit = Exit {
+            ending,
+            started_at: None,
+            ended_at: Timestamp(0),
+            log_lines: 0,
+            usage: Usage::default(),
+        };
+        Verdict::on(&exit, Duration::from_secs(3600), folder.path())
+    }
+
+    #[test]
+    fn every_ending_has_its_state_and_words() {
+        use TerminalState::{Error, Failure, Finished, Killed, Unstable};
+        let reason = "no disk".to_owned();
+        let good = "<testsuite><testcase/></testsuite>";
+        let bad = "<testsuite><testcase/><testcase><failure/></testcase></testsuite>";
+        for (ending, report, state, code, message) in [
+            (Ending::Exited { code: 0 }, good, Finished, Some(0), ""),
+            (
+                Ending::Exited { code: 0 },
+                bad,
+                Unstable,
+                Some(0),
+                "1 of 2 tests failed",
+            ),
+            (Ending::Exited { code: 3 }, bad, Failure, Some(3), "exit code 3"),
+            (
+                Ending::Signalled { signal: 9 },
+                good,
+                Failure,
+                None,
+                "killed by signal 9 (KILL)",
+            ),
+            (
+                Ending::Signalled { signal: 64 },
+                good,
+                Failure,
+                None,
+                "killed by signal 64",
+            ),
+            (Ending::TimedOut, good, Failure, None, "timed out after 1h"),
+            (Ending::Stopped, good, Killed, None, "cancelled"),
+            (
+                Ending::NotStarted { reason: reason.clone() },
+                good,
+                Failure,
+                None,
+                "no disk",
+            ),
+            (Ending::Fault { reason: reason.clone() }, good, Error, None, "no disk"),
+        ] {
+            let verdict = verdict(ending.clone(), report);
+            assert_eq!((verdict.state, verdict.exit_code), (state, code), "{ending:?}");
+            assert_eq!(verdict.message, message, "{ending:?}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_is_lost_is_an_error_unless_cancelled() {
+        for (ending, state, message) in [
+            (
+                Ending::Exited { code: 0 },
+                TerminalState::Error,
+                "the output cannot be stored: a socket",
+            ),
+            (
+                Ending::Exited { code: 1 },
+                TerminalState::Error,
+                "exit code 1; the output cannot be stored: a socket",
+            ),
+            (
+                Ending::Stopped,
+                TerminalState::Killed,
+                "cancelled; the output cannot be stored: a socket",
+            ),
+        ] {
+            let verdict = verdict(ending, "<testsuite/>").without_output("a socket");
+            assert_eq!((verdict.state, verdict.message.as_str()), (state, message));
+        }
+    }
+}

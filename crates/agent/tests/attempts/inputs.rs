@@ -1,0 +1,90 @@
+//! Inputs: whole or not at all.
+
+use tombolo_core::attempt::{Assignment, InputReference, InputSource, Outcome, RouteKind, SourceReference};
+use tombolo_core::build::TerminalState;
+use tombolo_core::digest::Digest;
+use tombolo_core::id::JobId;
+use tombolo_core::name::{ClusterName, JobName};
+
+use crate::cluster::{Cluster, script};
+
+fn input(name: &str, parent: &Outcome) -> InputReference {
+    InputReference {
+        job: JobId::from_u128(rand::random()),
+        name: JobName::new(name).unwrap(),
+        output: parent.output.unwrap(),
+        sources: vec![InputSource {
+            cluster: ClusterName::new("west").unwrap(),
+            peer_address: None,
+        }],
+        grant: Vec::new(),
+    }
+}
+
+fn child(text: &str, inputs: Vec<InputReference>) -> Assignment {
+    let mut assignment = script(text);
+    assignment.inputs = inputs;
+    assignment
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_become_inputs_by_the_last_segment_of_the_name() {
+    let cluster = Cluster::new().await;
+    let parent = script(
+        "mkdir /tombolo/output/d; echo text > /tombolo/output/d/f; ln -s d/f /tombolo/output/l; chmod 755 /tombolo/output/d/f",
+    );
+    let parent = cluster.run(&parent).await;
+    let mut assignment = child(
+        "cat /infrabox/inputs/build/l; ls /tombolo/inputs; test -x /tombolo/inputs/build/d/f && echo mode; cat /tombolo/context/d/f",
+        vec![input("work/build", &parent)],
+    );
+    assignment.source = Some(SourceReference {
+        manifest: parent.output.unwrap().manifest,
+        grant: Vec::new(),
+    });
+    let outcome = cluster.run(&assignment).await;
+    assert_eq!(outcome.state, TerminalState::Finished, "{outcome:?}");
+    assert_eq!(cluster.printed(assignment.attempt), ["text", "build", "mode", "text"]);
+    let [source, receipt] = outcome.inputs.as_slice() else {
+        panic!("{:?}", outcome.inputs)
+    };
+    assert_eq!((source.parent.as_ref(), source.moved_bytes), (None, 0));
+    assert_eq!(receipt.parent.as_ref().unwrap().as_str(), "work/build");
+    assert_eq!(
+        (receipt.route, receipt.moved_bytes, receipt.bytes),
+        (RouteKind::Local, 0, 5)
+    );
+    let log = cluster.log(assignment.attempt);
+    assert!(
+        log[2].starts_with("tombolo: the output of `work/build` (5 bytes, digest "),
+        "{log:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_input_is_an_error_and_nothing_runs() {
+    let cluster = Cluster::new().await;
+    let parent = cluster.run(&script("echo > /tombolo/output/x")).await;
+    let mut missing = input("build", &parent);
+    missing.output.manifest = Digest::new([9; 32]);
+    let assignment = child("echo ran", vec![missing]);
+    let outcome = cluster.run(&assignment).await;
+    assert_eq!((outcome.state, outcome.started_at), (TerminalState::Error, None));
+    assert!(
+        outcome.message.starts_with("cannot get the output of `build`: "),
+        "{}",
+        outcome.message
+    );
+    assert!(outcome.message.contains("090909090909"), "{}", outcome.message);
+    assert!(cluster.printed(assignment.attempt).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_inputs_for_one_folder_are_refused() {
+    let cluster = Cluster::new().await;
+    let parent = cluster.run(&script("echo > /tombolo/output/x")).await;
+    let assignment = child("echo ran", vec![input("a/test", &parent), input("b/test", &parent)]);
+    let outcome = cluster.run(&assignment).await;
+    assert_eq!(outcome.state, TerminalState::Error);
+    assert!(outcome.message.contains("`inputs/test`"), "{}", outcome.message);
+}

@@ -129,3 +129,35 @@ impl utoipa::IntoResponses for Problems {
         [("default".to_owned(), response.into())].into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_a_problem_document_and_says_when_to_come_back() {
+        for code in Code::ALL {
+            let response = Error::new(*code, "it is so").into_response();
+            assert_eq!(response.status().as_u16(), code.status());
+            let headers = response.headers();
+            assert_eq!(headers[header::CONTENT_TYPE], problem::MEDIA_TYPE);
+            assert_eq!(
+                headers.contains_key(header::RETRY_AFTER),
+                code.status() == 503,
+                "{code}"
+            );
+            assert_eq!(
+                headers.contains_key(header::WWW_AUTHENTICATE),
+                code.status() == 401,
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_failed_inside_is_not_told() {
+        let error = Error::from(tombolo_store::Error::Corrupt("row 7 of /secret/path".to_owned()));
+        assert_eq!(error.problem().code, Code::Internal);
+        assert!(!error.problem().detail.contains("secret"));
+    }
+}

@@ -1,6 +1,6 @@
 //! The events of a build, as server-sent events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,7 +87,7 @@ struct Watcher {
     sequence: u64,
     jobs: HashMap<JobId, Job>,
     reasons: Interval,
-    pending: Vec<WatchEvent>,
+    pending: VecDeque<WatchEvent>,
     phase: Phase,
     _permit: OwnedSemaphorePermit,
 }
@@ -120,7 +120,7 @@ impl Watcher {
             subscription: Some(subscription),
             jobs: HashMap::new(),
             reasons,
-            pending: Vec::new(),
+            pending: VecDeque::new(),
             phase: Phase::Behind,
             _permit: permit,
         })
@@ -129,7 +129,7 @@ impl Watcher {
     /// The next event; none at the end of the stream. A watcher that meets an error ends: the client comes again.
     async fn next(&mut self) -> Option<WatchEvent> {
         loop {
-            if let Some(event) = self.pending.pop() {
+            if let Some(event) = self.pending.pop_front() {
                 return Some(event);
             }
             match self.phase {
@@ -160,7 +160,7 @@ impl Watcher {
         self.phase = Phase::Following;
         if build.summary.state.is_terminal() {
             self.phase = Phase::Ended;
-            self.pending.push(WatchEvent::Build {
+            self.pending.push_back(WatchEvent::Build {
                 build: build.summary.clone(),
             });
         }
@@ -199,12 +199,12 @@ impl Watcher {
                 if build.state.is_terminal() {
                     self.phase = Phase::Ended;
                 }
-                self.pending.push(WatchEvent::Build { build });
+                self.pending.push_back(WatchEvent::Build { build });
             }
             EventKind::Job { status, .. } => {
                 if let Some(job) = self.jobs.get_mut(&status.id).filter(|job| !is_older(status, job)) {
                     view::update(job, status);
-                    self.pending.push(WatchEvent::Job {
+                    self.pending.push_back(WatchEvent::Job {
                         job: Box::new(job.clone()),
                     });
                 }
@@ -213,7 +213,7 @@ impl Watcher {
                 let Some(job) = self.jobs.get(&progress.attempt.job) else {
                     return;
                 };
-                self.pending.push(WatchEvent::Progress {
+                self.pending.push_back(WatchEvent::Progress {
                     progress: Progress {
                         job: job.name.clone(),
                         epoch: progress.attempt.epoch.0,
@@ -242,7 +242,7 @@ impl Watcher {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             if job.waiting.as_ref() != Some(&reason) {
                 job.waiting = Some(reason);
-                self.pending.push(WatchEvent::Job {
+                self.pending.push_back(WatchEvent::Job {
                     job: Box::new(job.clone()),
                 });
             }

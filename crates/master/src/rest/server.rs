@@ -55,6 +55,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Requests that one HTTP/2 connection may have open.
 const MAX_CONCURRENT_STREAMS: u32 = 100;
 
+/// Headers of one request: a path of 16 KiB is refused with a word, not by the protocol.
+const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
+
 /// What one connection may have in flight towards us.
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
@@ -162,6 +165,7 @@ fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     builder
 }

@@ -149,10 +149,7 @@ pub(super) async fn revoke_token(
         if !right.permits(Role::Admin, token.right.project) {
             return None;
         }
-        let others = control
-            .tokens()
-            .filter(|other| other.id != id)
-            .any(is_chief);
+        let others = control.tokens().filter(|other| other.id != id).any(is_chief);
         Some(is_chief(token) && !others)
     });
     if verdict.await?.ok_or_else(unknown)? {

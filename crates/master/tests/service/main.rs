@@ -1,0 +1,12 @@
+//! A whole master on loopback ports: real TLS, real SQLite, real gRPC; users are an HTTP client, agents speak the wire's frames.
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests are tests too
+
+mod agent;
+mod audit;
+mod builds;
+mod joining;
+mod matrix;
+mod outputs;
+mod requests;
+mod setting;
+mod watching;

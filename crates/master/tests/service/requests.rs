@@ -1,0 +1,269 @@
+//! Bad input, and what it gets.
+
+use http::Method;
+use serde_json::{Value, json};
+use tombolo_api::{BuildList, Code, ProjectList, Version, path};
+use tombolo_core::name::ProjectName;
+
+use crate::setting::{Master, problem};
+
+#[tokio::test]
+#[allow(clippy::too_many_lines)] // a table
+async fn bad_requests_are_told_what_is_wrong() {
+    let master = Master::start().await;
+    let post = |path: &'static str, body: Value| (Method::POST, path, Some(body));
+    let job_file = json!({"name": "tombolo.yaml", "text": "jobs: []\n"});
+    let builds = "/api/v1/projects/default/builds";
+    let cases = [
+        (
+            post("/api/v1/projects", json!({"name": "p", "colour": 1})),
+            Code::InvalidRequest,
+            "unknown field `colour`",
+        ),
+        (
+            post("/api/v1/projects", json!({})),
+            Code::InvalidRequest,
+            "missing field `name`",
+        ),
+        (
+            post("/api/v1/projects", json!({"name": 7})),
+            Code::InvalidRequest,
+            "invalid type",
+        ),
+        (
+            post("/api/v1/projects", json!({"name": "No!"})),
+            Code::InvalidRequest,
+            "`No!` is not a valid project name",
+        ),
+        (
+            post("/api/v1/projects", json!({"name": "default"})),
+            Code::Exists,
+            "project `default` exists already",
+        ),
+        (
+            post("/api/v1/tokens", json!({"name": "a\u{0}", "role": "viewer"})),
+            Code::InvalidRequest,
+            "at `name` contains a NUL",
+        ),
+        (
+            post("/api/v1/tokens", json!({"name": "", "role": "viewer"})),
+            Code::InvalidRequest,
+            "`name` is empty",
+        ),
+        (
+            post("/api/v1/tokens", json!({"name": "a", "role": "root"})),
+            Code::InvalidRequest,
+            "unknown variant `root`",
+        ),
+        (
+            post(
+                "/api/v1/tokens",
+                json!({"name": "a", "role": "viewer", "ttl_seconds": 0}),
+            ),
+            Code::InvalidRequest,
+            "ttl_seconds",
+        ),
+        (
+            post(
+                "/api/v1/tokens",
+                json!({"name": "a", "role": "viewer", "project": "gone"}),
+            ),
+            Code::NotFound,
+            "project `gone`",
+        ),
+        (
+            post("/api/v1/clusters/invites", json!({"name": "e", "labels": ["a b"]})),
+            Code::InvalidRequest,
+            "label",
+        ),
+        (
+            post(
+                "/api/v1/clusters/invites",
+                json!({"name": "e", "labels": ["cluster=w"]}),
+            ),
+            Code::InvalidRequest,
+            "reserved",
+        ),
+        (
+            post("/api/v1/clusters/invites", json!({"name": "e", "ttl_seconds": 90_000})),
+            Code::InvalidRequest,
+            "ttl_seconds",
+        ),
+        (
+            post(builds, json!({"job_file": job_file, "source": "12"})),
+            Code::InvalidRequest,
+            "64 lower-case",
+        ),
+        (
+            post(builds, json!({"job_file": job_file, "revision": {"tag": "\n"}})),
+            Code::InvalidRequest,
+            "`revision.tag`",
+        ),
+        (
+            post(builds, json!({"job_file": {"name": "x.txt", "text": ""}})),
+            Code::InvalidJobFile,
+            "x.txt",
+        ),
+        (
+            (Method::GET, "/api/v1/projects/default/builds?limit=0", None),
+            Code::InvalidRequest,
+            "`limit` is 0",
+        ),
+        (
+            (Method::GET, "/api/v1/projects/default/builds?page=1", None),
+            Code::InvalidRequest,
+            "unknown field `page`",
+        ),
+        (
+            (Method::GET, "/api/v1/projects/default/builds/one", None),
+            Code::InvalidRequest,
+            "path",
+        ),
+        (
+            (Method::GET, "/api/v1/projects/default/builds/7", None),
+            Code::NotFound,
+            "build 7 does not exist",
+        ),
+        (
+            (Method::GET, "/api/v1/projects/a%00b", None),
+            Code::InvalidRequest,
+            "NUL",
+        ),
+        (
+            (Method::GET, "/api/v1/projects/No!", None),
+            Code::NotFound,
+            "does not exist",
+        ),
+        (
+            (Method::GET, "/api/v1/clusters/gone", None),
+            Code::NotFound,
+            "cluster `gone`",
+        ),
+        (
+            (Method::DELETE, "/api/v1/clusters/gone", None),
+            Code::NotFound,
+            "cluster `gone`",
+        ),
+        (
+            (Method::DELETE, "/api/v1/tokens/no-id", None),
+            Code::NotFound,
+            "token `no-id`",
+        ),
+        ((Method::GET, "/api/v2", None), Code::NotFound, "no route"),
+        (
+            (Method::PATCH, "/api/v1/projects", None),
+            Code::MethodNotAllowed,
+            "PATCH",
+        ),
+    ];
+    for ((method, path, body), code, words) in cases {
+        let shown = format!("{method} {path} {}", body.clone().unwrap_or_default());
+        let problem = master.user.refused(method, path, body).await;
+        assert_eq!(problem.code, code, "{shown}: {}", problem.detail);
+        assert!(
+            problem.detail.contains(words),
+            "{shown}: {:?} lacks {words:?}",
+            problem.detail
+        );
+    }
+    let projects: ProjectList = master.user.get("/api/v1/projects").await;
+    assert_eq!(projects.projects.len(), 1, "nothing was made");
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_and_of_the_right_kind() {
+    let master = Master::start().await;
+    let send = |body: Vec<u8>, media_type: &'static str| {
+        let request = master.user.request(Method::POST, "/api/v1/projects");
+        request.header("content-type", media_type).body(body).send()
+    };
+    let large = format!("{{\"name\":\"{}\"}}", "a".repeat(5 << 20)).into_bytes();
+    for (body, media_type, code) in [
+        (b"{".to_vec(), "application/json", Code::InvalidRequest),
+        (b"{}".to_vec(), "text/plain", Code::UnsupportedMediaType),
+        (large, "application/json", Code::TooLarge),
+        (b"\xff\xfe".to_vec(), "application/json", Code::InvalidRequest),
+        (b"[[[[[[".repeat(1000), "application/json", Code::InvalidRequest),
+    ] {
+        let size = body.len();
+        let found = problem(send(body, media_type).await.unwrap()).await;
+        assert_eq!(found.code, code, "{size} bytes of {media_type}: {}", found.detail);
+    }
+    let long = format!("/api/v1/{}", "a".repeat(20_000));
+    assert_eq!(master.user.refused(Method::GET, &long, None).await.code, Code::TooLarge);
+}
+
+#[tokio::test]
+async fn all_faults_of_a_job_file_come_at_once() {
+    let master = Master::start().await;
+    let text = "jobs:\n  - name: a\n    type: docker-image\n    image: i\n    timeout: 0\n    colour: red\n    depends_on: [b]\n";
+    let request = json!({"job_file": {"name": "tombolo.yaml", "text": text}});
+    let problem = master
+        .user
+        .refused(Method::POST, "/api/v1/projects/default/builds", Some(request))
+        .await;
+    assert_eq!(problem.code, Code::InvalidJobFile);
+    assert!(problem.faults.len() >= 3, "{problem:?}");
+    assert!(
+        problem
+            .faults
+            .iter()
+            .all(|fault| fault.line.is_some() && !fault.message.is_empty())
+    );
+    let builds: BuildList = master.user.get("/api/v1/projects/default/builds").await;
+    assert_eq!(builds.builds, []);
+}
+
+#[tokio::test]
+async fn who_lives_and_what_answers() {
+    let master = Master::start().await;
+    let stranger = master.user.with_token(None);
+    for probe in [path::HEALTH, path::READY] {
+        assert_eq!(stranger.send(Method::GET, probe, None).await.status(), 200);
+    }
+    let version: Version = master.user.get(&path::version()).await;
+    assert_eq!(version.version, env!("CARGO_PKG_VERSION"));
+    let response = master.user.send(Method::GET, &path::whoami(), None).await;
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(response.headers()["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn what_was_made_is_there_after_a_restart() {
+    let master = Master::start().await;
+    let _: Value = master.user.post("/api/v1/projects", json!({"name": "kept"})).await;
+    let viewer = master.user_with("viewer", Some("kept")).await;
+    let token = std::fs::read(master.configuration.data_folder.join("admin.token")).unwrap();
+    let trust = std::fs::read(master.configuration.data_folder.join("trust.pem")).unwrap();
+    let (secret, builds) = (viewer, path::builds(&ProjectName::new("kept").unwrap()));
+    let _: BuildList = secret.get(&builds).await;
+    let master = master.restart().await;
+    assert_eq!(
+        std::fs::read(master.configuration.data_folder.join("admin.token")).unwrap(),
+        token
+    );
+    assert_eq!(
+        std::fs::read(master.configuration.data_folder.join("trust.pem")).unwrap(),
+        trust
+    );
+    let projects: ProjectList = master.user.get("/api/v1/projects").await;
+    let names: Vec<_> = projects.projects.iter().map(|project| project.name.as_str()).collect();
+    assert_eq!(names, ["default", "kept"]);
+}
+
+#[tokio::test]
+async fn secrets_are_for_the_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let master = Master::start().await;
+    let data = &master.configuration.data_folder;
+    let mode = |path: &str| std::fs::metadata(data.join(path)).unwrap().permissions().mode() & 0o777;
+    for (path, expected) in [
+        ("", 0o700),
+        ("admin.token", 0o600),
+        ("authority/ca.key.pem", 0o600),
+        ("authority/grant.key.pem", 0o600),
+        ("trust.pem", 0o644),
+    ] {
+        assert_eq!(mode(path), expected, "{path}");
+    }
+}

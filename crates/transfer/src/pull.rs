@@ -3,6 +3,8 @@
 
 mod arrive;
 mod sources;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -209,10 +211,20 @@ impl Puller {
         let mut done = manifest.bytes() - lacking;
         let tell = |done_bytes| sources.progress(manifest.bytes(), done_bytes, began.elapsed());
         progress(tell(done));
+        let mut failure = None;
         let mut arrivals = std::pin::pin!(arrival.all(missing));
-        while let Some(content) = arrivals.try_next().await? {
-            done += content;
-            progress(tell(done));
+        // After a failure nothing new is asked for, but what is on its way may still arrive, and stays.
+        while let Some(arrived) = arrivals.next().await {
+            match arrived {
+                Ok(content) => {
+                    done += content;
+                    progress(tell(done));
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        if let Some(error) = failure {
+            return Err(error);
         }
         if !known {
             self.store.put_manifest(request.project, &manifest).await?;

@@ -17,6 +17,8 @@ mod object;
 mod owner;
 mod pack;
 mod patience;
+#[cfg(test)]
+pub(crate) mod tests;
 mod unpack;
 
 use std::fmt;

@@ -1,5 +1,8 @@
 //! Chunks on their way: several at once, each checked and stored when it arrives.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::stream::{self, Stream, StreamExt};
 use tokio::task::spawn_blocking;
 use tombolo_artifact::StoredChunk;
@@ -20,18 +23,25 @@ pub(super) struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// Brings all of them and yields how much content each stands for, as they come.
+    /// Brings all of them and yields how much content each stands for, as they come. After an error no further ones are begun.
     pub(super) fn all(&self, missing: Vec<(ListedChunk, u64)>) -> impl Stream<Item = Result<u64, Error>> {
         let budget = Budget::new();
+        let failed = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&failed);
         stream::iter(missing)
+            .take_while(move |_| std::future::ready(!stop.load(Ordering::Relaxed)))
             .then(move |(chunk, occurrences)| {
                 let budget = budget.clone();
                 async move { (chunk, occurrences, budget.take(chunk.reference.length).await) }
             })
-            .map(move |(chunk, occurrences, share)| async move {
-                self.one(chunk).await?;
-                drop(share);
-                Ok(chunk.content(occurrences))
+            .map(move |(chunk, occurrences, share)| {
+                let failed = Arc::clone(&failed);
+                async move {
+                    let arrived = self.one(chunk).await;
+                    drop(share);
+                    failed.fetch_or(arrived.is_err(), Ordering::Relaxed);
+                    arrived.map(|()| chunk.content(occurrences))
+                }
             })
             .buffer_unordered(WINDOW)
     }

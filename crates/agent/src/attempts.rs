@@ -27,7 +27,7 @@ use tombolo_transfer::ChunkStore;
 
 use self::life::{Begin, Life};
 use crate::executor::Executor;
-use crate::folder::{AttemptFolder, Durability, write_record};
+use crate::folder::AttemptFolder;
 use crate::link::Lease;
 use crate::seam::{Instruction, Notice};
 use crate::shipper::Shipper;
@@ -234,13 +234,9 @@ impl<E: Executor> Attempts<E> {
             return;
         }
         tracing::error!(%attempt, "the task of an attempt panicked");
-        let folder = self.folder_of(attempt);
-        let outcome = faulty("the agent has met a bug of its own; its log says which", wall());
-        if let Err(error) = write_record(&folder.ended(), &outcome, Durability::Synced) {
-            tracing::error!(%attempt, %error, "cannot record the end of an attempt");
-        }
         let wish = wish.map_or(Wish::Run, |wish| *wish.borrow());
-        self.begin_with(attempt, Begin::Ended(Box::new(outcome)), wish);
+        let reason = "the agent has met a bug of its own; its log says which".to_owned();
+        self.begin_with(attempt, Begin::Broken(reason), wish);
     }
 }
 

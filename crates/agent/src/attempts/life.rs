@@ -34,6 +34,8 @@ pub(super) enum Begin {
     Resume(Box<Assignment>),
     /// It has ended.
     Ended(Box<Outcome>),
+    /// It cannot go on, for this reason; something of it may run.
+    Broken(String),
     /// It is not here at all.
     Nothing,
 }
@@ -119,6 +121,11 @@ impl<E: Executor> Life<E> {
                 self.conclude(&assignment).await
             }
             Begin::Resume(assignment) => self.conclude(&assignment).await,
+            Begin::Broken(reason) => {
+                let outcome = self.broken_off(Broken::Fault(reason)).await;
+                self.record(&outcome).await;
+                outcome
+            }
         };
         self.report(Phase::Ended(outcome)).await;
         true
@@ -148,12 +155,16 @@ impl<E: Executor> Life<E> {
             Ok(outcome) => outcome,
             Err(broken) => self.broken_off(broken).await,
         };
+        self.record(&outcome).await;
+        outcome
+    }
+
+    async fn record(&self, outcome: &Outcome) {
         self.persistently("record the end of an attempt", || {
             let (path, outcome) = (self.folder.ended(), outcome.clone());
             blocking(move || write_record(&path, &outcome, Durability::Synced))
         })
         .await;
-        outcome
     }
 
     async fn carry_out(&mut self, assignment: &Assignment) -> Result<Outcome, Broken> {

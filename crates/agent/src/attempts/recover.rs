@@ -8,7 +8,6 @@ use tombolo_core::attempt::{Assignment, Outcome, Phase};
 use tombolo_core::id::AttemptId;
 
 use super::life::{Begin, Prepared};
-use super::{faulty, wall};
 use crate::folder::{AttemptFolder, read_record};
 use crate::supervisor::Started;
 
@@ -46,13 +45,20 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
 fn recovered(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {
     read(folder).map_or_else(
         |error| {
-            // Records are written whole: this is a disk that fails. What runs is of no use any more.
+            // Records are written whole: this is a disk that fails.
             tracing::error!(%attempt, %error, "the records of an attempt cannot be read");
-            let outcome = faulty(format!("its records cannot be read: {error}"), wall());
-            ended(attempt, outcome)
+            Recovered {
+                attempt,
+                phase: Phase::Accepted,
+                begin: Begin::Broken(format!("its records cannot be read: {error}")),
+            }
         },
         |found| match found {
-            Found::Ended(outcome) => ended(attempt, outcome),
+            Found::Ended(outcome) => Recovered {
+                attempt,
+                phase: Phase::Ended(outcome.clone()),
+                begin: Begin::Ended(Box::new(outcome)),
+            },
             Found::Open(assignment, phase) => Recovered {
                 attempt,
                 phase,
@@ -60,14 +66,6 @@ fn recovered(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {
             },
         },
     )
-}
-
-fn ended(attempt: AttemptId, outcome: Outcome) -> Recovered {
-    Recovered {
-        attempt,
-        phase: Phase::Ended(outcome.clone()),
-        begin: Begin::Ended(Box::new(outcome)),
-    }
 }
 
 enum Found {

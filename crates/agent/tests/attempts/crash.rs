@@ -132,21 +132,26 @@ async fn records_that_cannot_be_read_are_an_error_of_that_attempt_only() {
     let broken = script("");
     std::fs::create_dir_all(cluster.folder(broken.attempt).path()).unwrap();
     std::fs::write(cluster.folder(broken.attempt).assignment(), "{").unwrap();
+    let mut runs = std::process::Command::new("sleep")
+        .arg("600")
+        .env("TOMBOLO_ATTEMPT", broken.attempt.to_string())
+        .spawn()
+        .unwrap();
     let unaccepted = script("");
     std::fs::create_dir_all(cluster.folder(unaccepted.attempt).path()).unwrap();
     let mut agent = cluster.start();
     let [report] = agent.recovered.as_slice() else {
         panic!("{:?}", agent.recovered)
     };
-    let Phase::Ended(outcome) = &report.phase else {
-        panic!("{report:?}")
-    };
+    assert_eq!((report.attempt, &report.phase), (broken.attempt, &Phase::Accepted));
+    let outcome = agent.outcome(broken.attempt).await;
     assert_eq!(outcome.state, TerminalState::Error);
     assert!(
-        outcome.message.starts_with("its records cannot be read"),
+        outcome.message.starts_with("its records cannot be read: "),
         "{}",
         outcome.message
     );
+    assert!(!runs.wait().unwrap().success(), "what runs of it is of no use any more");
     assert!(!cluster.folder(unaccepted.attempt).path().exists());
     agent.forget(broken.attempt).await;
     let good = script("echo fine");

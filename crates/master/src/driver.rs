@@ -22,6 +22,8 @@ mod handle;
 mod message;
 mod sessions;
 mod start;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::VecDeque;

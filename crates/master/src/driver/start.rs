@@ -154,6 +154,7 @@ impl<S: Store> Driver<S> {
     /// told that the store is away.
     pub(super) async fn restart(&mut self) -> Result<(), Error> {
         self.sessions.close_all();
+        self.watchers.close_all();
         let backoff = ExponentialBuilder::default().with_max_delay(RETRY_MAX).with_jitter();
         let mut delays = backoff.without_max_times().build();
         loop {
@@ -164,7 +165,7 @@ impl<S: Store> Driver<S> {
                     self.sequence = beginning.sequence;
                     self.control = beginning.control;
                     self.shared.lead(self.epoch);
-                    self.watchers.restart(handle::first_number(self.epoch));
+                    self.watchers = Watchers::new(handle::first_number(self.epoch));
                     return Ok(());
                 }
                 Err(error) if error.may_pass() && !self.stop.is_cancelled() => tracing::error!(%error, "cannot lead"),

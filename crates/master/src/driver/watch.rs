@@ -108,9 +108,8 @@ impl Watchers {
         }
     }
 
-    /// Ends all subscriptions: what watchers saw last may not be what is stored. Their next event has the number after
-    /// `sequence`.
-    pub(super) fn restart(&mut self, sequence: u64) {
-        *self = Self::new(sequence);
+    /// Ends all subscriptions: what watchers saw last may not be what is stored.
+    pub(super) fn close_all(&mut self) {
+        self.builds.clear();
     }
 }

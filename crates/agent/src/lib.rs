@@ -7,6 +7,7 @@ pub mod folder;
 pub mod join;
 pub mod link;
 pub mod network;
+mod run;
 pub mod seam;
 pub mod shipper;
 pub mod spool;
@@ -15,3 +16,5 @@ pub mod supervisor;
 mod trial;
 pub mod tunnels;
 pub mod xunit;
+
+pub use run::run;

@@ -9,7 +9,7 @@ use tombolo_core::id::AttemptId;
 
 use super::life::{Begin, Prepared};
 use crate::folder::{AttemptFolder, read_record};
-use crate::supervisor::Started;
+use crate::supervisor::{self, Presence, Started};
 
 /// An attempt that was accepted before.
 pub(super) struct Recovered {
@@ -31,7 +31,12 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
             continue;
         };
         let path = AttemptFolder::new(entry.path());
-        if path.assignment().exists() || path.ended().exists() {
+        if is_lost(&path)? {
+            // The hello does not name it, so that the master replaces it.
+            tracing::warn!(%attempt, "the command and its supervisor are gone, with this system or by force: the attempt is lost");
+            supervisor::kill_remains(attempt)?;
+            tombolo_artifact::remove_tree(path.path())?;
+        } else if path.assignment().exists() || path.ended().exists() {
             found.push(recovered(attempt, &path));
         } else {
             // Nobody was told of it, and nothing was started.
@@ -40,6 +45,12 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
     }
     found.sort_by_key(|recovered| (std::cmp::Reverse(recovered.phase.rank()), recovered.attempt));
     Ok(found)
+}
+
+/// Whether its command was started and nobody will ever know how it ended.
+fn is_lost(folder: &AttemptFolder) -> io::Result<bool> {
+    let over = folder.ended().exists() || folder.exit().exists();
+    Ok(!over && folder.started().exists() && supervisor::presence(folder)? == Presence::Absent && !folder.exit().exists())
 }
 
 fn recovered(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {

@@ -1,0 +1,218 @@
+//! Puts the agent together and runs it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tombolo_core::label::Labels;
+use tombolo_core::session::agent::Settings as SessionSettings;
+use tombolo_core::session::{Capability, Hello};
+use tombolo_identity::member::Member;
+use tombolo_identity::transport::{Connections, Proxy, connect_lazy};
+use tombolo_runtime::shutdown::TaskGroup;
+use tombolo_transfer::peer::{ChunkService, Links};
+use tombolo_transfer::store::{Owner, Patience};
+use tombolo_transfer::{ChunkStore, Puller, pull};
+use tonic::transport::Channel;
+
+use crate::attempts::{self, Attempts, Found, Inputs, Surroundings};
+use crate::configuration::{Checked, Configuration};
+use crate::executor::Executor;
+use crate::executor::process::{self, ProcessExecutor};
+use crate::join::{self, Membership};
+use crate::link::{Ends, Link, Master, renew};
+use crate::network::Network;
+use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING};
+use crate::shipper::Shipper;
+use crate::supervisor::SandboxPaths;
+use crate::tunnels::{OFFERS_WAITING, Server};
+
+/// How long an agent that is to join tries to reach the master before it gives up. Whoever started it starts it again.
+const JOIN_PATIENCE: Duration = Duration::from_secs(120);
+/// How long the tasks have to end when the process is to stop. Commands are not among them: these go on.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the log of an attempt that may be forgotten is waited for: as long as a master may be away.
+const LOG_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// Runs the agent until `stopping` is cancelled. Commands that run then go on, and the next agent finds them.
+///
+/// # Errors
+/// If the agent cannot start (configuration, joining, its store), or a part of it fails.
+pub async fn run(configuration: Configuration, stopping: CancellationToken) -> anyhow::Result<()> {
+    let checked = configuration.validate()?;
+    let identity_folder = configuration.data_folder.join("identity");
+    let proxy = Proxy::from_environment();
+    let request = join::Request {
+        folder: &identity_folder,
+        master: checked.master.as_ref(),
+        invite: checked.invite.as_ref(),
+        proxy: &proxy,
+        patience: JOIN_PATIENCE,
+    };
+    let membership = tokio::select! {
+        membership = join::open(request) => membership?,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    let store = tokio::select! {
+        store = open_store(&configuration, &membership) => store?,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    tracing::info!(cluster = %membership.cluster, store = store.place(), "started");
+    let parts = Parts {
+        configuration,
+        checked,
+        membership,
+        proxy,
+        store,
+    };
+    let mut group = TaskGroup::new(stopping);
+    parts.start(&identity_folder, &mut group).await?;
+    Ok(group.run(GRACE).await?)
+}
+
+async fn open_store(configuration: &Configuration, membership: &Membership) -> anyhow::Result<ChunkStore> {
+    let owner = Owner {
+        trust_domain: membership.identity.trust().domain().to_string(),
+        member: membership.cluster.to_string(),
+    };
+    let patience = Patience {
+        operation: configuration.store_deadline,
+        ..Patience::default()
+    };
+    ChunkStore::open(&configuration.store, &owner, patience)
+        .await
+        .context("the cluster's store cannot be used")
+}
+
+/// What the agent is made of.
+struct Parts {
+    configuration: Configuration,
+    checked: Checked,
+    membership: Membership,
+    proxy: Proxy,
+    store: ChunkStore,
+}
+
+impl Parts {
+    /// Starts all tasks.
+    async fn start(self, identity_folder: &Path, group: &mut TaskGroup) -> anyhow::Result<()> {
+        let bulk = self.bulk()?;
+        let master = Master {
+            identity: self.membership.identity.clone(),
+            addresses: self.membership.addresses.clone(),
+            proxy: self.proxy.clone(),
+        };
+        let executor = self.executor();
+        let settings = attempts::Settings {
+            folder: self.configuration.data_folder.join("attempts"),
+            slots: self.checked.slots as usize,
+            log_patience: LOG_PATIENCE,
+        };
+        let found = Found::look(&settings)?;
+
+        let (notices, notices_out) = mpsc::channel(NOTICES_WAITING);
+        let (instructions, instructions_out) = mpsc::channel(INSTRUCTIONS_WAITING);
+        let (offers, offers_out) = mpsc::channel(OFFERS_WAITING);
+        let ends = Ends {
+            notices: notices_out,
+            instructions,
+            offers,
+        };
+        let hello = self.hello(executor.capabilities())?;
+        let link = Link::new(master.clone(), SessionSettings::default(), hello, found.reports(), ends);
+
+        let shipper = Shipper::new();
+        let surroundings = Surroundings {
+            executor,
+            store: self.store.clone(),
+            inputs: self.inputs(bulk.clone()),
+            shipper: shipper.clone(),
+            lease: link.lease(),
+            notices,
+        };
+        let attempts = Attempts::resume(settings, found, surroundings);
+        let stop = group.token();
+        group.spawn("attempts", attempts.run(instructions_out, stop.clone()));
+        group.spawn("link", link.run(stop.clone()));
+        group.spawn("logs", {
+            let (bulk, stop) = (bulk.clone(), stop.clone());
+            async move {
+                shipper.run(bulk, stop).await;
+                Ok(())
+            }
+        });
+        group.spawn("renewal", {
+            let (folder, stop) = (identity_folder.to_owned(), stop.clone());
+            async move {
+                renew(master, &folder, stop).await;
+                Ok(())
+            }
+        });
+        let server = Arc::new(self.server());
+        group.spawn("tunnels", {
+            let (server, stop) = (Arc::clone(&server), stop.clone());
+            async move {
+                server.serve_tunnels(bulk, offers_out, stop).await;
+                Ok(())
+            }
+        });
+        if let Some(peer) = &self.configuration.peer {
+            let listener = TcpListener::bind(peer.listen)
+                .await
+                .with_context(|| format!("cannot listen for peers at {} (`peer.listen`)", peer.listen))?;
+            group.spawn("peers", async move { server.serve_peers(listener, stop).await });
+        }
+        Ok(())
+    }
+
+    /// A connection for large things, so that they cannot hold up a heartbeat.
+    fn bulk(&self) -> anyhow::Result<Channel> {
+        let tls = self.membership.identity.client(&Member::Master)?;
+        Ok(connect_lazy(&self.membership.addresses, tls, &self.proxy))
+    }
+
+    fn executor(&self) -> ProcessExecutor {
+        ProcessExecutor::new(process::Settings {
+            cluster: self.membership.cluster.clone(),
+            supervisor: "/proc/self/exe".into(),
+            images: self.configuration.images,
+            paths: SandboxPaths::Absolute,
+            stop_grace: self.configuration.stop_grace,
+            log_limit_bytes: self.configuration.log_limit_bytes,
+        })
+    }
+
+    fn hello(&self, capabilities: Vec<Capability>) -> anyhow::Result<Hello> {
+        Ok(Hello {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            capacity: self.checked.capacity,
+            slots: self.checked.slots,
+            capabilities,
+            facts: Labels::from_pairs([("arch", std::env::consts::ARCH), ("os", std::env::consts::OS)])?,
+            peer_address: self.configuration.peer.as_ref().map(|peer| peer.advertise.clone()),
+            attempts: Vec::new(),
+        })
+    }
+
+    fn inputs(&self, bulk: Channel) -> Inputs {
+        let links = Links::new(self.membership.identity.clone(), bulk, self.proxy.clone());
+        let network = Network::new(links, self.membership.cluster.clone());
+        let patience = pull::Patience {
+            stalled: self.configuration.store_deadline,
+            ..pull::Patience::default()
+        };
+        Inputs::new(self.store.clone(), Puller::new(self.store.clone(), patience), network)
+    }
+
+    fn server(&self) -> Server {
+        Server {
+            identity: self.membership.identity.clone(),
+            chunks: ChunkService::new(self.store.clone(), self.membership.identity.clone()),
+            connections: Connections::default(),
+        }
+    }
+}

@@ -1,1 +1,224 @@
-//! The tombolo program.
+//! The `tombolo` program: one binary for the master, the agents, the supervisor of a job, and the users' commands.
+
+mod client;
+mod command;
+mod context;
+mod dev;
+mod failure;
+mod render;
+mod source;
+mod watch;
+
+use std::io::Write;
+use std::process;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tombolo_core::name::ProjectName;
+
+use crate::client::Client;
+use crate::context::Contexts;
+use crate::failure::{ExitCode, Failure};
+use crate::render::Format;
+
+/// The project that is meant when neither the command nor the context names one.
+const DEFAULT_PROJECT: &str = "default";
+
+/// One job file, many clusters.
+#[derive(Debug, Parser)]
+#[command(name = "tombolo", version, propagate_version = true, max_term_width = 100)]
+struct Arguments {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Shared {
+    /// The context to use instead of the current one.
+    #[arg(long, global = true, env = "TOMBOLO_CONTEXT", value_name = "NAME")]
+    context: Option<String>,
+    /// The project to use instead of the context's.
+    #[arg(long, short, global = true, env = "TOMBOLO_PROJECT", value_name = "NAME")]
+    project: Option<ProjectName>,
+    /// How to print results.
+    #[arg(long, short, global = true, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Logs in to a master, and makes it the current context.
+    Login(command::login::Login),
+    /// Shows and switches contexts.
+    #[command(subcommand)]
+    Context(command::login::ContextCommand),
+    /// Submits a job file.
+    Run(command::run::Run),
+    /// Uploads a folder as source and submits the job file in it.
+    Push(command::run::Push),
+    /// Follows a build until it is over.
+    Watch(command::run::Watch),
+    /// Lists the builds of the project.
+    Builds(command::builds::Builds),
+    /// Lists the jobs of a build, and why those that wait do.
+    Jobs(command::builds::Jobs),
+    /// Prints the log of a job.
+    Logs(command::logs::Logs),
+    /// Lists and downloads what jobs left behind.
+    #[command(subcommand)]
+    Outputs(command::outputs::Outputs),
+    /// Cancels a build, or one job of it.
+    Cancel(command::builds::Cancel),
+    /// Says why a job is where it is, or is nowhere.
+    Explain(command::builds::Explain),
+    /// Checks a job file.
+    Validate(command::validate::Validate),
+    /// Invites, lists and removes clusters.
+    #[command(subcommand)]
+    Cluster(command::cluster::Cluster),
+    /// Makes, lists and deletes projects.
+    #[command(subcommand)]
+    Project(command::project::Project),
+    /// Makes, lists and revokes access tokens.
+    #[command(subcommand)]
+    Token(command::token::Token),
+    /// Runs a master and two clusters on this machine.
+    Dev(dev::Dev),
+    /// Runs the control plane.
+    Master(command::server::Service),
+    /// Runs the agent of a cluster.
+    Agent(command::server::Service),
+    /// Runs one attempt; started by the agent.
+    #[command(hide = true)]
+    Supervise(command::server::Supervise),
+    /// Prints a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What commands that talk to a master work with.
+struct Session {
+    client: Client,
+    project: ProjectName,
+    format: Format,
+}
+
+impl Session {
+    fn open(shared: &Shared) -> Result<Self, Failure> {
+        let contexts = Contexts::load(&context::path()?)?;
+        let context = contexts.select(shared.context.as_deref())?;
+        let project = shared.project.clone().or_else(|| context.project.clone());
+        let project = match project {
+            Some(project) => project,
+            None => ProjectName::new(DEFAULT_PROJECT).map_err(Failure::usage)?,
+        };
+        Ok(Self {
+            client: Client::new(context)?,
+            project,
+            format: shared.output,
+        })
+    }
+}
+
+/// Parses the arguments, carries out the command and returns the exit code.
+pub fn main() -> process::ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream is right.
+            let code = if error.use_stderr() { ExitCode::Usage as u8 } else { 0 };
+            return if error.print().is_ok() {
+                process::ExitCode::from(code)
+            } else {
+                process::ExitCode::FAILURE
+            };
+        }
+    };
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+    match run(arguments) {
+        Ok(()) => process::ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            process::ExitCode::from(failure.code as u8)
+        }
+    }
+}
+
+fn report(failure: &Failure) {
+    if failure.message.is_empty() {
+        return;
+    }
+    let mut output = anstream::stderr().lock();
+    let (error, hint) = (
+        anstyle::AnsiColor::Red.on_default().bold(),
+        anstyle::AnsiColor::Cyan.on_default(),
+    );
+    // Nobody is left to hear of a standard error that cannot be written.
+    drop(writeln!(output, "{error}error:{error:#} {}", failure.message));
+    if let Some(text) = &failure.hint {
+        drop(writeln!(output, "{hint}hint:{hint:#} {text}"));
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let Arguments { shared, command } = arguments;
+    match command {
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tombolo", &mut script);
+            std::io::stdout().write_all(&script).map_err(render::write_failure)
+        }
+        Command::Validate(command) => command::validate::run(&command, shared.output),
+        Command::Context(command) => command::login::contexts(&command, shared.output),
+        Command::Supervise(command) => command::server::supervise(&command),
+        Command::Master(command) => command::server::master(&command),
+        Command::Agent(command) => command::server::agent(&command),
+        Command::Dev(command) => dev::run(&command),
+        Command::Login(command) => wait(command::login::login(&command, &shared)),
+        command => {
+            let session = Session::open(&shared)?;
+            wait(with_session(command, &session))
+        }
+    }
+}
+
+async fn with_session(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Run(command) => command::run::run(&command, session).await,
+        Command::Push(command) => command::run::push(&command, session).await,
+        Command::Watch(command) => command::run::watch(&command, session).await,
+        Command::Builds(command) => command::builds::builds(&command, session).await,
+        Command::Jobs(command) => command::builds::jobs(&command, session).await,
+        Command::Cancel(command) => command::builds::cancel(&command, session).await,
+        Command::Explain(command) => command::builds::explain(&command, session).await,
+        Command::Logs(command) => command::logs::logs(&command, session).await,
+        Command::Outputs(command) => command::outputs::outputs(&command, session).await,
+        Command::Cluster(command) => command::cluster::cluster(&command, session).await,
+        Command::Project(command) => command::project::project(&command, session).await,
+        Command::Token(command) => command::token::token(&command, session).await,
+        _ => Err(Failure::usage("this command does not talk to a master")),
+    }
+}
+
+/// Runs a user's command to its end, or until Ctrl-C.
+fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = command => result,
+            signal = tokio::signal::ctrl_c() => {
+                signal?;
+                Err(Failure::silent(ExitCode::Cancelled))
+            }
+        }
+    })
+}

@@ -1,0 +1,173 @@
+//! The REST client.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tombolo_api::problem;
+use tombolo_api::{Code, Problem};
+use url::Url;
+
+use crate::context::Context;
+use crate::failure::{ExitCode, Failure};
+
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long the server may be silent in the middle of an answer; streams send something more often.
+const SILENT_AT_MOST: Duration = Duration::from_secs(60);
+/// The largest answer that is held in memory: the largest page of an output's listing, several times over.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// A connection to one master as one user.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    token: SecretString,
+}
+
+impl Client {
+    /// Prepares the connection; nothing is sent yet.
+    pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_WITHIN)
+            .read_timeout(SILENT_AT_MOST)
+            .redirect(reqwest::redirect::Policy::none())
+            .https_only(true);
+        if let Some(pem) = &context.certificate_authority {
+            let certificates = Certificate::from_pem_bundle(pem.as_bytes())
+                .map_err(|error| Failure::usage(format!("the context's certificates are not valid: {error}")))?;
+            builder = builder.tls_certs_only(certificates);
+        }
+        let mut base = context.server.clone();
+        if let Some(name) = &context.server_name {
+            builder = builder.resolve_to_addrs(name, &addresses(&context.server)?);
+            base.set_host(Some(name))
+                .map_err(|error| Failure::usage(format!("`{name}` is not a host: {error}")))?;
+        }
+        let http = builder
+            .build()
+            .map_err(|error| Failure::usage(format!("cannot prepare TLS: {error}")))?;
+        Ok(Self {
+            http,
+            base,
+            token: context.token.clone(),
+        })
+    }
+
+    /// A request for a path of `tombolo_api::path`.
+    pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
+        let url = self
+            .base
+            .join(path)
+            .map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))?;
+        Ok(self.http.request(method, url).bearer_auth(self.token.expose_secret()))
+    }
+
+    /// Sends a request and takes an answer of success as it is, to be read piece by piece.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            Ok(response)
+        } else {
+            Err(refused(response).await.into())
+        }
+    }
+
+    /// Asks and reads the answer.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let response = self.send(self.request(Method::GET, path)?).await?;
+        self.read(response).await
+    }
+
+    /// Sends a body and reads the answer.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let response = self.send(self.request(Method::POST, path)?.json(body)).await?;
+        self.read(response).await
+    }
+
+    /// Asks for something to happen, without an answer beyond success.
+    pub(crate) async fn act(&self, method: Method, path: &str) -> Result<(), Failure> {
+        self.send(self.request(method, path)?).await.map(drop)
+    }
+
+    /// The next piece of a streamed answer.
+    pub(crate) async fn chunk(&self, response: &mut Response) -> Result<Option<bytes::Bytes>, Failure> {
+        response.chunk().await.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, mut response: Response) -> Result<T, Failure> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.chunk(&mut response).await? {
+            if body.len() + piece.len() > MAX_ANSWER_BYTES {
+                return Err(Failure::new(
+                    ExitCode::Failed,
+                    format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"),
+                ));
+            }
+            body.extend_from_slice(&piece);
+        }
+        serde_json::from_slice(&body).map_err(|error| {
+            Failure::new(
+                ExitCode::Failed,
+                format!("the master's answer is not understood: {error}"),
+            )
+            .hint("is this a Tombolo master of this version?")
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let mut reason = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            reason = cause.to_string();
+            source = cause.source();
+        }
+        Failure::new(
+            ExitCode::Unreachable,
+            format!("the master at {} cannot be reached: {reason}", self.base),
+        )
+        .hint("is it running, and is this the right context? (`tombolo context list`)")
+    }
+}
+
+fn addresses(server: &Url) -> Result<Vec<SocketAddr>, Failure> {
+    let host = server.host_str().unwrap_or_default();
+    let port = server.port_or_known_default().unwrap_or(443);
+    let found = (host.trim_matches(['[', ']']), port).to_socket_addrs();
+    found.map(Iterator::collect).map_err(|error| {
+        Failure::new(
+            ExitCode::Unreachable,
+            format!("the host `{host}` is not known: {error}"),
+        )
+    })
+}
+
+/// The problem in an answer that is not success; one is made up if the answer has none.
+async fn refused(response: Response) -> Problem {
+    let status = response.status();
+    let is_problem = response
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(problem::MEDIA_TYPE.as_bytes()));
+    if is_problem && let Ok(problem) = response.json::<Problem>().await {
+        return problem;
+    }
+    let code = match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::Forbidden,
+        StatusCode::NOT_FOUND => Code::NotFound,
+        StatusCode::PAYLOAD_TOO_LARGE => Code::TooLarge,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        _ => Code::Unknown,
+    };
+    Problem::new(code, format!("the server answered {status}"))
+}

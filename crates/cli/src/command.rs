@@ -1,0 +1,12 @@
+//! The users' commands, one module for each kind of thing.
+
+pub(crate) mod builds;
+pub(crate) mod cluster;
+pub(crate) mod login;
+pub(crate) mod logs;
+pub(crate) mod outputs;
+pub(crate) mod project;
+pub(crate) mod run;
+pub(crate) mod server;
+pub(crate) mod token;
+pub(crate) mod validate;

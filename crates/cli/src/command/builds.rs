@@ -1,0 +1,218 @@
+//! Builds and their jobs.
+
+use clap::Args;
+use reqwest::Method;
+use tombolo_api::{Build, BuildList, BuildSummary, ClusterVerdict, Explanation, Job, JobState, path};
+use tombolo_core::name::JobName;
+
+use crate::Session;
+use crate::failure::Failure;
+use crate::render::{self, Format, Rows, Wide};
+
+#[derive(Debug, Args)]
+pub(crate) struct Builds {
+    /// How many to list at the most, newest first.
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    limit: u32,
+    /// Lists builds before this number only.
+    #[arg(long, value_name = "BUILD")]
+    before: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// The build's number.
+    build: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// The build's number.
+    build: u64,
+    /// The job; the whole build if absent.
+    job: Option<JobName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The build's number.
+    build: u64,
+    /// The job.
+    job: JobName,
+}
+
+impl Rows for BuildList {
+    fn header(&self, wide: Wide) -> Vec<&'static str> {
+        let mut header = vec!["build", "state", "age", "duration", "by", "revision"];
+        if wide == Wide::Yes {
+            header.extend(["source", "id"]);
+        }
+        header
+    }
+
+    fn rows(&self, wide: Wide) -> Vec<Vec<String>> {
+        let row = |build: &BuildSummary| {
+            let mut row = vec![
+                build.number.to_string(),
+                build.state.to_string(),
+                render::age(build.created_at),
+                render::between(Some(build.created_at), build.ended_at),
+                build.submitted_by.clone(),
+                revision(build),
+            ];
+            if wide == Wide::Yes {
+                row.push(build.source.map(|source| source.short()).unwrap_or_default());
+                row.push(build.id.to_string());
+            }
+            row
+        };
+        self.builds.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.builds.iter().map(|build| build.number.to_string()).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "There are no builds yet: `tombolo run FILE` submits one."
+    }
+}
+
+fn revision(build: &BuildSummary) -> String {
+    let revision = &build.revision;
+    let commit = revision
+        .commit
+        .as_ref()
+        .map(|commit| commit.chars().take(12).collect::<String>());
+    let name = revision.tag.clone().or_else(|| revision.branch.clone());
+    [name, commit].into_iter().flatten().collect::<Vec<_>>().join("@")
+}
+
+impl Rows for Build {
+    fn header(&self, wide: Wide) -> Vec<&'static str> {
+        let mut header = vec!["job", "state", "cluster", "duration", "output", "why"];
+        if wide == Wide::Yes {
+            header.extend(["attempt", "exit", "digest", "id"]);
+        }
+        header
+    }
+
+    fn rows(&self, wide: Wide) -> Vec<Vec<String>> {
+        let row = |job: &Job| {
+            let mut row = vec![
+                job.name.to_string(),
+                job.state.to_string(),
+                job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
+                render::between(job.started_at, job.ended_at),
+                job.output.map(|output| render::bytes(output.bytes)).unwrap_or_default(),
+                why(job),
+            ];
+            if wide == Wide::Yes {
+                row.push(job.epoch.to_string());
+                row.push(job.exit_code.map(|code| code.to_string()).unwrap_or_default());
+                row.push(job.output.map(|output| output.digest.short()).unwrap_or_default());
+                row.push(job.id.to_string());
+            }
+            row
+        };
+        self.jobs.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.jobs.iter().map(|job| job.name.to_string()).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "The build has no jobs."
+    }
+}
+
+/// Why a job is in its state, as far as that needs a word.
+pub(crate) fn why(job: &Job) -> String {
+    if let Some(waiting) = &job.waiting {
+        return waiting.clone();
+    }
+    if job.state == JobState::Waiting && job.message.is_empty() {
+        let parents: Vec<_> = job.parents.iter().map(|parent| parent.name.as_str()).collect();
+        return format!("waits for {}", parents.join(", "));
+    }
+    job.message.clone()
+}
+
+/// Lists builds.
+pub(crate) async fn builds(command: &Builds, session: &Session) -> Result<(), Failure> {
+    let before = command
+        .before
+        .map(|before| format!("&before={before}"))
+        .unwrap_or_default();
+    let path = format!("{}?limit={}{before}", path::builds(&session.project), command.limit);
+    let list: BuildList = session.client.get(&path).await?;
+    render::print(session.format, &list)
+}
+
+/// Lists the jobs of a build.
+pub(crate) async fn jobs(command: &Jobs, session: &Session) -> Result<(), Failure> {
+    let build: Build = session
+        .client
+        .get(&path::build(&session.project, command.build))
+        .await?;
+    render::print(session.format, &build)
+}
+
+/// Cancels a build or a job.
+pub(crate) async fn cancel(command: &Cancel, session: &Session) -> Result<(), Failure> {
+    let (project, number) = (&session.project, command.build);
+    match &command.job {
+        None => {
+            session
+                .client
+                .act(Method::POST, &path::build_cancel(project, number))
+                .await?;
+            render::line(&format!("Build {number} is being cancelled."))
+        }
+        Some(job) => {
+            session
+                .client
+                .act(Method::POST, &path::job_cancel(project, number, job))
+                .await?;
+            render::line(&format!("Job `{job}` of build {number} is being cancelled."))
+        }
+    }
+}
+
+impl Rows for Explanation {
+    fn header(&self, _: Wide) -> Vec<&'static str> {
+        vec!["cluster", "fits", "what is missing"]
+    }
+
+    fn rows(&self, _: Wide) -> Vec<Vec<String>> {
+        let row = |verdict: &ClusterVerdict| {
+            let misses: Vec<_> = verdict.misses.iter().map(|miss| miss.message.as_str()).collect();
+            let fits = if verdict.fits { "yes" } else { "no" };
+            vec![verdict.cluster.to_string(), fits.to_owned(), misses.join("; ")]
+        };
+        self.clusters.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.clusters
+            .iter()
+            .filter(|verdict| verdict.fits)
+            .map(|verdict| verdict.cluster.to_string())
+            .collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "No cluster has joined yet."
+    }
+}
+
+/// Says why a job is where it is.
+pub(crate) async fn explain(command: &Explain, session: &Session) -> Result<(), Failure> {
+    let path = path::job_explain(&session.project, command.build, &command.job);
+    let explanation: Explanation = session.client.get(&path).await?;
+    if matches!(session.format, Format::Table | Format::Wide) {
+        render::line(&format!("{}\n", explanation.summary))?;
+    }
+    render::print(session.format, &explanation)
+}

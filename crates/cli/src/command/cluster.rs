@@ -1,0 +1,145 @@
+//! Clusters and invites.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use reqwest::Method;
+use tombolo_api::{Cluster as Described, ClusterList, CreateInvite, Invite, path};
+use tombolo_core::name::ClusterName;
+
+use crate::Session;
+use crate::failure::Failure;
+use crate::render::{self, Format, Rows, Wide};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Invites a cluster, and prints how its agent joins. The invite works once.
+    Invite {
+        /// The name that the cluster will have.
+        name: ClusterName,
+        /// A label for it, `key=value` or a bare flag; may be given several times.
+        #[arg(long = "label", short, value_name = "LABEL")]
+        labels: Vec<String>,
+        /// How long the invite is valid; 15 minutes if absent.
+        #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
+        expires_in: Option<Duration>,
+    },
+    /// Lists the clusters.
+    List,
+    /// Shows one cluster.
+    Show {
+        /// Its name.
+        name: ClusterName,
+    },
+    /// Removes a cluster: its jobs are placed elsewhere, and its agent is refused from now on.
+    Remove {
+        /// Its name.
+        name: ClusterName,
+    },
+}
+
+impl Rows for ClusterList {
+    fn header(&self, wide: Wide) -> Vec<&'static str> {
+        let mut header = vec!["name", "state", "attempts", "cpu free", "memory free", "labels"];
+        if wide == Wide::Yes {
+            header.extend(["version", "peer address", "age"]);
+        }
+        header
+    }
+
+    fn rows(&self, wide: Wide) -> Vec<Vec<String>> {
+        let row = |cluster: &Described| {
+            let slots = cluster.slots.map(|slots| format!("/{slots}")).unwrap_or_default();
+            let free = cluster.free.zip(cluster.capacity);
+            // What the agent itself reports is for `cluster show`.
+            let labels = cluster
+                .labels
+                .iter()
+                .filter(|(key, _)| wide == Wide::Yes || !key.starts_with("node."));
+            let mut row = vec![
+                cluster.name.to_string(),
+                if cluster.connected { "connected" } else { "disconnected" }.to_owned(),
+                format!("{}{slots}", cluster.attempts),
+                free.map(|(free, all)| format!("{} of {} m", free.cpu_milli, all.cpu_milli))
+                    .unwrap_or_default(),
+                free.map(|(free, _)| render::bytes(free.memory_bytes))
+                    .unwrap_or_default(),
+                render::labels(labels),
+            ];
+            if wide == Wide::Yes {
+                row.push(cluster.version.clone().unwrap_or_default());
+                row.push(cluster.peer_address.clone().unwrap_or_default());
+                row.push(render::age(cluster.joined_at));
+            }
+            row
+        };
+        self.clusters.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.clusters.iter().map(|cluster| cluster.name.to_string()).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "No cluster has joined yet: `tombolo cluster invite NAME -l key=value`."
+    }
+}
+
+/// Invites, lists, shows and removes clusters.
+pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), Failure> {
+    match command {
+        Cluster::Invite {
+            name,
+            labels,
+            expires_in,
+        } => {
+            let request = CreateInvite {
+                name: name.clone(),
+                labels: labels.clone(),
+                ttl_seconds: expires_in.map(|duration| duration.as_secs()),
+            };
+            let invite: Invite = session.client.post(&path::invites(), &request).await?;
+            show_invite(&invite, session.format)
+        }
+        Cluster::List => {
+            let list: ClusterList = session.client.get(&path::clusters()).await?;
+            render::print(session.format, &list)
+        }
+        Cluster::Show { name } => {
+            let cluster: Described = session.client.get(&path::cluster(name)).await?;
+            match session.format {
+                Format::Table | Format::Wide => render::print_value(Format::Yaml, &cluster),
+                Format::Name => render::line(cluster.name.as_str()),
+                Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
+            }
+        }
+        Cluster::Remove { name } => {
+            session.client.act(Method::DELETE, &path::cluster(name)).await?;
+            render::line(&format!("Cluster `{name}` was removed."))
+        }
+    }
+}
+
+fn show_invite(invite: &Invite, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json | Format::Yaml => render::print_value(format, invite),
+        Format::Name => render::line(&invite.invite),
+        Format::Table | Format::Wide => {
+            let labels = render::labels(&invite.labels);
+            let labels = if labels.is_empty() {
+                String::new()
+            } else {
+                format!(" with the labels {labels}")
+            };
+            render::line(&format!(
+                "Cluster `{}`{labels} may join once, until {}.",
+                invite.name, invite.expires_at
+            ))?;
+            render::line("On the cluster, with a configuration as in config/agent.toml:\n")?;
+            render::line(&format!(
+                "  TOMBOLO_AGENT_INVITE={} tombolo agent --config agent.toml",
+                invite.invite
+            ))
+        }
+    }
+}

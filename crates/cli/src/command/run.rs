@@ -1,0 +1,154 @@
+//! Submitting builds and following them.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tombolo_api::{BuildSummary, JobFile, Revision, SubmitBuild, limit, path};
+use tombolo_core::digest::Digest;
+
+use super::validate;
+use crate::failure::Failure;
+use crate::render::{self, Format};
+use crate::{Session, source, watch};
+
+/// The job files that are looked for in a folder, first one first.
+const JOB_FILES: [&str; 5] = [
+    "tombolo.yaml",
+    "tombolo.yml",
+    "tombolo.json",
+    "infrabox.json",
+    "infrabox.yaml",
+];
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The job file.
+    file: PathBuf,
+    /// A folder to upload as the build's source.
+    #[arg(long, short, value_name = "FOLDER")]
+    source: Option<PathBuf>,
+    #[command(flatten)]
+    submission: Submission,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The folder to upload, minus what `.gitignore` and `.tomboloignore` exclude.
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The job file; by default the `tombolo.yaml` or `infrabox.json` in the folder.
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    submission: Submission,
+}
+
+#[derive(Debug, Args)]
+struct Submission {
+    /// Follows the build until it is over; fails if it fails.
+    #[arg(long, short)]
+    watch: bool,
+    /// The branch that is built.
+    #[arg(long)]
+    branch: Option<String>,
+    /// The commit that is built.
+    #[arg(long)]
+    commit: Option<String>,
+    /// The tag that is built.
+    #[arg(long)]
+    tag: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// The build's number.
+    build: u64,
+}
+
+/// Submits a job file.
+pub(crate) async fn run(command: &Run, session: &Session) -> Result<(), Failure> {
+    let text = validate::read(&command.file)?;
+    let source = match &command.source {
+        Some(folder) => Some(source::upload(session, folder).await?),
+        None => None,
+    };
+    submit(session, &command.file, text, source, &command.submission).await
+}
+
+/// Uploads a folder and submits its job file.
+pub(crate) async fn push(command: &Push, session: &Session) -> Result<(), Failure> {
+    let file = match &command.file {
+        Some(file) => file.clone(),
+        None => job_file(&command.folder)?,
+    };
+    let text = validate::read(&file)?;
+    let source = source::upload(session, &command.folder).await?;
+    submit(session, &file, text, Some(source), &command.submission).await
+}
+
+/// Follows a build.
+pub(crate) async fn watch(command: &Watch, session: &Session) -> Result<(), Failure> {
+    let build = watch::follow(session, command.build).await?;
+    watch::conclude(session, &build).await
+}
+
+fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
+    JOB_FILES
+        .iter()
+        .map(|name| folder.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| {
+            Failure::usage(format!("there is no job file in {}", folder.display())).hint(format!(
+                "name one with `--file`, or make one of: {}",
+                JOB_FILES.join(", ")
+            ))
+        })
+}
+
+async fn submit(
+    session: &Session,
+    file: &Path,
+    text: Vec<u8>,
+    source: Option<Digest>,
+    submission: &Submission,
+) -> Result<(), Failure> {
+    let text =
+        String::from_utf8(text).map_err(|error| Failure::usage(format!("{} is not UTF-8: {error}", file.display())))?;
+    if text.len() > limit::JOB_FILE_BYTES {
+        return Err(Failure::usage(format!(
+            "{} is larger than {} bytes",
+            file.display(),
+            limit::JOB_FILE_BYTES
+        )));
+    }
+    let name = file
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let request = SubmitBuild {
+        job_file: JobFile { name, text },
+        source,
+        revision: Revision {
+            branch: submission.branch.clone(),
+            commit: submission.commit.clone(),
+            tag: submission.tag.clone(),
+        },
+    };
+    let build: BuildSummary = session.client.post(&path::builds(&session.project), &request).await?;
+    let quiet = matches!(session.format, Format::Json | Format::Yaml | Format::Name);
+    if !quiet {
+        render::line(&format!(
+            "Build {} of project {} was submitted.",
+            build.number, build.project
+        ))?;
+    }
+    if submission.watch {
+        let build = watch::follow(session, build.number).await?;
+        return watch::conclude(session, &build).await;
+    }
+    match session.format {
+        Format::Name => render::line(&build.number.to_string()),
+        Format::Json | Format::Yaml => render::print_value(session.format, &build),
+        Format::Table | Format::Wide => render::line(&format!("Follow it: tombolo watch {}", build.number)),
+    }
+}

@@ -1,0 +1,192 @@
+//! Following a build: plain lines for pipes, live lines and bars for a terminal, and a summary at the end.
+
+mod live;
+mod summary;
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use eventsource_stream::Eventsource;
+use futures::StreamExt;
+use reqwest::Method;
+use tombolo_api::{Build, BuildState, BuildSummary, Job, JobState, Progress, WatchEvent, path};
+use tombolo_core::name::JobName;
+
+use crate::Session;
+use crate::command::builds::why;
+use crate::failure::{ExitCode, Failure};
+use crate::render;
+
+/// How often a broken stream is opened again before the watch gives up.
+const RECONNECTS: u32 = 120;
+/// How long to wait before that.
+const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// Shows what happens to a build.
+trait View {
+    /// A job is new or has changed.
+    fn job(&mut self, job: &Job, before: Option<&Job>) -> Result<(), Failure>;
+    /// An input is on its way.
+    fn progress(&mut self, progress: &Progress) -> Result<(), Failure>;
+    /// Something to say besides.
+    fn note(&mut self, text: &str) -> Result<(), Failure>;
+    /// The build is over: nothing more is shown.
+    fn finish(&mut self);
+}
+
+/// Follows the build until it is over, and returns it as it ended.
+pub(crate) async fn follow(session: &Session, number: u64) -> Result<Build, Failure> {
+    let mut watch = Watch {
+        view: view(),
+        jobs: BTreeMap::new(),
+        build: None,
+    };
+    let mut left = RECONNECTS;
+    loop {
+        match watch.read(session, number).await {
+            Ok(()) => {}
+            Err(failure) if failure.code != ExitCode::Unreachable || left == 0 => {
+                watch.view.finish();
+                return Err(failure);
+            }
+            Err(failure) => {
+                if left == RECONNECTS {
+                    watch.view.note(&format!("{}; trying again", failure.message))?;
+                }
+                left -= 1;
+            }
+        }
+        if watch.build.as_ref().is_some_and(|build| build.state.is_terminal()) {
+            watch.view.finish();
+            // The stream carries changes; the record has everything.
+            return session.client.get(&path::build(&session.project, number)).await;
+        }
+        tokio::time::sleep(RECONNECT_AFTER).await;
+    }
+}
+
+/// Prints how the build ended, and fails as the build did.
+pub(crate) async fn conclude(session: &Session, build: &Build) -> Result<(), Failure> {
+    summary::print(session, build).await?;
+    match build.summary.state {
+        BuildState::Finished | BuildState::Skipped => Ok(()),
+        _ => Err(Failure::silent(ExitCode::Failed)),
+    }
+}
+
+fn view() -> Box<dyn View + Send> {
+    if io::stdout().is_terminal() {
+        Box::new(live::Live::default())
+    } else {
+        Box::new(Plain)
+    }
+}
+
+struct Watch {
+    view: Box<dyn View + Send>,
+    jobs: BTreeMap<JobName, Job>,
+    build: Option<BuildSummary>,
+}
+
+impl Watch {
+    /// Reads the stream of events to its end.
+    async fn read(&mut self, session: &Session, number: u64) -> Result<(), Failure> {
+        let request = session
+            .client
+            .request(Method::GET, &path::build_events(&session.project, number))?;
+        let response = session.client.send(request).await?;
+        let mut events = response.bytes_stream().eventsource();
+        while let Some(event) = events.next().await {
+            let event = event.map_err(|error| {
+                Failure::new(
+                    ExitCode::Unreachable,
+                    format!("the connection to the master broke: {error}"),
+                )
+            })?;
+            let event = serde_json::from_str(&event.data).map_err(|error| {
+                Failure::new(
+                    ExitCode::Failed,
+                    format!("the master's event is not understood: {error}"),
+                )
+            })?;
+            self.take(event)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: WatchEvent) -> Result<(), Failure> {
+        match event {
+            WatchEvent::Snapshot { build } => {
+                build.jobs.into_iter().try_for_each(|job| self.job(job))?;
+                self.build = Some(build.summary);
+            }
+            WatchEvent::Build { build } => self.build = Some(build),
+            WatchEvent::Job { job } => self.job(*job)?,
+            WatchEvent::Progress { progress } => self.view.progress(&progress)?,
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, job: Job) -> Result<(), Failure> {
+        let before = self.jobs.get(&job.name);
+        if before != Some(&job) {
+            self.view.job(&job, before)?;
+            self.jobs.insert(job.name.clone(), job);
+        }
+        Ok(())
+    }
+}
+
+/// One line for each change.
+struct Plain;
+
+impl View for Plain {
+    fn job(&mut self, job: &Job, before: Option<&Job>) -> Result<(), Failure> {
+        let known = before.map_or(0, |before| before.inputs.len());
+        if job.inputs.len() > known || before.is_some_and(|before| before.epoch != job.epoch) {
+            job.inputs
+                .iter()
+                .try_for_each(|input| render::line(&format!("{:<12}   {}", job.name, summary::edge(input))))?;
+        }
+        let same = before.is_some_and(|before| before.state == job.state && why(before) == why(job));
+        if same { Ok(()) } else { render::line(&state_line(job)) }
+    }
+
+    fn progress(&mut self, _: &Progress) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn note(&mut self, text: &str) -> Result<(), Failure> {
+        render::line(text)
+    }
+
+    fn finish(&mut self) {}
+}
+
+/// A job's state in one line.
+fn state_line(job: &Job) -> String {
+    let mut line = format!("{:<12} {:<11}", job.name, job.state);
+    if let Some(cluster) = &job.cluster {
+        line.push_str(&format!(" on {cluster}"));
+    }
+    if job.epoch > 1 {
+        line.push_str(&format!(", attempt {}", job.epoch));
+    }
+    let took = render::between(job.started_at, job.ended_at);
+    if job.state.is_terminal() && !took.is_empty() {
+        line.push_str(&format!(", {took}"));
+    }
+    if let Some(output) = job.output {
+        line.push_str(&format!(
+            ", output {} in {} files",
+            render::bytes(output.bytes),
+            output.files
+        ));
+    }
+    let why = why(job);
+    if !why.is_empty() && job.state != JobState::Waiting {
+        line.push_str(&format!(": {why}"));
+    }
+    line.trim_end().to_owned()
+}

@@ -1,0 +1,91 @@
+//! How a build ended.
+
+use std::time::Duration;
+
+use tombolo_api::{Build, Input, JobState, RouteKind};
+
+use crate::Session;
+use crate::command::logs;
+use crate::failure::Failure;
+use crate::render::{self, Format, Rows, Wide};
+
+/// How many lines of a failed job's log are shown.
+const TAIL_LINES: u64 = 20;
+
+/// Prints the jobs, the way of each input, and the end of the log of each job that failed.
+pub(crate) async fn print(session: &Session, build: &Build) -> Result<(), Failure> {
+    if matches!(session.format, Format::Json | Format::Yaml | Format::Name) {
+        return render::print(session.format, build);
+    }
+    for job in &build.jobs {
+        if matches!(job.state, JobState::Failure | JobState::Error | JobState::Unstable) {
+            let lines = logs::tail(session, build.summary.number, &job.name, TAIL_LINES).await?;
+            render::line(&format!("\nThe last lines of `{}`:", job.name))?;
+            lines.iter().try_for_each(|line| render::line(&format!("  {line}")))?;
+        }
+    }
+    render::line("")?;
+    render::line(&render::table(&build.header(Wide::No), &build.rows(Wide::No)))?;
+    let inputs: Vec<Vec<String>> = build
+        .jobs
+        .iter()
+        .flat_map(|job| job.inputs.iter().map(move |input| (job, input)))
+        .map(|(job, input)| {
+            let to = job.cluster.as_ref().map(ToString::to_string).unwrap_or_default();
+            let mut row = vec![format!("{} -> {}", parent(input), job.name)];
+            row.push(if input.route == RouteKind::Local { to } else { format!("{} -> {to}", from(input)) });
+            row.push(input.route.as_str().to_owned());
+            row.push(render::bytes(input.bytes));
+            row.push(render::bytes(input.moved_bytes));
+            row.push(rate(input));
+            row.push(input.digest.short());
+            row
+        })
+        .collect();
+    if !inputs.is_empty() {
+        let header = ["input", "way", "route", "content", "moved", "rate", "digest"];
+        render::line(&format!("\n{}", render::table(&header, &inputs)))?;
+    }
+    let took = render::between(Some(build.summary.created_at), build.summary.ended_at);
+    render::line(&format!(
+        "\nBuild {} {} in {took}.",
+        build.summary.number, build.summary.state
+    ))
+}
+
+/// How one input came, in one line.
+pub(crate) fn edge(input: &Input) -> String {
+    let way = match input.route {
+        RouteKind::Local => "was here already".to_owned(),
+        route => format!("came from {} by {}", from(input), route.as_str()),
+    };
+    format!(
+        "{} {way}: {} ({} moved) in {}, {}, digest {}",
+        parent(input),
+        render::bytes(input.bytes),
+        render::bytes(input.moved_bytes),
+        render::duration(Duration::from_millis(input.milliseconds)),
+        rate(input),
+        input.digest.short(),
+    )
+}
+
+fn parent(input: &Input) -> String {
+    input
+        .parent
+        .as_ref()
+        .map_or_else(|| "source".to_owned(), ToString::to_string)
+}
+
+fn from(input: &Input) -> String {
+    input
+        .from
+        .as_ref()
+        .map_or_else(|| "master".to_owned(), ToString::to_string)
+}
+
+/// Content per second: what the user waited for, however little of it crossed the link.
+fn rate(input: &Input) -> String {
+    let per_second = u128::from(input.bytes) * 1_000 / u128::from(input.milliseconds.max(1));
+    format!("{}/s", render::bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
+}

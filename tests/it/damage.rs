@@ -1,0 +1,70 @@
+//! Damage in a store: found, an error and never a result, and healed by running the parent again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::world::{World, job};
+
+const FILE: &str = r#"
+version: 1
+jobs:
+  - name: build
+    type: docker-image
+    image: b
+    command: [sh, -c, "seq 1 300000 > $TOMBOLO_OUTPUT/numbers"]
+    cluster: {selector: [AWS]}
+  - name: gate
+    type: docker-image
+    image: b
+    command: [sh, -c, "while ! test -e GATE; do sleep 0.05; done"]
+    depends_on: [build]
+    cluster: {selector: [AWS]}
+  - name: test
+    type: docker-image
+    image: b
+    command: [sh, -c, "test $(wc -l < $TOMBOLO_INPUTS/build/numbers) = 300000"]
+    depends_on: [build, gate]
+    cluster: {selector: [GCP]}
+"#;
+
+fn chunks(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder)
+        .expect("readable")
+        .map(|entry| entry.expect("readable").path())
+    {
+        if entry.is_dir() {
+            chunks(&entry, found);
+        } else if entry.components().any(|part| part.as_os_str() == "chunks") {
+            found.push(entry);
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_is_found_is_an_error_and_heals() {
+    let world = World::start();
+    let gate = world.path("gate");
+    let file = FILE.replace("GATE", &gate.display().to_string());
+    let build = world.submit(&file);
+    world.wait_for_state(build, "gate", "running");
+
+    let mut stored = Vec::new();
+    chunks(&world.path("east/store"), &mut stored);
+    assert!(!stored.is_empty(), "east keeps no chunks");
+    for path in stored {
+        let mut bytes = fs::read(&path).expect("readable");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).expect("writable");
+    }
+    fs::write(&gate, "").expect("writable");
+
+    let damaged = world.finish(build);
+    let child = job(&damaged, "test");
+    assert_eq!(child["state"], "error", "{damaged:#}");
+    let message = child["message"].as_str().expect("a text");
+    assert!(message.contains("build"), "the parent is not named: {message}");
+
+    let healed = world.run(&file);
+    assert_eq!(healed["state"], "finished", "{healed:#}");
+}

@@ -1,0 +1,11 @@
+//! The real program: a master and two agents as processes, mutual TLS between them, a local folder and a real S3 endpoint as
+//! stores, and the users' commands. Every test has its own world: its own folder and ports.
+
+mod access;
+mod bad_input;
+mod contract;
+mod crossing;
+mod damage;
+mod death;
+mod large;
+mod world;

@@ -10,8 +10,9 @@ use tonic::transport::{Endpoint, Server};
 
 /// What one stream may have in flight.
 pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// What all streams of a connection may have in flight: eight of them at full speed. It bounds what a connection can make us hold.
-pub const CONNECTION_WINDOW_BYTES: u32 = 8 * STREAM_WINDOW_BYTES;
+/// What all streams of a connection may have in flight: four of them at full speed. It bounds what a connection can make us hold:
+/// an agent that pulls has 16 MiB here beside the 32 MiB of chunks that it checks and stores.
+pub const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// The largest HTTP/2 frame: a tunnel frame of 64 KiB with its envelope fits into one.
 pub const MAX_FRAME_BYTES: u32 = 128 * 1024;
 /// Streams of one connection; a relay is one, a call is one.

@@ -193,7 +193,10 @@ impl<O: Offer> Switchboard<O> {
         let tunnel = tunnel.map_err(|_| Status::invalid_argument("the id of a tunnel has 16 bytes"))?;
         let unknown = || Status::not_found("there is no such tunnel; it may have waited for too long");
         let mut open = lock(&self.shared.waiting);
-        if open.get(&tunnel).is_none_or(|waiting| Some(&waiting.target) != caller.cluster()) {
+        if open
+            .get(&tunnel)
+            .is_none_or(|waiting| Some(&waiting.target) != caller.cluster())
+        {
             return Err(unknown());
         }
         let waiting = open.remove(&tunnel).ok_or_else(unknown)?;

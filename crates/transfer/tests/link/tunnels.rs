@@ -165,11 +165,18 @@ async fn tunnels_that_are_not_opened() {
     drop(first);
     until("the place is free again", || setting.switchboard.tunnels() == 1).await;
 
-    // The master has no cluster's name, and its own certificate opens nothing.
+    // The master is offered nothing, so it can take nothing either; but it may dial.
     let master = setting
         .bulk(&setting.identity(&tombolo_identity::member::Member::Master))
         .await;
-    assert!(refused(tunnel::open(master, &target).await).contains("for clusters"));
+    assert!(refused(tunnel::accept(master.clone(), withdrawn).await).contains("no such tunnel"));
+    let accepting = async {
+        tunnel::accept(west.clone(), offers.recv().await.unwrap())
+            .await
+            .unwrap()
+    };
+    let (dialled, _end) = tokio::join!(tunnel::open(master, &target), accepting);
+    dialled.unwrap();
 }
 
 #[tokio::test]

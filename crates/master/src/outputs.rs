@@ -7,7 +7,7 @@ pub mod loopback;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk};
 use tombolo_core::digest::Digest;
@@ -94,6 +94,13 @@ pub struct Output {
     _open: OwnedSemaphorePermit,
 }
 
+/// A chunk that was checked. Its memory is accounted for until this is dropped.
+pub struct Fetched {
+    /// The chunk.
+    pub chunk: Chunk,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
 #[derive(Clone)]
 struct Reader {
     cluster: ClusterName,
@@ -142,7 +149,7 @@ impl Outputs {
 
 impl Output {
     /// The chunks from `first` on, `count` of them, checked, in order.
-    pub fn chunks(&self, first: usize, count: usize) -> impl Stream<Item = Result<Chunk, Error>> + Unpin + use<> {
+    pub fn chunks(&self, first: usize, count: usize) -> impl Stream<Item = Result<Fetched, Error>> + Unpin + use<> {
         let listed: Vec<ListedChunk> = (0_u64..)
             .zip(self.manifest.chunks())
             .map(|(index, reference)| ListedChunk { index, reference })
@@ -154,18 +161,17 @@ impl Output {
             let reader = reader.clone();
             async move { reader.fetch(chunk).await }
         });
-        // The memory of a chunk is accounted for until the next one is asked for.
-        Box::pin(fetched.buffered(CHUNKS_AHEAD).map_ok(|(chunk, _share)| chunk))
+        Box::pin(fetched.buffered(CHUNKS_AHEAD))
     }
 
     /// All chunks.
-    pub fn all_chunks(&self) -> impl Stream<Item = Result<Chunk, Error>> + Unpin + use<> {
+    pub fn all_chunks(&self) -> impl Stream<Item = Result<Fetched, Error>> + Unpin + use<> {
         self.chunks(0, usize::MAX)
     }
 }
 
 impl Reader {
-    async fn fetch(&self, chunk: ListedChunk) -> Result<(Chunk, OwnedSemaphorePermit), Error> {
+    async fn fetch(&self, chunk: ListedChunk) -> Result<Fetched, Error> {
         let ChunkReference { length, .. } = chunk.reference;
         let share = self.memory.clone().acquire_many_owned(length.saturating_mul(2)).await;
         let share = share.map_err(|_| Error::Busy)?;
@@ -175,7 +181,10 @@ impl Reader {
         let verified = tokio::task::spawn_blocking(move || StoredChunk::verify(object, chunk.reference)).await;
         let verified = verified.map_err(|error| Error::Internal(error.to_string()))?;
         let (_, content) = verified.map_err(|error| self.damaged(error.to_string()))?;
-        Ok((content, share))
+        Ok(Fetched {
+            chunk: content,
+            _share: Some(share),
+        })
     }
 
     fn failed(&self, error: SourceError) -> Error {

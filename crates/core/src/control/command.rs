@@ -25,7 +25,7 @@ pub enum Command {
     },
     /// Makes a token.
     CreateToken(Token),
-    /// Revokes a token.
+    /// Revokes a token. The last one that manages the whole installation for ever stays.
     RevokeToken {
         /// Which.
         id: TokenId,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::outbox::Outbox;
 use super::record::Token;
 use super::{Change, Control, Refusal, Reply};
+use crate::access::Role;
 use crate::digest::Digest;
 use crate::id::{ProjectId, TokenId};
 
@@ -45,6 +46,11 @@ impl Tokens {
     }
 }
 
+/// Whether the token manages the whole installation, for ever. Without one nobody could manage anything any more.
+fn is_chief(token: &Token) -> bool {
+    token.right.permits(Role::Admin, None) && token.expires_at.is_none()
+}
+
 impl Control {
     pub(super) fn create_token(&mut self, outbox: &mut Outbox, token: Token) -> Result<Reply, Refusal> {
         if let Some(project) = token.right.project {
@@ -64,7 +70,19 @@ impl Control {
     }
 
     pub(super) fn revoke_token(&mut self, outbox: &mut Outbox, id: TokenId) -> Result<Reply, Refusal> {
-        self.tokens.remove(id).ok_or_else(|| Refusal::not_found("token", &id))?;
+        let token = self
+            .tokens
+            .by_id
+            .get(&id)
+            .ok_or_else(|| Refusal::not_found("token", &id))?;
+        if is_chief(token) && !self.tokens.iter().any(|other| other.id != id && is_chief(other)) {
+            return Err(Refusal::Conflict(format!(
+                "token `{}` is the last admin token of the installation: make another one first, with the role `admin` and \
+                 without a project or an end",
+                token.name
+            )));
+        }
+        self.tokens.remove(id);
         outbox.changes.push(Change::DeleteToken(id));
         Ok(Reply::Done)
     }

@@ -6,10 +6,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use tar::{EntryType, Header};
+use tombolo_artifact::Manifest;
 use tombolo_artifact::manifest::EntryKind;
-use tombolo_artifact::{Chunk, Manifest};
 
-use super::Error;
+use super::{Error, Fetched};
 use crate::rest::Sink;
 
 /// The unit of the format: headers are one, contents are filled up to it.
@@ -27,7 +27,7 @@ const LONG_LINK: &[u8] = b"././@LongLink";
 /// Writes the whole output. Owners and times are not kept by artifacts: they are 0.
 pub(crate) async fn write(
     manifest: &Manifest,
-    chunks: impl Stream<Item = Result<Chunk, Error>> + Unpin,
+    chunks: impl Stream<Item = Result<Fetched, Error>> + Unpin,
     sink: Sink,
 ) -> io::Result<()> {
     let mut content = Content::new(chunks);
@@ -61,7 +61,7 @@ pub(crate) async fn write(
 pub(crate) async fn write_file(
     skip: u64,
     size: u64,
-    chunks: impl Stream<Item = Result<Chunk, Error>> + Unpin,
+    chunks: impl Stream<Item = Result<Fetched, Error>> + Unpin,
     sink: Sink,
 ) -> io::Result<()> {
     let mut content = Content::new(chunks);
@@ -78,13 +78,16 @@ pub(crate) async fn write_file(
 struct Content<S> {
     chunks: S,
     unread: Bytes,
+    /// Whose memory `unread` shares.
+    current: Option<Fetched>,
 }
 
-impl<S: Stream<Item = Result<Chunk, Error>> + Unpin> Content<S> {
+impl<S: Stream<Item = Result<Fetched, Error>> + Unpin> Content<S> {
     fn new(chunks: S) -> Self {
         Self {
             chunks,
             unread: Bytes::new(),
+            current: None,
         }
     }
 
@@ -92,8 +95,11 @@ impl<S: Stream<Item = Result<Chunk, Error>> + Unpin> Content<S> {
     async fn piece(&mut self, limit: u64) -> io::Result<Bytes> {
         if self.unread.is_empty() {
             let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the content ended before the last file");
-            let chunk = self.chunks.next().await.ok_or_else(ended)?.map_err(io::Error::other)?;
-            self.unread = chunk.bytes().clone();
+            // Given back before more is asked for: two readers that keep theirs would wait for each other.
+            self.current = None;
+            let fetched = self.chunks.next().await.ok_or_else(ended)?.map_err(io::Error::other)?;
+            self.unread = fetched.chunk.bytes().clone();
+            self.current = Some(fetched);
         }
         let length = usize::try_from(limit).unwrap_or(usize::MAX).min(self.unread.len());
         Ok(self.unread.split_to(length))
@@ -197,10 +203,15 @@ mod tests {
     use std::path::Path;
 
     use futures::TryStreamExt;
-    use tombolo_artifact::{BorrowedChunk, ChunkSink, PackLimits, pack};
+    use tombolo_artifact::{BorrowedChunk, Chunk, ChunkSink, PackLimits, pack};
 
     use super::*;
     use crate::rest::produced;
+
+    #[allow(clippy::unnecessary_wraps)] // what a stream gives
+    fn fetched(chunk: Chunk) -> Result<Fetched, Error> {
+        Ok(Fetched { chunk, _share: None })
+    }
 
     #[derive(Default)]
     struct Chunks(Vec<Chunk>);
@@ -251,7 +262,7 @@ mod tests {
         let (manifest, chunks) = packed(from.path());
         let shared = manifest.clone();
         let body = produced(move |sink| async move {
-            write(&shared, futures::stream::iter(chunks.into_iter().map(Ok)), sink).await
+            write(&shared, futures::stream::iter(chunks.into_iter().map(fetched)), sink).await
         });
         let bytes = read(body).await;
         tar::Archive::new(&bytes[..]).unpack(to.path()).unwrap();
@@ -275,7 +286,7 @@ mod tests {
             let wanted: Vec<_> = chunks[range.first_chunk..][..range.chunk_count]
                 .iter()
                 .cloned()
-                .map(Ok)
+                .map(fetched)
                 .collect();
             let body = produced(move |sink| {
                 write_file(u64::from(range.skip), range.size, futures::stream::iter(wanted), sink)
@@ -291,7 +302,7 @@ mod tests {
         let (manifest, mut chunks) = packed(folder.path());
         chunks.pop();
         let body = produced(move |sink| async move {
-            write(&manifest, futures::stream::iter(chunks.into_iter().map(Ok)), sink).await
+            write(&manifest, futures::stream::iter(chunks.into_iter().map(fetched)), sink).await
         });
         let error = body.try_fold((), |(), _| async { Ok(()) }).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

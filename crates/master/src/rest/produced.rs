@@ -4,6 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -12,15 +13,27 @@ use tokio::sync::mpsc;
 /// Where the future writes to.
 pub(crate) struct Sink(mpsc::Sender<Bytes>);
 
-/// The reader is gone: there is nothing to go on for.
+/// How long a reader may take nothing. Until then it keeps others from what its piece takes.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// There is nothing to go on for.
 #[derive(Debug, thiserror::Error)]
-#[error("the reader is gone")]
-pub(crate) struct ReaderGone;
+pub(crate) enum SendError {
+    /// The reader is gone.
+    #[error("the reader is gone")]
+    Gone,
+    /// The reader takes nothing.
+    #[error("the reader took nothing for {} s", STALLED.as_secs())]
+    Stalled,
+}
 
 impl Sink {
     /// Gives one piece to the reader. Waits until the one before was taken.
-    pub(crate) async fn send(&self, piece: Bytes) -> Result<(), ReaderGone> {
-        self.0.send(piece).await.map_err(|_| ReaderGone)
+    pub(crate) async fn send(&self, piece: Bytes) -> Result<(), SendError> {
+        match tokio::time::timeout(STALLED, self.0.send(piece)).await {
+            Ok(sent) => sent.map_err(|_| SendError::Gone),
+            Err(_) => Err(SendError::Stalled),
+        }
     }
 }
 

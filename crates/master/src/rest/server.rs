@@ -58,7 +58,8 @@ const MAX_CONCURRENT_STREAMS: u32 = 100;
 /// Headers of one request: a path of 16 KiB is refused with a word, not by the protocol.
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 
-/// What one connection may have in flight towards us.
+/// What one request, and one connection, may have in flight towards us: enough for uploads over long links.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Serves until `stopping` is cancelled and the open requests have ended or their time is over. What goes wrong on one
@@ -166,6 +167,7 @@ fn builder(limits: Limits) -> auto::Builder<TokioExecutor> {
         .keep_alive_timeout(KEEP_ALIVE)
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     builder
 }

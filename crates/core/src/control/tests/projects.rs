@@ -104,3 +104,30 @@ fn tokens_are_found_by_secret_until_they_end() {
         Refusal::NotFound { kind: "token", .. }
     ));
 }
+
+#[test]
+fn the_last_admin_token_stays() {
+    let mut world = World::new();
+    let right = Right {
+        role: Role::Admin,
+        project: None,
+    };
+    let token = |id, name, secret| Token {
+        right,
+        ..token(id, name, secret, None)
+    };
+    let (first, second) = (token(1, "first", 1), token(2, "second", 2));
+    let ending = Token {
+        expires_at: Some(Timestamp(u64::MAX)),
+        ..token(3, "ending", 3)
+    };
+    for token in [&first, &second, &ending] {
+        world.done(Command::CreateToken(token.clone()));
+    }
+    world.done(Command::RevokeToken { id: first.id });
+    assert!(matches!(
+        world.refused(Command::RevokeToken { id: second.id }),
+        Refusal::Conflict(_)
+    ));
+    world.done(Command::RevokeToken { id: ending.id });
+}

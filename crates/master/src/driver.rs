@@ -23,7 +23,7 @@ mod message;
 mod sessions;
 mod start;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod watch;
 
 use std::collections::VecDeque;

@@ -10,6 +10,8 @@
 mod flush;
 mod follow;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -168,19 +170,17 @@ impl<S: Store> Logs<S> {
 fn check(lines: &[LogLine]) -> Result<(), Error> {
     let invalid = |line: u64, reason| Err(Error::Invalid { line, reason });
     let Some(first) = lines.first() else { return Ok(()) };
-    let mut expected = first.number;
-    for line in lines {
+    // The store's numbers have a sign.
+    if first.number > i64::MAX.cast_unsigned() - lines.len() as u64 {
+        return invalid(first.number, "there cannot be so many");
+    }
+    for (expected, line) in (first.number..).zip(lines) {
         if line.number != expected {
             return invalid(line.number, "it does not follow the one before");
         }
         if line.text.len() > LINE_BYTES_MAX {
             return invalid(line.number, "it is too long");
         }
-        // The store's numbers have a sign.
-        if line.number >= i64::MAX.cast_unsigned() {
-            return invalid(line.number, "there cannot be so many");
-        }
-        expected += 1;
     }
     Ok(())
 }

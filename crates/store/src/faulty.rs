@@ -33,6 +33,7 @@ struct Plan {
     reads: VecDeque<Option<Fault>>,
     poison: Option<Poison>,
     committed: u64,
+    log_writes: u64,
     acquired: u64,
 }
 
@@ -89,6 +90,11 @@ impl<S> Faulty<S> {
     /// How many commits were made.
     pub fn commits(&self) -> u64 {
         self.plan().committed
+    }
+
+    /// How many transactions wrote pieces of logs.
+    pub fn log_writes(&self) -> u64 {
+        self.plan().log_writes
     }
 
     /// How many leaderships were begun.
@@ -199,6 +205,7 @@ impl<S: Store> Store for Faulty<S> {
             return Err(Error::Unavailable("a planned fault".to_owned()));
         }
         self.inner.append_log(epoch, writes).await?;
+        self.plan().log_writes += 1;
         match fault {
             Some(_) => Err(Error::Unavailable("a planned fault".to_owned())),
             None => Ok(()),

@@ -2,4 +2,4 @@
 
 mod faults;
 mod flow;
-mod world;
+pub(crate) mod world;

@@ -26,7 +26,7 @@ use tombolo_store::{Sqlite, Store};
 use super::super::{ApplyError, Driver, Error, Grants, Handle, Options};
 use crate::clock::Clock;
 
-pub(super) const PROJECT: ProjectId = ProjectId::from_u128(1);
+pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(1);
 
 /// The runtime's time, which a test may pause.
 #[derive(Debug)]
@@ -52,16 +52,16 @@ impl Grants for PlainGrants {
     }
 }
 
-pub(super) struct World {
-    pub(super) handle: Handle,
-    pub(super) store: Faulty<Sqlite>,
-    pub(super) stop: CancellationToken,
-    pub(super) task: JoinHandle<Result<(), Error>>,
+pub(crate) struct World {
+    pub(crate) handle: Handle,
+    pub(crate) store: Faulty<Sqlite>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) task: JoinHandle<Result<(), Error>>,
 }
 
 impl World {
     /// A driver with one project.
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let store = Faulty::new(Sqlite::in_memory(Execution::Inline).unwrap());
         let world = Self::on(store).await;
         let name = ProjectName::new("home").unwrap();
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// A driver on what is stored.
-    pub(super) async fn on(store: Faulty<Sqlite>) -> Self {
+    pub(crate) async fn on(store: Faulty<Sqlite>) -> Self {
         let options = Options {
             public_url: "https://tombolo.example".to_owned(),
             ..Options::default()
@@ -90,24 +90,24 @@ impl World {
     }
 
     /// Ends the driver, and begins another one on the same store.
-    pub(super) async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
         Self::on(self.store).await
     }
 
-    pub(super) async fn create_project(&self, seed: u128) -> Result<Reply, ApplyError> {
+    pub(crate) async fn create_project(&self, seed: u128) -> Result<Reply, ApplyError> {
         let id = ProjectId::from_u128(seed);
         let name = ProjectName::new(&format!("project-{seed}")).unwrap();
         self.handle.apply(Command::CreateProject { id, name }).await
     }
 
-    pub(super) async fn stored_projects(&self) -> Vec<Project> {
+    pub(crate) async fn stored_projects(&self) -> Vec<Project> {
         self.store.load().await.unwrap().live.projects
     }
 
     /// What is in memory is what is stored.
-    pub(super) async fn check(&self) {
+    pub(crate) async fn check(&self) {
         let projects = self.handle.query(|control| {
             let mut projects: Vec<Project> = control.projects().cloned().collect();
             projects.sort_by_key(|project| project.id);
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// Makes a cluster a member.
-    pub(super) async fn join(&self, name: &str) {
+    pub(crate) async fn join(&self, name: &str) {
         let secret = Digest::new([name.len() as u8; 32]);
         let invite = Invite {
             id: InviteId::from_u128(name.len() as u128),
@@ -136,7 +136,7 @@ impl World {
         self.handle.apply(Command::Join { secret, key }).await.unwrap();
     }
 
-    pub(super) async fn submit(&self, seed: u128, definition: BuildDefinition) -> Result<Build, ApplyError> {
+    pub(crate) async fn submit(&self, seed: u128, definition: BuildDefinition) -> Result<Build, ApplyError> {
         let jobs = (0..definition.jobs.len() as u128).map(|index| job_id(seed, index));
         let submission = Submission {
             id: BuildId::from_u128(seed),
@@ -157,16 +157,16 @@ impl World {
     }
 }
 
-pub(super) fn job_id(build: u128, index: u128) -> JobId {
+pub(crate) fn job_id(build: u128, index: u128) -> JobId {
     JobId::from_u128(build << 32 | index)
 }
 
-pub(super) fn cluster(name: &str) -> ClusterName {
+pub(crate) fn cluster(name: &str) -> ClusterName {
     ClusterName::new(name).unwrap()
 }
 
 /// Jobs in a row, each after the one before.
-pub(super) fn chain(names: &[&str]) -> BuildDefinition {
+pub(crate) fn chain(names: &[&str]) -> BuildDefinition {
     let mut jobs: Vec<JobSpec> = names.iter().map(|name| spec(name)).collect();
     for index in 1..jobs.len() {
         let job = jobs[index - 1].name.clone();
@@ -177,7 +177,7 @@ pub(super) fn chain(names: &[&str]) -> BuildDefinition {
 }
 
 /// Jobs beside each other.
-pub(super) fn flat(count: usize) -> BuildDefinition {
+pub(crate) fn flat(count: usize) -> BuildDefinition {
     let jobs = (0..count).map(|index| spec(&format!("job-{index}")));
     BuildDefinition { jobs: jobs.collect() }
 }
@@ -200,19 +200,19 @@ fn spec(name: &str) -> JobSpec {
 }
 
 /// An agent that is connected.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     handle: Handle,
     cluster: ClusterName,
-    pub(super) session: SessionId,
-    pub(super) orders: mpsc::Receiver<OrderFrame>,
+    pub(crate) session: SessionId,
+    pub(crate) orders: mpsc::Receiver<OrderFrame>,
 }
 
 impl Agent {
-    pub(super) async fn connect(world: &World, name: &str, attempts: Vec<AttemptReport>) -> Self {
+    pub(crate) async fn connect(world: &World, name: &str, attempts: Vec<AttemptReport>) -> Self {
         Self::try_connect(world, name, attempts).await.unwrap()
     }
 
-    pub(super) async fn try_connect(
+    pub(crate) async fn try_connect(
         world: &World,
         name: &str,
         attempts: Vec<AttemptReport>,
@@ -240,14 +240,14 @@ impl Agent {
     }
 
     /// The next order, which is an assignment.
-    pub(super) async fn assigned(&mut self) -> Assignment {
+    pub(crate) async fn assigned(&mut self) -> Assignment {
         match self.orders.recv().await {
             Some(OrderFrame::Assign(assignment)) => *assignment,
             other => panic!("an assignment was expected, not {other:?}"),
         }
     }
 
-    pub(super) async fn report(&self, attempt: AttemptId, phase: Phase) -> Result<Reply, ApplyError> {
+    pub(crate) async fn report(&self, attempt: AttemptId, phase: Phase) -> Result<Reply, ApplyError> {
         let command = Command::Report {
             cluster: self.cluster.clone(),
             session: self.session,
@@ -257,7 +257,7 @@ impl Agent {
         self.handle.apply(command).await
     }
 
-    pub(super) async fn heartbeat(&self) -> Result<Reply, ApplyError> {
+    pub(crate) async fn heartbeat(&self) -> Result<Reply, ApplyError> {
         let command = Command::Heartbeat {
             cluster: self.cluster.clone(),
             session: self.session,
@@ -265,12 +265,12 @@ impl Agent {
         self.handle.apply(command).await
     }
 
-    pub(super) async fn finish(&self, attempt: AttemptId) {
+    pub(crate) async fn finish(&self, attempt: AttemptId) {
         self.report(attempt, Phase::Ended(finished())).await.unwrap();
     }
 }
 
-pub(super) fn finished() -> Outcome {
+pub(crate) fn finished() -> Outcome {
     Outcome {
         state: TerminalState::Finished,
         exit_code: Some(0),

@@ -1,6 +1,8 @@
 //! The real program: a master and two agents as processes, mutual TLS between them, a local folder and a real S3 endpoint as
 //! stores, and the users' commands. Every test has its own world: its own folder and ports.
 
+#![allow(clippy::panic, reason = "a test that cannot go on says why")]
+
 mod access;
 mod bad_input;
 mod contract;

@@ -269,7 +269,7 @@ impl Drop for World {
         if matches!(self.dev.try_wait(), Ok(None)) {
             if thread::panicking() {
                 // What failed matters more than a clean end.
-                drop(kill_process(Pid::from_child(&self.dev), Signal::INT));
+                let _ = kill_process(Pid::from_child(&self.dev), Signal::INT);
                 thread::sleep(Duration::from_secs(2));
                 drop(self.dev.kill());
                 drop(self.dev.wait());
@@ -311,7 +311,7 @@ fn start_dev(folder: &Path, direct: bool) -> Child {
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if line.starts_with("Ready") {
-                drop(sender.send(()));
+                let _ = sender.send(());
             }
         }
     });

@@ -72,8 +72,15 @@ impl From<Problem> for Failure {
         };
         let mut message = problem.detail;
         for fault in problem.faults {
-            let place = [fault.line, fault.column].into_iter().flatten().map(|number| format!("{number}:"));
-            let path = if fault.path.is_empty() { String::new() } else { format!(" {}:", fault.path) };
+            let place = [fault.line, fault.column]
+                .into_iter()
+                .flatten()
+                .map(|number| format!("{number}:"));
+            let path = if fault.path.is_empty() {
+                String::new()
+            } else {
+                format!(" {}:", fault.path)
+            };
             message.push_str(&format!("\n  {}{path} {}", place.collect::<String>(), fault.message));
             if let Some(hint) = fault.hint {
                 message.push_str(&format!("\n      hint: {hint}"));

@@ -50,7 +50,10 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
 /// Whether its command was started and nobody will ever know how it ended.
 fn is_lost(folder: &AttemptFolder) -> io::Result<bool> {
     let over = folder.ended().exists() || folder.exit().exists();
-    Ok(!over && folder.started().exists() && supervisor::presence(folder)? == Presence::Absent && !folder.exit().exists())
+    Ok(!over
+        && folder.started().exists()
+        && supervisor::presence(folder)? == Presence::Absent
+        && !folder.exit().exists())
 }
 
 fn recovered(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {

@@ -60,7 +60,7 @@ fn serve<Running: Future<Output = anyhow::Result<()>>>(
     telemetry: &telemetry::Settings,
     run: impl FnOnce(CancellationToken) -> Running,
 ) -> Result<(), Failure> {
-    telemetry::install(telemetry).map_err(|error| Failure::usage(error))?;
+    telemetry::install(telemetry).map_err(Failure::usage)?;
     if command.end_with_parent {
         dev::end_with_parent()?;
     }

@@ -33,7 +33,11 @@ pub(crate) async fn print(session: &Session, build: &Build) -> Result<(), Failur
         .map(|(job, input)| {
             let to = job.cluster.as_ref().map(ToString::to_string).unwrap_or_default();
             let mut row = vec![format!("{} -> {}", parent(input), job.name)];
-            row.push(if input.route == RouteKind::Local { to } else { format!("{} -> {to}", from(input)) });
+            row.push(if input.route == RouteKind::Local {
+                to
+            } else {
+                format!("{} -> {to}", from(input))
+            });
             row.push(input.route.as_str().to_owned());
             row.push(render::bytes(input.bytes));
             row.push(render::bytes(input.moved_bytes));

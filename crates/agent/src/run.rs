@@ -1,5 +1,6 @@
 //! Puts the agent together and runs it.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ const LOG_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// If the agent cannot start (configuration, joining, its store), or a part of it fails.
 pub async fn run(configuration: Configuration, stopping: CancellationToken) -> anyhow::Result<()> {
     let checked = configuration.validate()?;
+    let _lock = lock(&configuration.data_folder)?;
     let identity_folder = configuration.data_folder.join("identity");
     let proxy = Proxy::from_environment();
     let request = join::Request {
@@ -72,6 +74,18 @@ pub async fn run(configuration: Configuration, stopping: CancellationToken) -> a
     let mut group = TaskGroup::new(stopping);
     parts.start(&identity_folder, &mut group).await?;
     Ok(group.run(GRACE).await?)
+}
+
+/// Two agents with one identity would throw each other out for ever.
+fn lock(folder: &Path) -> anyhow::Result<File> {
+    let context = || format!("cannot use the data folder {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(context)?;
+    let lock = File::create(folder.join("lock")).with_context(context)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!("another agent uses the data folder {}", folder.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(context),
+    }
 }
 
 async fn open_store(configuration: &Configuration, membership: &Membership) -> anyhow::Result<ChunkStore> {

@@ -135,7 +135,11 @@ impl Client {
             ExitCode::Unreachable,
             format!("the master at {} cannot be reached: {reason}", self.base),
         )
-        .hint("is it running, and is this the right context? (`tombolo context list`)")
+        .hint(if reason.contains("certificate") {
+            "does the context trust this server? `tombolo login URL --certificate-authority FILE`, with the master's `trust.pem`"
+        } else {
+            "is it running, and is this the right context? (`tombolo context list`)"
+        })
     }
 }
 

@@ -17,6 +17,9 @@ use crate::failure::Failure;
 /// The variable that names another file than the user's own.
 pub(crate) const VARIABLE: &str = "TOMBOLO_CONFIG";
 
+/// The variable whose token is used instead of the context's.
+pub(crate) const TOKEN_VARIABLE: &str = "TOMBOLO_TOKEN";
+
 /// All contexts.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

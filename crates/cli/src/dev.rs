@@ -96,7 +96,7 @@ async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup) -> anyhow::R
     tasks.spawn("master", part.run(program.clone(), tasks.token()));
 
     let context = wait_for_context(state).await?;
-    save_context(state, &context)?;
+    let name = save_context(state, &context)?;
     let client = Client::new(&context).map_err(explain)?;
     for (index, example) in CLUSTERS.iter().enumerate() {
         let configuration = state.path(format!("{}.toml", example.name));
@@ -111,7 +111,7 @@ async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup) -> anyhow::R
         tasks.spawn(example.name, part.run(program.clone(), tasks.token()));
     }
     wait_for_clusters(&client, state).await?;
-    say_ready(command, state).map_err(explain)
+    say_ready(command, state, &name).map_err(explain)
 }
 
 fn explain(failure: Failure) -> anyhow::Error {
@@ -148,8 +148,9 @@ async fn wait_for_context(state: &State) -> anyhow::Result<Context> {
     }
 }
 
-/// Puts the context into the state folder, and into the user's own file as the current one.
-fn save_context(state: &State, context: &Context) -> anyhow::Result<()> {
+/// Puts the context into the state folder, and into the user's own file as the current one. Another `dev` keeps its context
+/// there; this one then gets a name of its own. Returns the name.
+fn save_context(state: &State, context: &Context) -> anyhow::Result<String> {
     let own = Contexts {
         current: Some(CONTEXT.to_owned()),
         contexts: BTreeMap::from([(CONTEXT.to_owned(), context.clone())]),
@@ -157,9 +158,21 @@ fn save_context(state: &State, context: &Context) -> anyhow::Result<()> {
     own.save(&state.path("cli.toml")).map_err(explain)?;
     let file = context::path().map_err(explain)?;
     let mut contexts = Contexts::load(&file).map_err(explain)?;
-    contexts.contexts.insert(CONTEXT.to_owned(), context.clone());
-    contexts.current = Some(CONTEXT.to_owned());
-    contexts.save(&file).map_err(explain)
+    let free = |name: &str| {
+        contexts
+            .contexts
+            .get(name)
+            .is_none_or(|other| other.server == context.server)
+    };
+    let name = if free(CONTEXT) {
+        CONTEXT.to_owned()
+    } else {
+        format!("{CONTEXT}-{}", state.settings.user_port)
+    };
+    contexts.contexts.insert(name.clone(), context.clone());
+    contexts.current = Some(name.clone());
+    contexts.save(&file).map_err(explain)?;
+    Ok(name)
 }
 
 /// An invite for a cluster that has not joined yet; nothing for one that has.
@@ -196,7 +209,7 @@ async fn wait_for_clusters(client: &Client, state: &State) -> anyhow::Result<()>
     }
 }
 
-fn say_ready(command: &Dev, state: &State) -> Result<(), Failure> {
+fn say_ready(command: &Dev, state: &State, context: &str) -> Result<(), Failure> {
     let way = if command.direct {
         "The agents reach each other."
     } else {
@@ -210,7 +223,9 @@ fn say_ready(command: &Dev, state: &State) -> Result<(), Failure> {
         "State and logs are in {}. Ctrl-C ends everything.",
         state.path("").display()
     ))?;
-    render::line("In another terminal: `tombolo run FILE --watch` (the context `dev` is the current one now).")
+    render::line(&format!(
+        "In another terminal: `tombolo run FILE --watch` (the context `{context}` is the current one now)."
+    ))
 }
 
 /// Ends this process when the one that started it ends, whatever the reason.

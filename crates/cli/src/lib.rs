@@ -13,6 +13,7 @@ use std::io::Write;
 use std::process;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use secrecy::SecretString;
 use tombolo_core::name::ProjectName;
 
 use crate::client::Client;
@@ -37,7 +38,7 @@ struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Shared {
     /// The context to use instead of the current one.
-    #[arg(long, global = true, env = "TOMBOLO_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     context: Option<String>,
     /// The project to use instead of the context's.
     #[arg(long, short, global = true, env = "TOMBOLO_PROJECT", value_name = "NAME")]
@@ -110,14 +111,17 @@ struct Session {
 impl Session {
     fn open(shared: &Shared) -> Result<Self, Failure> {
         let contexts = Contexts::load(&context::path()?)?;
-        let context = contexts.select(shared.context.as_deref())?;
+        let mut context = contexts.select(shared.context.as_deref())?.clone();
+        if let Ok(token) = std::env::var(context::TOKEN_VARIABLE) {
+            context.token = SecretString::from(token.trim().to_owned());
+        }
         let project = shared.project.clone().or_else(|| context.project.clone());
         let project = match project {
             Some(project) => project,
             None => ProjectName::new(DEFAULT_PROJECT).map_err(Failure::usage)?,
         };
         Ok(Self {
-            client: Client::new(context)?,
+            client: Client::new(&context)?,
             project,
             format: shared.output,
         })
@@ -217,7 +221,8 @@ fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
             result = command => result,
             signal = tokio::signal::ctrl_c() => {
                 signal?;
-                Err(Failure::silent(ExitCode::Cancelled))
+                let stopped = Failure::new(ExitCode::Cancelled, "stopped by Ctrl-C");
+                Err(stopped.hint("a build that was submitted goes on; `tombolo cancel BUILD` ends it"))
             }
         }
     })

@@ -212,7 +212,11 @@ pub(crate) async fn explain(command: &Explain, session: &Session) -> Result<(), 
     let path = path::job_explain(&session.project, command.build, &command.job);
     let explanation: Explanation = session.client.get(&path).await?;
     if matches!(session.format, Format::Table | Format::Wide) {
-        render::line(&format!("{}\n", explanation.summary))?;
+        render::line(&explanation.summary)?;
+        if explanation.clusters.is_empty() {
+            return Ok(());
+        }
+        render::line("")?;
     }
     render::print(session.format, &explanation)
 }

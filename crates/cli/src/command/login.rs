@@ -74,7 +74,7 @@ fn token(command: &Login) -> Result<SecretString, Failure> {
                 .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
             file.take(MAX_TOKEN_BYTES).read_to_string(&mut text)?;
         }
-        None => match std::env::var("TOMBOLO_TOKEN") {
+        None => match std::env::var(context::TOKEN_VARIABLE) {
             Ok(token) => text = token,
             Err(_) if !io::stdin().is_terminal() => {
                 io::stdin().take(MAX_TOKEN_BYTES).read_to_string(&mut text)?;

@@ -1,11 +1,12 @@
 //! Logs.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 use reqwest::Method;
-use tombolo_api::{Build, JobState, LogItem, path};
+use tombolo_api::{Build, Job, JobState, LogItem, path};
 use tombolo_core::name::JobName;
 
 use crate::Session;
@@ -19,6 +20,9 @@ const MAX_ITEM_BYTES: usize = 512 << 10;
 const RECONNECTS: u32 = 60;
 /// How long to wait before that.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the end of a log is waited for when it is shown beside other things.
+const TAIL_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
@@ -50,12 +54,18 @@ pub(crate) async fn logs(command: &Logs, session: &Session) -> Result<(), Failur
         format: session.format,
         ended: false,
     };
-    let mut left = if command.follow { RECONNECTS } else { 0 };
+    // Of a job that is over the rest of the log may still be arriving: it is waited for.
+    let state: Job = session
+        .client
+        .get(&path::job(&session.project, command.build, &job))
+        .await?;
+    let follow = command.follow || (state.state.is_terminal() && state.epoch > 0);
+    let mut left = if follow { RECONNECTS } else { 0 };
     loop {
         let before = printer.next;
-        let path = format!("{path}?from={}&follow={}", printer.next, command.follow);
+        let path = format!("{path}?from={}&follow={follow}", printer.next);
         match read(&session.client, &path, |item| printer.print(&item)).await {
-            Ok(()) if printer.ended || !command.follow => return Ok(()),
+            Ok(()) if printer.ended || !follow => return Ok(()),
             Ok(()) => {}
             Err(failure) if failure.code != ExitCode::Unreachable => return Err(failure),
             Err(failure) if left == 0 => return Err(failure),
@@ -151,23 +161,25 @@ impl Printer {
 /// The last lines of a job's log, for a report of its failure.
 pub(crate) async fn tail(session: &Session, build: u64, job: &JobName, lines: u64) -> Result<Vec<String>, Failure> {
     let path = path::job_log(&session.project, build, job);
-    let mut total = 0;
-    let state: tombolo_api::Job = session.client.get(&path::job(&session.project, build, job)).await?;
+    let state: Job = session.client.get(&path::job(&session.project, build, job)).await?;
     if state.state == JobState::Skipped || state.epoch == 0 {
         return Ok(Vec::new());
     }
     let from = state.log_lines.unwrap_or_default().saturating_sub(lines);
-    let mut last = std::collections::VecDeque::new();
-    read(&session.client, &format!("{path}?from={from}&follow=false"), |item| {
+    let mut last = VecDeque::new();
+    let path = format!("{path}?from={from}&follow=true");
+    let reading = read(&session.client, &path, |item| {
         if let LogItem::Line { text, .. } = item {
-            total += 1;
-            if total > lines {
+            if last.len() as u64 == lines {
                 last.pop_front();
             }
             last.push_back(text);
         }
         Ok(())
-    })
-    .await?;
+    });
+    // The end of the log may still be arriving; what has come by then is better than nothing.
+    if let Ok(read) = tokio::time::timeout(TAIL_WITHIN, reading).await {
+        read?;
+    }
     Ok(last.into())
 }

@@ -22,6 +22,9 @@ pub(crate) enum Project {
     Delete {
         /// Its name.
         name: ProjectName,
+        /// Says that all of it may go.
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -70,7 +73,11 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
             let list: ProjectList = session.client.get(&path::projects()).await?;
             render::print(session.format, &list)
         }
-        Project::Delete { name } => {
+        Project::Delete { name, yes: false } => Err(Failure::usage(format!(
+            "this would delete `{name}` with all its builds, logs and tokens"
+        ))
+        .hint("if that is meant, say `--yes`")),
+        Project::Delete { name, yes: true } => {
             session.client.act(Method::DELETE, &path::project(name)).await?;
             render::line(&format!("Project `{name}` was deleted."))
         }

@@ -14,30 +14,14 @@ use serde_json::Value;
 /// How long anything here may take before the test fails: a guard against hanging, not a measure.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The program under test: `TOMBOLO_PROGRAM`, else the one of this profile, built once.
+/// The program under test: `TOMBOLO_PROGRAM`, else the one that was built with this test.
 static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    if let Some(program) = std::env::var_os("TOMBOLO_PROGRAM") {
-        return PathBuf::from(program);
-    }
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--package", "tombolo-cli"])
-        .current_dir(repository())
-        .status()
-        .expect("cargo runs");
-    assert!(status.success(), "the program does not build");
-    let test = std::env::current_exe().expect("this test has a file");
-    let program = test
-        .ancestors()
-        .nth(2)
-        .expect("tests lie in <profile>/deps")
-        .join("tombolo");
-    assert!(program.exists(), "{} is missing", program.display());
-    program
+    std::env::var_os("TOMBOLO_PROGRAM").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_tombolo")), PathBuf::from)
 });
 
 /// The top of this repository.
 pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// A running system, ended with this value.

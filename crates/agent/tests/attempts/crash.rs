@@ -91,7 +91,7 @@ async fn agents_that_die_at_any_moment_run_each_command_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_death_of_a_supervisor_is_an_error_and_leaves_nothing() {
+async fn the_death_of_a_supervisor_is_an_error_and_with_its_agent_a_loss_and_leaves_nothing() {
     let cluster = Cluster::new().await;
     for agent_dies in [false, true] {
         let assignment = script("setsid sleep 600 & echo $!; echo up; sleep 600");
@@ -101,6 +101,7 @@ async fn the_death_of_a_supervisor_is_an_error_and_leaves_nothing() {
         agent.until_running(attempt).await;
         cluster.until_printed(attempt, "up").await;
         let started: Started = read_record(&cluster.folder(attempt).started()).unwrap().unwrap();
+        let pid = cluster.printed(attempt)[0].clone();
         let agent = if agent_dies {
             agent.die().await;
             None
@@ -110,18 +111,24 @@ async fn the_death_of_a_supervisor_is_an_error_and_leaves_nothing() {
         let supervisor = rustix::process::Pid::from_raw(started.supervisor as i32).unwrap();
         rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
         let mut agent = agent.unwrap_or_else(|| cluster.start());
-        let outcome = agent.outcome(attempt).await;
-        assert_eq!(outcome.state, TerminalState::Error);
-        assert_eq!(outcome.message, "the supervisor of the command died");
-        assert_eq!(outcome.started_at, Some(started.started_at));
-        let pid = cluster.printed(attempt)[0].clone();
+        if agent_dies {
+            // Nobody saw it: the hello leaves the attempt out, and the control plane replaces it.
+            until(|| !cluster.folder(attempt).path().exists()).await;
+        } else {
+            let outcome = agent.outcome(attempt).await;
+            assert_eq!(outcome.state, TerminalState::Error);
+            assert_eq!(outcome.message, "the supervisor of the command died");
+            assert_eq!(outcome.started_at, Some(started.started_at));
+        }
         until(|| {
             std::fs::read(format!("/proc/{pid}/cmdline"))
                 .unwrap_or_default()
                 .is_empty()
         })
         .await;
-        agent.forget(attempt).await;
+        if !agent_dies {
+            agent.forget(attempt).await;
+        }
         agent.stop().await;
     }
 }

@@ -1,7 +1,7 @@
 //! Agents and supervisors that die.
 
 use tombolo_agent::folder::read_record;
-use tombolo_agent::supervisor::Started;
+use tombolo_agent::supervisor::{self, Presence, Started};
 use tombolo_core::attempt::{Outcome, Phase};
 use tombolo_core::build::TerminalState;
 
@@ -108,8 +108,10 @@ async fn the_death_of_a_supervisor_is_an_error_and_with_its_agent_a_loss_and_lea
         } else {
             Some(agent)
         };
-        let supervisor = rustix::process::Pid::from_raw(started.supervisor as i32).unwrap();
-        rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+        let pid_of_supervisor = rustix::process::Pid::from_raw(started.supervisor as i32).unwrap();
+        rustix::process::kill_process(pid_of_supervisor, rustix::process::Signal::KILL).unwrap();
+        // A process that was killed holds its lock for a moment longer.
+        until(|| supervisor::presence(&cluster.folder(attempt)).unwrap() == Presence::Absent).await;
         let mut agent = agent.unwrap_or_else(|| cluster.start());
         if agent_dies {
             // Nobody saw it: the hello leaves the attempt out, and the control plane replaces it.

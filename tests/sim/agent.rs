@@ -141,6 +141,20 @@ impl Agent {
 }
 
 impl World {
+    pub(crate) fn note_capacities(&mut self) {
+        for agent in &self.agents {
+            let (cluster, slots, resources) = (agent.name.clone(), agent.slots, agent.capacity);
+            self.history.fact(
+                Duration::ZERO,
+                Fact::Capacity {
+                    cluster,
+                    slots,
+                    resources,
+                },
+            );
+        }
+    }
+
     pub(crate) fn start_agent(&mut self, index: usize) {
         if self.agents[index].process.is_some() || self.agents[index].dead {
             return;

@@ -4,12 +4,14 @@ mod inputs;
 mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tombolo_core::build::{BuildState, JobState, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
 use tombolo_core::id::{AttemptId, JobId};
 use tombolo_core::name::ClusterName;
+use tombolo_core::resources::Resources;
 
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
@@ -19,7 +21,7 @@ use crate::world::Outcome;
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 12] = [
+const ALL: [(&str, Checker); 13] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
@@ -30,6 +32,7 @@ const ALL: [(&str, Checker); 12] = [
     ("what was stopped or forgotten does not start", ended_never_starts),
     ("I4: a child starts only with all inputs", inputs_complete),
     ("I5: selectors are honoured", selectors_honoured),
+    ("no cluster is given more than it has", capacity_honoured),
     ("I6: terminal is final", terminal_is_final),
     ("I6: what was cancelled does not finish", cancel_is_final),
     ("only what was cancelled is killed", killed_by_somebody),
@@ -252,6 +255,52 @@ fn selectors_honoured(outcome: &Outcome) -> Result<(), String> {
 fn matches(node: &JobNode, cluster: &Cluster) -> bool {
     node.selector
         .matches(&cluster.labels.clone().with_cluster(&cluster.name))
+}
+
+/// What the attempts of a cluster need together never is more than it has, nor are they more than its slots.
+fn capacity_honoured(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut capacities: BTreeMap<&ClusterName, (u32, Resources)> = BTreeMap::new();
+    let facts = &outcome.history.facts;
+    for (index, (at, fact)) in facts.iter().enumerate() {
+        record.take(fact);
+        if let Fact::Capacity {
+            cluster,
+            slots,
+            resources,
+        } = fact
+        {
+            capacities.insert(cluster, (*slots, *resources));
+        }
+        // In the middle of a transaction nothing has to hold.
+        let goes_on = |(next_at, next): &(Duration, Fact)| next_at == at && matches!(next, Fact::Committed(_));
+        if !matches!(fact, Fact::Committed(Change::PutJob(_))) || facts.get(index + 1).is_some_and(goes_on) {
+            continue;
+        }
+        for (name, (slots, has)) in &capacities {
+            let here = record
+                .jobs
+                .values()
+                .filter(|job| job.cluster.as_ref() == Some(name) && held(job.state));
+            let needs: Vec<Resources> = here
+                .filter_map(|job| record.nodes.get(&job.id))
+                .map(|node| node.resources)
+                .collect();
+            let sum = needs.iter().fold(Resources::default(), |sum, need| sum.plus(need));
+            if needs.len() > *slots as usize || !has.fits(&sum) {
+                return Err(format!("{at:?}: {name} with {slots} slots and {has:?} has {needs:?}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a cluster has an attempt of the job in hands.
+const fn held(state: JobState) -> bool {
+    matches!(
+        state,
+        JobState::Assigned | JobState::Preparing | JobState::Running | JobState::Publishing
+    )
 }
 
 /// What the store says of a terminal job never changes.

@@ -7,12 +7,19 @@ use tombolo_core::control::Change;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId};
 use tombolo_core::name::ClusterName;
+use tombolo_core::resources::Resources;
 
 /// Something that a checker judges.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
     /// The store has it.
     Committed(Change),
+    /// What a cluster has for jobs, from the beginning to the end.
+    Capacity {
+        cluster: ClusterName,
+        slots: u32,
+        resources: Resources,
+    },
     /// A user was told that the build was taken.
     SubmitAcknowledged(BuildId),
     /// A user was told that all these jobs are cancelled.

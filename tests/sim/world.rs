@@ -161,6 +161,7 @@ impl World {
     fn begin(&mut self) {
         self.start_master();
         self.master_setup();
+        self.note_capacities();
         for agent in 0..self.agents.len() {
             self.schedule
                 .after(Duration::from_millis(5), Item::AgentStart { agent });

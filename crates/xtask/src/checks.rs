@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use crate::{demo, tools};
+use crate::{demo, plain, tools};
 
 /// How many seeds the simulation runs with before a change lands.
 const CI_SEEDS: u32 = 5_000;
@@ -23,7 +23,7 @@ pub(crate) struct SimOptions {
 /// Runs all tests of the workspace.
 pub(crate) fn test(shell: &Shell) -> anyhow::Result<()> {
     let weed = tools::weed(shell)?;
-    cmd!(shell, "cargo test --workspace --no-fail-fast")
+    plain(cmd!(shell, "cargo test --workspace --no-fail-fast"))
         .env("TOMBOLO_WEED", weed)
         .run()?;
     Ok(())
@@ -31,7 +31,7 @@ pub(crate) fn test(shell: &Shell) -> anyhow::Result<()> {
 
 /// Formatting, lints, licences and sources.
 pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
-    cmd!(shell, "cargo fmt --all --check").run()?;
+    plain(cmd!(shell, "cargo fmt --all --check")).run()?;
     cmd!(
         shell,
         "cargo clippy --workspace --all-targets --quiet -- --deny warnings"

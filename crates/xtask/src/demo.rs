@@ -12,6 +12,8 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use xshell::{Shell, cmd};
 
+use crate::plain;
+
 /// How long `tombolo dev` may take until both clusters have joined.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How long `tombolo dev` may take to end all that it started.
@@ -31,9 +33,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
-    cmd!(shell, "cargo build --release --package tombolo-cli").run()?;
+    plain(cmd!(shell, "cargo build --release --package tombolo-cli")).run()?;
     let started = Instant::now();
-    let target = cmd!(shell, "cargo metadata --format-version 1 --no-deps")
+    let target = plain(cmd!(shell, "cargo metadata --format-version 1 --no-deps"))
         .quiet()
         .read()?;
     let program = target_folder(&target)?.join("release/tombolo");

@@ -5,11 +5,12 @@ mod checks;
 mod demo;
 mod tools;
 
+use std::env;
 use std::path::Path;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use xshell::Shell;
+use xshell::{Cmd, Shell};
 
 /// Developer commands of Tombolo.
 #[derive(Parser)]
@@ -31,6 +32,18 @@ enum Command {
     Sim(checks::SimOptions),
     /// Everything that must pass before a change lands.
     Ci,
+}
+
+/// A command without the variables that `cargo xtask` itself brings: build scripts would take them for a change, and
+/// compile again what a plain `cargo build` has compiled.
+fn plain(command: Cmd<'_>) -> Cmd<'_> {
+    env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        })
+        .fold(command, |command, name| command.env_remove(name))
 }
 
 fn main() -> anyhow::Result<()> {

@@ -48,7 +48,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     if options.direct {
         arguments.push("--direct".to_owned());
     }
-    let mut clusters = Clusters::start(&program, &arguments)?;
+    let mut clusters = Clusters::start(&program, &arguments, &state)?;
     clusters.wait_until_ready()?;
 
     let tombolo = |arguments: &[&str]| -> anyhow::Result<ExitStatus> {
@@ -107,10 +107,12 @@ struct Clusters {
 }
 
 impl Clusters {
-    fn start(program: &Path, arguments: &[String]) -> anyhow::Result<Self> {
+    fn start(program: &Path, arguments: &[String], state: &Path) -> anyhow::Result<Self> {
         println!("\n$ tombolo {}", arguments.join(" "));
         let mut child = Command::new(program)
             .args(arguments)
+            // The contexts of whoever runs the demo stay as they are.
+            .env("TOMBOLO_CONFIG", state.join("cli.toml"))
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;

@@ -8,6 +8,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [
         "tombolo/agent/v1/agent.proto",
         "tombolo/agent/v1/job.proto",
+        "tombolo/courier/v1/courier.proto",
         "tombolo/transfer/v1/transfer.proto",
     ];
     for file in files {
@@ -16,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files, [&root])?;
     tonic_prost_build::configure()
         .bytes(".tombolo.transfer.v1")
+        .bytes(".tombolo.courier.v1.ChunkUpload")
+        .bytes(".tombolo.courier.v1.ManifestUpload")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -12,6 +12,15 @@ pub mod agent {
     }
 }
 
+/// Generated from `proto/tombolo/courier/v1`.
+pub mod courier {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tombolo.courier.v1");
+    }
+}
+
 /// Generated from `proto/tombolo/transfer/v1`.
 pub mod transfer {
     /// Version 1.

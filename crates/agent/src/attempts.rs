@@ -23,7 +23,6 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::session::{AttemptReport, StopReason};
 use tombolo_core::time::Timestamp;
 use tombolo_runtime::clock;
-use tombolo_transfer::ChunkStore;
 
 use self::life::{Begin, Life};
 use crate::executor::Executor;
@@ -49,8 +48,6 @@ pub struct Settings {
 pub struct Surroundings<E> {
     /// Runs the commands.
     pub executor: E,
-    /// Keeps the outputs.
-    pub store: ChunkStore,
     /// Brings sources and inputs.
     pub inputs: Inputs,
     /// Brings the logs to the master.
@@ -80,16 +77,21 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks for them; what was never accepted is removed.
+    /// Looks for them; what was never accepted is removed, and so is what `executor` knows to be lost.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn look(settings: &Settings) -> Result<Self, Error> {
-        let attempts = recover::find(&settings.folder).map_err(|source| Error::Folder {
+    pub fn look(settings: &Settings, executor: &impl Executor) -> Result<Self, Error> {
+        let attempts = recover::find(&settings.folder, executor).map_err(|source| Error::Folder {
             path: settings.folder.clone(),
             source,
         })?;
         Ok(Self { attempts })
+    }
+
+    /// Which they are.
+    pub fn attempts(&self) -> impl Iterator<Item = AttemptId> {
+        self.attempts.iter().map(|recovered| recovered.attempt)
     }
 
     /// What a hello says of them.

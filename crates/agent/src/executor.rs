@@ -5,13 +5,16 @@ pub mod process;
 use std::future::Future;
 use std::io;
 
-use tombolo_core::attempt::Assignment;
+use serde::{Deserialize, Serialize};
+use tombolo_core::attempt::{Assignment, OutputReference};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 
 use crate::folder::AttemptFolder;
 use crate::supervisor::Exit;
+use crate::xunit;
 
 /// Runs the commands of attempts. All of it may be repeated after a crash of the agent: what was done is found again.
 pub trait Executor: Send + Sync + 'static {
@@ -20,6 +23,13 @@ pub trait Executor: Send + Sync + 'static {
 
     /// What it can do.
     fn capabilities(&self) -> Vec<Capability>;
+
+    /// Whether the command was started and nobody will ever know how it ended. What is left of such a command is ended. Asked
+    /// once, when the agent starts.
+    ///
+    /// # Errors
+    /// Those of the folder.
+    fn is_lost(&self, folder: &AttemptFolder, attempt: AttemptId) -> io::Result<bool>;
 
     /// Makes a fresh sandbox with everything but source and inputs; what an earlier try left of it is removed. Returns what
     /// the job's log should say before the command starts.
@@ -32,10 +42,22 @@ pub trait Executor: Send + Sync + 'static {
         assignment: &Assignment,
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Starts the command, at most once for each attempt: one that was started is found.
+    /// Fills the sandbox with source and inputs, which are in the cluster's own store by now; or sees to it that this happens
+    /// before the command starts.
     ///
     /// # Errors
-    /// [`Error::Lost`] if it was started and whatever watched it is gone; [`Error::System`].
+    /// [`Error::Material`]; [`Error::System`].
+    fn stage(
+        &self,
+        folder: &AttemptFolder,
+        assignment: &Assignment,
+        materials: &[Material],
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Sees to it that the command starts, at most once for each attempt: one that was started is found.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if it was started and whatever watched it is gone; [`Error::Refused`]; [`Error::System`].
     fn start(
         &self,
         folder: &AttemptFolder,
@@ -50,10 +72,32 @@ pub trait Executor: Send + Sync + 'static {
     fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// A command that was started, and may have ended.
+/// An artifact that belongs into a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Material {
+    /// Within the sandbox: `context`, or `inputs/<name>`.
+    pub folder: String,
+    /// Which artifact.
+    pub manifest: Digest,
+}
+
+/// What a command has left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// The output, stored whole; none if there is nothing in it. The error says why it cannot be stored.
+    pub output: Result<Option<OutputReference>, String>,
+    /// What its tests say.
+    pub tests: xunit::Results,
+}
+
+/// A command that is starting, runs, or has ended.
 pub trait Running: Send {
-    /// When it started; none if it could not be.
-    fn started_at(&self) -> Option<Timestamp>;
+    /// Waits until the command runs, and tells when it started; none if it turned out that it cannot. Cancelling it loses
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the command will never run; [`Error::Lost`]; [`Error::System`].
+    fn begun(&mut self) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
 
     /// Waits for its end. `on_output` is called whenever its log has grown. Cancelling it loses nothing.
     ///
@@ -61,11 +105,17 @@ pub trait Running: Send {
     /// [`Error::Lost`] if nobody knows how it ended; [`Error::System`].
     fn ended(&mut self, on_output: impl Fn() + Send + Sync) -> impl Future<Output = Result<Exit, Error>> + Send;
 
-    /// Asks for its end, which [`Self::ended`] then brings.
+    /// Asks for its end, which [`Self::ended`] then brings. A command that does not run yet will not start.
     ///
     /// # Errors
     /// [`Error::System`]; none if it has ended.
     fn stop(&mut self, urgency: Urgency) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Stores what the command has left behind; to be called after its end. May be repeated.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] if nobody can tell any more; [`Error::System`].
+    fn collect(&mut self) -> impl Future<Output = Result<Collected, Error>> + Send;
 }
 
 /// How a command is to be stopped.
@@ -83,6 +133,20 @@ pub enum Error {
     /// The job cannot run on this cluster.
     #[error("{0}")]
     Refused(String),
+    /// The command will not run, or was ended by something that was not its fault nor asked for.
+    #[error("{0}")]
+    Failed(String),
+    /// The command was ended by what it did.
+    #[error("{0}")]
+    Overstepped(String),
+    /// The source or an input cannot be put into the sandbox.
+    #[error("{folder}: {reason}")]
+    Material {
+        /// Where it belongs.
+        folder: String,
+        /// Why not.
+        reason: String,
+    },
     /// The command was started, and nobody knows what became of it.
     #[error("the supervisor of the command died{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]
     Lost {

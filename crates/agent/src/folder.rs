@@ -59,6 +59,21 @@ impl AttemptFolder {
         self.path.join("exit.json")
     }
 
+    /// What belongs into the sandbox, for an executor that does not fill it at once.
+    pub fn materials(&self) -> PathBuf {
+        self.path.join("materials.json")
+    }
+
+    /// Where the lines of a pod begin in the log.
+    pub fn pod(&self) -> PathBuf {
+        self.path.join("pod.json")
+    }
+
+    /// What the command has left behind.
+    pub fn collected(&self) -> PathBuf {
+        self.path.join("collected.json")
+    }
+
     /// How the attempt ended; its presence means that the end may be reported.
     pub fn ended(&self) -> PathBuf {
         self.path.join("ended.json")

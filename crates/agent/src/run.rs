@@ -126,7 +126,7 @@ impl Parts {
             slots: self.checked.slots as usize,
             log_patience: LOG_PATIENCE,
         };
-        let found = Found::look(&settings)?;
+        let found = Found::look(&settings, &executor)?;
 
         let (notices, notices_out) = mpsc::channel(NOTICES_WAITING);
         let (instructions, instructions_out) = mpsc::channel(INSTRUCTIONS_WAITING);
@@ -142,7 +142,6 @@ impl Parts {
         let shipper = Shipper::new();
         let surroundings = Surroundings {
             executor,
-            store: self.store.clone(),
             inputs: self.inputs(bulk.clone()),
             shipper: shipper.clone(),
             lease: link.lease(),
@@ -190,14 +189,15 @@ impl Parts {
     }
 
     fn executor(&self) -> ProcessExecutor {
-        ProcessExecutor::new(process::Settings {
+        let settings = process::Settings {
             cluster: self.membership.cluster.clone(),
             supervisor: "/proc/self/exe".into(),
             images: self.configuration.images,
             paths: SandboxPaths::Absolute,
             stop_grace: self.configuration.stop_grace,
             log_limit_bytes: self.configuration.log_limit_bytes,
-        })
+        };
+        ProcessExecutor::new(settings, self.store.clone())
     }
 
     fn hello(&self, capabilities: Vec<Capability>) -> anyhow::Result<Hello> {
@@ -219,7 +219,7 @@ impl Parts {
             stalled: self.configuration.store_deadline,
             ..pull::Patience::default()
         };
-        Inputs::new(self.store.clone(), Puller::new(self.store.clone(), patience), network)
+        Inputs::new(Puller::new(self.store.clone(), patience), network)
     }
 
     fn server(&self) -> Server {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use serde::{Deserialize, Serialize};
 
 /// The largest file that is read, in bytes.
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -14,7 +15,7 @@ const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 const FILES_LIMIT: usize = 1000;
 
 /// What the files say, all together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Results {
     /// How many test cases there are.
     pub tests: u64,

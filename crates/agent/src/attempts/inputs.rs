@@ -1,23 +1,21 @@
-//! Source and inputs: from wherever they are into the sandbox.
+//! Source and inputs: from wherever they are into the cluster's own store.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tombolo_artifact::UnpackOptions;
 use tombolo_core::attempt::{Assignment, RouteKind, TransferReceipt};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::JobName;
 use tombolo_transfer::pull::{Progress, Request};
-use tombolo_transfer::{ChunkStore, Puller, Source};
+use tombolo_transfer::{Puller, Source};
 
-use crate::folder::AttemptFolder;
+use crate::executor::Material;
 use crate::network::Network;
 use crate::seam::Notice;
 
@@ -30,7 +28,6 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 /// Brings sources and inputs.
 #[derive(Clone)]
 pub struct Inputs {
-    store: ChunkStore,
     puller: Puller,
     network: Network,
 }
@@ -70,23 +67,21 @@ impl Wanted {
 }
 
 impl Inputs {
-    /// Pulls by `network` into `store`, and unpacks from there.
-    pub const fn new(store: ChunkStore, puller: Puller, network: Network) -> Self {
-        Self { store, puller, network }
+    /// Brings what `network` has, with `puller`.
+    pub const fn new(puller: Puller, network: Network) -> Self {
+        Self { puller, network }
     }
 
-    /// Fills `context` and `inputs` of a fresh sandbox. All of it is there on success. What the job waits for is told to
+    /// Brings all that belongs into `context` and `inputs`; all of it is there on success. What the job waits for is told to
     /// `notices`.
     pub(super) async fn bring(
         &self,
-        folder: &AttemptFolder,
         assignment: &Assignment,
         notices: &mpsc::Sender<Notice>,
-    ) -> Result<Vec<TransferReceipt>, Error> {
+    ) -> Result<Vec<(Material, TransferReceipt)>, Error> {
         let wanted = self.wanted(assignment)?;
-        let sandbox = folder.sandbox();
         let receipts = stream::iter(wanted)
-            .map(|wanted| self.bring_one(assignment, wanted, &sandbox, notices))
+            .map(|wanted| self.bring_one(assignment, wanted, notices))
             .buffered(INPUTS_AT_ONCE);
         receipts.try_collect().await
     }
@@ -121,26 +116,22 @@ impl Inputs {
         &self,
         assignment: &Assignment,
         wanted: Wanted,
-        sandbox: &Path,
         notices: &mpsc::Sender<Notice>,
-    ) -> Result<TransferReceipt, Error> {
-        let project = assignment.build.project;
+    ) -> Result<(Material, TransferReceipt), Error> {
         let teller = Teller::new(assignment.attempt, wanted.parent.clone(), notices);
         let request = Request {
-            project,
+            project: assignment.build.project,
             manifest: wanted.manifest,
             sources: wanted.sources.clone(),
         };
         let pulled = self.puller.pull(request, |progress| teller.tell(&progress)).await;
         let receipt = pulled.map_err(|error| wanted.failed(error))?;
         teller.tell_last(&receipt.progress);
-        let into = sandbox.join(&wanted.folder);
-        let options = UnpackOptions::default();
-        self.store
-            .unpack(project, wanted.manifest, &into, options)
-            .await
-            .map_err(|error| wanted.failed(error))?;
-        Ok(receipt.for_parent(wanted.parent))
+        let material = Material {
+            folder: wanted.folder,
+            manifest: wanted.manifest,
+        };
+        Ok((material, receipt.for_parent(wanted.parent)))
     }
 }
 

@@ -7,14 +7,13 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tombolo_artifact::PackLimits;
-use tombolo_core::attempt::{Assignment, Outcome, OutputReference, Phase, TransferReceipt};
+use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
 use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
 use super::{Shared, Wish, faulty, inputs, log, progressed, wall};
-use crate::executor::{Executor, Running, Urgency};
+use crate::executor::{self, Collected, Executor, Running, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::seam::Notice;
 use crate::supervisor::{Ending, Exit, Usage};
@@ -59,6 +58,8 @@ enum Broken {
     Stopped,
     /// The system fails it.
     Fault(String),
+    /// It was ended by what it did.
+    Overstepped(String),
 }
 
 impl<E: Executor> Life<E> {
@@ -181,9 +182,8 @@ impl<E: Executor> Life<E> {
             }
         };
         self.hint();
-        let exit = self.command(assignment, &prepared).await?;
-        self.report(Phase::Publishing).await;
-        self.publish(assignment, exit, prepared.inputs).await
+        let result = self.command(assignment, &prepared).await?;
+        self.publish(assignment, result, prepared.inputs).await
     }
 
     /// The right to use the machine. Attempts that run already have been given theirs first.
@@ -201,12 +201,18 @@ impl<E: Executor> Life<E> {
             .executor
             .prepare(&self.folder, assignment)
             .await
-            .map_err(fault)?;
-        let inputs = surroundings
+            .map_err(broken)?;
+        let brought = surroundings
             .inputs
-            .bring(&self.folder, assignment, &surroundings.notices)
+            .bring(assignment, &surroundings.notices)
             .await
             .map_err(fault)?;
+        let (materials, inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
+        surroundings
+            .executor
+            .stage(&self.folder, assignment, &materials)
+            .await
+            .map_err(broken)?;
         notes.extend(inputs.iter().map(inputs::describe));
         log::note(&self.folder, notes).await.map_err(fault)?;
         let prepared = Prepared { inputs };
@@ -214,8 +220,8 @@ impl<E: Executor> Life<E> {
         Ok(prepared)
     }
 
-    /// Runs the command to its end.
-    async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<Exit, Broken> {
+    /// Runs the command to its end, and stores what it leaves behind.
+    async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
         if !self.folder.started().exists() && !self.folder.exit().exists() {
             let mut lease = self.shared.surroundings.lease.clone();
             tokio::select! {
@@ -223,42 +229,54 @@ impl<E: Executor> Life<E> {
                 () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
             }
         }
-        let executor = &self.shared.surroundings.executor;
-        let mut running = executor.start(&self.folder, assignment).await.map_err(fault)?;
-        if let Some(started_at) = running.started_at() {
-            let inputs = prepared.inputs.clone();
-            self.report(Phase::Running { started_at, inputs }).await;
-        }
-        let (shipper, attempt) = (self.shared.surroundings.shipper.clone(), self.attempt);
+        let shared = Arc::clone(&self.shared);
+        let mut running = shared
+            .surroundings
+            .executor
+            .start(&self.folder, assignment)
+            .await
+            .map_err(broken)?;
         let mut stopping = false;
         loop {
             tokio::select! {
-                ended = running.ended(|| shipper.hint(attempt)) => return ended.map_err(fault),
+                begun = running.begun() => match begun.map_err(broken)? {
+                    Some(started_at) => {
+                        let inputs = prepared.inputs.clone();
+                        self.report(Phase::Running { started_at, inputs }).await;
+                        break;
+                    }
+                    None => break,
+                },
                 () = until_stopped(&mut self.wish), if !stopping => {
                     stopping = true;
-                    running.stop(Urgency::Graceful).await.map_err(fault)?;
+                    running.stop(Urgency::Graceful).await.map_err(broken)?;
                 }
             }
         }
+        let exit = loop {
+            tokio::select! {
+                ended = running.ended(|| shared.surroundings.shipper.hint(self.attempt)) => break ended.map_err(broken)?,
+                () = until_stopped(&mut self.wish), if !stopping => {
+                    stopping = true;
+                    running.stop(Urgency::Graceful).await.map_err(broken)?;
+                }
+            }
+        };
+        self.report(Phase::Publishing).await;
+        let collected = running.collect().await.map_err(broken)?;
+        Ok((exit, collected))
     }
 
     async fn publish(
         &self,
         assignment: &Assignment,
-        exit: Exit,
+        (exit, collected): (Exit, Collected),
         inputs: Vec<TransferReceipt>,
     ) -> Result<Outcome, Broken> {
-        let sandbox = self.folder.sandbox();
-        let (timeout, seen) = (assignment.job.timeout, exit.clone());
-        let results = sandbox.join("upload/testresult");
-        let verdict = blocking(move || Ok(Verdict::on(&seen, timeout, &results))).await;
-        let mut verdict = verdict.map_err(fault)?;
-        let output = match self.store_output(assignment).await {
-            Ok(output) => output,
-            Err(error) => {
-                verdict = verdict.without_output(&error.to_string());
-                None
-            }
+        let verdict = Verdict::on(&exit, assignment.job.timeout, &collected.tests);
+        let (verdict, output) = match collected.output {
+            Ok(output) => (verdict, output),
+            Err(reason) => (verdict.without_output(&reason), None),
         };
         let mut log_lines = exit.log_lines;
         if !verdict.message.is_empty() {
@@ -268,24 +286,6 @@ impl<E: Executor> Life<E> {
             self.hint();
         }
         Ok(verdict.outcome(&exit, log_lines, inputs, output))
-    }
-
-    /// None for an output without anything in it.
-    async fn store_output(&self, assignment: &Assignment) -> Result<Option<OutputReference>, anyhow::Error> {
-        let folder = self.folder.sandbox().join("output");
-        let empty = match std::fs::read_dir(&folder) {
-            Ok(mut entries) => entries.next().is_none(),
-            // Removed by the job: nothing is left behind. Of another fault the packer tells.
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        if empty {
-            return Ok(None);
-        }
-        let store = &self.shared.surroundings.store;
-        let packed = store
-            .pack(assignment.build.project, &folder, PackLimits::default())
-            .await;
-        Ok(Some(packed?))
     }
 
     /// The outcome of an attempt whose command did not run, or was lost. Nothing of it goes on.
@@ -301,13 +301,16 @@ impl<E: Executor> Life<E> {
             .unwrap_or_default();
         let message = match &broken {
             Broken::Stopped => "cancelled before its command started".to_owned(),
-            Broken::Fault(reason) => reason.clone(),
+            Broken::Fault(reason) | Broken::Overstepped(reason) => reason.clone(),
         };
         // Without a log, the message in the outcome has to do.
         let log_lines = log::note(&self.folder, vec![message.clone()]).await.unwrap_or(0);
         match broken {
             Broken::Stopped => {
                 Verdict::killed(&message).outcome(&no_exit(started_at), log_lines, prepared.inputs, None)
+            }
+            Broken::Overstepped(_) => {
+                Verdict::failure(&message).outcome(&no_exit(started_at), log_lines, prepared.inputs, None)
             }
             Broken::Fault(_) => Outcome {
                 started_at,
@@ -355,6 +358,13 @@ impl<E: Executor> Life<E> {
     /// Nobody listens when the agent is stopping; the next one tells.
     async fn tell(&self, notice: Notice) {
         let _ = self.shared.surroundings.notices.send(notice).await;
+    }
+}
+
+fn broken(error: executor::Error) -> Broken {
+    match error {
+        executor::Error::Overstepped(reason) => Broken::Overstepped(reason),
+        error => fault(error),
     }
 }
 

@@ -1,6 +1,5 @@
 //! From how a command ended to how its attempt ended.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tombolo_core::attempt::{Outcome, OutputReference, TransferReceipt};
@@ -29,12 +28,16 @@ impl Verdict {
         Self::new(TerminalState::Killed, message)
     }
 
-    /// The verdict on a command that ended. `test_results`: the folder that it may have left reports in.
-    pub(super) fn on(exit: &Exit, timeout: Duration, test_results: &Path) -> Self {
+    pub(super) fn failure(message: &str) -> Self {
+        Self::new(TerminalState::Failure, message)
+    }
+
+    /// The verdict on a command that ended, and on what its tests say.
+    pub(super) fn on(exit: &Exit, timeout: Duration, tests: &xunit::Results) -> Self {
         match &exit.ending {
             Ending::Exited { code: 0 } => Self {
                 exit_code: Some(0),
-                ..Self::on_tests(test_results)
+                ..Self::on_tests(tests)
             },
             Ending::Exited { code } => Self {
                 exit_code: Some(*code),
@@ -54,10 +57,8 @@ impl Verdict {
         }
     }
 
-    fn on_tests(folder: &Path) -> Self {
-        // A job that has removed the folder reports nothing.
-        let results = xunit::read_folder(folder).unwrap_or_default();
-        match results.complaint() {
+    fn on_tests(tests: &xunit::Results) -> Self {
+        match tests.complaint() {
             None => Self::new(TerminalState::Finished, ""),
             Some(complaint) => Self::new(TerminalState::Unstable, complaint),
         }
@@ -134,7 +135,8 @@ mod tests {
             log_lines: 0,
             usage: Usage::default(),
         };
-        Verdict::on(&exit, Duration::from_secs(3600), folder.path())
+        let tests = xunit::read_folder(folder.path()).unwrap();
+        Verdict::on(&exit, Duration::from_secs(3600), &tests)
     }
 
     #[test]

@@ -8,8 +8,9 @@ use tombolo_core::attempt::{Assignment, Outcome, Phase};
 use tombolo_core::id::AttemptId;
 
 use super::life::{Begin, Prepared};
+use crate::executor::Executor;
 use crate::folder::{AttemptFolder, read_record};
-use crate::supervisor::{self, Presence, Started};
+use crate::supervisor::Started;
 
 /// An attempt that was accepted before.
 pub(super) struct Recovered {
@@ -20,7 +21,7 @@ pub(super) struct Recovered {
 }
 
 /// The attempts in `folder`, those that run first: they get the slots. What was never accepted is removed.
-pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
+pub(super) fn find(folder: &Path, executor: &impl Executor) -> io::Result<Vec<Recovered>> {
     fs::create_dir_all(folder)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -31,10 +32,9 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
             continue;
         };
         let path = AttemptFolder::new(entry.path());
-        if is_lost(&path)? {
+        if executor.is_lost(&path, attempt)? {
             // The hello does not name it, so that the master replaces it.
             tracing::warn!(%attempt, "the command and its supervisor are gone, with this system or by force: the attempt is lost");
-            supervisor::kill_remains(attempt)?;
             tombolo_artifact::remove_tree(path.path())?;
         } else if path.assignment().exists() || path.ended().exists() {
             found.push(recovered(attempt, &path));
@@ -45,15 +45,6 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Recovered>> {
     }
     found.sort_by_key(|recovered| (std::cmp::Reverse(recovered.phase.rank()), recovered.attempt));
     Ok(found)
-}
-
-/// Whether its command was started and nobody will ever know how it ended.
-fn is_lost(folder: &AttemptFolder) -> io::Result<bool> {
-    let over = folder.ended().exists() || folder.exit().exists();
-    Ok(!over
-        && folder.started().exists()
-        && supervisor::presence(folder)? == Presence::Absent
-        && !folder.exit().exists())
 }
 
 fn recovered(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {

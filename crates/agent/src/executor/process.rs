@@ -1,5 +1,6 @@
 //! Commands as processes on the agent's own system, each under a supervisor of its own.
 
+mod belongings;
 mod environment;
 mod running;
 mod sandbox;
@@ -17,9 +18,11 @@ use tombolo_core::attempt::Assignment;
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::Capability;
+use tombolo_transfer::ChunkStore;
 
+use self::belongings::Belongings;
 use self::running::{ProcessRunning, connect};
-use super::{Error, Executor};
+use super::{Error, Executor, Material};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Specification, request};
 
@@ -58,15 +61,24 @@ pub struct Settings {
 }
 
 /// Runs commands as processes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ProcessExecutor {
     settings: Settings,
+    store: ChunkStore,
 }
 
 impl ProcessExecutor {
-    /// An executor with these settings.
-    pub const fn new(settings: Settings) -> Self {
-        Self { settings }
+    /// An executor with these settings. Inputs come from `store`, and outputs go there.
+    pub const fn new(settings: Settings, store: ChunkStore) -> Self {
+        Self { settings, store }
+    }
+
+    fn belongings(&self, folder: &AttemptFolder, assignment: &Assignment) -> Belongings {
+        Belongings {
+            store: self.store.clone(),
+            project: assignment.build.project,
+            sandbox: folder.sandbox(),
+        }
     }
 
     fn specification(&self, assignment: &Assignment) -> Specification {
@@ -139,6 +151,18 @@ impl Executor for ProcessExecutor {
         Vec::new()
     }
 
+    fn is_lost(&self, folder: &AttemptFolder, attempt: AttemptId) -> io::Result<bool> {
+        let over = folder.ended().exists() || folder.exit().exists();
+        let lost = !over
+            && folder.started().exists()
+            && supervisor::presence(folder)? == Presence::Absent
+            && !folder.exit().exists();
+        if lost {
+            supervisor::kill_remains(attempt)?;
+        }
+        Ok(lost)
+    }
+
     async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
         let image = &assignment.job.image;
         if self.settings.images == Images::Refuse {
@@ -164,18 +188,28 @@ impl Executor for ProcessExecutor {
         )])
     }
 
+    async fn stage(
+        &self,
+        folder: &AttemptFolder,
+        assignment: &Assignment,
+        materials: &[Material],
+    ) -> Result<(), Error> {
+        self.belongings(folder, assignment).unpack(materials).await
+    }
+
     async fn start(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<ProcessRunning, Error> {
         let failed = Error::system::<io::Error>;
+        let belongings = self.belongings(folder, assignment);
         let read = || read_record(&folder.exit()).map_err(failed("read the exit"));
         if let Some(exit) = read()? {
-            return Ok(ProcessRunning::over(folder, exit));
+            return Ok(ProcessRunning::over(folder, exit, belongings));
         }
         let mut child = None;
         if supervisor::presence(folder).map_err(failed("look for the supervisor"))? == Presence::Absent {
             if folder.started().exists() {
                 // It may have ended since the first look.
                 return match read()? {
-                    Some(exit) => Ok(ProcessRunning::over(folder, exit)),
+                    Some(exit) => Ok(ProcessRunning::over(folder, exit, belongings)),
                     None => {
                         running::kill_remains(assignment.attempt).await?;
                         Err(running::lost(folder))
@@ -190,7 +224,7 @@ impl Executor for ProcessExecutor {
             .map_err(failed("write what to run"))?;
             child = self.spawn(folder).await?;
         }
-        ProcessRunning::attach(folder, assignment.attempt, child, START_DEADLINE).await
+        ProcessRunning::attach(folder, assignment.attempt, child, belongings, START_DEADLINE).await
     }
 
     async fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> Result<(), Error> {

@@ -100,26 +100,15 @@ impl Cluster {
             slots: self.slots,
             log_patience: Duration::from_millis(100),
         };
-        let found = Found::look(&settings).unwrap();
+        let executor = self.executor(&name);
+        let found = Found::look(&settings, &executor).unwrap();
         let recovered = found.reports();
         let (instructions, orders) = mpsc::channel(256);
         let (sender, notices) = mpsc::channel(256);
         let (lease, until) = watch::channel(None);
         let surroundings = Surroundings {
-            executor: ProcessExecutor::new(process::Settings {
-                cluster: name.clone(),
-                supervisor: env!("CARGO_BIN_EXE_supervise-for-tests").into(),
-                images: self.images,
-                paths: SandboxPaths::Absolute,
-                stop_grace: Duration::from_millis(300),
-                log_limit_bytes: 64 * 1024 * 1024,
-            }),
-            store: self.store.clone(),
-            inputs: Inputs::new(
-                self.store.clone(),
-                self.puller(),
-                Network::new(unreachable_master(), name),
-            ),
+            executor,
+            inputs: Inputs::new(self.puller(), Network::new(unreachable_master(), name)),
             shipper: Shipper::new(),
             lease: Lease::new(until),
             notices: sender,
@@ -136,6 +125,18 @@ impl Cluster {
             task,
             runtime: Some(runtime),
         }
+    }
+
+    fn executor(&self, name: &ClusterName) -> ProcessExecutor {
+        let settings = process::Settings {
+            cluster: name.clone(),
+            supervisor: env!("CARGO_BIN_EXE_supervise-for-tests").into(),
+            images: self.images,
+            paths: SandboxPaths::Absolute,
+            stop_grace: Duration::from_millis(300),
+            log_limit_bytes: 64 * 1024 * 1024,
+        };
+        ProcessExecutor::new(settings, self.store.clone())
     }
 
     fn puller(&self) -> Puller {

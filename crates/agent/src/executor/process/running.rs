@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
 
-use super::super::{Error, Running, Urgency};
+use super::super::{Collected, Error, Running, Urgency};
+use super::belongings::Belongings;
 use super::{blocking, request};
 use crate::folder::{AttemptFolder, read_record};
 use crate::supervisor::{self, Exit, Presence, Started};
@@ -22,9 +23,9 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(5);
 const SAID_LIMIT: usize = 300;
 
 /// A command under its supervisor.
-#[derive(Debug)]
 pub struct ProcessRunning {
     folder: AttemptFolder,
+    belongings: Belongings,
     attempt: Option<AttemptId>,
     started_at: Option<Timestamp>,
     /// To be collected when it has ended; none for one that an earlier agent started.
@@ -63,9 +64,10 @@ impl Socket {
 }
 
 impl ProcessRunning {
-    pub(super) fn over(folder: &AttemptFolder, exit: Exit) -> Self {
+    pub(super) fn over(folder: &AttemptFolder, exit: Exit, belongings: Belongings) -> Self {
         Self {
             folder: folder.clone(),
+            belongings,
             attempt: None,
             started_at: exit.started_at,
             child: None,
@@ -79,10 +81,12 @@ impl ProcessRunning {
         folder: &AttemptFolder,
         attempt: AttemptId,
         child: Option<Child>,
+        belongings: Belongings,
         patience: Duration,
     ) -> Result<Self, Error> {
         let mut running = Self {
             folder: folder.clone(),
+            belongings,
             attempt: Some(attempt),
             started_at: None,
             child,
@@ -134,8 +138,9 @@ impl ProcessRunning {
 }
 
 impl Running for ProcessRunning {
-    fn started_at(&self) -> Option<Timestamp> {
-        self.started_at
+    /// It began before there was a value of this kind.
+    async fn begun(&mut self) -> Result<Option<Timestamp>, Error> {
+        Ok(self.started_at)
     }
 
     async fn ended(&mut self, on_output: impl Fn() + Send + Sync) -> Result<Exit, Error> {
@@ -172,6 +177,10 @@ impl Running for ProcessRunning {
             },
             None => Ok(()),
         }
+    }
+
+    async fn collect(&mut self) -> Result<Collected, Error> {
+        self.belongings.collect().await
     }
 }
 

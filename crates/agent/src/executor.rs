@@ -119,7 +119,7 @@ pub trait Running: Send {
 }
 
 /// How a command is to be stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
     /// It may clean up.
     Graceful,

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod configuration;
+pub mod couriers;
 pub mod executor;
 pub mod folder;
 pub mod join;

@@ -19,7 +19,7 @@ use crate::tunnel;
 
 pub use link::{Links, RemoteArtifact};
 pub use outgoing::Outgoing;
-pub use service::ChunkService;
+pub use service::{Authorize, Caller, ChunkService, Readable};
 
 /// The data of one message: large enough that a message costs little, small enough that streams share a connection fairly.
 pub const PIECE_BYTES: usize = 256 * 1024;

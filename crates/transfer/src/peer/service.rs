@@ -4,12 +4,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tombolo_artifact::{ChunkReference, Manifest};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::ProjectId;
 use tombolo_core::time::Timestamp;
-use tombolo_identity::grant::{Grant, Verifier};
+use tombolo_identity::grant::Verifier;
 use tombolo_identity::tls::Identity;
 use tombolo_identity::transport;
 use tombolo_proto::transfer::v1::chunks_server::{Chunks, ChunksServer};
 use tombolo_proto::transfer::v1::{ChunkPiece, GetChunksRequest, GetManifestRequest, Piece};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
@@ -21,7 +24,55 @@ use crate::store::{ChunkStore, Error};
 /// How many chunks one call may name; a reader of more makes more calls.
 const MAX_CHUNKS_PER_CALL: usize = 4096;
 
-/// Gives the chunks of one store to members that show a grant. Cheap to clone; clones share memory and counters.
+/// What a caller may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Readable {
+    /// The project that the artifact belongs to.
+    pub project: ProjectId,
+    /// The digest of the artifact's manifest.
+    pub manifest: Digest,
+}
+
+/// Decides what a caller may read.
+pub trait Authorize: Send + Sync + 'static {
+    /// What the caller may read, by the right that it shows.
+    ///
+    /// # Errors
+    /// The status for a caller that may not. It must tell nothing of what there is.
+    fn authorize(&self, caller: &Caller<'_>, right: &[u8]) -> Result<Readable, Status>;
+}
+
+/// Who calls.
+#[derive(Debug)]
+pub struct Caller<'request> {
+    /// What came with the call.
+    pub metadata: &'request MetadataMap,
+    /// What the connection knows of the caller.
+    pub extensions: &'request http::Extensions,
+}
+
+/// Members that show a grant, checked against the keys that this identity trusts at that time.
+struct Grants(Identity);
+
+impl Authorize for Grants {
+    fn authorize(&self, caller: &Caller<'_>, right: &[u8]) -> Result<Readable, Status> {
+        let peer = transport::peer(caller.extensions);
+        let reader = &peer
+            .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?
+            .member;
+        let verifier = Verifier::new(&self.0.trust());
+        let grant = verifier.check(right, reader, now()).map_err(|error| {
+            tracing::warn!(%reader, %error, "grant refused");
+            Status::permission_denied(error.to_string())
+        })?;
+        Ok(Readable {
+            project: grant.project,
+            manifest: grant.manifest,
+        })
+    }
+}
+
+/// Gives the chunks of one store to those who may read them. Cheap to clone; clones share memory and counters.
 #[derive(Clone)]
 pub struct ChunkService {
     shared: Arc<Shared>,
@@ -29,7 +80,7 @@ pub struct ChunkService {
 
 struct Shared {
     store: ChunkStore,
-    identity: Identity,
+    authorization: Box<dyn Authorize>,
     manifests: Manifests,
     /// The memory of all chunks that are on their way out.
     budget: Budget,
@@ -37,13 +88,18 @@ struct Shared {
 }
 
 impl ChunkService {
-    /// Serves `store`; grants are checked against the keys that `identity` trusts at that time.
+    /// Serves `store` to members that show a grant; grants are checked against the keys that `identity` trusts at that time.
     pub fn new(store: ChunkStore, identity: Identity) -> Self {
+        Self::with_authorization(store, Grants(identity))
+    }
+
+    /// Serves `store` to those whom `authorization` lets.
+    pub fn with_authorization(store: ChunkStore, authorization: impl Authorize) -> Self {
         let (manifests, served) = Default::default();
         Self {
             shared: Arc::new(Shared {
                 store,
-                identity,
+                authorization: Box::new(authorization),
                 manifests,
                 budget: Budget::new(),
                 served,
@@ -61,24 +117,19 @@ impl ChunkService {
         self.shared.served.load(Ordering::Relaxed)
     }
 
-    /// What the caller may read. It learns nothing of what there is before that.
-    fn authorize<T>(&self, request: &Request<T>, grant: &[u8]) -> Result<Grant, Status> {
-        let peer = transport::peer(request.extensions());
-        let reader = &peer
-            .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?
-            .member;
-        let verifier = Verifier::new(&self.shared.identity.trust());
-        verifier.check(grant, reader, now()).map_err(|error| {
-            tracing::warn!(%reader, %error, "grant refused");
-            Status::permission_denied(error.to_string())
-        })
+    fn authorize<T>(&self, request: &Request<T>, right: &[u8]) -> Result<Readable, Status> {
+        let caller = Caller {
+            metadata: request.metadata(),
+            extensions: request.extensions(),
+        };
+        self.shared.authorization.authorize(&caller, right)
     }
 
-    async fn manifest(&self, grant: &Grant) -> Result<Manifest, Status> {
+    async fn manifest(&self, readable: Readable) -> Result<Manifest, Status> {
         let shared = &self.shared;
         shared
             .manifests
-            .get(&shared.store, grant.project, grant.manifest)
+            .get(&shared.store, readable.project, readable.manifest)
             .await
             .map_err(|error| status(&error))
     }
@@ -93,8 +144,8 @@ impl Chunks for ChunkService {
         &self,
         request: Request<GetManifestRequest>,
     ) -> Result<Response<Self::GetManifestStream>, Status> {
-        let grant = self.authorize(&request, &request.get_ref().grant)?;
-        let manifest = self.manifest(&grant).await?;
+        let readable = self.authorize(&request, &request.get_ref().grant)?;
+        let manifest = self.manifest(readable).await?;
         let shared = self.shared.clone();
         Ok(Response::new(Outgoing::produce(async move |sender: Sender<Piece>| {
             for data in pieces(manifest.encoded().clone()) {
@@ -106,14 +157,14 @@ impl Chunks for ChunkService {
     }
 
     async fn get_chunks(&self, request: Request<GetChunksRequest>) -> Result<Response<Self::GetChunksStream>, Status> {
-        let grant = self.authorize(&request, &request.get_ref().grant)?;
+        let readable = self.authorize(&request, &request.get_ref().grant)?;
         let chunks = request.into_inner().chunks;
         if chunks.len() > MAX_CHUNKS_PER_CALL {
             return Err(Status::invalid_argument(format!(
                 "a call names at most {MAX_CHUNKS_PER_CALL} chunks"
             )));
         }
-        let manifest = self.manifest(&grant).await?;
+        let manifest = self.manifest(readable).await?;
         let listed: Vec<_> = chunks
             .into_iter()
             .map(|index| Ok((index, at(&manifest, index)?)))
@@ -122,7 +173,7 @@ impl Chunks for ChunkService {
         Ok(Response::new(Outgoing::produce(
             async move |sender: Sender<ChunkPiece>| {
                 for (chunk, reference) in listed {
-                    shared.send_chunk(&grant, chunk, reference, &sender).await?;
+                    shared.send_chunk(readable, chunk, reference, &sender).await?;
                 }
                 Ok(())
             },
@@ -133,7 +184,7 @@ impl Chunks for ChunkService {
 impl Shared {
     async fn send_chunk(
         &self,
-        grant: &Grant,
+        readable: Readable,
         chunk: u64,
         reference: ChunkReference,
         sender: &Sender<ChunkPiece>,
@@ -142,7 +193,7 @@ impl Shared {
         let _share = self.budget.take(reference.length).await.map_err(shutting_down)?;
         let stored = self
             .store
-            .get_stored_chunk(grant.project, reference)
+            .get_stored_chunk(readable.project, reference)
             .await
             .map_err(|error| status(&error))?;
         let [coding, body] = stored.parts();

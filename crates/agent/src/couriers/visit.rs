@@ -1,0 +1,210 @@
+//! One attempt whose courier is expected: what it is told, and what it has said.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use tombolo_core::time::Timestamp;
+
+use super::log::PodLog;
+use super::{Duty, Progress};
+use crate::executor::{Collected, Urgency};
+use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::supervisor::{Exit, Started};
+
+/// What the courier is to be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// The command may start.
+    pub(super) begin: bool,
+    /// It is to end.
+    pub(super) stop: Option<Urgency>,
+    /// Sessions older than this one are over.
+    pub(super) session: u64,
+    /// Nobody is expected any more.
+    pub(super) dismissed: bool,
+}
+
+/// An attempt whose courier may call.
+pub(super) struct Expected {
+    folder: AttemptFolder,
+    pub(super) duty: Duty,
+    log: Mutex<PodLog>,
+    progress: watch::Sender<Progress>,
+    wanted: watch::Sender<Wanted>,
+    log_has_grown: Notify,
+}
+
+impl Expected {
+    /// What an earlier agent has recorded is known.
+    pub(super) fn open(folder: &AttemptFolder, duty: Duty) -> io::Result<Self> {
+        let started: Option<Started> = read_record(&folder.started())?;
+        let progress = Progress {
+            staged: started.is_some(),
+            started,
+            exit: read_record(&folder.exit())?,
+            collected: read_record(&folder.collected())?,
+        };
+        Ok(Self {
+            folder: folder.clone(),
+            log: Mutex::new(PodLog::open(folder, duty.command.log_limit_bytes)?),
+            duty,
+            progress: watch::channel(progress).0,
+            wanted: watch::channel(Wanted::default()).0,
+            log_has_grown: Notify::new(),
+        })
+    }
+
+    /// A new session, which ends the one before; and what it has to tell the courier.
+    pub(super) fn open_session(&self) -> (u64, watch::Receiver<Wanted>) {
+        let mut session = 0;
+        self.wanted.send_modify(|wanted| {
+            wanted.session += 1;
+            session = wanted.session;
+        });
+        (session, self.wanted.subscribe())
+    }
+
+    pub(super) fn dismiss(&self) {
+        self.wanted.send_modify(|wanted| wanted.dismissed = true);
+    }
+
+    pub(super) fn staged(&self) {
+        self.progress.send_modify(|progress| progress.staged = true);
+    }
+
+    pub(super) fn started(&self, started_at: Timestamp) -> io::Result<()> {
+        if self.progress.borrow().started.is_some() {
+            return Ok(());
+        }
+        // Processes of another machine mean nothing here.
+        let started = Started {
+            supervisor: 0,
+            command: 0,
+            started_at,
+        };
+        write_record(&self.folder.started(), &started, Durability::Synced)?;
+        self.progress.send_modify(|progress| {
+            progress.staged = true;
+            progress.started = Some(started);
+        });
+        Ok(())
+    }
+
+    /// Takes lines, and tells which is wanted next.
+    pub(super) fn lines(&self, first_line: u64, lines: Vec<(Timestamp, Vec<u8>)>) -> io::Result<u64> {
+        let next = {
+            let mut log = self.log();
+            log.append(first_line, lines)?;
+            log.next_line()
+        };
+        self.log_has_grown.notify_one();
+        Ok(next)
+    }
+
+    /// Takes the exit, unless lines of the log are missing: tells which is wanted next then.
+    pub(super) fn exited(&self, mut exit: Exit) -> io::Result<Result<(), u64>> {
+        if self.progress.borrow().exit.is_some() {
+            return Ok(Ok(()));
+        }
+        {
+            let log = self.log();
+            if log.next_line() < exit.log_lines {
+                return Ok(Err(log.next_line()));
+            }
+            exit.log_lines = log.lines();
+        }
+        write_record(&self.folder.exit(), &exit, Durability::Synced)?;
+        self.progress.send_modify(|progress| progress.exit = Some(exit));
+        Ok(Ok(()))
+    }
+
+    pub(super) fn finish(&self, collected: Collected) -> io::Result<()> {
+        if self.progress.borrow().collected.is_some() {
+            return Ok(());
+        }
+        write_record(&self.folder.collected(), &collected, Durability::Synced)?;
+        self.progress
+            .send_modify(|progress| progress.collected = Some(collected));
+        Ok(())
+    }
+
+    fn log(&self) -> MutexGuard<'_, PodLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The attempt as its executor sees it.
+pub struct Visit {
+    expected: std::sync::Arc<Expected>,
+    progress: watch::Receiver<Progress>,
+}
+
+impl Visit {
+    pub(super) fn new(expected: std::sync::Arc<Expected>) -> Self {
+        let progress = expected.progress.subscribe();
+        Self { expected, progress }
+    }
+
+    /// Whether the sandbox is complete and the command waits for [`Self::begin`].
+    pub fn is_staged(&self) -> bool {
+        self.progress.borrow().staged
+    }
+
+    /// Lets the command start.
+    pub fn begin(&self) {
+        self.expected.wanted.send_modify(|wanted| wanted.begin = true);
+    }
+
+    /// Asks for the command's end; one that has not started will not.
+    pub fn stop(&self, urgency: Urgency) {
+        self.expected
+            .wanted
+            .send_modify(|wanted| wanted.stop = wanted.stop.max(Some(urgency)));
+    }
+
+    /// Waits until the sandbox is complete.
+    pub async fn staged(&mut self) {
+        self.until(|progress| progress.staged.then_some(())).await;
+    }
+
+    /// Waits until the command has started (the time), or has ended without.
+    pub async fn begun(&mut self) -> Option<Timestamp> {
+        self.until(|progress| match (&progress.started, &progress.exit) {
+            (Some(started), _) => Some(Some(started.started_at)),
+            (None, Some(exit)) => Some(exit.started_at),
+            (None, None) => None,
+        })
+        .await
+    }
+
+    /// Waits until the command has ended. `on_output` is called when its log has grown.
+    pub async fn exit(&mut self, on_output: impl Fn()) -> Exit {
+        let expected = std::sync::Arc::clone(&self.expected);
+        let exited = self.until(|progress| progress.exit.clone());
+        let mut exited = std::pin::pin!(exited);
+        loop {
+            tokio::select! {
+                exit = &mut exited => return exit,
+                () = expected.log_has_grown.notified() => on_output(),
+            }
+        }
+    }
+
+    /// Waits until the pod has said its last word.
+    pub async fn collected(&mut self) -> Collected {
+        self.until(|progress| progress.collected.clone()).await
+    }
+
+    async fn until<T>(&mut self, wanted: impl Fn(&Progress) -> Option<T>) -> T {
+        loop {
+            if let Some(found) = wanted(&self.progress.borrow_and_update()) {
+                return found;
+            }
+            // The sender lives as long as this value does.
+            if self.progress.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}

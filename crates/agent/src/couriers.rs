@@ -128,3 +128,6 @@ impl Duty {
         self.materials.iter().any(|material| material.manifest == manifest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,11 +25,17 @@ pub(super) struct Wanted {
     pub(super) dismissed: bool,
 }
 
+/// The attempt's log, for as long as the pod may write to it: then it is free for the agent's last words.
+enum Log {
+    Open(PodLog),
+    Closed { next_line: u64 },
+}
+
 /// An attempt whose courier may call.
 pub(super) struct Expected {
     folder: AttemptFolder,
     pub(super) duty: Duty,
-    log: Mutex<PodLog>,
+    log: Mutex<Log>,
     progress: watch::Sender<Progress>,
     wanted: watch::Sender<Wanted>,
     log_has_grown: Notify,
@@ -39,15 +45,17 @@ impl Expected {
     /// What an earlier agent has recorded is known.
     pub(super) fn open(folder: &AttemptFolder, duty: Duty) -> io::Result<Self> {
         let started: Option<Started> = read_record(&folder.started())?;
+        let exit: Option<Exit> = read_record(&folder.exit())?;
+        let over = exit.is_some();
         let progress = Progress {
             staged: started.is_some(),
             started,
-            exit: read_record(&folder.exit())?,
+            exit,
             collected: read_record(&folder.collected())?,
         };
         Ok(Self {
             folder: folder.clone(),
-            log: Mutex::new(PodLog::open(folder, duty.command.log_limit_bytes)?),
+            log: Mutex::new(Log::Open(PodLog::open(folder, duty.command.log_limit_bytes)?).closed_if(over)),
             duty,
             progress: watch::channel(progress).0,
             wanted: watch::channel(Wanted::default()).0,
@@ -65,8 +73,10 @@ impl Expected {
         (session, self.wanted.subscribe())
     }
 
+    /// Ends its session, and lets go of the log.
     pub(super) fn dismiss(&self) {
         self.wanted.send_modify(|wanted| wanted.dismissed = true);
+        self.log().close();
     }
 
     pub(super) fn staged(&self) {
@@ -95,7 +105,9 @@ impl Expected {
     pub(super) fn lines(&self, first_line: u64, lines: Vec<(Timestamp, Vec<u8>)>) -> io::Result<u64> {
         let next = {
             let mut log = self.log();
-            log.append(first_line, lines)?;
+            if let Log::Open(log) = &mut *log {
+                log.append(first_line, lines)?;
+            }
             log.next_line()
         };
         self.log_has_grown.notify_one();
@@ -108,13 +120,17 @@ impl Expected {
             return Ok(Ok(()));
         }
         {
-            let log = self.log();
-            if log.next_line() < exit.log_lines {
-                return Ok(Err(log.next_line()));
+            let mut log = self.log();
+            let Log::Open(open) = &*log else {
+                return Err(io::Error::other("the attempt is not expected any more"));
+            };
+            if open.next_line() < exit.log_lines {
+                return Ok(Err(open.next_line()));
             }
-            exit.log_lines = log.lines();
+            exit.log_lines = open.lines();
+            write_record(&self.folder.exit(), &exit, Durability::Synced)?;
+            log.close();
         }
-        write_record(&self.folder.exit(), &exit, Durability::Synced)?;
         self.progress.send_modify(|progress| progress.exit = Some(exit));
         Ok(Ok(()))
     }
@@ -129,8 +145,29 @@ impl Expected {
         Ok(())
     }
 
-    fn log(&self) -> MutexGuard<'_, PodLog> {
+    fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    const fn next_line(&self) -> u64 {
+        match self {
+            Self::Open(log) => log.next_line(),
+            Self::Closed { next_line } => *next_line,
+        }
+    }
+
+    fn close(&mut self) {
+        let next_line = self.next_line();
+        *self = Self::Closed { next_line };
+    }
+
+    fn closed_if(mut self, over: bool) -> Self {
+        if over {
+            self.close();
+        }
+        self
     }
 }
 

@@ -20,7 +20,7 @@ use crate::credentials::Credentials;
 use crate::invite::Invite;
 use crate::member::{Member, PeerIdentity};
 use crate::trust::Trust;
-use verify::{ClientVerifier, ExpectedMember, PinnedMaster, Resolver};
+use verify::{ClientVerifier, ExpectedMember, PinnedMaster, Resolver, TrustedMember};
 pub use website::{Website, WebsiteCertificate};
 
 /// The application protocol of gRPC.
@@ -179,6 +179,30 @@ pub fn joining(invite: &Invite) -> Result<ClientTls, Error> {
     Ok(ClientTls {
         config: Arc::new(config),
         server_name: Member::Master.server_name(&invite.domain),
+    })
+}
+
+/// The configuration of a client that has no certificate (a courier shows a token instead) and wants `expected` and nobody else,
+/// by the roots of `trust`.
+pub fn anonymous(trust: &Trust, expected: &Member) -> Result<ClientTls, Error> {
+    let servers = WebPkiServerVerifier::builder_with_provider(trust.store().clone(), provider())
+        .build()
+        .map_err(setup)?;
+    let verifier = TrustedMember {
+        servers,
+        domain: trust.domain().clone(),
+        expected: expected.clone(),
+    };
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(setup)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    finish(&mut config);
+    Ok(ClientTls {
+        config: Arc::new(config),
+        server_name: expected.server_name(trust.domain()),
     })
 }
 

@@ -175,6 +175,50 @@ impl ServerCertVerifier for ExpectedMember {
     }
 }
 
+/// The view of a client that is no member itself: exactly one member, by roots that stay the same.
+#[derive(Debug)]
+pub(super) struct TrustedMember {
+    pub(super) servers: Arc<WebPkiServerVerifier>,
+    pub(super) domain: TrustDomain,
+    pub(super) expected: Member,
+}
+
+impl ServerCertVerifier for TrustedMember {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let (servers, expected, domain) = (&self.servers, &self.expected, &self.domain);
+        verify_member(servers, expected, domain, end_entity, intermediates, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(only_tls13())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.servers.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.servers.supported_verify_schemes()
+    }
+}
+
 /// The view of somebody who has an invite only: the master, under a root whose key has the pin.
 #[derive(Debug)]
 pub(super) struct PinnedMaster {

@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use tombolo_artifact::{ChunkReference, Manifest};
 use tombolo_core::time::Timestamp;
 use tombolo_identity::grant::{Grant, Verifier};
@@ -14,7 +13,7 @@ use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
-use super::{MAX_MESSAGE_BYTES, PIECE_BYTES};
+use super::{MAX_MESSAGE_BYTES, pieces};
 use crate::store::budget::Budget;
 use crate::store::{ChunkStore, Error};
 
@@ -178,14 +177,6 @@ fn at(manifest: &Manifest, index: u64) -> Result<ChunkReference, Status> {
             "the artifact has {} chunks, no chunk {index}",
             manifest.chunk_count()
         ))
-    })
-}
-
-/// Cuts bytes into pieces that share their memory.
-fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
-    std::iter::from_fn(move || {
-        let length = bytes.len().min(PIECE_BYTES);
-        (length > 0).then(|| bytes.split_to(length))
     })
 }
 

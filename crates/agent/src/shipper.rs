@@ -4,7 +4,7 @@
 //! held here: after a broken stream each attempt goes on from the last line that was acknowledged. The first batch of an
 //! attempt on a stream goes alone; its answer says from which line the master wants it.
 
-mod reading;
+pub(crate) mod reading;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,15 @@
 //! `exit.json` and no lock means that it died.
 
 mod capture;
+mod client;
 mod confinement;
 mod descendants;
 mod duty;
+mod echo;
 mod listeners;
+mod memory;
+mod post;
+mod surroundings;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +30,9 @@ use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::spool;
 
 pub(crate) use self::capture::SYSTEM_PREFIX;
+pub(crate) use self::client::Socket;
+pub(crate) use self::post::{Container, Post};
+use self::surroundings::Surroundings;
 
 /// What is to be run: `command.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +46,7 @@ pub struct Specification {
     pub environment: BTreeMap<String, String>,
     /// The job's own variables; they outrank all others.
     pub job_environment: BTreeMap<String, String>,
-    /// How the sandbox gets its well-known paths.
+    /// How the sandbox gets its well-known paths. In a pod, its mounts see to that.
     pub paths: SandboxPaths,
     /// How long the command may run.
     pub timeout: Duration,
@@ -103,6 +111,15 @@ pub enum Ending {
     TimedOut,
     /// Somebody asked for it.
     Stopped,
+    /// The system asked the supervisor itself to end, by SIGTERM: its pod was deleted, or its node is drained.
+    Terminated,
+    /// It failed after the kernel had killed one of its processes for want of memory.
+    OutOfMemory {
+        /// What all of them together may use.
+        limit_bytes: Option<u64>,
+        /// The command's exit code; none if it was killed itself.
+        code: Option<i32>,
+    },
     /// There is no such program, or it cannot be run: the job's fault.
     NotStarted {
         /// What and why.
@@ -132,6 +149,8 @@ pub mod request {
     pub const STOP: &[u8] = b"stop\n";
     /// Kill it at once.
     pub const KILL: &[u8] = b"kill\n";
+    /// Start it, to a supervisor of a pod, which waits for that.
+    pub const BEGIN: &[u8] = b"begin\n";
 }
 
 /// What the supervisor prints on its standard output as soon as the command runs (or could not be started).
@@ -172,24 +191,29 @@ impl Error {
 pub fn run(folder: &Path) -> Result<(), Error> {
     let folder = std::path::absolute(folder).map_err(Error::system("cannot find the attempt's folder"))?;
     let folder = AttemptFolder::new(folder);
-    // Fails for a process that leads its group already, which then has what it needs.
-    let _ = rustix::process::setsid();
-    let own = rustix::process::getpid();
-    rustix::process::set_child_subreaper(Some(own)).map_err(Error::system("cannot adopt orphans"))?;
-    let _lock = lock(&folder)?;
+    let _lock = take_charge(&folder)?;
     let specification: Specification = read_record(&folder.specification())
         .map_err(Error::system("cannot read what to run"))?
         .ok_or_else(|| Error::NoSpecification(folder.specification()))?;
     let spool = spool::Writer::open(&folder.log()).map_err(Error::system("cannot open the log"))?;
     let mut listeners = listeners::Listeners::bind(&folder).map_err(Error::system("cannot listen"))?;
     let mut log = capture::Capture::new(spool, specification.log_limit_bytes);
-    let paths = confinement::enter(&folder, specification.paths, &mut log);
+    let surroundings = Surroundings::bare(confinement::enter(&folder, specification.paths, &mut log));
 
-    let exit = duty::serve(&folder, &specification, &paths, &mut listeners, log, announce)?;
+    let exit = duty::serve(&folder, &specification, &surroundings, &mut listeners, log, announce)?;
     write_record(&folder.exit(), &exit, Durability::Fast).map_err(Error::system("cannot write the exit"))?;
     // Those who wait are told when the exit is there.
     drop(listeners);
     Ok(())
+}
+
+/// Makes this process the one that orphans of the command fall to, and the only supervisor of the attempt while the lock lives.
+fn take_charge(folder: &AttemptFolder) -> Result<File, Error> {
+    // Fails for a process that leads its group already, which then has what it needs.
+    let _ = rustix::process::setsid();
+    let own = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own)).map_err(Error::system("cannot adopt orphans"))?;
+    lock(folder)
 }
 
 fn lock(folder: &AttemptFolder) -> Result<File, Error> {

@@ -6,8 +6,10 @@
 mod link;
 mod manifests;
 mod outgoing;
+pub(crate) mod reading;
 mod service;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::id::TunnelId;
@@ -25,6 +27,14 @@ pub use service::{Authorize, Caller, ChunkService, Readable};
 pub const PIECE_BYTES: usize = 256 * 1024;
 /// The largest message: a piece, or a list of as many chunks as one call may name.
 const MAX_MESSAGE_BYTES: usize = PIECE_BYTES + 1024;
+
+/// Cuts bytes into pieces that share their memory.
+pub(crate) fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let length = bytes.len().min(PIECE_BYTES);
+        (length > 0).then(|| bytes.split_to(length))
+    })
+}
 
 /// Why a tunnel that was offered was not served.
 #[derive(Debug, thiserror::Error)]

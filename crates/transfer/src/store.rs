@@ -35,6 +35,7 @@ use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+use crate::flow::Interrupted;
 use known::Known;
 pub use location::StoreLocation;
 use object::Fetched;
@@ -118,6 +119,12 @@ pub enum Error {
     /// Packing or unpacking was ended by a fault of this program, or by its end.
     #[error("{0} was interrupted")]
     Interrupted(&'static str),
+}
+
+impl From<Interrupted> for Error {
+    fn from(Interrupted(what): Interrupted) -> Self {
+        Self::Interrupted(what)
+    }
 }
 
 /// Whether a chunk was new.

@@ -52,6 +52,11 @@ impl Verdict {
                 Self::new(TerminalState::Failure, format!("timed out after {timeout}"))
             }
             Ending::Stopped => Self::killed("cancelled"),
+            Ending::Terminated => Self::new(TerminalState::Error, TERMINATED),
+            Ending::OutOfMemory { limit_bytes, code } => Self {
+                exit_code: *code,
+                ..Self::new(TerminalState::Failure, out_of_memory(*limit_bytes))
+            },
             Ending::NotStarted { reason } => Self::new(TerminalState::Failure, reason.clone()),
             Ending::Fault { reason } => Self::new(TerminalState::Error, reason.clone()),
         }
@@ -97,6 +102,19 @@ impl Verdict {
             log_lines,
         }
     }
+}
+
+/// Nobody who may cancel the job has asked for it.
+const TERMINATED: &str = "the pod was asked to end from outside: it was deleted by hand, or its node is drained";
+
+fn out_of_memory(limit_bytes: Option<u64>) -> String {
+    const MIB: u64 = 1024 * 1024;
+    let limit = match limit_bytes {
+        Some(bytes) if bytes % MIB == 0 => format!("its limit of {} MiB", bytes / MIB),
+        Some(bytes) => format!("its limit of {bytes} bytes"),
+        None => "there is".to_owned(),
+    };
+    format!("out of memory: the job's processes used more than {limit}")
 }
 
 /// `9 (KILL)`; the number alone for those that few know.
@@ -171,6 +189,27 @@ mod tests {
             ),
             (Ending::TimedOut, good, Failure, None, "timed out after 1h"),
             (Ending::Stopped, good, Killed, None, "cancelled"),
+            (Ending::Terminated, good, Error, None, TERMINATED),
+            (
+                Ending::OutOfMemory {
+                    limit_bytes: Some(128 << 20),
+                    code: Some(137),
+                },
+                good,
+                Failure,
+                Some(137),
+                "out of memory: the job's processes used more than its limit of 128 MiB",
+            ),
+            (
+                Ending::OutOfMemory {
+                    limit_bytes: None,
+                    code: None,
+                },
+                good,
+                Failure,
+                None,
+                "out of memory: the job's processes used more than there is",
+            ),
             (
                 Ending::NotStarted { reason: reason.clone() },
                 good,

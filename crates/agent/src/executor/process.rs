@@ -21,10 +21,10 @@ use tombolo_core::session::Capability;
 use tombolo_transfer::ChunkStore;
 
 use self::belongings::Belongings;
-use self::running::{ProcessRunning, connect};
+use self::running::ProcessRunning;
 use super::{Error, Executor, Material};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
-use crate::supervisor::{self, Presence, READY, SandboxPaths, Specification, request};
+use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
 
 /// How long a supervisor may take until the command runs. A machine under great load needs seconds.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -228,7 +228,7 @@ impl Executor for ProcessExecutor {
     }
 
     async fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> Result<(), Error> {
-        if let Ok(mut socket) = connect(folder) {
+        if let Ok(mut socket) = Socket::connect(folder) {
             socket.kill_and_wait(CLEAR_DEADLINE).await;
         }
         running::kill_remains(attempt).await

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -60,9 +60,9 @@ impl Spool {
 
 /// Consecutive lines.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) first_line: u64,
-    pub(super) lines: Vec<Line>,
+pub(crate) struct Batch {
+    pub(crate) first_line: u64,
+    pub(crate) lines: Vec<Line>,
 }
 
 impl Batch {
@@ -187,7 +187,8 @@ impl Reading {
     }
 }
 
-fn read(reader: Option<Reader>, path: &std::path::Path, go_to: Option<u64>) -> io::Result<(Option<Reader>, Batch)> {
+/// The next batch of a spool, from the line `go_to` if that is given; empty if there is nothing yet, not even the spool.
+pub(crate) fn read(reader: Option<Reader>, path: &Path, go_to: Option<u64>) -> io::Result<(Option<Reader>, Batch)> {
     let mut reader = match reader.map_or_else(|| Reader::open(path), Ok) {
         Ok(reader) => reader,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

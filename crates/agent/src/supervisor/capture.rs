@@ -6,6 +6,7 @@ use std::io;
 use memchr::{memchr, memchr_iter};
 use tombolo_core::time::Timestamp;
 
+use super::echo::Echo;
 use crate::spool::{LINE_LIMIT, LINE_OVERHEAD, Writer};
 
 /// What precedes the system's own lines in a log.
@@ -18,6 +19,7 @@ const TAIL_LIMIT: u64 = 64 * 1024;
 /// Cuts a byte stream into lines and counts what the limit leaves out. Holds at most one line and the tail in memory.
 pub(super) struct Capture {
     spool: Writer,
+    echo: Option<Echo<io::Stdout>>,
     limit_bytes: u64,
     partial: Vec<u8>,
     cut_lines: u64,
@@ -30,6 +32,7 @@ impl Capture {
     pub(super) fn new(spool: Writer, limit_bytes: u64) -> Self {
         Self {
             spool,
+            echo: None,
             limit_bytes,
             partial: Vec::new(),
             cut_lines: 0,
@@ -37,6 +40,19 @@ impl Capture {
             tail: VecDeque::new(),
             tail_bytes: 0,
         }
+    }
+
+    /// Repeats all lines of the log.
+    pub(super) fn echoing(self, echo: Echo<io::Stdout>) -> Self {
+        let echo = Some(echo);
+        Self { echo, ..self }
+    }
+
+    fn push(&mut self, at: Timestamp, text: &[u8]) -> io::Result<()> {
+        if let Some(echo) = &mut self.echo {
+            echo.line(text);
+        }
+        self.spool.push(at, text)
     }
 
     /// Takes in what was printed.
@@ -58,7 +74,7 @@ impl Capture {
 
     /// Adds a line of the system's, limit or not.
     pub(crate) fn note(&mut self, at: Timestamp, text: &str) -> io::Result<()> {
-        self.spool.push(at, format!("{SYSTEM_PREFIX}{text}").as_bytes())?;
+        self.push(at, format!("{SYSTEM_PREFIX}{text}").as_bytes())?;
         self.spool.flush()
     }
 
@@ -78,7 +94,7 @@ impl Capture {
             self.note(at, &text)?;
         }
         for (at, text) in std::mem::take(&mut self.tail) {
-            self.spool.push(at, &text)?;
+            self.push(at, &text)?;
         }
         self.spool.flush()?;
         Ok(self.spool.lines())
@@ -130,7 +146,7 @@ impl Capture {
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         let size = LINE_OVERHEAD + text.len() as u64;
         if self.cut_lines == 0 && self.spool.bytes() + size <= self.limit_bytes {
-            return self.spool.push(at, text);
+            return self.push(at, text);
         }
         self.cut_lines += 1;
         self.cut_bytes += text.len() as u64;

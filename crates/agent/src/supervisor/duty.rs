@@ -14,8 +14,9 @@ use tombolo_core::time::Timestamp;
 use tombolo_runtime::clock;
 
 use super::capture::Capture;
-use super::confinement::Paths;
 use super::listeners::{Listeners, Request};
+use super::memory::MemoryGroup;
+use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
 
@@ -37,12 +38,13 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 pub(super) fn serve(
     folder: &AttemptFolder,
     specification: &Specification,
-    paths: &Paths,
+    surroundings: &Surroundings,
     listeners: &mut Listeners,
     mut log: Capture,
     announce: fn(),
 ) -> Result<Exit, Error> {
-    let (output, command) = match start(specification, paths) {
+    let killed_before = killed_for_memory(surroundings);
+    let (output, command) = match start(specification, surroundings) {
         Ok(started) => started,
         Err(ending) => {
             let exit = end(ending, None, log, Usage::default())?;
@@ -70,7 +72,11 @@ pub(super) fn serve(
     if let Err(error) = recorded {
         duty.fault(format!("cannot record the start: {error}"));
     }
-    let ending = duty.run();
+    duty.listeners.spool_has_grown();
+    let mut ending = duty.run();
+    if killed_for_memory(surroundings) > killed_before {
+        ending = duty.out_of_memory(ending, surroundings.memory.as_ref().and_then(MemoryGroup::limit));
+    }
     end(ending, Some(started_at), log, usage())
 }
 
@@ -86,7 +92,7 @@ fn end(ending: Ending, started_at: Option<Timestamp>, log: Capture, usage: Usage
 }
 
 /// Starts the command; else says whose fault it is that it does not run.
-fn start(specification: &Specification, paths: &Paths) -> Result<(PipeReader, Pid), Ending> {
+fn start(specification: &Specification, surroundings: &Surroundings) -> Result<(PipeReader, Pid), Ending> {
     let fault = |what: &str, error: io::Error| Ending::Fault {
         reason: format!("{what}: {error}"),
     };
@@ -104,11 +110,12 @@ fn start(specification: &Specification, paths: &Paths) -> Result<(PipeReader, Pi
     command
         .args(arguments)
         .env_clear()
+        .envs(surroundings.variables.iter().map(|(name, value)| (name, value)))
         .envs(&specification.environment)
-        .envs(paths.variables())
-        .env("HOME", paths.tombolo.join("home"))
+        .envs(surroundings.paths.variables())
+        .env("HOME", &surroundings.home)
         .envs(&specification.job_environment)
-        .current_dir(paths.tombolo.join("context"))
+        .current_dir(surroundings.paths.tombolo.join("context"))
         .stdin(Stdio::null())
         .stdout(writer)
         .stderr(second)
@@ -155,7 +162,11 @@ fn usage() -> Usage {
     }
 }
 
-fn wall() -> Timestamp {
+fn killed_for_memory(surroundings: &Surroundings) -> u64 {
+    surroundings.memory.as_ref().and_then(MemoryGroup::kills).unwrap_or(0)
+}
+
+pub(super) fn wall() -> Timestamp {
     Timestamp(clock::now().wall_milliseconds)
 }
 
@@ -207,9 +218,10 @@ impl<'duty> Duty<'duty> {
                 self.fault(format!("cannot keep the log: {error}"));
             }
             match self.listeners.serve() {
+                Some(Request::Terminate) => self.stop(Ending::Terminated, self.specification.stop_grace),
                 Some(Request::Stop) => self.stop(Ending::Stopped, self.specification.stop_grace),
                 Some(Request::Kill) => self.stop(Ending::Stopped, Duration::ZERO),
-                None => {}
+                Some(Request::Begin) | None => {}
             }
             self.heed_time();
             status = descendants::reap(self.command).main;
@@ -311,12 +323,32 @@ impl<'duty> Duty<'duty> {
                 humantime::format_duration(self.specification.timeout)
             ),
             Ending::Fault { reason } => reason.clone(),
+            Ending::Terminated => "the pod is to end".to_owned(),
             _ => "a stop was asked for".to_owned(),
         };
         self.say(&format!("{why}; the command is stopped"));
         self.stopping = Some(Stopping { ending, kill_at });
         if !grace.is_zero() {
             descendants::signal_all(self.command, Signal::TERM);
+        }
+    }
+
+    /// What an ending becomes if the kernel has killed some of the command's processes for want of memory.
+    fn out_of_memory(&mut self, ending: Ending, limit_bytes: Option<u64>) -> Ending {
+        match ending {
+            Ending::Exited { code: 0 } => {
+                self.say("one of the job's processes was killed because there was no memory left; the command ended well all the same");
+                ending
+            }
+            Ending::Exited { code } => Ending::OutOfMemory {
+                limit_bytes,
+                code: Some(code),
+            },
+            Ending::Signalled { .. } => Ending::OutOfMemory {
+                limit_bytes,
+                code: None,
+            },
+            other => other,
         }
     }
 

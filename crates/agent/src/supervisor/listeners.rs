@@ -16,6 +16,9 @@ const REQUEST_LIMIT: usize = 64;
 /// What somebody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Request {
+    Begin,
+    /// From the system, by a signal.
+    Terminate,
     Stop,
     Kill,
 }
@@ -24,6 +27,8 @@ pub(super) enum Request {
 pub(super) struct Listeners {
     socket: UnixListener,
     clients: Vec<Client>,
+    /// Where signals arrive.
+    signals: Option<UnixStream>,
 }
 
 struct Client {
@@ -45,12 +50,28 @@ impl Listeners {
         Ok(Self {
             socket,
             clients: Vec::new(),
+            signals: None,
         })
+    }
+
+    /// Takes what arrives at `signals` as the system's wish that this process ends.
+    pub(super) fn heed(self, signals: UnixStream) -> io::Result<Self> {
+        signals.set_nonblocking(true)?;
+        let signals = Some(signals);
+        Ok(Self { signals, ..self })
+    }
+
+    fn signalled(&mut self) -> Option<Request> {
+        let mut buffer = [0; REQUEST_LIMIT];
+        let count = self.signals.as_mut()?.read(&mut buffer).ok()?;
+        (count > 0).then_some(Request::Terminate)
     }
 
     /// What to poll for input.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.socket.as_fd()).chain(self.clients.iter().map(|client| client.stream.as_fd()))
+        let clients = self.clients.iter().map(|client| client.stream.as_fd());
+        let signals = self.signals.iter().map(|signals| signals.as_fd());
+        std::iter::once(self.socket.as_fd()).chain(signals).chain(clients)
     }
 
     /// Takes new clients in and reads what there is. Returns the strongest request.
@@ -61,7 +82,7 @@ impl Listeners {
                 self.clients.push(Client { stream, said });
             }
         }
-        let mut strongest = None;
+        let mut strongest = self.signalled();
         self.clients.retain_mut(|client| {
             // Who leaves after a request has made it all the same.
             let stays = client.read().is_ok();
@@ -76,7 +97,7 @@ impl Listeners {
         strongest
     }
 
-    /// Tells that the spool has grown. A client that has not yet read the last word needs no other.
+    /// Tells that there is something new in the folder. A client that has not yet read the last word needs no other.
     pub(super) fn spool_has_grown(&mut self) {
         for client in &mut self.clients {
             let _ = client.stream.write(b".");
@@ -108,6 +129,7 @@ impl Client {
         while let Some(end) = self.said.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.said.drain(..=end).collect();
             strongest = strongest.max(match line.as_slice() {
+                request::BEGIN => Some(Request::Begin),
                 request::STOP => Some(Request::Stop),
                 request::KILL => Some(Request::Kill),
                 _ => return Err(Nonsense),

@@ -1,17 +1,61 @@
-//! What `tombolo supervise` does, as a program of its own: `supervise-for-tests supervise <attempt folder>`.
+//! What `tombolo` does in a pod and for an attempt, as a program of its own for tests:
+//!
+//! ```text
+//! supervise-for-tests supervise <attempt folder>
+//! supervise-for-tests pod <root folder>           as the user's container
+//! supervise-for-tests courier <root folder>       as the courier's
+//! supervise-for-tests install <root folder>       as the first container
+//! ```
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use tombolo_agent::pod::{self, Places, Settings};
+use tombolo_agent::supervisor;
+
+/// As the program does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    let folder = std::env::args_os().nth(2).map(PathBuf::from);
-    match folder.map(|folder| tombolo_agent::supervisor::run(&folder)) {
-        Some(Ok(())) => ExitCode::SUCCESS,
-        Some(Err(error)) => {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(command), Some(folder)) = (arguments.next(), arguments.next().map(PathBuf::from)) else {
+        return ExitCode::from(2);
+    };
+    let places = places(&folder);
+    let ended = match command.as_str() {
+        "supervise" => supervisor::run(&folder).map(|()| 0).map_err(|error| error.to_string()),
+        "pod" => pod::supervise::run(&places).map_err(|error| error.to_string()),
+        "install" => install(&places).map(|()| 0),
+        "courier" => courier(&places).map(|()| 0),
+        _ => return ExitCode::from(2),
+    };
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");
             ExitCode::FAILURE
         }
-        None => ExitCode::from(2),
     }
+}
+
+/// Those of a pod, below one folder.
+fn places(root: &Path) -> Places {
+    Places {
+        system: root.join("system"),
+        sandbox: root.join("sandbox"),
+        alias: root.join("sandbox"),
+        control_groups: root.join("cgroup"),
+    }
+}
+
+fn install(places: &Places) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    pod::install(&program, places).map_err(|error| error.to_string())
+}
+
+fn courier(places: &Places) -> Result<(), String> {
+    let settings = Settings::read(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    pod::courier::main(&settings, places).map_err(|error| error.to_string())
 }

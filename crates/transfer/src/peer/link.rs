@@ -1,22 +1,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
-use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
 use tombolo_core::attempt::RouteKind;
 use tombolo_core::name::ClusterName;
 use tombolo_identity::member::Member;
 use tombolo_identity::tls::Identity;
 use tombolo_identity::transport::{self, Address, Proxy};
-use tombolo_proto::transfer::v1::chunks_client::ChunksClient;
-use tombolo_proto::transfer::v1::{GetChunksRequest, GetManifestRequest};
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
-use super::MAX_MESSAGE_BYTES;
+use super::reading;
 use crate::pull::{ChunkSource, ListedChunk, Source, SourceError};
 use crate::tunnel;
 
@@ -172,84 +167,26 @@ pub struct RemoteArtifact {
 
 impl ChunkSource for RemoteArtifact {
     fn manifest(&self) -> BoxFuture<'_, Result<Bytes, SourceError>> {
-        self.call(|client| self.read_manifest(client)).boxed()
+        let grant = self.grant.clone();
+        self.call(|channel| reading::manifest(channel, grant)).boxed()
     }
 
     fn chunk(&self, chunk: ListedChunk) -> BoxFuture<'_, Result<Bytes, SourceError>> {
-        self.call(move |client| self.read_chunk(client, chunk)).boxed()
+        let grant = self.grant.clone();
+        self.call(move |channel| reading::chunk(channel, grant, chunk)).boxed()
     }
 }
 
 impl RemoteArtifact {
-    async fn call<F>(&self, call: impl FnOnce(ChunksClient<Channel>) -> F + Send) -> Result<Bytes, SourceError>
+    async fn call<F>(&self, call: impl FnOnce(Channel) -> F + Send) -> Result<Bytes, SourceError>
     where
         F: Future<Output = Result<Bytes, SourceError>> + Send,
     {
         let (channel, generation) = self.link.channel().await?;
-        let client = ChunksClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let outcome = call(client).await;
+        let outcome = call(channel).await;
         if let Err(SourceError::Unreachable(_)) = &outcome {
             self.link.forget(generation).await;
         }
         outcome
-    }
-
-    async fn read_manifest(&self, mut client: ChunksClient<Channel>) -> Result<Bytes, SourceError> {
-        let request = GetManifestRequest {
-            grant: self.grant.clone(),
-        };
-        let mut pieces = client.get_manifest(request).await.map_err(failure)?.into_inner();
-        let mut manifest = BytesMut::new();
-        while let Some(piece) = pieces.message().await.map_err(failure)? {
-            append(&mut manifest, &piece.data, MAXIMUM_MANIFEST_BYTES)?;
-        }
-        Ok(manifest.freeze())
-    }
-
-    async fn read_chunk(&self, mut client: ChunksClient<Channel>, chunk: ListedChunk) -> Result<Bytes, SourceError> {
-        let request = GetChunksRequest {
-            grant: self.grant.clone(),
-            chunks: vec![chunk.index],
-        };
-        let mut pieces = client.get_chunks(request).await.map_err(failure)?.into_inner();
-        // At most one byte longer than its content; the reference comes from a manifest that was checked.
-        let mut stored = BytesMut::with_capacity(chunk.reference.length as usize + 1);
-        while let Some(piece) = pieces.message().await.map_err(failure)? {
-            if piece.chunk != chunk.index {
-                return Err(SourceError::Damaged(format!(
-                    "it sent chunk {} for {}",
-                    piece.chunk, chunk.index
-                )));
-            }
-            append(&mut stored, &piece.data, MAXIMUM_STORED_CHUNK_BYTES)?;
-            if piece.last {
-                return Ok(stored.freeze());
-            }
-        }
-        Err(SourceError::Unreachable("it broke off within a chunk".to_owned()))
-    }
-}
-
-fn append(collected: &mut BytesMut, data: &[u8], limit: u32) -> Result<(), SourceError> {
-    if collected.len() + data.len() > limit as usize {
-        return Err(SourceError::Damaged(format!(
-            "it sent more than {limit} bytes for one thing"
-        )));
-    }
-    collected.extend_from_slice(data);
-    Ok(())
-}
-
-fn failure(status: Status) -> SourceError {
-    let message = if status.message().is_empty() {
-        status.code().to_string()
-    } else {
-        status.message().to_owned()
-    };
-    match status.code() {
-        Code::PermissionDenied | Code::Unauthenticated => SourceError::Refused(message),
-        Code::NotFound | Code::DataLoss | Code::OutOfRange => SourceError::Missing(message),
-        Code::InvalidArgument | Code::Unimplemented => SourceError::Refused(message),
-        _ => SourceError::Unreachable(message),
     }
 }

@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
 use tombolo_artifact::{ChunkReference, Manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
@@ -17,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
-use super::{MAX_MESSAGE_BYTES, PIECE_BYTES};
+use super::{MAX_MESSAGE_BYTES, pieces};
 use crate::store::budget::Budget;
 use crate::store::{ChunkStore, Error};
 
@@ -229,14 +228,6 @@ fn at(manifest: &Manifest, index: u64) -> Result<ChunkReference, Status> {
             "the artifact has {} chunks, no chunk {index}",
             manifest.chunk_count()
         ))
-    })
-}
-
-/// Cuts bytes into pieces that share their memory.
-fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
-    std::iter::from_fn(move || {
-        let length = bytes.len().min(PIECE_BYTES);
-        (length > 0).then(|| bytes.split_to(length))
     })
 }
 

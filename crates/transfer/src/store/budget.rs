@@ -21,7 +21,12 @@ pub(crate) struct Closed;
 
 impl Budget {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(BUDGET_BYTES)))
+        Self::of(BUDGET_BYTES)
+    }
+
+    /// A budget of another size; not less than a chunk of the longest kind.
+    pub(crate) fn of(bytes: usize) -> Self {
+        Self(Arc::new(Semaphore::new(bytes)))
     }
 
     /// Waits until `bytes` (at most a chunk of the longest kind) fit.

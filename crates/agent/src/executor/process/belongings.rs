@@ -1,6 +1,5 @@
 //! What goes into a sandbox and what comes out of it: from the cluster's store, and into it.
 
-use std::io;
 use std::path::PathBuf;
 
 use tombolo_artifact::{PackLimits, UnpackOptions};
@@ -48,12 +47,7 @@ impl Belongings {
     /// None for an output without anything in it.
     async fn output(&self) -> Result<Option<OutputReference>, String> {
         let folder = self.sandbox.join("output");
-        let empty = match std::fs::read_dir(&folder) {
-            Ok(mut entries) => entries.next().is_none(),
-            // Removed by the job: nothing is left behind. Of another fault the packer tells.
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        if empty {
+        if crate::sandbox::is_empty(&folder) {
             return Ok(None);
         }
         let packed = self.store.pack(self.project, &folder, PackLimits::default()).await;

@@ -3,8 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::Instant;
 use tombolo_core::id::AttemptId;
@@ -14,7 +12,7 @@ use super::super::{Collected, Error, Running, Urgency};
 use super::belongings::Belongings;
 use super::{blocking, request};
 use crate::folder::{AttemptFolder, read_record};
-use crate::supervisor::{self, Exit, Presence, Started};
+use crate::supervisor::{self, Exit, Presence, Socket, Started};
 
 /// Between two tries to reach a supervisor that lives but does not listen (yet).
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
@@ -32,35 +30,6 @@ pub struct ProcessRunning {
     child: Option<Child>,
     socket: Option<Socket>,
     exit: Option<Exit>,
-}
-
-/// The connection to a supervisor.
-#[derive(Debug)]
-pub(super) struct Socket(UnixStream);
-
-pub(super) fn connect(folder: &AttemptFolder) -> io::Result<Socket> {
-    let stream = folder.with_socket(|path| std::os::unix::net::UnixStream::connect(path))?;
-    stream.set_nonblocking(true)?;
-    UnixStream::from_std(stream).map(Socket)
-}
-
-impl Socket {
-    /// Waits until the supervisor says that the log has grown (`true`) or closes the connection.
-    async fn grown(&mut self) -> bool {
-        let mut buffer = [0; 256];
-        matches!(self.0.read(&mut buffer).await, Ok(count) if count > 0)
-    }
-
-    pub(super) async fn kill_and_wait(&mut self, deadline: Duration) {
-        let ended = async {
-            if self.0.write_all(request::KILL).await.is_ok() {
-                while self.grown().await {}
-            }
-        };
-        if tokio::time::timeout(deadline, ended).await.is_err() {
-            tracing::warn!("a supervisor did not end in time");
-        }
-    }
 }
 
 impl ProcessRunning {
@@ -123,7 +92,7 @@ impl ProcessRunning {
                 }
                 return Err(lost(&self.folder));
             }
-            match connect(&self.folder) {
+            match Socket::connect(&self.folder) {
                 // Listening is not enough: it may be about to end. It runs if the start is recorded.
                 Ok(socket) if self.folder.started().exists() => {
                     self.socket = Some(socket);
@@ -169,7 +138,7 @@ impl Running for ProcessRunning {
         };
         match &mut self.socket {
             // A connection that breaks now is seen by who waits for the end.
-            Some(socket) => match socket.0.write_all(word).await {
+            Some(socket) => match socket.say(word).await {
                 Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                     Err(Error::system::<io::Error>("stop the command")(error))
                 }

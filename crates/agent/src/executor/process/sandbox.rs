@@ -9,21 +9,6 @@ use tombolo_core::name::ClusterName;
 
 use crate::folder::AttemptFolder;
 
-/// Made for every command. `context` and what is in `inputs` come later.
-const FOLDERS: [&str; 11] = [
-    "inputs",
-    "output",
-    "cache",
-    "shared",
-    "home",
-    "upload",
-    "upload/testresult",
-    "upload/coverage",
-    "upload/markup",
-    "upload/badge",
-    "upload/archive",
-];
-
 pub(super) fn make(folder: &AttemptFolder, assignment: &Assignment, cluster: &ClusterName) -> io::Result<()> {
     let sandbox = folder.sandbox();
     match tombolo_artifact::remove_tree(&sandbox) {
@@ -31,10 +16,7 @@ pub(super) fn make(folder: &AttemptFolder, assignment: &Assignment, cluster: &Cl
         _ => {}
     }
     fs::create_dir(&sandbox)?;
-    for name in FOLDERS {
-        fs::create_dir(sandbox.join(name))?;
-    }
-    fs::create_dir(sandbox.join("context"))?;
+    crate::sandbox::make_folders(&sandbox)?;
     fs::write(
         sandbox.join("job.json"),
         serde_json::to_vec_pretty(&job_file(assignment, cluster))?,

@@ -1,0 +1,123 @@
+//! The supervisor of a pod: the first process of the user's container. It fills the sandbox, runs the command when it is told to, and
+//! hands over what the command leaves behind.
+
+mod publish;
+mod stage;
+mod worker;
+
+use std::time::Duration;
+
+use tombolo_transfer::remote::Patience;
+use tonic::Code;
+
+use self::worker::Worker;
+use super::Places;
+use super::errand::NoCourier;
+use crate::folder::{Durability, write_record};
+use crate::supervisor::{self, Container, Ending, Exit, Post};
+
+/// How long to wait for an agent that is away, before the command and after it.
+const PATIENCE: Patience = Patience {
+    call: Duration::from_secs(120),
+    operation: Duration::from_secs(60 * 60),
+};
+
+/// Why the supervisor of a pod could not do its work. Whatever it had started is gone.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// As any supervisor.
+    #[error(transparent)]
+    Supervisor(#[from] supervisor::Error),
+    /// There is nobody to talk to.
+    #[error(transparent)]
+    NoCourier(#[from] NoCourier),
+    /// The agent does not take part: it knows of no such attempt, say.
+    #[error(transparent)]
+    Agent(#[from] tombolo_transfer::remote::Error),
+    /// The sandbox cannot be filled.
+    #[error("{0}")]
+    Stage(String),
+    /// The system does not play along.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    fn system<E: Into<std::io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System {
+            action,
+            source: source.into(),
+        }
+    }
+
+    /// Whether nobody wants to hear of this attempt.
+    const fn is_unwanted(&self) -> bool {
+        match self {
+            Self::NoCourier(_) => true,
+            Self::Agent(tombolo_transfer::remote::Error::Refused { code, .. }) => {
+                matches!(code, Code::Unauthenticated | Code::PermissionDenied)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Does all that the user's container is for, and returns the exit code that it ends with: the command's own, or, as shells have it,
+/// 128 and the number of the signal that ended it. To be called by a process that has one thread and nothing else to do.
+///
+/// # Errors
+/// See [`Error`]. A command that fails is not an error.
+pub fn run(places: &Places) -> Result<u8, Error> {
+    let mut post = Post::take(places.attempt())?;
+    let worker = Worker::start(stage::stage(places.clone())).map_err(Error::system("start a thread"))?;
+    let asked = post.until_closed(worker.ends())?;
+    let staged = worker.finish();
+    let exit = match (asked, staged) {
+        (Some(ending), _) => post.leave(ending)?,
+        (None, Ok(specification)) => {
+            write_record(&places.staged(), &(), Durability::Fast).map_err(Error::system("record the sandbox"))?;
+            post.tell();
+            let container = Container {
+                tombolo: places.sandbox.clone(),
+                infrabox: places.alias.clone(),
+                control_groups: places.control_groups.clone(),
+            };
+            match post.until_begun()? {
+                Some(ending) => post.leave(ending)?,
+                None => post.run(&specification, &container)?,
+            }
+        }
+        (None, Err(error)) if error.is_unwanted() => return Err(error),
+        (None, Err(error)) => {
+            let reason = error.to_string();
+            post.leave(Ending::Fault { reason })?
+        }
+    };
+    let code = exit_code(&exit);
+    Worker::start(publish::publish(places.clone(), exit))
+        .map_err(Error::system("start a thread"))?
+        .wait()?;
+    post.tell();
+    Ok(code)
+}
+
+fn exit_code(exit: &Exit) -> u8 {
+    const KILLED: i32 = 128 + 9;
+    const TERMINATED: i32 = 128 + 15;
+    let code = match &exit.ending {
+        Ending::Exited { code } => *code,
+        Ending::Signalled { signal } => 128 + signal,
+        Ending::OutOfMemory { code, .. } => code.unwrap_or(KILLED),
+        Ending::Stopped | Ending::Terminated => TERMINATED,
+        // As `timeout` and shells have it.
+        Ending::TimedOut => 124,
+        Ending::NotStarted { .. } => 127,
+        Ending::Fault { .. } => 1,
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
+}

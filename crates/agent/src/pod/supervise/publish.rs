@@ -1,0 +1,57 @@
+//! From the sandbox to the agent: the last things of an attempt.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tombolo_artifact::PackLimits;
+use tombolo_proto::courier::v1 as wire;
+use tombolo_proto::courier::v1::finish_request::Output;
+use tombolo_transfer::Remote;
+
+use super::super::Places;
+use super::super::errand::Errand;
+use super::{Error, PATIENCE};
+use crate::folder::{Durability, write_record};
+use crate::supervisor::{Ending, Exit};
+use crate::{sandbox, xunit};
+
+/// How long the output of a pod that is to end may take: the system waits for half a minute all in all.
+const HURRY: Duration = Duration::from_secs(10);
+
+/// Hands over what the command has left, and says so.
+pub(super) async fn publish(places: Places, exit: Exit) -> Result<(), Error> {
+    let errand = Errand::open(places.courier(), PATIENCE).await?;
+    // A job that has removed the folder reports nothing.
+    let tests = xunit::read_folder(&places.sandbox.join("upload/testresult")).unwrap_or_default();
+    let output = output(&errand.artifacts(), &places.sandbox.join("output"), &exit).await;
+    let finish = wire::FinishRequest {
+        tests: Some(wire::TestResults {
+            tests: tests.tests,
+            failed: tests.failed,
+            unreadable: tests.unreadable,
+        }),
+        output: Some(output),
+    };
+    errand.finish(finish).await?;
+    write_record(&places.finished(), &(), Durability::Fast).map_err(Error::system("record the end"))
+}
+
+async fn output(artifacts: &Remote, folder: &Path, exit: &Exit) -> Output {
+    if exit.started_at.is_none() || sandbox::is_empty(folder) {
+        return Output::Nothing(wire::Nothing {});
+    }
+    let packing = artifacts.pack(folder, PackLimits::default());
+    let packed = if exit.ending == Ending::Terminated {
+        match timeout(HURRY, packing).await {
+            Ok(packed) => packed,
+            Err(_) => return Output::Refused("the pod had to end before all of it was stored".to_owned()),
+        }
+    } else {
+        packing.await
+    };
+    match packed {
+        Ok(output) => Output::Manifest(output.manifest.as_bytes().to_vec()),
+        Err(error) => Output::Refused(error.to_string()),
+    }
+}

@@ -1,0 +1,59 @@
+//! From the agent into the sandbox.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use tombolo_artifact::UnpackOptions;
+use tombolo_proto::convert;
+use tombolo_proto::courier::v1::Material;
+use tombolo_transfer::Remote;
+
+use super::super::Places;
+use super::super::errand::Errand;
+use super::{Error, PATIENCE};
+use crate::sandbox;
+use crate::supervisor::Specification;
+
+/// Fills the sandbox, and returns what is to be run in it.
+pub(super) async fn stage(places: Places) -> Result<Specification, Error> {
+    let errand = Errand::open(places.courier(), PATIENCE).await?;
+    let description = errand.describe().await?;
+    let specification = serde_json::from_slice(&description.command)
+        .map_err(|error| Error::Stage(format!("the agent's description cannot be read: {error}")))?;
+    sandbox::make_folders(&places.sandbox).map_err(Error::system("make the sandbox"))?;
+    fs::write(places.sandbox.join("job.json"), &description.job_file).map_err(Error::system("write job.json"))?;
+    let artifacts = errand.artifacts();
+    for material in &description.materials {
+        let unpacked = bring(&artifacts, &places.sandbox, material).await;
+        unpacked.map_err(|reason| Error::Stage(format!("{}: {reason}", material.folder)))?;
+    }
+    Ok(specification)
+}
+
+async fn bring(artifacts: &Remote, sandbox: &Path, material: &Material) -> Result<(), String> {
+    let manifest = convert::digest(&material.manifest, "Material.manifest").map_err(|error| error.to_string())?;
+    let into = within(sandbox, &material.folder).ok_or("this is no folder of a sandbox")?;
+    let unpacked = artifacts.unpack(manifest, &into, UnpackOptions::default()).await;
+    unpacked.map(drop).map_err(|error| error.to_string())
+}
+
+/// A folder in the sandbox; none if it would lie elsewhere.
+fn within(sandbox: &Path, folder: &str) -> Option<PathBuf> {
+    let mut components = Path::new(folder).components();
+    let is_inside = components.all(|component| matches!(component, Component::Normal(_)));
+    (is_inside && !folder.is_empty()).then(|| sandbox.join(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_lie_in_the_sandbox() {
+        let sandbox = Path::new("/tombolo");
+        assert_eq!(within(sandbox, "inputs/a"), Some("/tombolo/inputs/a".into()));
+        for folder in ["", "..", "/etc", "inputs/../..", "./../x"] {
+            assert_eq!(within(sandbox, folder), None, "{folder}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a pod does from its beginning to its end.
+
+use std::fs;
+
+use hyper_util::rt::TokioIo;
+use tombolo_agent::supervisor::Ending;
+use tombolo_artifact::{BorrowedChunk, ChunkSink, PackLimits};
+use tombolo_proto::courier::v1 as wire;
+use tombolo_proto::courier::v1::courier_client::CourierClient;
+use tombolo_proto::courier::v1::finish_request::Output;
+use tonic::Code;
+use tonic::transport::Endpoint;
+
+use crate::agent::{Agent, specification};
+use crate::setting::{Pod, until};
+
+struct Nowhere;
+
+impl ChunkSink for Nowhere {
+    fn chunk(&mut self, _: BorrowedChunk<'_>) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn inputs_come_the_command_runs_and_its_output_goes() {
+    let script = "cat $TOMBOLO_INPUTS/a/text $INFRABOX_INPUTS/b/below/text; cat $TOMBOLO_JOB_JSON; echo; pwd
+        env | grep -c -e OF_THE_IMAGE=yes -e OF_THE_JOB=yes -e TOMBOLO_ATTEMPT -e KUBERNETES -e COURIER
+        cp -r $TOMBOLO_INPUTS $TOMBOLO_OUTPUT/
+        echo '<testsuite><testcase/><testcase><failure/></testcase></testsuite>' > $TOMBOLO_UPLOAD/testresult/a.xml
+        exit 7";
+    let agent = Agent::start("east", &specification(script)).await;
+    let input = tempfile::tempdir().unwrap();
+    fs::write(input.path().join("text"), "from a\n").unwrap();
+    agent.add_material("inputs/a", input.path());
+    fs::remove_file(input.path().join("text")).unwrap();
+    fs::create_dir(input.path().join("below")).unwrap();
+    fs::write(input.path().join("below/text"), "from b\n").unwrap();
+    // Several chunks.
+    fs::write(input.path().join("large"), noise(20 << 20)).unwrap();
+    agent.add_material("inputs/b", input.path());
+
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(7), Some(0)));
+    let pwd = pod.path("sandbox/context").canonicalize().unwrap();
+    let log = ["from a", "from b", "{\"job\":{}}", pwd.to_str().unwrap(), "3"];
+    assert_eq!(agent.lines(), log);
+    assert_eq!(pod.stdout().lines().collect::<Vec<_>>(), log);
+
+    let expected = tombolo_artifact::pack(&pod.path("sandbox/output"), PackLimits::default(), &mut Nowhere).unwrap();
+    let known = agent.known();
+    let exit = known.exit.as_ref().unwrap();
+    assert_eq!((&exit.ending, exit.log_lines), (&Ending::Exited { code: 7 }, 5));
+    assert_eq!(exit.started_at.unwrap().0, known.started_at.unwrap());
+    let finish = known.finish.as_ref().unwrap();
+    assert_eq!(finish.output, Some(Output::Manifest(expected.digest().as_bytes().to_vec())));
+    assert_eq!(known.manifest.as_ref().unwrap().digest(), expected.digest());
+    let tests = finish.tests.as_ref().unwrap();
+    assert_eq!((tests.tests, tests.failed, tests.unreadable.len()), (2, 1, 0));
+    // The large file was there already.
+    assert_eq!((known.calls["put_chunks"], known.sessions), (1, 1));
+}
+
+#[tokio::test]
+async fn a_log_that_is_written_in_a_moment_comes_whole() {
+    let agent = Agent::start("east", &specification("seq 100000; printf last")).await;
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    let expected = (1..=100_000).map(|number| number.to_string()).chain(["last".to_owned()]);
+    assert!(agent.lines().into_iter().eq(expected));
+    assert_eq!(agent.known().finish.as_ref().unwrap().output, Some(Output::Nothing(wire::Nothing {})));
+}
+
+#[tokio::test]
+async fn no_command_starts_before_it_may() {
+    let agent = Agent::start("east", &specification("echo started")).await;
+    agent.order(|orders| orders.begin = false);
+    let mut pod = Pod::start(&agent);
+    until("staged", || agent.known().staged > 0).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(agent.known().started_at, None);
+    agent.order(|orders| orders.begin = true);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    assert_eq!(agent.lines(), ["started"]);
+}
+
+#[tokio::test]
+async fn the_pod_itself_cannot_speak_for_the_courier() {
+    let agent = Agent::start("east", &specification("true")).await;
+    agent.order(|orders| orders.begin = false);
+    let pod = Pod::start(&agent);
+    until("staged", || agent.known().staged > 0).await;
+    let socket = pod.path("system/courier.sock");
+    let channel = Endpoint::from_static("http://courier").connect_with_connector_lazy(tower::service_fn(move |_| {
+        let socket = socket.clone();
+        async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
+    }));
+    let mut client = CourierClient::new(channel);
+    let refused = client.session(futures::stream::empty()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    // What it shows itself does not count.
+    let mut request = tonic::Request::new(wire::DescribeRequest {});
+    request.metadata_mut().insert("authorization", "Bearer other".parse().unwrap());
+    client.describe(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_the_agent_of_the_cluster_is_believed_and_only_its_word_counts() {
+    let agent = Agent::start("west", &specification("true")).await;
+    let mut pod = Pod::start(&agent);
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(agent.known().calls.is_empty());
+    drop(pod);
+    // An attempt that does not count any more.
+    let agent = Agent::start("east", &specification("true")).await;
+    pod = Pod::new();
+    pod.start_courier_with(&agent, "east", "an old one");
+    pod.start_job();
+    assert_eq!(pod.ended().await, (Some(1), Some(1)));
+}
+
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = rand::random::<u64>() | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+

@@ -1,0 +1,11 @@
+//! The pod of an attempt without Kubernetes: supervisor and courier as real processes, with an agent that stands in for the real one,
+//! over real TLS.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // helpers of tests are tests too
+
+mod agent;
+mod away;
+mod ending;
+mod life;
+mod memory;
+mod setting;

@@ -1,0 +1,149 @@
+//! The containers of a pod, as processes in one folder.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::agent::{Agent, TOKEN};
+
+/// How long a test waits for what must happen.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+pub(crate) struct Pod {
+    root: tempfile::TempDir,
+    pub(crate) courier: Option<Container>,
+    pub(crate) job: Option<Container>,
+}
+
+/// A process, and the most memory that it was seen to have.
+pub(crate) struct Container {
+    process: Child,
+    pub(crate) peak_kilobytes: u64,
+}
+
+impl Container {
+    fn start(command: &mut Command) -> Self {
+        Self {
+            process: command.stdin(Stdio::null()).spawn().unwrap(),
+            peak_kilobytes: 0,
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    fn look(&mut self) -> Option<ExitStatus> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        self.peak_kilobytes = self.peak_kilobytes.max(peak.unwrap_or(0));
+        self.process.try_wait().unwrap()
+    }
+
+    /// The exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(status) = self.look() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "a container does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Pod {
+    /// A pod with its volumes, and nothing in them but the program.
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["system", "sandbox", "cgroup"] {
+            fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        fs::set_permissions(root.path().join("sandbox"), fs::Permissions::from_mode(0o777)).unwrap();
+        let pod = Self {
+            root,
+            courier: None,
+            job: None,
+        };
+        assert!(pod.program("install").status().unwrap().success());
+        pod
+    }
+
+    /// A pod whose containers run.
+    pub(crate) fn start(agent: &Agent) -> Self {
+        let mut pod = Self::new();
+        pod.start_courier(agent, "east");
+        pod.start_job();
+        pod
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn program(&self, command: &str) -> Command {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_supervise-for-tests"));
+        program.arg(command).arg(self.root.path());
+        program
+    }
+
+    pub(crate) fn start_courier(&mut self, agent: &Agent, cluster: &str) {
+        self.start_courier_with(agent, cluster, TOKEN);
+    }
+
+    pub(crate) fn start_courier_with(&mut self, agent: &Agent, cluster: &str, shown: &str) {
+        let (token, trust) = (self.path("token"), self.path("trust.pem"));
+        fs::write(&token, format!("{shown}\n")).unwrap();
+        fs::write(&trust, &agent.trust).unwrap();
+        let mut program = self.program("courier");
+        program
+            .env_clear()
+            .env("TOMBOLO_COURIER_AGENT", format!("127.0.0.1:{}", agent.port))
+            .env("TOMBOLO_COURIER_CLUSTER", cluster)
+            .env("TOMBOLO_COURIER_TRUST", trust)
+            .env("TOMBOLO_COURIER_TOKEN_FILE", token);
+        self.courier = Some(Container::start(&mut program));
+    }
+
+    pub(crate) fn start_job(&mut self) {
+        let mut program = self.program("pod");
+        let output = fs::File::create(self.path("stdout")).unwrap();
+        program
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("OF_THE_IMAGE", "yes")
+            .env("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+            .stdout(output);
+        self.job = Some(Container::start(&mut program));
+    }
+
+    /// Waits for both; their exit codes.
+    pub(crate) async fn ended(&mut self) -> (Option<i32>, Option<i32>) {
+        let (job, courier) = (self.job.as_mut().unwrap(), self.courier.as_mut().unwrap());
+        tokio::join!(job.ended(), courier.ended())
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        fs::read_to_string(self.path("stdout")).unwrap()
+    }
+}
+
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -42,7 +42,7 @@ pub(crate) struct Session {
 
 pub(crate) async fn invite(master: &Master, name: &str, labels: &[&str]) -> Invite {
     let request = serde_json::json!({"name": name, "labels": labels});
-    let invite: tombolo_api::Invite = master.user.post("/api/v1/clusters/invites", request).await;
+    let invite: tombolo_api::Invite = master.user.post("/api/v1/invites", request).await;
     Invite::parse(&invite.invite.into()).unwrap()
 }
 

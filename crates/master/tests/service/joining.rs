@@ -55,7 +55,7 @@ async fn an_invite_is_good_once_and_for_one_key() {
     assert!(!cluster.connected);
     let again = master
         .user
-        .refused(Method::POST, "/api/v1/clusters/invites", Some(json!({"name": "east"})))
+        .refused(Method::POST, "/api/v1/invites", Some(json!({"name": "east"})))
         .await;
     assert_eq!(again.code, Code::Exists);
 }

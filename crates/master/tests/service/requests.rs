@@ -72,20 +72,17 @@ async fn bad_requests_are_told_what_is_wrong() {
             "project `gone`",
         ),
         (
-            post("/api/v1/clusters/invites", json!({"name": "e", "labels": ["a b"]})),
+            post("/api/v1/invites", json!({"name": "e", "labels": ["a b"]})),
             Code::InvalidRequest,
             "label",
         ),
         (
-            post(
-                "/api/v1/clusters/invites",
-                json!({"name": "e", "labels": ["cluster=w"]}),
-            ),
+            post("/api/v1/invites", json!({"name": "e", "labels": ["cluster=w"]})),
             Code::InvalidRequest,
             "reserved",
         ),
         (
-            post("/api/v1/clusters/invites", json!({"name": "e", "ttl_seconds": 90_000})),
+            post("/api/v1/invites", json!({"name": "e", "ttl_seconds": 90_000})),
             Code::InvalidRequest,
             "ttl_seconds",
         ),

@@ -51,8 +51,14 @@ pub(crate) fn supervise(command: &Supervise) -> Result<(), Failure> {
 }
 
 fn load<T: serde::de::DeserializeOwned>(command: &Service, prefix: &str) -> Result<T, Failure> {
-    configuration::load(command.config.as_deref(), prefix)
-        .map_err(|error| Failure::usage(error).hint("see the commented examples under config/"))
+    configuration::load(command.config.as_deref(), prefix).map_err(|error| {
+        let hint = if command.config.is_some() {
+            "see the commented examples under config/"
+        } else {
+            "no `--config FILE` was given; see the commented examples under config/"
+        };
+        Failure::usage(error).hint(hint)
+    })
 }
 
 fn serve<Running: Future<Output = anyhow::Result<()>>>(

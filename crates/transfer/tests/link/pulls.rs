@@ -261,3 +261,22 @@ async fn a_relay_that_is_cut_goes_on_where_it_was() {
         assert!(moved < output.bytes + (1 << 20), "{cut}: {moved} bytes moved");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_says_nothing_costs_seconds() {
+    let setting = Setting::new(Limits::default(), Record::Nothing).await;
+    let (mut east, west) = places(&setting).await;
+    east.serve_tunnels(&setting);
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::parse(&silent.local_addr().unwrap().to_string()).unwrap();
+    let (output, _) = pack(&east.store, 1, 1).await;
+    let grant = grant(&setting.signer, &west.member, output.manifest);
+    let sources = vec![
+        west.links.peer(name("east"), address, grant.clone()),
+        west.links.relay(name("east"), grant),
+    ];
+    let pulled = timeout(std::time::Duration::from_secs(9), west.pull(output.manifest, sources)).await;
+    let receipt = pulled.expect("the other way is taken soon").unwrap().for_parent(None);
+    assert_eq!(receipt.route, RouteKind::Relay);
+}

@@ -84,7 +84,7 @@ pub enum Error {
         limit: u64,
     },
     /// A symbolic link leads out of the folder.
-    #[error("`{path}` is a symbolic link to `{target}`, which leads out of the artifact")]
+    #[error("`{path}` is a symbolic link to `{target}`, which leads out of the folder")]
     Link {
         /// The link.
         path: DisplayPath,

@@ -31,6 +31,7 @@ pub(crate) struct Supervise {
 pub(crate) fn master(command: &Service) -> Result<(), Failure> {
     let configuration: tombolo_master::configuration::Configuration =
         load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
+    configuration.validate().map_err(invalid)?;
     serve(command, &configuration.telemetry.clone(), |stop| async move {
         Ok(tombolo_master::run(configuration, stop).await?)
     })
@@ -40,6 +41,7 @@ pub(crate) fn master(command: &Service) -> Result<(), Failure> {
 pub(crate) fn agent(command: &Service) -> Result<(), Failure> {
     let configuration: tombolo_agent::configuration::Configuration =
         load(command, tombolo_agent::configuration::ENVIRONMENT_PREFIX)?;
+    configuration.validate().map_err(invalid)?;
     serve(command, &configuration.telemetry.clone(), |stop| {
         tombolo_agent::run(configuration, stop)
     })
@@ -59,6 +61,10 @@ fn load<T: serde::de::DeserializeOwned>(command: &Service, prefix: &str) -> Resu
         };
         Failure::usage(error).hint(hint)
     })
+}
+
+fn invalid(faults: configuration::Faults) -> Failure {
+    Failure::usage(faults).hint("see the commented examples under config/")
 }
 
 fn serve<Running: Future<Output = anyhow::Result<()>>>(

@@ -117,11 +117,10 @@ fn at(cluster: Option<&ClusterName>) -> String {
 /// What became of a job that is over, and why it ran where it did. How the clusters are now has nothing to do with it any more.
 fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
     let mut summary = format!("it is over: {end}");
-    if let Some(code) = status.exit_code {
-        summary.push_str(&format!(" (exit code {code})"));
-    }
-    if !status.message.is_empty() {
-        summary.push_str(&format!(": {}", status.message));
+    match (status.message.as_str(), status.exit_code) {
+        ("", Some(code)) => summary.push_str(&format!(" (exit code {code})")),
+        ("", None) => {}
+        (message, _) => summary.push_str(&format!(" ({message})")),
     }
     match &status.cluster {
         None => summary.push_str("; no cluster had it"),

@@ -1,6 +1,7 @@
 //! Artifacts that come by each route, and what can go wrong on the way.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,7 @@ use tombolo_identity::grant::Signer;
 use tombolo_identity::key::PrivateKey;
 use tombolo_identity::member::Member;
 use tombolo_identity::transport::Address;
+use tombolo_transfer::pull::{Patience, Puller, Request};
 use tombolo_transfer::tunnel::{self, Limits};
 
 use crate::places::{PROJECT, Place, failure, grant, grant_until, pack};
@@ -276,7 +278,14 @@ async fn a_peer_that_says_nothing_costs_seconds() {
         west.links.peer(name("east"), address, grant.clone()),
         west.links.relay(name("east"), grant),
     ];
-    let pulled = timeout(std::time::Duration::from_secs(9), west.pull(output.manifest, sources)).await;
+    let request = Request {
+        project: PROJECT,
+        manifest: output.manifest,
+        sources,
+    };
+    let puller = Puller::new(west.store.clone(), Patience::default());
+    // Less than what a connection to the master may take.
+    let pulled = timeout(Duration::from_secs(9), puller.pull(request, |_| {})).await;
     let receipt = pulled.expect("the other way is taken soon").unwrap().for_parent(None);
     assert_eq!(receipt.route, RouteKind::Relay);
 }

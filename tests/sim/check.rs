@@ -1,5 +1,6 @@
 //! The invariants, judged over the history of a world. Each checker says what is wrong, and where.
 
+mod ends;
 mod inputs;
 mod record;
 
@@ -13,6 +14,7 @@ use tombolo_core::id::{AttemptId, JobId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 
+use self::ends::{cancel_is_final, killed_by_somebody, terminal_is_final};
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
 use crate::history::Fact;
@@ -301,60 +303,6 @@ const fn held(state: JobState) -> bool {
         state,
         JobState::Assigned | JobState::Preparing | JobState::Running | JobState::Publishing
     )
-}
-
-/// What the store says of a terminal job never changes.
-fn terminal_is_final(outcome: &Outcome) -> Result<(), String> {
-    let mut record = Record::default();
-    for (at, fact) in &outcome.history.facts {
-        if let Fact::Committed(Change::PutJob(status)) = fact
-            && let Some(before) = record.jobs.get(&status.id)
-            && before.state.terminal().is_some()
-            && before != status
-        {
-            return Err(format!("{at:?}: a terminal job changed from {before:?} to {status:?}"));
-        }
-        record.take(fact);
-    }
-    Ok(())
-}
-
-/// A job whose cancellation was acknowledged ends as finished only if it had ended before.
-fn cancel_is_final(outcome: &Outcome) -> Result<(), String> {
-    let mut record = Record::default();
-    let mut cancelled: BTreeSet<JobId> = BTreeSet::new();
-    for (at, fact) in &outcome.history.facts {
-        match fact {
-            Fact::CancelAcknowledged(jobs) => {
-                cancelled.extend(jobs.iter().filter(|job| !record.is_terminal(**job)));
-            }
-            Fact::Committed(Change::PutJob(status))
-                if cancelled.contains(&status.id) && status.state == JobState::Terminal(TerminalState::Finished) =>
-            {
-                return Err(format!("{at:?}: {} finished after it was cancelled", status.id));
-            }
-            _ => {}
-        }
-        record.take(fact);
-    }
-    Ok(())
-}
-
-/// A job is killed only if somebody asked for it.
-fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
-    let mut requested: BTreeSet<JobId> = BTreeSet::new();
-    for (at, fact) in &outcome.history.facts {
-        match fact {
-            Fact::CancelRequested(jobs) => requested.extend(jobs),
-            Fact::Committed(Change::PutJob(status))
-                if status.state == JobState::Terminal(TerminalState::Killed) && !requested.contains(&status.id) =>
-            {
-                return Err(format!("{at:?}: nobody cancelled {}, and it was killed", status.id));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// An agent is never told to start what the store does not know that it has.

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use tombolo_core::resources::Resources;
 use tombolo_identity::invite::Invite;
 use tombolo_identity::transport::Address;
+use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::telemetry;
 use tombolo_transfer::store::StoreLocation;
 
@@ -95,16 +96,6 @@ const fn default_store_deadline() -> Duration {
     Duration::from_secs(5 * 60)
 }
 
-/// A setting that cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the setting `{key}` is not valid: {reason}")]
-pub struct Invalid {
-    /// Which.
-    pub key: &'static str,
-    /// Why.
-    pub reason: String,
-}
-
 /// What was checked: values that the types of [`Configuration`] do not hold to.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -122,64 +113,65 @@ impl Configuration {
     /// Checks everything that the types alone do not hold, and looks at the machine for what was not given.
     ///
     /// # Errors
-    /// The first setting that cannot be.
-    pub fn validate(&self) -> Result<Checked, Invalid> {
-        let invalid = |key, reason: &dyn ToString| Invalid {
-            key,
-            reason: reason.to_string(),
-        };
+    /// All settings that cannot be.
+    pub fn validate(&self) -> Result<Checked, Faults> {
+        let mut faults = Faults::default();
         if self.data_folder.as_os_str().is_empty() {
-            return Err(invalid("data_folder", &"it is empty"));
+            faults.add("data_folder", "it is empty");
         }
-        let address = |key, text: &String| Address::parse(text).map_err(|error| invalid(key, &error));
-        let master = self.master.as_ref().map(|text| address("master", text)).transpose()?;
+        let master = self.master.as_ref();
+        let master = master.and_then(|text| faults.take("master", Address::parse(text)));
         if let Some(peer) = &self.peer {
-            address("peer.advertise", &peer.advertise)?;
+            faults.take("peer.advertise", Address::parse(&peer.advertise));
         }
         // A variable that is set to nothing is one that is not set.
         let invite = self
             .invite
             .as_ref()
             .filter(|text| !text.expose_secret().trim().is_empty());
-        let invite = invite
-            .map(Invite::parse)
-            .transpose()
-            .map_err(|error| invalid("invite", &error))?;
-        let capacity = self.capacity()?;
+        let invite = invite.and_then(|text| faults.take("invite", Invite::parse(text)));
+        let capacity = self.capacity(&mut faults);
         let slots = self
             .slots
             .unwrap_or_else(|| u32::try_from(machine::processors()).unwrap_or(u32::MAX));
-        for (key, number) in [
-            ("slots", u64::from(slots)),
-            ("capacity.cpu_milli", capacity.cpu_milli),
-            ("capacity.memory_bytes", capacity.memory_bytes),
-            ("log_limit_bytes", self.log_limit_bytes),
+        for (key, is_zero) in [
+            ("slots", slots == 0),
+            (
+                "capacity.cpu_milli",
+                capacity.is_some_and(|capacity| capacity.cpu_milli == 0),
+            ),
+            (
+                "capacity.memory_bytes",
+                capacity.is_some_and(|capacity| capacity.memory_bytes == 0),
+            ),
+            ("log_limit_bytes", self.log_limit_bytes == 0),
+            ("store_deadline", self.store_deadline.is_zero()),
         ] {
-            if number == 0 {
-                return Err(invalid(key, &"it is 0"));
+            if is_zero {
+                faults.add(key, "it is 0");
             }
         }
-        if self.store_deadline.is_zero() {
-            return Err(invalid("store_deadline", &"it is 0"));
-        }
-        Ok(Checked {
+        faults.finish(capacity.map(|capacity| Checked {
             master,
             invite,
             slots,
             capacity,
-        })
+        }))
     }
 
-    fn capacity(&self) -> Result<Resources, Invalid> {
+    fn capacity(&self, faults: &mut Faults) -> Option<Resources> {
         let processors = || u64::try_from(machine::processors()).unwrap_or(u64::MAX);
         let cpu_milli = self.capacity.cpu_milli;
         let memory_bytes = self.capacity.memory_bytes.or_else(machine::memory_bytes);
-        Ok(Resources {
+        if memory_bytes.is_none() {
+            faults.add(
+                "capacity.memory_bytes",
+                "this system does not say how much memory it has: give the number",
+            );
+        }
+        Some(Resources {
             cpu_milli: cpu_milli.unwrap_or_else(|| processors().saturating_mul(1000)),
-            memory_bytes: memory_bytes.ok_or_else(|| Invalid {
-                key: "capacity.memory_bytes",
-                reason: "this system does not say how much memory it has: give the number".to_owned(),
-            })?,
+            memory_bytes: memory_bytes?,
         })
     }
 }

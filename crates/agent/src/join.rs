@@ -23,6 +23,8 @@ use tonic::{Code, Status};
 
 /// The file beside the credentials that says where the master is, one address a line.
 const ADDRESSES_FILE: &str = "master";
+/// The file beside them that holds the digest of the invite's secret that was used.
+const INVITE_FILE: &str = "invite";
 /// How long the answer to one call may take; the master commits before it answers.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 /// The pauses between attempts to reach the master.
@@ -45,8 +47,7 @@ pub enum Error {
     Ended(ClusterName),
     /// The master does not take the invite.
     #[error(
-        "the master refuses the invite for cluster {cluster} ({reason}): it is unknown, used or expired. Make another with \
-         `tombolo cluster invite {cluster}`"
+        "the master refuses the invite for cluster {cluster}: {reason}. Make another one with `tombolo cluster invite {cluster}`"
     )]
     Refused {
         /// Whom it was made for.
@@ -108,7 +109,8 @@ pub struct Membership {
     pub addresses: Vec<Address>,
 }
 
-/// The identity in the folder; if there is none (or its certificate has ended), joins with the invite.
+/// The identity in the folder; joins with the invite if there is none, if its certificate has ended, or if the invite is a new
+/// one for the same cluster.
 ///
 /// # Errors
 /// See [`Error`].
@@ -116,7 +118,10 @@ pub async fn open(request: Request<'_>) -> Result<Membership, Error> {
     let folder = request.folder;
     let found = Credentials::open(folder)?;
     let credentials = match (found, request.invite) {
-        (Some(credentials), _) if now() < credentials.chain.not_after() => credentials,
+        (Some(credentials), invite) if now() < credentials.chain.not_after() => match invite {
+            Some(invite) if is_new(&credentials, invite, folder)? => join_anew(&request, invite, credentials).await?,
+            _ => credentials,
+        },
         (Some(credentials), None) => return Err(Error::Ended(cluster(&credentials)?)),
         (None, None) => return Err(Error::NoInvite),
         (_, Some(invite)) => join(&request, invite).await?,
@@ -137,6 +142,27 @@ pub async fn open(request: Request<'_>) -> Result<Membership, Error> {
         cluster,
         addresses,
     })
+}
+
+/// Whether the invite is another one for the same cluster than the folder's identity came from.
+fn is_new(credentials: &Credentials, invite: &Invite, folder: &Path) -> Result<bool, Error> {
+    if cluster(credentials)? != invite.cluster {
+        return Ok(false);
+    }
+    let used = private_file::read(&folder.join(INVITE_FILE))?;
+    Ok(used.is_none_or(|used| used.trim() != invite.secret_digest().to_string()))
+}
+
+/// Uses an invite although there is an identity: the cluster was removed and invited again, and the old certificate is of no use.
+/// An invite that is not taken does no harm: it may be left over from long ago.
+async fn join_anew(request: &Request<'_>, invite: &Invite, before: Credentials) -> Result<Credentials, Error> {
+    match join(request, invite).await {
+        Err(error @ Error::Refused { .. }) => {
+            tracing::warn!(%error, "the invite is not used: going on with the identity in the folder");
+            Ok(before)
+        }
+        joined => joined,
+    }
 }
 
 fn now() -> Timestamp {
@@ -183,6 +209,8 @@ async fn join(request: &Request<'_>, invite: &Invite) -> Result<Credentials, Err
                 let text: Vec<String> = invite.addresses.clone();
                 private_file::write(&request.folder.join(ADDRESSES_FILE), text.join("\n").as_bytes())?;
                 credentials.save(request.folder)?;
+                let used = invite.secret_digest().to_string();
+                private_file::write(&request.folder.join(INVITE_FILE), used.as_bytes())?;
                 tracing::info!(cluster = %invite.cluster, "joined");
                 return Ok(credentials);
             }

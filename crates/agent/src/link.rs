@@ -35,6 +35,8 @@ pub use renewal::renew;
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// The pause after the master has refused this cluster: only people can change that.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// The pause after another agent with the same identity has taken this one's place: throwing each other out helps nobody.
+const REPLACED_PAUSE: Duration = Duration::from_secs(30);
 
 /// How to reach the master.
 #[derive(Debug, Clone)]
@@ -216,6 +218,14 @@ impl Link {
                     "the master refuses this cluster; if it was removed, end this agent or join again with a new invite"
                 );
                 REFUSED_PAUSE
+            }
+            Failure::Replaced(reason) => {
+                tracing::error!(
+                    reason,
+                    pause = ?REPLACED_PAUSE,
+                    "this agent's identity is used twice: end one of the two agents, and invite a cluster of its own for it"
+                );
+                REPLACED_PAUSE
             }
             Failure::Lost(reason) => {
                 let pause = self.pauses.next().unwrap_or(PAUSES.1);

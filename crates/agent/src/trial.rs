@@ -337,10 +337,10 @@ impl Joining for Services {
         let (shared, request) = (&self.0, request.into_inner());
         let key = request_key(&request.signing_request).unwrap();
         let mut invites = lock(&shared.invites);
-        let unknown = || Status::permission_denied("no such invite");
+        let unknown = || Status::permission_denied("the invite is unknown, used or expired");
         let (cluster, used_by) = invites.get_mut(&secret_digest(&request.secret)).ok_or_else(unknown)?;
         if used_by.is_some_and(|used_by| used_by != key) {
-            return Err(Status::permission_denied("the invite was used"));
+            return Err(Status::permission_denied("the invite is unknown, used or expired"));
         }
         *used_by = Some(key);
         Ok(Response::new(wire::JoinResponse {

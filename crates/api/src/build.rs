@@ -35,6 +35,9 @@ pub struct BuildSummary {
     pub number: u64,
     /// Where it stands.
     pub state: BuildState,
+    /// Somebody asked for the end of jobs that are not over yet.
+    #[serde(default)]
+    pub cancelling: bool,
     /// When it was submitted.
     pub created_at: DateTime,
     /// When its last job ended.
@@ -58,6 +61,7 @@ impl BuildSummary {
             project: project.clone(),
             number: build.number,
             state: build.state.into(),
+            cancelling: false,
             created_at: build.created_at.into(),
             ended_at: build.ended_at.map(DateTime::from),
             submitted_by: build.submitted_by.clone(),

@@ -78,6 +78,50 @@ pub struct CreateInvite {
     pub ttl_seconds: Option<u64>,
 }
 
+/// An invite, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteSummary {
+    /// The name that the cluster will have.
+    #[schema(value_type = String)]
+    pub name: ClusterName,
+    /// The labels that the cluster will have.
+    pub labels: BTreeMap<String, String>,
+    /// What it is good for.
+    pub state: InviteState,
+    /// When it ends.
+    pub expires_at: DateTime,
+}
+
+/// What an invite is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InviteState {
+    /// A cluster may join with it.
+    Open,
+    /// A cluster has joined with it.
+    Used,
+    /// Nobody used it in time.
+    Expired,
+}
+
+impl InviteState {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Used => "used",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// The invites of the last day, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InviteList {
+    /// The invites.
+    pub invites: Vec<InviteSummary>,
+}
+
 /// The one-time right to join, which is shown this once.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Invite {

@@ -3,8 +3,8 @@
 /// The largest JSON body, in bytes: a job file, which travels inside JSON, may double in size when escaped.
 pub const JSON_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// The largest job file, in bytes: 300 jobs of a few kilobytes each. Parsing holds it in memory.
-pub const JOB_FILE_BYTES: usize = 1024 * 1024;
+/// The largest job file, in bytes.
+pub const JOB_FILE_BYTES: usize = tombolo_core::build::JOB_FILE_BYTES_MAX;
 
 /// The most chunks that one question for missing chunks may name (about 1.5 MB of JSON).
 pub const MISSING_CHUNKS: usize = 10_000;

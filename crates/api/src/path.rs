@@ -118,9 +118,14 @@ pub fn cluster(cluster: &ClusterName) -> String {
     format!("{}/{cluster}", clusters())
 }
 
-/// Where invites are made.
+/// All invites.
 pub fn invites() -> String {
-    format!("{}/invites", clusters())
+    format!("{PREFIX}/invites")
+}
+
+/// The invites of one cluster.
+pub fn invites_of(cluster: &ClusterName) -> String {
+    format!("{}/{cluster}", invites())
 }
 
 /// All tokens.

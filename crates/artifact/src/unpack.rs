@@ -84,7 +84,7 @@ pub enum Error {
         limit: u64,
     },
     /// A symbolic link leads out of the folder.
-    #[error("`{path}` is a symbolic link to `{target}`, which leads out of the artifact")]
+    #[error("`{path}` is a symbolic link to `{target}`, which leads out of the folder")]
     Link {
         /// The link.
         path: DisplayPath,
@@ -142,7 +142,7 @@ pub fn unpack(
 ) -> Result<(), Error> {
     check_limits(manifest, options.limits)?;
     if options.links == Links::Confined {
-        links::check(manifest)?;
+        check_links(manifest)?;
     }
     let mut stage = Stage::create(into)?;
     let mut content = Content {
@@ -154,6 +154,12 @@ pub fn unpack(
         restore(&entry, &mut stage, &mut content)?;
     }
     stage.finish()
+}
+
+/// Refuses a manifest with a symbolic link that leads out of the folder, as [`unpack`] does with [`Links::Confined`]: who takes
+/// an artifact in can say so before anybody waits for it.
+pub fn check_links(manifest: &Manifest) -> Result<(), Error> {
+    links::check(manifest)
 }
 
 fn restore(

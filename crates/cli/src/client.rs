@@ -32,6 +32,7 @@ pub(crate) struct Client {
 impl Client {
     /// Prepares the connection; nothing is sent yet.
     pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
+        check_scheme(&context.server)?;
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WITHIN)
@@ -143,6 +144,18 @@ impl Client {
     }
 }
 
+/// A token never crosses a network that others can read.
+fn check_scheme(server: &Url) -> Result<(), Failure> {
+    if server.scheme() == "https" {
+        return Ok(());
+    }
+    let (_, rest) = server.as_str().split_once("://").unwrap_or(("", server.as_str()));
+    Err(Failure::usage(format!(
+        "`{server}` does not begin with `https://`, and the token goes over TLS only"
+    ))
+    .hint(format!("say `https://{rest}`")))
+}
+
 fn addresses(server: &Url) -> Result<Vec<SocketAddr>, Failure> {
     let host = server.host_str().unwrap_or_default();
     let port = server.port_or_known_default().unwrap_or(443);
@@ -174,4 +187,17 @@ async fn refused(response: Response) -> Problem {
         _ => Code::Unknown,
     };
     Problem::new(code, format!("the server answered {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_scheme_is_refused_with_the_right_one() {
+        check_scheme(&"https://master:8443".parse().unwrap()).unwrap();
+        let refused = check_scheme(&"http://master:8443/x".parse().unwrap()).unwrap_err();
+        assert_eq!(refused.code, ExitCode::Usage);
+        assert_eq!(refused.hint.unwrap(), "say `https://master:8443/x`");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use tombolo_api::{Code, Problem};
 
 /// The exit codes, as documented in `docs/guide/commands.md`.
@@ -19,6 +20,19 @@ pub(crate) enum ExitCode {
     Cancelled = 130,
 }
 
+impl ExitCode {
+    /// A name and a title, as problems of the master have them.
+    const fn described(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Failed => ("failed", "Failed"),
+            Self::Usage => ("usage", "Wrong usage"),
+            Self::Unauthorized => ("unauthorized", "Not authenticated or not allowed"),
+            Self::Unreachable => ("unreachable", "The master cannot be reached"),
+            Self::Cancelled => ("cancelled", "Ended by Ctrl-C"),
+        }
+    }
+}
+
 /// An error as the user sees it.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -28,6 +42,18 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
+    /// What the master said, if it was the master.
+    problem: Option<Box<Problem>>,
+}
+
+/// A failure that the master knows nothing of, in the form of its problems.
+#[derive(Serialize)]
+struct OwnProblem<'a> {
+    code: &'static str,
+    title: &'static str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
 }
 
 impl Failure {
@@ -37,6 +63,7 @@ impl Failure {
             code,
             message: message.to_string(),
             hint: None,
+            problem: None,
         }
     }
 
@@ -51,6 +78,7 @@ impl Failure {
             code,
             message: String::new(),
             hint: None,
+            problem: None,
         }
     }
 
@@ -59,6 +87,20 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
+    }
+
+    /// The failure for programs: the master's own problem document, or one with the same fields.
+    pub(crate) fn json(&self) -> serde_json::Result<String> {
+        if let Some(problem) = &self.problem {
+            return serde_json::to_string_pretty(problem);
+        }
+        let (code, title) = self.code.described();
+        serde_json::to_string_pretty(&OwnProblem {
+            code,
+            title,
+            detail: &self.message,
+            hint: self.hint.as_deref(),
+        })
     }
 }
 
@@ -70,8 +112,8 @@ impl From<Problem> for Failure {
             Code::Unavailable | Code::Overloaded => ExitCode::Unreachable,
             _ => ExitCode::Failed,
         };
-        let mut message = problem.detail;
-        for fault in problem.faults {
+        let mut message = problem.detail.clone();
+        for fault in &problem.faults {
             let place = [fault.line, fault.column]
                 .into_iter()
                 .flatten()
@@ -82,11 +124,14 @@ impl From<Problem> for Failure {
                 format!(" {}:", fault.path)
             };
             message.push_str(&format!("\n  {}{path} {}", place.collect::<String>(), fault.message));
-            if let Some(hint) = fault.hint {
+            if let Some(hint) = &fault.hint {
                 message.push_str(&format!("\n      hint: {hint}"));
             }
         }
-        Self::new(code, message).hint(problem.hint)
+        Self {
+            problem: Some(Box::new(problem.clone())),
+            ..Self::new(code, message).hint(problem.hint)
+        }
     }
 }
 
@@ -99,5 +144,31 @@ impl From<anyhow::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::new(ExitCode::Failed, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn programs_get_the_same_fields_whoever_failed() {
+        let read = |failure: Failure| -> Value { serde_json::from_str(&failure.json().unwrap()).unwrap() };
+        let own = read(Failure::usage("no").hint("yes"));
+        assert_eq!(
+            own,
+            json!({"code": "usage", "title": "Wrong usage", "detail": "no", "hint": "yes"})
+        );
+        let told = read(Problem::new(Code::NotFound, "no such build").into());
+        for (field, value) in [
+            ("code", "not_found"),
+            ("title", "Not found"),
+            ("detail", "no such build"),
+        ] {
+            assert_eq!(told[field], value);
+        }
+        assert!(told["hint"].is_string());
     }
 }

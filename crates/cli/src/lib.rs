@@ -5,10 +5,12 @@ mod command;
 mod context;
 mod dev;
 mod failure;
+mod number;
 mod render;
 mod source;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process;
 
@@ -135,6 +137,12 @@ pub fn main() -> process::ExitCode {
         Err(error) => {
             // Help and version are no errors; clap knows which stream is right.
             let code = if error.use_stderr() { ExitCode::Usage as u8 } else { 0 };
+            if error.use_stderr() && asks_for_json(std::env::args_os()) {
+                let message = error.render().to_string();
+                let message = message.strip_prefix("error: ").unwrap_or(&message);
+                report(&Failure::usage(message.trim_end()), Format::Json);
+                return process::ExitCode::from(code);
+            }
             return if error.print().is_ok() {
                 process::ExitCode::from(code)
             } else {
@@ -145,20 +153,40 @@ pub fn main() -> process::ExitCode {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::debug!("a TLS provider was installed already");
     }
+    let format = arguments.shared.output;
     match run(arguments) {
         Ok(()) => process::ExitCode::SUCCESS,
         Err(failure) => {
-            report(&failure);
+            report(&failure, format);
             process::ExitCode::from(failure.code as u8)
         }
     }
 }
 
-fn report(failure: &Failure) {
+/// Whether arguments that cannot be understood ask for JSON all the same.
+fn asks_for_json(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let joined = ["-ojson", "-o=json", "--output=json"];
+    arguments
+        .iter()
+        .any(|argument| joined.iter().any(|asks| argument == asks))
+        || arguments
+            .windows(2)
+            .any(|pair| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json")
+}
+
+fn report(failure: &Failure, format: Format) {
     if failure.message.is_empty() {
         return;
     }
     let mut output = anstream::stderr().lock();
+    if format == Format::Json
+        && let Ok(json) = failure.json()
+    {
+        // As below.
+        drop(writeln!(output, "{json}"));
+        return;
+    }
     let (error, hint) = (
         anstyle::AnsiColor::Red.on_default().bold(),
         anstyle::AnsiColor::Cyan.on_default(),

@@ -1,5 +1,6 @@
 //! What is printed: tables for people, JSON and YAML for programs.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -24,6 +25,31 @@ pub(crate) enum Format {
     Yaml,
     /// Names only, one a line.
     Name,
+}
+
+impl Format {
+    /// Whether it is for people: only then is there more to read than the result.
+    pub(crate) const fn is_for_people(self) -> bool {
+        matches!(self, Self::Table | Self::Wide)
+    }
+
+    /// Refuses a format that the result of a command does not have.
+    pub(crate) fn refuse(self, refused: &[Self], command: &str) -> Result<(), Failure> {
+        if !refused.contains(&self) {
+            return Ok(());
+        }
+        let name = |format: Self| format!("{format:?}").to_lowercase();
+        let others: Vec<String> = Self::value_variants()
+            .iter()
+            .filter(|format| !refused.contains(format))
+            .map(|format| format!("`-o {}`", name(*format)))
+            .collect();
+        Err(Failure::usage(format!(
+            "`tombolo {command}` has no output of the form `{}`",
+            name(self)
+        ))
+        .hint(format!("it takes {}", others.join(", "))))
+    }
 }
 
 /// Something that can be shown as rows.
@@ -67,6 +93,32 @@ pub(crate) fn print_value(format: Format, value: &impl Serialize) -> Result<(), 
     line(text.trim_end())
 }
 
+/// What a command has changed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Changed<'a> {
+    /// What sort of thing: `cluster`.
+    pub(crate) kind: &'static str,
+    /// Which.
+    pub(crate) name: &'a str,
+    /// What became of it: `removed`.
+    pub(crate) change: &'static str,
+}
+
+/// Says what was changed; names only that thing under `-o name`.
+pub(crate) fn changed(format: Format, changed: &Changed<'_>) -> Result<(), Failure> {
+    let Changed { kind, name, change } = changed;
+    match format {
+        Format::Table | Format::Wide => {
+            let mut letters = kind.chars();
+            let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+            let kind: String = first.into_iter().chain(letters).collect();
+            line(&format!("{kind} `{name}` was {change}."))
+        }
+        Format::Name => line(name),
+        Format::Json | Format::Yaml => print_value(format, changed),
+    }
+}
+
 fn print_table(result: &impl Rows, wide: Wide) -> Result<(), Failure> {
     let rows = result.rows(wide);
     if rows.is_empty() {
@@ -91,7 +143,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         }
     }));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| printable(cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 3));
@@ -121,6 +173,28 @@ pub(crate) fn write_failure(error: io::Error) -> Failure {
     } else {
         Failure::new(ExitCode::Failed, format!("cannot write the result: {error}"))
     }
+}
+
+/// A text of others on one line: control characters, which could move the cursor or end the line, are escaped.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// How many there are of something: `1 job`, `2 jobs`.
+pub(crate) fn count(number: u64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {one}{plural}")
 }
 
 /// A size for people: `5.2 MB`.
@@ -170,4 +244,33 @@ pub(crate) fn labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a Strin
         }
     };
     labels.into_iter().map(label).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_breaks_its_line() {
+        let shown = table(&["name"], &[vec!["a\nb\u{1b}[2J".to_owned()]]);
+        assert_eq!(shown, "NAME\na\\nb\\u{1b}[2J");
+    }
+
+    #[test]
+    fn a_form_that_a_command_does_not_have_is_refused_with_those_that_it_has() {
+        Format::Json.refuse(&[Format::Name], "explain").unwrap();
+        let refused = Format::Name.refuse(&[Format::Name], "explain").unwrap_err();
+        assert_eq!(refused.code, ExitCode::Usage);
+        assert_eq!(refused.message, "`tombolo explain` has no output of the form `name`");
+        assert_eq!(
+            refused.hint.unwrap(),
+            "it takes `-o table`, `-o wide`, `-o json`, `-o yaml`"
+        );
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let shown = [0, 1, 2].map(|number| count(number, "job"));
+        assert_eq!(shown, ["0 jobs", "1 job", "2 jobs"]);
+    }
 }

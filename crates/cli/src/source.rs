@@ -11,7 +11,7 @@ use reqwest::Method;
 use reqwest::header::CONTENT_TYPE;
 use tokio::sync::mpsc;
 use tombolo_api::{ChunkReference, MissingChunks, MissingChunksQuery, limit, path};
-use tombolo_artifact::{BorrowedChunk, ChunkSink, Manifest, PackLimits, StoredChunk, pack_selected};
+use tombolo_artifact::{BorrowedChunk, ChunkSink, Manifest, PackLimits, StoredChunk, check_links, pack_selected};
 use tombolo_core::digest::Digest;
 
 use crate::Session;
@@ -45,10 +45,10 @@ pub(crate) async fn upload(session: &Session, folder: &Path) -> Result<Digest, F
         .header(CONTENT_TYPE, "application/octet-stream")
         .body(manifest.encoded().clone());
     session.client.send(request).await?;
-    if matches!(session.format, render::Format::Table | render::Format::Wide) {
-        let (files, bytes) = (manifest.files(), render::bytes(manifest.bytes()));
+    if session.format.is_for_people() {
+        let (files, bytes) = (render::count(manifest.files(), "file"), render::bytes(manifest.bytes()));
         render::line(&format!(
-            "Source: {files} files, {bytes}, {} sent, digest {}",
+            "Source: {files}, {bytes}, {} sent, digest {}",
             render::bytes(sent),
             digest.short()
         ))?;
@@ -113,6 +113,12 @@ fn pack(folder: &Path, selection: &HashSet<Vec<u8>>, sink: &mut impl ChunkSink) 
 fn survey(folder: &Path, selection: &HashSet<Vec<u8>>) -> Result<(Manifest, Vec<ChunkReference>), Failure> {
     let mut survey = Survey::default();
     let manifest = pack(folder, selection, &mut survey)?;
+    check_links(&manifest).map_err(|error| {
+        Failure::usage(format!("cannot take {} as source: {error}", folder.display())).hint(format!(
+            "a job may run on any cluster, where only the source is: exclude the link by a line in `{IGNORE_FILE}`, or put a \
+             copy in its place"
+        ))
+    })?;
     Ok((manifest, survey.order))
 }
 
@@ -236,6 +242,25 @@ mod tests {
             [".ci", ".ci/run", ".gitignore", IGNORE_FILE, "src", "src/main.rs"]
         );
         assert_eq!(chunks.len(), 1);
+    }
+
+    #[test]
+    fn a_link_that_leads_out_of_the_source_is_refused_unless_it_is_excluded() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        std::fs::create_dir(root.join("sub")).unwrap();
+        std::fs::write(root.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("../file", root.join("sub/inside")).unwrap();
+        survey(root, &select(root).unwrap()).unwrap();
+        std::os::unix::fs::symlink("../../secret", root.join("sub/outside")).unwrap();
+        let refused = survey(root, &select(root).unwrap()).unwrap_err();
+        assert_eq!(refused.code, ExitCode::Usage);
+        for part in ["`sub/outside`", "`../../secret`"] {
+            assert!(refused.message.contains(part), "{}", refused.message);
+        }
+        assert!(refused.hint.unwrap().contains(IGNORE_FILE));
+        std::fs::write(root.join(IGNORE_FILE), "outside\n").unwrap();
+        survey(root, &select(root).unwrap()).unwrap();
     }
 
     #[test]

@@ -14,9 +14,9 @@ use tombolo_api::{Build, BuildState, BuildSummary, Job, JobState, Progress, Watc
 use tombolo_core::name::JobName;
 
 use crate::Session;
-use crate::command::builds::why;
+use crate::command::builds::{job_state, why};
 use crate::failure::{ExitCode, Failure};
-use crate::render;
+use crate::render::{self, Format};
 
 /// How often a broken stream is opened again before the watch gives up.
 const RECONNECTS: u32 = 120;
@@ -38,7 +38,7 @@ trait View {
 /// Follows the build until it is over, and returns it as it ended.
 pub(crate) async fn follow(session: &Session, number: u64) -> Result<Build, Failure> {
     let mut watch = Watch {
-        view: view(),
+        view: view(session.format),
         jobs: BTreeMap::new(),
         build: None,
     };
@@ -75,8 +75,11 @@ pub(crate) async fn conclude(session: &Session, build: &Build) -> Result<(), Fai
     }
 }
 
-fn view() -> Box<dyn View + Send> {
-    if io::stdout().is_terminal() {
+fn view(format: Format) -> Box<dyn View + Send> {
+    if !format.is_for_people() {
+        // What a program reads is the result alone.
+        Box::new(Quiet)
+    } else if io::stdout().is_terminal() {
         Box::new(live::Live::default())
     } else {
         Box::new(Plain)
@@ -149,7 +152,7 @@ impl View for Plain {
                 .iter()
                 .try_for_each(|input| render::line(&format!("{:<12}   {}", job.name, summary::edge(input))))?;
         }
-        let same = before.is_some_and(|before| before.state == job.state && why(before) == why(job));
+        let same = before.is_some_and(|before| job_state(before) == job_state(job) && why(before) == why(job));
         if same { Ok(()) } else { render::line(&state_line(job)) }
     }
 
@@ -164,9 +167,28 @@ impl View for Plain {
     fn finish(&mut self) {}
 }
 
+/// Nothing.
+struct Quiet;
+
+impl View for Quiet {
+    fn job(&mut self, _: &Job, _: Option<&Job>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn progress(&mut self, _: &Progress) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn note(&mut self, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn finish(&mut self) {}
+}
+
 /// A job's state in one line.
 fn state_line(job: &Job) -> String {
-    let mut line = format!("{:<12} {:<11}", job.name, job.state);
+    let mut line = format!("{:<12} {:<11}", job.name, job_state(job));
     if let Some(cluster) = &job.cluster {
         line.push_str(&format!(" on {cluster}"));
     }
@@ -179,14 +201,15 @@ fn state_line(job: &Job) -> String {
     }
     if let Some(output) = job.output {
         line.push_str(&format!(
-            ", output {} in {} files",
+            ", output {} in {}",
             render::bytes(output.bytes),
-            output.files
+            render::count(output.files, "file")
         ));
     }
     let why = why(job);
     if !why.is_empty() && job.state != JobState::Waiting {
-        line.push_str(&format!(": {why}"));
+        line.truncate(line.trim_end().len());
+        line.push_str(&format!(": {}", render::printable(&why)));
     }
     line.trim_end().to_owned()
 }

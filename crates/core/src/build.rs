@@ -12,6 +12,10 @@ use crate::label::Selector;
 use crate::name::{ClusterName, JobName};
 use crate::resources::Resources;
 
+/// The largest job file, in bytes: 300 jobs of a few kilobytes each. Reading holds it in memory, and the API takes it inside
+/// JSON, which may double it.
+pub const JOB_FILE_BYTES_MAX: usize = 1024 * 1024;
+
 /// A whole job file after validation: the jobs in the order of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildDefinition {

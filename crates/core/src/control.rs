@@ -129,6 +129,7 @@ impl Control {
             Command::CreateToken(token) => self.create_token(outbox, token),
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
             Command::Invite(invite) => self.invite(outbox, invite),
+            Command::WithdrawInvites { cluster } => self.withdraw_invites(outbox, &cluster),
             Command::Join { secret, key } => self.join(outbox, secret, key),
             Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
             Command::Submit(submission) => self.submit(outbox, *submission),

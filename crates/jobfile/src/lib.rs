@@ -17,18 +17,22 @@ pub use fault::{Fault, Faults};
 use fault::{Collector, Complaint, Position};
 
 /// The largest job file, in bytes.
-pub const MAX_FILE_BYTES: usize = 10 * 1024 * 1024;
+pub const MAX_FILE_BYTES: usize = tombolo_core::build::JOB_FILE_BYTES_MAX;
 
 /// Reads a job file. Its name says how it is written (`.json`, `.yaml`, `.yml`) and whose rules it follows: those of
 /// InfraBox if it begins with `infrabox`, else Tombolo's own, which allow more.
 pub fn parse(file_name: &str, bytes: &[u8]) -> Result<BuildDefinition, Faults> {
+    parse_within(MAX_FILE_BYTES, file_name, bytes)
+}
+
+fn parse_within(limit: usize, file_name: &str, bytes: &[u8]) -> Result<BuildDefinition, Faults> {
     let refuse = |at: Position, complaint: Complaint| {
         let mut faults = Collector::default();
         faults.add("", at, complaint);
         faults.into_faults(file_name)
     };
     let (syntax, dialect) = format::detect(file_name).map_err(|complaint| refuse(Position::START, complaint))?;
-    let text = read_text(bytes).map_err(|(at, complaint)| refuse(at, complaint))?;
+    let text = read_text(limit, bytes).map_err(|(at, complaint)| refuse(at, complaint))?;
     schema::read(
         decode::Decoder::new(reader::Reader::new(syntax, text), dialect),
         file_name,
@@ -36,12 +40,9 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> Result<BuildDefinition, Faults> {
 }
 
 /// The file as text, without a byte order mark.
-fn read_text(bytes: &[u8]) -> Result<&str, (Position, Complaint)> {
-    if bytes.len() > MAX_FILE_BYTES {
-        let message = format!(
-            "the file has {} bytes, at most {MAX_FILE_BYTES} are allowed",
-            bytes.len()
-        );
+fn read_text(limit: usize, bytes: &[u8]) -> Result<&str, (Position, Complaint)> {
+    if bytes.len() > limit {
+        let message = format!("the file is larger than {} MiB", limit / (1024 * 1024));
         return Err((
             Position::START,
             Complaint::new(message).hint("split it into several builds"),

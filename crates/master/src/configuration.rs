@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tombolo_core::control;
 use tombolo_identity::member::{DEFAULT_TRUST_DOMAIN, TrustDomain};
 use tombolo_identity::transport::Address;
+use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::telemetry;
 use tombolo_transfer::store::location::StoreLocation;
 use url::Url;
@@ -183,16 +184,6 @@ fn default_trust_domain() -> String {
     DEFAULT_TRUST_DOMAIN.to_owned()
 }
 
-/// A setting that cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the setting `{key}` is not valid: {reason}")]
-pub struct Invalid {
-    /// Which.
-    pub key: &'static str,
-    /// Why.
-    pub reason: String,
-}
-
 /// What was checked: values that the types of [`Configuration`] do not hold to.
 #[derive(Debug, Clone)]
 pub struct Checked {
@@ -222,48 +213,54 @@ impl Configuration {
     }
 
     /// Checks everything that the types alone do not hold.
-    pub fn validate(&self) -> Result<Checked, Invalid> {
-        let invalid = |key, reason: &str| {
-            Err(Invalid {
-                key,
-                reason: reason.to_owned(),
-            })
-        };
+    ///
+    /// # Errors
+    /// All settings that cannot be.
+    pub fn validate(&self) -> Result<Checked, Faults> {
+        let mut faults = Faults::default();
         if self.data_folder.as_os_str().is_empty() {
-            return invalid("data_folder", "it is empty");
+            faults.add("data_folder", "it is empty");
         }
-        let domain = TrustDomain::new(&self.trust_domain).map_err(|error| Invalid {
-            key: "trust_domain",
-            reason: error.to_string(),
-        })?;
+        let domain = faults.take("trust_domain", TrustDomain::new(&self.trust_domain));
         let public_host = match (self.public_url.scheme(), self.public_url.host_str()) {
-            ("https", Some(host)) => host.to_owned(),
-            _ => return invalid("public_url", "it is not of the form `https://host[:port]`"),
+            ("https", Some(host)) => Some(host.to_owned()),
+            _ => {
+                faults.add("public_url", "it is not of the form `https://host[:port]`");
+                None
+            }
         };
         if self.public_url.query().is_some() || self.public_url.fragment().is_some() {
-            return invalid("public_url", "it has a query or a fragment");
+            faults.add("public_url", "it has a query or a fragment");
         }
         for address in &self.agents.addresses {
-            Address::parse(address).map_err(|error| Invalid {
-                key: "agents.addresses",
-                reason: error.to_string(),
-            })?;
+            faults.take("agents.addresses", Address::parse(address));
         }
-        if self.users.certificate_file.is_some() != self.users.key_file.is_some() {
-            return invalid(
-                "users.certificate_file",
-                "certificate and key are given together or not at all",
-            );
-        }
-        if self.authority.certificate_file.is_some() != self.authority.key_file.is_some() {
-            return invalid(
+        let (users, authority) = (&self.users, &self.authority);
+        for (key, certificate, private) in [
+            ("users.certificate_file", &users.certificate_file, &users.key_file),
+            (
                 "authority.certificate_file",
-                "certificate and key are given together or not at all",
-            );
+                &authority.certificate_file,
+                &authority.key_file,
+            ),
+        ] {
+            if certificate.is_some() != private.is_some() {
+                faults.add(key, "certificate and key are given together or not at all");
+            }
         }
+        self.check_numbers(&mut faults);
+        let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
+        faults.finish(domain.zip(public_host).map(|(domain, public_host)| Checked {
+            domain,
+            public_url,
+            public_host,
+        }))
+    }
+
+    fn check_numbers(&self, faults: &mut Faults) {
         let leases = &self.leases;
         if leases.heartbeat < Duration::from_millis(10) || leases.heartbeat * 3 > leases.lease {
-            return invalid(
+            faults.add(
                 "leases.heartbeat",
                 "it is shorter than 10 ms, or three of it do not fit into one lease",
             );
@@ -276,15 +273,9 @@ impl Configuration {
             ("limits.live_jobs", self.limits.live_jobs),
         ] {
             if number == 0 {
-                return invalid(key, "it is 0");
+                faults.add(key, "it is 0");
             }
         }
-        let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
-        Ok(Checked {
-            domain,
-            public_url,
-            public_host,
-        })
     }
 
     /// The settings of the control plane.

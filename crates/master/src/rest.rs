@@ -12,10 +12,12 @@ mod events;
 mod extract;
 mod guard;
 mod health;
+mod invite;
 mod job;
 mod log;
 mod openapi;
 mod output;
+mod page;
 mod produced;
 mod project;
 mod server;
@@ -32,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::control::Reply;
 use tombolo_core::name::ClusterName;
-use tombolo_identity::invite::{self, Invite};
+use tombolo_identity::invite::{Error as InviteError, Invite};
 use tombolo_identity::member::TrustDomain;
 use tombolo_identity::transport::Connections;
 use tombolo_transfer::store::ChunkStore;
@@ -131,7 +133,7 @@ impl Application {
             .map_err(|_| events::too_many_streams())
     }
 
-    fn new_invite(&self, cluster: &ClusterName) -> Result<Invite, invite::Error> {
+    fn new_invite(&self, cluster: &ClusterName) -> Result<Invite, InviteError> {
         let Invitation { addresses, domain, pin } = self.invitation.clone();
         Invite::generate(addresses, domain, pin, cluster.clone())
     }
@@ -142,6 +144,7 @@ pub fn router(application: Arc<Application>) -> Router {
     let (router, document) = routes().split_for_parts();
     let document = openapi::Served::new(&document);
     router
+        .merge(page::routes())
         .fallback(guard::unknown_path)
         .method_not_allowed_fallback(guard::unknown_method)
         .layer(axum::Extension(document))
@@ -178,7 +181,8 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(source::upload_chunk))
         .routes(routes!(source::upload_manifest))
         .routes(routes!(cluster::list_clusters))
-        .routes(routes!(cluster::create_invite))
+        .routes(routes!(invite::list_invites, invite::create_invite))
+        .routes(routes!(invite::withdraw_invites))
         .routes(routes!(cluster::show_cluster, cluster::remove_cluster))
 }
 

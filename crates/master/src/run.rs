@@ -19,7 +19,7 @@ use tombolo_transfer::tunnel::{self, Switchboard};
 
 use crate::bootstrap::{self, DataFolder, Foundation};
 use crate::clock::{Clock, SystemClock};
-use crate::configuration::{Checked, Configuration, Invalid};
+use crate::configuration::{Checked, Configuration};
 use crate::driver::{self, Driver, Handle};
 use crate::grants::Grants;
 use crate::logs::Logs;
@@ -28,6 +28,7 @@ use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
 use crate::tasks::tasks;
 use crate::{Database, grpc};
+use tombolo_runtime::configuration::Faults;
 
 /// How long the tasks have to end when the process is to stop.
 const GRACE: Duration = Duration::from_secs(20);
@@ -44,7 +45,7 @@ const RENEWAL_CHECK: Duration = Duration::from_secs(60);
 pub enum Error {
     /// The configuration.
     #[error(transparent)]
-    Configuration(#[from] Invalid),
+    Configuration(#[from] Faults),
     /// What is made at the first start.
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::Error),

@@ -4,6 +4,7 @@
 //! `#[serde(deny_unknown_fields)]`, and a misspelt key or variable is an error instead of being ignored.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ::config::{Config, Environment, File, FileFormat};
@@ -31,6 +32,64 @@ pub enum Error {
         reason: String,
     },
 }
+
+/// A setting that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    /// Which.
+    pub key: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// All settings that cannot be: whoever corrects one is to hear of the others too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(Vec<Invalid>);
+
+impl Faults {
+    /// Notes a setting that cannot be.
+    pub fn add(&mut self, key: &'static str, reason: impl fmt::Display) {
+        self.0.push(Invalid {
+            key,
+            reason: reason.to_string(),
+        });
+    }
+
+    /// The value, or a note of why there is none.
+    pub fn take<T, E: fmt::Display>(&mut self, key: &'static str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.add(key, error)).ok()
+    }
+
+    /// In the order in which they were found.
+    pub fn all(&self) -> &[Invalid] {
+        &self.0
+    }
+
+    /// The result of a check that has come to its end; none of `checked` if something was needed and not there.
+    ///
+    /// # Errors
+    /// The faults, if there are any.
+    pub fn finish<T>(self, checked: Option<T>) -> Result<T, Self> {
+        match checked {
+            Some(checked) if self.0.is_empty() => Ok(checked),
+            _ => Err(self),
+        }
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [Invalid { key, reason }] = self.0.as_slice() {
+            return write!(formatter, "the setting `{key}` is not valid: {reason}");
+        }
+        write!(formatter, "{} settings are not valid:", self.0.len())?;
+        self.0
+            .iter()
+            .try_for_each(|Invalid { key, reason }| write!(formatter, "\n  `{key}`: {reason}"))
+    }
+}
+
+impl std::error::Error for Faults {}
 
 fn hint(file: Option<&Path>, prefix: &str) -> String {
     match file {
@@ -171,5 +230,21 @@ mod tests {
         }
         let missing = load_from::<Sample>(Some(Path::new("/nowhere/agent.toml")), "X", HashMap::new()).unwrap_err();
         assert!(missing.to_string().contains("/nowhere/agent.toml"), "{missing}");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let mut faults = Faults::default();
+        assert_eq!(faults.take("slots", "3".parse::<u32>()), Some(3));
+        assert_eq!(faults.clone().finish(Some(1)), Ok(1));
+        faults.add("peer.listen", "it is nowhere");
+        let one = faults.clone().finish(Some(1)).unwrap_err().to_string();
+        assert_eq!(one, "the setting `peer.listen` is not valid: it is nowhere");
+        assert_eq!(faults.take("name", Err::<(), _>("it is empty")), None);
+        let both = faults.finish::<()>(None).unwrap_err().to_string();
+        assert_eq!(
+            both,
+            "2 settings are not valid:\n  `peer.listen`: it is nowhere\n  `name`: it is empty"
+        );
     }
 }

@@ -11,6 +11,7 @@
 //! marked as damaged and never read again; the next upload of that chunk writes the next generation.
 
 pub(crate) mod budget;
+mod error;
 mod known;
 pub mod location;
 mod object;
@@ -23,7 +24,6 @@ mod unpack;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -35,7 +35,7 @@ use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
-use crate::flow::Interrupted;
+pub use error::Error;
 use known::Known;
 pub use location::StoreLocation;
 use object::Fetched;
@@ -46,86 +46,6 @@ pub use patience::Patience;
 const MAXIMUM_GENERATIONS: u32 = 64;
 /// How many objects are deleted at once when a project goes.
 const DELETED_AT_ONCE: usize = 1_000;
-
-/// Why a store did not do what was asked. Says which operation, and the store's own reason.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store is not described in a way that it could be opened.
-    #[error("the store cannot be opened: {0}")]
-    Configuration(String),
-    /// Somebody else keeps chunks there.
-    #[error("the store at {place} belongs to {member} of {trust_domain}: give each member a place of its own")]
-    Owned {
-        /// The store.
-        place: String,
-        /// The owner's trust domain.
-        trust_domain: String,
-        /// The owner's name there.
-        member: String,
-    },
-    /// It was tried again and again, in vain.
-    #[error("the store at {place} cannot {operation} (tried for {} s): {reason}", .waited.as_secs())]
-    Unreachable {
-        /// The store.
-        place: String,
-        /// What was asked of it.
-        operation: &'static str,
-        /// What the last attempt said.
-        reason: String,
-        /// How long it was tried.
-        waited: Duration,
-    },
-    /// The store says no, and would say so again.
-    #[error("the store at {place} refuses to {operation}: {reason}")]
-    Refused {
-        /// The store.
-        place: String,
-        /// What was asked of it.
-        operation: &'static str,
-        /// What it said.
-        reason: String,
-    },
-    /// There is no such chunk or manifest.
-    #[error("the store at {place} has no {what} {digest}")]
-    Missing {
-        /// The store.
-        place: String,
-        /// `chunk` or `manifest`.
-        what: &'static str,
-        /// Which.
-        digest: Digest,
-    },
-    /// What is stored is not what its name says. A damaged chunk is marked, and heals when it is uploaded again.
-    #[error("the store at {place} has a damaged {what} {digest}: {reason}")]
-    Damaged {
-        /// The store.
-        place: String,
-        /// `chunk` or `manifest`.
-        what: &'static str,
-        /// Which.
-        digest: Digest,
-        /// How it was found out.
-        reason: String,
-    },
-    /// The chunk is as its name says, but not as long as the one who asks says: a manifest lies.
-    #[error("chunk {} has another length than the {} bytes that the manifest says", .0.digest, .0.length)]
-    WrongLength(ChunkReference),
-    /// The folder cannot be packed.
-    #[error(transparent)]
-    Pack(#[from] tombolo_artifact::pack::Error),
-    /// The artifact cannot be unpacked.
-    #[error(transparent)]
-    Unpack(#[from] tombolo_artifact::unpack::Error),
-    /// Packing or unpacking was ended by a fault of this program, or by its end.
-    #[error("{0} was interrupted")]
-    Interrupted(&'static str),
-}
-
-impl From<Interrupted> for Error {
-    fn from(Interrupted(what): Interrupted) -> Self {
-        Self::Interrupted(what)
-    }
-}
 
 /// Whether a chunk was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

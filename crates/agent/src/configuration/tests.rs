@@ -114,6 +114,17 @@ fn faults_name_the_setting() {
         let mut configuration = load(LEAST, &[]).unwrap();
         configuration.validate().unwrap();
         change(&mut configuration);
-        assert_eq!(configuration.validate().unwrap_err().key, key);
+        assert_eq!(configuration.validate().unwrap_err().all()[0].key, key);
     }
+}
+
+#[test]
+fn all_settings_that_cannot_be_are_told_at_once() {
+    let mut configuration = load(LEAST, &[]).unwrap();
+    configuration.master = Some("master".to_owned());
+    configuration.invite = Some("hello".into());
+    configuration.slots = Some(0);
+    let faults = configuration.validate().unwrap_err();
+    let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
+    assert_eq!(keys, ["master", "invite", "slots"]);
 }

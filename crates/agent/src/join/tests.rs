@@ -44,6 +44,30 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn a_new_invite_lets_a_removed_cluster_join_anew() {
+    let trial = Trial::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let first = trial.invite();
+    let joined = join_in(folder.path(), Some(&first)).await.unwrap();
+    let certificate = || std::fs::read_to_string(folder.path().join("certificate.pem")).unwrap();
+    let before = certificate();
+    join_in(folder.path(), Some(&first)).await.unwrap();
+    assert_eq!(certificate(), before, "the invite that was used is not used again");
+    join_in(folder.path(), Some(&trial.invite())).await.unwrap();
+    assert_ne!(certificate(), before);
+    // One that the master does not know is left over from somewhere: the identity stays.
+    let stranger = trial_invite_of(&trial, &Trial::start().await);
+    let unknown = Invite {
+        addresses: vec![trial.address.to_string()],
+        ..stranger
+    };
+    let kept = certificate();
+    let again = join_in(folder.path(), Some(&unknown)).await.unwrap();
+    assert_eq!(certificate(), kept);
+    assert_eq!(again.cluster, joined.cluster);
+}
+
+#[tokio::test]
 async fn what_does_not_let_a_cluster_join_is_said() {
     let trial = Trial::start().await;
     let stranger = Trial::start().await;

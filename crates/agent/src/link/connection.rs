@@ -28,6 +28,8 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(15);
 pub(super) enum Failure {
     /// The master does not want this cluster.
     Refused(String),
+    /// Another agent has this one's identity, and has taken its place.
+    Replaced(String),
     /// Anything else.
     Lost(String),
 }
@@ -36,6 +38,7 @@ impl From<Status> for Failure {
     fn from(status: Status) -> Self {
         let message = status.message().to_owned();
         match status.code() {
+            Code::AlreadyExists => Self::Replaced(message),
             Code::PermissionDenied | Code::Unauthenticated => Self::Refused(message),
             _ => Self::Lost(message),
         }

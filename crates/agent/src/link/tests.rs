@@ -161,3 +161,20 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
     assert_eq!(kept.chain.pem(), master.identity.credentials().chain.pem());
     assert_eq!(kept.identity(), before.identity());
 }
+
+#[test]
+fn who_was_replaced_keeps_away_for_longer_than_who_lost_the_connection() {
+    use tonic::Status;
+    let pause = |status: Status| match Failure::from(status) {
+        Failure::Replaced(_) => REPLACED_PAUSE,
+        Failure::Refused(_) => REFUSED_PAUSE,
+        Failure::Lost(_) => PAUSES.1,
+    };
+    assert_eq!(
+        pause(Status::already_exists("another agent has connected")),
+        REPLACED_PAUSE
+    );
+    assert_eq!(pause(Status::permission_denied("removed")), REFUSED_PAUSE);
+    assert_eq!(pause(Status::aborted("the master begins the session anew")), PAUSES.1);
+    assert!(REPLACED_PAUSE > PAUSES.1);
+}

@@ -5,29 +5,34 @@ use reqwest::Method;
 use tombolo_api::{Build, BuildList, BuildSummary, ClusterVerdict, Explanation, Job, JobState, path};
 use tombolo_core::name::JobName;
 
-use crate::Session;
 use crate::failure::Failure;
 use crate::render::{self, Format, Rows, Wide};
+use crate::{Session, number};
+
+/// What is said beside the state of what has been cancelled and is not over yet.
+const CANCELLING: &str = "(cancelling)";
 
 #[derive(Debug, Args)]
 pub(crate) struct Builds {
     /// How many to list at the most, newest first.
-    #[arg(long, short = 'n', default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    #[arg(long, short = 'n', default_value_t = 20, value_parser = number::page)]
     limit: u32,
     /// Lists builds before this number only.
-    #[arg(long, value_name = "BUILD")]
+    #[arg(long, value_name = "BUILD", value_parser = number::build)]
     before: Option<u64>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Jobs {
     /// The build's number.
+    #[arg(value_parser = number::build)]
     build: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// The build's number.
+    #[arg(value_parser = number::build)]
     build: u64,
     /// The job; the whole build if absent.
     job: Option<JobName>,
@@ -36,6 +41,7 @@ pub(crate) struct Cancel {
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
     /// The build's number.
+    #[arg(value_parser = number::build)]
     build: u64,
     /// The job.
     job: JobName,
@@ -54,7 +60,7 @@ impl Rows for BuildList {
         let row = |build: &BuildSummary| {
             let mut row = vec![
                 build.number.to_string(),
-                build.state.to_string(),
+                build_state(build),
                 render::age(build.created_at),
                 render::between(Some(build.created_at), build.ended_at),
                 build.submitted_by.clone(),
@@ -88,12 +94,30 @@ fn revision(build: &BuildSummary) -> String {
     [name, commit].into_iter().flatten().collect::<Vec<_>>().join("@")
 }
 
+fn build_state(build: &BuildSummary) -> String {
+    if build.cancelling && !build.state.is_terminal() {
+        format!("{} {CANCELLING}", build.state)
+    } else {
+        build.state.to_string()
+    }
+}
+
+/// A job's state; says so if its end was asked for and has not come yet.
+pub(crate) fn job_state(job: &Job) -> String {
+    if job.cancel_requested && !job.state.is_terminal() {
+        format!("{} {CANCELLING}", job.state)
+    } else {
+        job.state.to_string()
+    }
+}
+
 impl Rows for Build {
     fn header(&self, wide: Wide) -> Vec<&'static str> {
-        let mut header = vec!["job", "state", "cluster", "duration", "output", "why"];
+        let mut header = vec!["job", "state", "cluster", "duration", "output"];
         if wide == Wide::Yes {
             header.extend(["attempt", "exit", "digest", "id"]);
         }
+        header.push("why");
         header
     }
 
@@ -101,11 +125,10 @@ impl Rows for Build {
         let row = |job: &Job| {
             let mut row = vec![
                 job.name.to_string(),
-                job.state.to_string(),
+                job_state(job),
                 job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
                 render::between(job.started_at, job.ended_at),
                 job.output.map(|output| render::bytes(output.bytes)).unwrap_or_default(),
-                why(job),
             ];
             if wide == Wide::Yes {
                 row.push(job.epoch.to_string());
@@ -113,6 +136,7 @@ impl Rows for Build {
                 row.push(job.output.map(|output| output.digest.short()).unwrap_or_default());
                 row.push(job.id.to_string());
             }
+            row.push(why(job));
             row
         };
         self.jobs.iter().map(row).collect()
@@ -159,23 +183,30 @@ pub(crate) async fn jobs(command: &Jobs, session: &Session) -> Result<(), Failur
     render::print(session.format, &build)
 }
 
-/// Cancels a build or a job.
+/// Cancels a build or a job. Programs get it as it is then.
 pub(crate) async fn cancel(command: &Cancel, session: &Session) -> Result<(), Failure> {
     let (project, number) = (&session.project, command.build);
-    match &command.job {
-        None => {
-            session
-                .client
-                .act(Method::POST, &path::build_cancel(project, number))
-                .await?;
-            render::line(&format!("Build {number} is being cancelled."))
-        }
-        Some(job) => {
-            session
-                .client
-                .act(Method::POST, &path::job_cancel(project, number, job))
-                .await?;
-            render::line(&format!("Job `{job}` of build {number} is being cancelled."))
+    let (cancel, shown, name, sentence) = match &command.job {
+        None => (
+            path::build_cancel(project, number),
+            path::build(project, number),
+            number.to_string(),
+            format!("Build {number} is being cancelled."),
+        ),
+        Some(job) => (
+            path::job_cancel(project, number, job),
+            path::job(project, number, job),
+            job.to_string(),
+            format!("Job `{job}` of build {number} is being cancelled."),
+        ),
+    };
+    session.client.act(Method::POST, &cancel).await?;
+    match session.format {
+        Format::Table | Format::Wide => render::line(&sentence),
+        Format::Name => render::line(&name),
+        Format::Json | Format::Yaml => {
+            let now: serde_json::Value = session.client.get(&shown).await?;
+            render::print_value(session.format, &now)
         }
     }
 }
@@ -197,7 +228,6 @@ impl Rows for Explanation {
     fn names(&self) -> Vec<String> {
         self.clusters
             .iter()
-            .filter(|verdict| verdict.fits)
             .map(|verdict| verdict.cluster.to_string())
             .collect()
     }
@@ -209,9 +239,10 @@ impl Rows for Explanation {
 
 /// Says why a job is where it is.
 pub(crate) async fn explain(command: &Explain, session: &Session) -> Result<(), Failure> {
+    session.format.refuse(&[Format::Name], "explain")?;
     let path = path::job_explain(&session.project, command.build, &command.job);
     let explanation: Explanation = session.client.get(&path).await?;
-    if matches!(session.format, Format::Table | Format::Wide) {
+    if session.format.is_for_people() {
         render::line(&explanation.summary)?;
         if explanation.clusters.is_empty() {
             return Ok(());

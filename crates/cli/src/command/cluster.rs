@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use reqwest::Method;
-use tombolo_api::{Cluster as Described, ClusterList, CreateInvite, Invite, path};
+use tombolo_api::{Cluster as Described, ClusterList, CreateInvite, Invite, InviteList, InviteSummary, path};
 use tombolo_core::name::ClusterName;
 
 use crate::Session;
 use crate::failure::Failure;
-use crate::render::{self, Format, Rows, Wide};
+use crate::render::{self, Changed, Format, Rows, Wide};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cluster {
@@ -23,6 +23,13 @@ pub(crate) enum Cluster {
         /// How long the invite is valid; 15 minutes if absent.
         #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION")]
         expires_in: Option<Duration>,
+    },
+    /// Lists the invites of the last day.
+    Invites,
+    /// Withdraws the open invites of a cluster.
+    Uninvite {
+        /// The name that was invited.
+        name: ClusterName,
     },
     /// Lists the clusters.
     List,
@@ -85,6 +92,32 @@ impl Rows for ClusterList {
     }
 }
 
+impl Rows for InviteList {
+    fn header(&self, _: Wide) -> Vec<&'static str> {
+        vec!["name", "state", "expires", "labels"]
+    }
+
+    fn rows(&self, _: Wide) -> Vec<Vec<String>> {
+        let row = |invite: &InviteSummary| {
+            vec![
+                invite.name.to_string(),
+                invite.state.as_str().to_owned(),
+                invite.expires_at.to_string(),
+                render::labels(&invite.labels),
+            ]
+        };
+        self.invites.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.invites.iter().map(|invite| invite.name.to_string()).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "There are no invites: `tombolo cluster invite NAME -l key=value` makes one."
+    }
+}
+
 /// Invites, lists, shows and removes clusters.
 pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), Failure> {
     match command {
@@ -101,6 +134,15 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
             let invite: Invite = session.client.post(&path::invites(), &request).await?;
             show_invite(&invite, session.format)
         }
+        Cluster::Invites => {
+            let list: InviteList = session.client.get(&path::invites()).await?;
+            render::print(session.format, &list)
+        }
+        Cluster::Uninvite { name } => {
+            session.client.act(Method::DELETE, &path::invites_of(name)).await?;
+            let (kind, name, change) = ("invite", name.as_str(), "withdrawn");
+            render::changed(session.format, &Changed { kind, name, change })
+        }
         Cluster::List => {
             let list: ClusterList = session.client.get(&path::clusters()).await?;
             render::print(session.format, &list)
@@ -115,7 +157,8 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
         }
         Cluster::Remove { name } => {
             session.client.act(Method::DELETE, &path::cluster(name)).await?;
-            render::line(&format!("Cluster `{name}` was removed."))
+            let (kind, name, change) = ("cluster", name.as_str(), "removed");
+            render::changed(session.format, &Changed { kind, name, change })
         }
     }
 }

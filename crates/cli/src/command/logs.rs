@@ -9,10 +9,10 @@ use reqwest::Method;
 use tombolo_api::{Build, Job, JobState, LogItem, path};
 use tombolo_core::name::JobName;
 
-use crate::Session;
 use crate::client::Client;
 use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Format};
+use crate::{Session, number};
 
 /// The longest item: a line of 64 KiB, every byte of it escaped (`\u0000`), and what surrounds it.
 const MAX_ITEM_BYTES: usize = 512 << 10;
@@ -27,6 +27,7 @@ const TAIL_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// The build's number.
+    #[arg(value_parser = number::build)]
     build: u64,
     /// The job; may be left out if the build has one job.
     job: Option<JobName>,
@@ -37,12 +38,13 @@ pub(crate) struct Logs {
     #[arg(long, short)]
     timestamps: bool,
     /// The number of the first line, from 0.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = number::line)]
     from: u64,
 }
 
 /// Prints a log; with `--follow` until the job is over, across broken connections, no line twice.
 pub(crate) async fn logs(command: &Logs, session: &Session) -> Result<(), Failure> {
+    session.format.refuse(&[Format::Yaml, Format::Name], "logs")?;
     let job = match &command.job {
         Some(job) => job.clone(),
         None => only_job(command.build, session).await?,
@@ -144,14 +146,20 @@ impl Printer {
         // Job logs bring their own colours; anstream takes them out where they do not belong.
         let mut output = anstream::stdout().lock();
         let written = match (self.format, item) {
-            (Format::Json | Format::Yaml, item) => {
+            (Format::Json, item) => {
                 let text = serde_json::to_string(item)
                     .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot print a line: {error}")))?;
                 writeln!(output, "{text}")
             }
             (_, LogItem::Line { at, text, .. }) if self.timestamps => writeln!(output, "{at} {text}"),
             (_, LogItem::Line { text, .. }) => writeln!(output, "{text}"),
-            (_, LogItem::Gap { from, to }) => writeln!(output, "[{} lines are missing here]", to - from),
+            (_, LogItem::Gap { from, to }) => {
+                let (lines, are) = (
+                    render::count(to - from, "line"),
+                    if to - from == 1 { "is" } else { "are" },
+                );
+                writeln!(output, "[{lines} {are} missing here]")
+            }
             (_, LogItem::Attempt { .. } | LogItem::End { .. }) => Ok(()),
         };
         written.and_then(|()| output.flush()).map_err(render::write_failure)

@@ -11,15 +11,16 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombolo_api::{EntryKind, OutputEntry, OutputListing, path};
 use tombolo_core::name::JobName;
 
-use crate::Session;
 use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Format, Rows, Wide};
+use crate::{Session, number};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Outputs {
     /// Lists what a job left behind.
     Ls {
         /// The build's number.
+        #[arg(value_parser = number::build)]
         build: u64,
         /// The job.
         job: JobName,
@@ -27,6 +28,7 @@ pub(crate) enum Outputs {
     /// Downloads it, whole or one file.
     Get {
         /// The build's number.
+        #[arg(value_parser = number::build)]
         build: u64,
         /// The job.
         job: JobName,
@@ -64,7 +66,7 @@ impl Rows for OutputListing {
     }
 
     fn names(&self) -> Vec<String> {
-        self.entries.iter().map(|entry| entry.path.clone()).collect()
+        self.entries.iter().map(|entry| escaped(&entry.path)).collect()
     }
 
     fn empty(&self) -> &'static str {
@@ -78,15 +80,30 @@ fn mode(entry: &OutputEntry) -> String {
         EntryKind::Directory => 'd',
         EntryKind::Symlink => 'l',
     };
-    format!("{kind}{:04o}", entry.mode)
+    format!("{kind}{}", permissions(entry.mode))
 }
 
 fn name(entry: &OutputEntry) -> String {
     match (&entry.target, entry.kind) {
-        (Some(target), _) => format!("{} -> {target}", entry.path),
-        (None, EntryKind::Directory) => format!("{}/", entry.path),
-        (None, _) => entry.path.clone(),
+        (Some(target), _) => format!("{} -> {}", escaped(&entry.path), escaped(target)),
+        (None, EntryKind::Directory) => format!("{}/", escaped(&entry.path)),
+        (None, _) => escaped(&entry.path),
     }
+}
+
+/// A name on one line, as `ls -b` writes it: a backslash is doubled, so that nothing else looks like an escape.
+fn escaped(name: &str) -> String {
+    render::printable(&name.replace('\\', "\\\\")).into_owned()
+}
+
+/// Permissions as `ls -l` writes them: `rw-r--r--`.
+fn permissions(mode: u32) -> String {
+    let letters = ['r', 'w', 'x'].into_iter().cycle();
+    (0..9)
+        .rev()
+        .zip(letters)
+        .map(|(bit, letter)| if mode >> bit & 1 == 1 { letter } else { '-' })
+        .collect()
 }
 
 /// Lists and downloads outputs.
@@ -120,9 +137,9 @@ async fn list(session: &Session, build: u64, job: &JobName) -> Result<(), Failur
         listing.next_offset = page.next_offset;
     }
     render::print(session.format, &listing)?;
-    if matches!(session.format, Format::Table | Format::Wide) {
-        let (files, size) = (listing.files, render::bytes(listing.bytes));
-        render::line(&format!("\n{files} files, {size}, digest {}", listing.digest))?;
+    if session.format.is_for_people() {
+        let (files, size) = (render::count(listing.files, "file"), render::bytes(listing.bytes));
+        render::line(&format!("\n{files}, {size}, digest {}", listing.digest))?;
     }
     Ok(())
 }
@@ -189,5 +206,46 @@ async fn download(session: &Session, build: u64, job: &JobName, to: &Path) -> Re
     let staged =
         unpacked.map_err(|error| Failure::new(ExitCode::Failed, format!("the download broke off: {error}")))?;
     fs::rename(&staged, to)?;
-    render::line(&format!("The output of `{job}` is in {}.", to.display()))
+    match session.format {
+        Format::Table | Format::Wide => render::line(&format!("The output of `{job}` is in {}.", to.display())),
+        Format::Name => render::line(&to.display().to_string()),
+        Format::Json | Format::Yaml => {
+            let (job, path) = (job.as_str(), to);
+            render::print_value(session.format, &serde_json::json!({ "job": job, "path": path }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(path: &str, kind: EntryKind, mode: u32, target: Option<&str>) -> OutputEntry {
+        OutputEntry {
+            path: path.to_owned(),
+            path_base64: None,
+            kind,
+            mode,
+            bytes: 0,
+            target: target.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn entries_take_one_line_each_and_cannot_be_mistaken() {
+        for (entry, shown) in [
+            (entry("a\nb", EntryKind::File, 0o644, None), ["-rw-r--r--", "a\\nb"]),
+            (entry("a\\nb", EntryKind::File, 0o755, None), ["-rwxr-xr-x", "a\\\\nb"]),
+            (
+                entry("d\u{1b}[2J", EntryKind::Directory, 0o700, None),
+                ["drwx------", "d\\u{1b}[2J/"],
+            ),
+            (
+                entry("l", EntryKind::Symlink, 0o777, Some("x\ty")),
+                ["lrwxrwxrwx", "l -> x\\ty"],
+            ),
+        ] {
+            assert_eq!([mode(&entry), name(&entry)], shown);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use tombolo_core::name::ProjectName;
 
 use crate::Session;
 use crate::failure::Failure;
-use crate::render::{self, Rows, Wide};
+use crate::render::{self, Changed, Format, Rows, Wide};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Project {
@@ -67,7 +67,11 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
         Project::Create { name } => {
             let request = CreateProject { name: name.clone() };
             let project: Described = session.client.post(&path::projects(), &request).await?;
-            render::line(&format!("Project `{}` was made.", project.name))
+            match session.format {
+                Format::Table | Format::Wide => render::line(&format!("Project `{}` was made.", project.name)),
+                Format::Name => render::line(project.name.as_str()),
+                Format::Json | Format::Yaml => render::print_value(session.format, &project),
+            }
         }
         Project::List => {
             let list: ProjectList = session.client.get(&path::projects()).await?;
@@ -79,7 +83,8 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
         .hint("if that is meant, say `--yes`")),
         Project::Delete { name, yes: true } => {
             session.client.act(Method::DELETE, &path::project(name)).await?;
-            render::line(&format!("Project `{name}` was deleted."))
+            let (kind, name, change) = ("project", name.as_str(), "deleted");
+            render::changed(session.format, &Changed { kind, name, change })
         }
     }
 }

@@ -9,7 +9,7 @@ use tombolo_core::digest::Digest;
 use super::validate;
 use crate::failure::Failure;
 use crate::render::{self, Format};
-use crate::{Session, source, watch};
+use crate::{Session, number, source, watch};
 
 /// The job files that are looked for in a folder, first one first.
 const JOB_FILES: [&str; 5] = [
@@ -62,6 +62,7 @@ struct Submission {
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// The build's number.
+    #[arg(value_parser = number::build)]
     build: u64,
 }
 
@@ -115,11 +116,11 @@ async fn submit(
     let text =
         String::from_utf8(text).map_err(|error| Failure::usage(format!("{} is not UTF-8: {error}", file.display())))?;
     if text.len() > limit::JOB_FILE_BYTES {
-        return Err(Failure::usage(format!(
-            "{} is larger than {} bytes",
-            file.display(),
-            limit::JOB_FILE_BYTES
-        )));
+        let mebibytes = limit::JOB_FILE_BYTES / (1024 * 1024);
+        return Err(
+            Failure::usage(format!("{} is larger than {mebibytes} MiB", file.display()))
+                .hint("split it into several builds"),
+        );
     }
     let name = file
         .file_name()
@@ -135,8 +136,7 @@ async fn submit(
         },
     };
     let build: BuildSummary = session.client.post(&path::builds(&session.project), &request).await?;
-    let quiet = matches!(session.format, Format::Json | Format::Yaml | Format::Name);
-    if !quiet {
+    if session.format.is_for_people() {
         render::line(&format!(
             "Build {} of project {} was submitted.",
             build.number, build.project

@@ -31,6 +31,7 @@ pub(crate) struct Supervise {
 pub(crate) fn master(command: &Service) -> Result<(), Failure> {
     let configuration: tombolo_master::configuration::Configuration =
         load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
+    configuration.validate().map_err(invalid)?;
     serve(command, &configuration.telemetry.clone(), |stop| async move {
         Ok(tombolo_master::run(configuration, stop).await?)
     })
@@ -40,6 +41,7 @@ pub(crate) fn master(command: &Service) -> Result<(), Failure> {
 pub(crate) fn agent(command: &Service) -> Result<(), Failure> {
     let configuration: tombolo_agent::configuration::Configuration =
         load(command, tombolo_agent::configuration::ENVIRONMENT_PREFIX)?;
+    configuration.validate().map_err(invalid)?;
     serve(command, &configuration.telemetry.clone(), |stop| {
         tombolo_agent::run(configuration, stop)
     })
@@ -51,8 +53,18 @@ pub(crate) fn supervise(command: &Supervise) -> Result<(), Failure> {
 }
 
 fn load<T: serde::de::DeserializeOwned>(command: &Service, prefix: &str) -> Result<T, Failure> {
-    configuration::load(command.config.as_deref(), prefix)
-        .map_err(|error| Failure::usage(error).hint("see the commented examples under config/"))
+    configuration::load(command.config.as_deref(), prefix).map_err(|error| {
+        let hint = if command.config.is_some() {
+            "see the commented examples under config/"
+        } else {
+            "no `--config FILE` was given; see the commented examples under config/"
+        };
+        Failure::usage(error).hint(hint)
+    })
+}
+
+fn invalid(faults: configuration::Faults) -> Failure {
+    Failure::usage(faults).hint("see the commented examples under config/")
 }
 
 fn serve<Running: Future<Output = anyhow::Result<()>>>(

@@ -8,8 +8,8 @@ use tombolo_api::{CreateToken, CreatedToken, Role, Token as Described, TokenList
 use tombolo_core::id::TokenId;
 
 use crate::Session;
-use crate::failure::Failure;
-use crate::render::{self, Format, Rows, Wide};
+use crate::failure::{ExitCode, Failure};
+use crate::render::{self, Changed, Format, Rows, Wide};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
@@ -31,8 +31,8 @@ pub(crate) enum Token {
     List,
     /// Revokes a token at once.
     Revoke {
-        /// Its id, as `token list` shows it.
-        id: TokenId,
+        /// Its name or id, as `token list` shows them.
+        token: String,
     },
 }
 
@@ -114,9 +114,58 @@ pub(crate) async fn token(command: &Token, session: &Session) -> Result<(), Fail
             let list: TokenList = session.client.get(&path::tokens()).await?;
             render::print(session.format, &list)
         }
-        Token::Revoke { id } => {
-            session.client.act(Method::DELETE, &path::token(*id)).await?;
-            render::line(&format!("Token {id} was revoked."))
+        Token::Revoke { token } => {
+            let id = match token.parse::<TokenId>() {
+                Ok(id) => id,
+                Err(_) => by_name(&session.client.get(&path::tokens()).await?, token)?,
+            };
+            session.client.act(Method::DELETE, &path::token(id)).await?;
+            let (kind, change) = ("token", "revoked");
+            let name = token.as_str();
+            render::changed(session.format, &Changed { kind, name, change })
         }
+    }
+}
+
+/// The one token of this name.
+fn by_name(list: &TokenList, name: &str) -> Result<TokenId, Failure> {
+    let found: Vec<&Described> = list.tokens.iter().filter(|token| token.name == name).collect();
+    match found.as_slice() {
+        [token] => Ok(token.id),
+        [] => Err(Failure::new(
+            ExitCode::Failed,
+            format!("there is no token `{name}` that you may manage"),
+        )
+        .hint("`tombolo token list` lists the tokens")),
+        several => {
+            let ids: Vec<String> = several.iter().map(|token| token.id.to_string()).collect();
+            Err(
+                Failure::usage(format!("there are {} tokens of the name `{name}`", several.len()))
+                    .hint(format!("give the id of one: {}", ids.join(", "))),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_means_one_token() {
+        let tokens = [(1, "ci"), (2, "twice"), (3, "twice")].map(|(id, name)| Described {
+            id: TokenId::from_u128(id),
+            name: name.to_owned(),
+            role: Role::Viewer,
+            project: None,
+            created_at: tombolo_core::time::Timestamp(0).into(),
+            expires_at: None,
+        });
+        let list = TokenList { tokens: tokens.into() };
+        assert_eq!(by_name(&list, "ci").unwrap(), TokenId::from_u128(1));
+        assert_eq!(by_name(&list, "gone").unwrap_err().code, ExitCode::Failed);
+        let several = by_name(&list, "twice").unwrap_err();
+        assert_eq!(several.code, ExitCode::Usage);
+        assert!(several.hint.unwrap().contains(&TokenId::from_u128(3).to_string()));
     }
 }

@@ -33,6 +33,7 @@ pub(crate) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Says everything that is wrong with a job file.
 pub(crate) fn run(command: &Validate, format: Format) -> Result<(), Failure> {
+    format.refuse(&[Format::Name], "validate")?;
     let name = command.file.display().to_string();
     let result = tombolo_jobfile::parse(&name, &read(&command.file)?);
     if matches!(format, Format::Json | Format::Yaml) {
@@ -40,7 +41,10 @@ pub(crate) fn run(command: &Validate, format: Format) -> Result<(), Failure> {
         return result.map(drop).map_err(|_| Failure::silent(ExitCode::Usage));
     }
     match result {
-        Ok(definition) => render::line(&format!("{name} is valid: {} jobs.", definition.jobs.len())),
+        Ok(definition) => {
+            let jobs = render::count(definition.jobs.len() as u64, "job");
+            render::line(&format!("{name} is valid: {jobs}."))
+        }
         Err(faults) => {
             render::line(&report::plain(&faults))?;
             Err(Failure::silent(ExitCode::Usage))

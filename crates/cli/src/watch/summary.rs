@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use tombolo_api::{Build, Input, JobState, RouteKind};
+use tombolo_api::{Build, BuildState, Input, JobState, RouteKind};
 
 use crate::Session;
 use crate::command::logs;
 use crate::failure::Failure;
-use crate::render::{self, Format, Rows, Wide};
+use crate::render::{self, Rows, Wide};
 
 /// How many lines of a failed job's log are shown.
 const TAIL_LINES: u64 = 20;
 
 /// Prints the jobs, the way of each input, and the end of the log of each job that failed.
 pub(crate) async fn print(session: &Session, build: &Build) -> Result<(), Failure> {
-    if matches!(session.format, Format::Json | Format::Yaml | Format::Name) {
+    if !session.format.is_for_people() {
         return render::print(session.format, build);
     }
     for job in &build.jobs {
@@ -51,10 +51,21 @@ pub(crate) async fn print(session: &Session, build: &Build) -> Result<(), Failur
         render::line(&format!("\n{}", render::table(&header, &inputs)))?;
     }
     let took = render::between(Some(build.summary.created_at), build.summary.ended_at);
-    render::line(&format!(
-        "\nBuild {} {} in {took}.",
-        build.summary.number, build.summary.state
-    ))
+    let end = ended(build.summary.state);
+    render::line(&format!("\nBuild {} {end} in {took}.", build.summary.number))
+}
+
+/// How a build ended, as what it did.
+const fn ended(state: BuildState) -> &'static str {
+    match state {
+        BuildState::Running => "is running",
+        BuildState::Finished => "finished",
+        BuildState::Failure => "failed (failure)",
+        BuildState::Error => "failed (error)",
+        BuildState::Unstable => "ended as unstable",
+        BuildState::Killed => "was cancelled (killed)",
+        BuildState::Skipped => "was skipped",
+    }
 }
 
 /// How one input came, in one line.

@@ -32,6 +32,11 @@ pub enum Command {
     },
     /// Makes an invite. Refused if the cluster has joined already.
     Invite(Invite),
+    /// Withdraws the invites of a cluster that nobody has used.
+    WithdrawInvites {
+        /// The name that was invited.
+        cluster: ClusterName,
+    },
     /// Uses an invite: the cluster joins with `key`.
     Join {
         /// The digest of the secret that was shown.
@@ -136,7 +141,7 @@ pub enum Refusal {
     /// What the command names does not exist.
     #[error("{kind} `{name}` does not exist")]
     NotFound {
-        /// `project`, `cluster`, `build`, `job` or `token`.
+        /// `project`, `cluster`, `build`, `job`, `invite` or `token`.
         kind: &'static str,
         /// Which.
         name: String,

@@ -1,6 +1,7 @@
 //! Invites: the one-time right to join, and its use.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::lease::Deadline;
 use super::outbox::Outbox;
@@ -8,7 +9,11 @@ use super::record::{Cluster, Invite};
 use super::{Change, Control, Refusal, Reply};
 use crate::digest::Digest;
 use crate::id::InviteId;
-use crate::time::{Moment, Now, Timestamp};
+use crate::name::ClusterName;
+use crate::time::{Moment, Now};
+
+/// How long an invite is shown after its end, so that people see why a cluster did not get in: a day.
+const KEPT_MILLISECONDS: u64 = 24 * 60 * 60 * 1000;
 
 /// All invites, by id and by the digest of their secret.
 #[derive(Debug, Default)]
@@ -62,10 +67,29 @@ impl Control {
         Ok(Reply::Invite(invite))
     }
 
-    /// Keeps the invite and wakes up at its end.
+    /// Those that were used stay: they say how the cluster came in.
+    pub(super) fn withdraw_invites(&mut self, outbox: &mut Outbox, cluster: &ClusterName) -> Result<Reply, Refusal> {
+        let now = outbox.now.wall;
+        let open: Vec<InviteId> = self
+            .invites
+            .iter()
+            .filter(|invite| invite.cluster == *cluster && invite.used_by.is_none() && now < invite.expires_at)
+            .map(|invite| invite.id)
+            .collect();
+        if open.is_empty() {
+            return Err(Refusal::not_found("invite", cluster));
+        }
+        for id in open {
+            self.invites.remove(id);
+            outbox.changes.push(Change::DeleteInvite(id));
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Keeps the invite and wakes up when it is to be dropped.
     pub(super) fn add_invite(&mut self, now: Now, invite: Invite) {
         self.deadlines
-            .insert((end(now, invite.expires_at), Deadline::Invite(invite.id)));
+            .insert((drop_at(now, &invite), Deadline::Invite(invite.id)));
         self.invites.insert(invite);
     }
 
@@ -102,21 +126,22 @@ impl Control {
         Ok(Reply::Joined(cluster))
     }
 
-    /// Drops the invite if its time is over.
+    /// Drops the invite if its time is long over.
     pub(super) fn invite_due(&mut self, outbox: &mut Outbox, id: InviteId) {
         let Some(invite) = self.invites.get(id) else { return };
-        if outbox.now.wall >= invite.expires_at {
+        if outbox.now.wall.0 >= invite.expires_at.0.saturating_add(KEPT_MILLISECONDS) {
             self.invites.remove(id);
             outbox.changes.push(Change::DeleteInvite(id));
         } else {
             // The calendar was set back meanwhile.
-            let end = end(outbox.now, invite.expires_at);
-            self.deadlines.insert((end, Deadline::Invite(id)));
+            let drop_at = drop_at(outbox.now, invite);
+            self.deadlines.insert((drop_at, Deadline::Invite(id)));
         }
     }
 }
 
-/// When the calendar will show `at`, if nobody sets it.
-fn end(now: Now, at: Timestamp) -> Moment {
-    now.steady + std::time::Duration::from_millis(at.0.saturating_sub(now.wall.0))
+/// When the calendar will show that the invite may be dropped, if nobody sets it.
+fn drop_at(now: Now, invite: &Invite) -> Moment {
+    let at = invite.expires_at.0.saturating_add(KEPT_MILLISECONDS);
+    now.steady + Duration::from_millis(at.saturating_sub(now.wall.0))
 }

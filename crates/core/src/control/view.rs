@@ -168,6 +168,12 @@ impl Control {
         self.builds.get(id).map(|build| &build.record)
     }
 
+    /// Whether somebody asked for the end of jobs of this build that are not over yet.
+    pub fn is_cancelling(&self, build: BuildId) -> bool {
+        self.jobs(build)
+            .any(|job| job.status.cancel_requested && job.status.state.terminal().is_none())
+    }
+
     /// The jobs of a build that is not over, by index.
     pub fn jobs(&self, build: BuildId) -> impl Iterator<Item = JobView<'_>> {
         let build = self.builds.get(build);

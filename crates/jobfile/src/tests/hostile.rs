@@ -9,6 +9,9 @@ use super::*;
 /// Far more than any file takes, also in a debug build on a busy machine: it tells a hang from a slow run.
 const HANG: Duration = Duration::from_secs(120);
 
+/// The limits within a file hold also where that of the whole file is raised.
+const NO_LIMIT: usize = usize::MAX;
+
 fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = run();
@@ -76,10 +79,8 @@ fn the_largest_files_end() {
     }
     let too_large = vec![b' '; MAX_FILE_BYTES + 1];
     let faults = refuse("a.json", &too_large);
-    assert_eq!(
-        faults.faults[0].message,
-        "the file has 10485761 bytes, at most 10485760 are allowed"
-    );
+    assert_eq!(faults.faults[0].message, "the file is larger than 1 MiB");
+    assert_eq!(faults.faults[0].hint.as_deref(), Some("split it into several builds"));
 }
 
 #[test]
@@ -168,10 +169,11 @@ fn as_many_jobs_as_allowed_are_read_and_one_more_is_refused() {
     };
     let most = tombolo_core::build::graph::MAX_JOBS;
     for (file, text) in [("a.json", json(most)), ("a.yaml", yaml(most))] {
-        assert_eq!(timed(file, || accept(file, &text)).jobs.len(), most);
+        let read = timed(file, || parse_within(NO_LIMIT, file, text.as_bytes()));
+        assert_eq!(read.expect("as many as allowed").jobs.len(), most);
     }
     for (file, text) in [("a.json", json(most + 1)), ("a.yaml", yaml(most + 1))] {
-        let faults = timed(file, || refuse(file, text.as_bytes()));
+        let faults = timed(file, || parse_within(NO_LIMIT, file, text.as_bytes())).expect_err("one too many");
         let messages: Vec<_> = faults
             .faults
             .iter()
@@ -185,7 +187,7 @@ fn as_many_jobs_as_allowed_are_read_and_one_more_is_refused() {
 fn as_many_faults_as_jobs_are_counted_and_not_kept() {
     let job = "{\"type\":\"docker-image\",\"name\":\"a\",\"image\":\"i\",\"depends_on\":[\"b\"]}";
     let text = format!("{{\"version\":1,\"jobs\":[{}]}}", vec![job; 100_000].join(","));
-    let faults = timed("many faults", || refuse("a.json", text.as_bytes()));
+    let faults = timed("many faults", || parse_within(NO_LIMIT, "a.json", text.as_bytes())).expect_err("all are wrong");
     assert_eq!(faults.faults.len(), Faults::MAX);
     assert_eq!(faults.omitted, 99_999 + 100_000 - Faults::MAX);
     assert!(faults.to_string().ends_with("a.json: and 199499 more faults"));

@@ -76,6 +76,12 @@ fn settings_that_cannot_be_are_named() {
         let mut configuration = Configuration::in_folder("/var/lib/tombolo");
         configuration.validate().unwrap();
         change(&mut configuration);
-        assert_eq!(configuration.validate().unwrap_err().key, key);
+        assert_eq!(configuration.validate().unwrap_err().all()[0].key, key);
     }
+    let mut several = Configuration::in_folder("");
+    several.limits.live_jobs = 0;
+    several.users.key_file = Some(PathBuf::from("key.pem"));
+    let faults = several.validate().unwrap_err();
+    let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
+    assert_eq!(keys, ["data_folder", "users.certificate_file", "limits.live_jobs"]);
 }

@@ -66,7 +66,11 @@ impl Bulk {
             Ok(next) => next,
             // The agent goes on from where the log is.
             Err(logs::Error::Gap { expected, .. }) => expected,
-            Err(error @ logs::Error::Invalid { .. }) => return Err(Status::invalid_argument(error.to_string())),
+            // All attempts of a cluster share the stream: it ends this log, and no other.
+            Err(error @ logs::Error::Invalid { .. }) => {
+                tracing::warn!(%cluster, %attempt, %error, "log refused");
+                return Ok(answer(batch.first_line, true));
+            }
             Err(error) => return Err(Status::unavailable(error.to_string())),
         };
         if standing == Standing::Over {

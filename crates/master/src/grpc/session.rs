@@ -108,6 +108,9 @@ impl Running {
     async fn go(&mut self) -> Status {
         loop {
             let happened = self.next().await;
+            if matches!(happened, Happened::Order(None)) {
+                return self.replaced().await;
+            }
             let event = match self.event(happened) {
                 Ok(event) => event,
                 Err(status) => return status,
@@ -154,9 +157,27 @@ impl Running {
             Happened::Frame(Err(status)) => Err(status),
             Happened::Applied((ticket, result)) => self.applied(ticket, result),
             Happened::Order(Some(order)) => Ok(Event::Order(order)),
-            Happened::Order(None) => Err(Status::aborted("the master begins the session anew")),
+            Happened::Order(None) => Err(begin_anew()),
             Happened::Event(event) => Ok(event),
             Happened::Stopping => Err(Status::unavailable("the master is stopping")),
+        }
+    }
+
+    /// Why no orders come any more. An agent that is told of another one knows that it is not the only one of its name: its own
+    /// new connection it would have opened after it gave this one up.
+    async fn replaced(&mut self) -> Status {
+        let (cluster, own) = (self.link.cluster.clone(), self.machine.id());
+        let present = self
+            .services
+            .handle
+            .query(move |control| control.cluster(&cluster)?.session);
+        match present.await {
+            Ok(Some(present)) if present != own => {
+                let cluster = &self.link.cluster;
+                tracing::warn!(%cluster, "two agents with the same identity: the later one takes the earlier one's place");
+                Status::already_exists(format!("another agent has connected as cluster {cluster}"))
+            }
+            _ => begin_anew(),
         }
     }
 
@@ -235,6 +256,10 @@ impl Running {
             Err(_) => Err(Status::aborted("the agent reads too slowly")),
         }
     }
+}
+
+fn begin_anew() -> Status {
+    Status::aborted("the master begins the session anew")
 }
 
 fn closing(error: &Error) -> Status {

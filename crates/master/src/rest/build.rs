@@ -1,5 +1,6 @@
 //! Builds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -8,7 +9,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use tombolo_api::problem::{Code, Fault, Problem};
 use tombolo_api::{Build, BuildList, BuildSummary, JobFile, Revision, SubmitBuild, limit};
-use tombolo_core::build::BuildDefinition;
+use tombolo_core::build::{BuildDefinition, BuildState};
 use tombolo_core::control::record::{self, JobNode, JobStatus, Project};
 use tombolo_core::control::{Command, Reply, Submission};
 use tombolo_core::id::{BuildId, JobId};
@@ -59,11 +60,28 @@ pub(super) async fn list_builds(
         .last()
         .map(|build| build.number)
         .filter(|number| full && *number > 1);
-    let builds = builds
-        .iter()
-        .map(|build| BuildSummary::new(build, &access.project.name))
-        .collect();
-    Ok(Answer(BuildList { builds, next_before }))
+    let cancelling = cancelling(&state, &builds).await?;
+    let builds = builds.iter().map(|build| BuildSummary {
+        cancelling: cancelling.contains(&build.id),
+        ..BuildSummary::new(build, &access.project.name)
+    });
+    Ok(Answer(BuildList {
+        builds: builds.collect(),
+        next_before,
+    }))
+}
+
+/// Those of the builds that are being cancelled.
+async fn cancelling(state: &Application, builds: &[record::Build]) -> Result<BTreeSet<BuildId>, Error> {
+    let running = builds.iter().filter(|build| build.state == BuildState::Running);
+    let ids: Vec<BuildId> = running.map(|build| build.id).collect();
+    if ids.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let asked = state
+        .handle
+        .query(move |control| ids.into_iter().filter(|id| control.is_cancelling(*id)).collect());
+    Ok(asked.await?)
 }
 
 /// Submits a build
@@ -152,7 +170,7 @@ pub(super) async fn cancel_build(
     Path(path): Path<BuildPath>,
 ) -> Result<StatusCode, Error> {
     let build = find_build(&state, &access.project, path.number).await?;
-    if build.state != tombolo_core::build::BuildState::Running {
+    if build.state != BuildState::Running {
         return Err(Error::new(
             Code::Conflict,
             format_args!("build {} is over: {}", build.number, build.state),
@@ -236,11 +254,10 @@ async fn read_job_file(file: JobFile) -> Result<BuildDefinition, Error> {
     check_text("job_file.name", &file.name)?;
     if file.text.len() > limit::JOB_FILE_BYTES {
         let detail = format!(
-            "the job file has {} bytes; at most {} are allowed",
-            file.text.len(),
-            limit::JOB_FILE_BYTES
+            "the job file is larger than {} MiB",
+            limit::JOB_FILE_BYTES / (1024 * 1024)
         );
-        return Err(Error::new(Code::TooLarge, detail));
+        return Err(Error::new(Code::TooLarge, detail).with_hint("split it into several builds"));
     }
     let parsed = tokio::task::spawn_blocking(move || tombolo_jobfile::parse(&file.name, file.text.as_bytes()));
     parsed

@@ -8,9 +8,10 @@ use http::StatusCode;
 use serde::Deserialize;
 use tombolo_api::problem::Code;
 use tombolo_api::{Explanation, Job};
+use tombolo_core::build::TerminalState;
 use tombolo_core::control::Command;
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project};
-use tombolo_core::name::JobName;
+use tombolo_core::name::{ClusterName, JobName};
 
 use super::authorization::{Developer, InProject, Viewer};
 use super::build::{find_build, read_jobs, waiting_reasons};
@@ -93,18 +94,53 @@ pub(super) async fn explain_job(
     Path(path): Path<JobPath>,
 ) -> Result<Answer<Explanation>, Error> {
     let found = find_job(&state, &access.project, &path).await?;
+    if let Some(end) = found.status.state.terminal() {
+        return Ok(Answer(over(&found.node, &found.status, end)));
+    }
     let id = found.node.id;
     let live = state.handle.query(move |control| control.explain(id)).await?;
-    Ok(Answer(live.map_or_else(|| over(&found.status), Explanation::from)))
+    // It has ended since it was read.
+    let (state, cluster) = (found.status.state, found.status.cluster.as_ref());
+    let ended = || Explanation {
+        summary: format!("it has just ended; it was {state}{}", at(cluster)),
+        clusters: Vec::new(),
+    };
+    Ok(Answer(live.map_or_else(ended, Explanation::from)))
 }
 
-/// What is left to say of a job whose build is over: the control plane knows it no more.
-fn over(status: &JobStatus) -> Explanation {
-    let state = status.state;
-    let summary = match &status.cluster {
-        Some(cluster) => format!("it is over: {state}; it ran on cluster `{cluster}`"),
-        None => format!("it is over: {state}"),
-    };
+fn at(cluster: Option<&ClusterName>) -> String {
+    cluster
+        .map(|cluster| format!(" on cluster `{cluster}`"))
+        .unwrap_or_default()
+}
+
+/// What became of a job that is over, and why it ran where it did. How the clusters are now has nothing to do with it any more.
+fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
+    let mut summary = format!("it is over: {end}");
+    match (status.message.as_str(), status.exit_code) {
+        ("", Some(code)) => summary.push_str(&format!(" (exit code {code})")),
+        ("", None) => {}
+        (message, _) => summary.push_str(&format!(" ({message})")),
+    }
+    match &status.cluster {
+        None => summary.push_str("; no cluster had it"),
+        Some(cluster) => {
+            let requirements: Vec<String> = node.selector.requirements.iter().map(ToString::to_string).collect();
+            let reason = match (requirements.is_empty(), &node.prefer) {
+                (_, Some(preferred)) if preferred == cluster => "which it prefers".to_owned(),
+                (true, _) => "with no selector, so that any cluster would have done".to_owned(),
+                (false, _) => format!("which met its selector `{}`", requirements.join(", ")),
+            };
+            summary.push_str(&format!("; it ran on cluster `{cluster}`, {reason}"));
+        }
+    }
+    if status.replacements > 0 {
+        let lost = status.replacements;
+        summary.push_str(&format!(
+            "; that was attempt {}, since the system lost {lost} before",
+            status.epoch.0
+        ));
+    }
     Explanation {
         summary,
         clusters: Vec::new(),

@@ -15,8 +15,9 @@ use http::{HeaderValue, header};
 use serde::Deserialize;
 use tombolo_api::problem::Code;
 use tombolo_api::{EntryKind, OutputEntry, OutputListing, limit};
-use tombolo_artifact::manifest;
+use tombolo_artifact::{DisplayPath, manifest};
 use tombolo_core::control::record::Project;
+use tombolo_core::name::JobName;
 
 use super::authorization::{InProject, Viewer};
 use super::error::Problems;
@@ -170,12 +171,7 @@ pub(super) async fn download_file(
     let permit = state.stream_permit()?;
     let (found, output) = open(&state, &access.project, &path).await?;
     let Some(range) = output.manifest.range(&wanted) else {
-        let detail = format!(
-            "the output of job `{}` has no file `{}`",
-            found.node.name,
-            String::from_utf8_lossy(&wanted).escape_debug()
-        );
-        return Err(Error::new(Code::NotFound, detail).with_hint("`tombolo outputs ls` lists the files of an output"));
+        return Err(no_file(&found.node.name, &output.manifest, &wanted));
     };
     let name = wanted.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
     let body = produced(move |sink| async move {
@@ -184,6 +180,32 @@ pub(super) async fn download_file(
         archive::write_file(u64::from(range.skip), range.size, chunks, sink).await
     });
     Ok(download(body, "application/octet-stream", Some(range.size), &name))
+}
+
+/// Why there is no such file, and what there is instead.
+fn no_file(job: &JobName, manifest: &manifest::Manifest, wanted: &[u8]) -> Error {
+    let shown = DisplayPath::new(wanted);
+    let without_slash = wanted.strip_suffix(b"/").unwrap_or(wanted);
+    let entry = manifest.entries().find(|entry| entry.path == without_slash);
+    let (detail, hint) = match entry.map(|entry| entry.kind) {
+        Some(manifest::EntryKind::Directory { .. }) => (
+            format!("`{shown}` in the output of job `{job}` is a folder, and only files can be downloaded alone"),
+            "name a file in it, or download the whole output: `tombolo outputs get BUILD JOB`".to_owned(),
+        ),
+        Some(manifest::EntryKind::Symlink { target }) => {
+            let target = DisplayPath::new(target);
+            (
+                format!("`{shown}` in the output of job `{job}` is a symbolic link to `{target}`, not a file"),
+                "name the file that it leads to, or download the whole output: `tombolo outputs get BUILD JOB`"
+                    .to_owned(),
+            )
+        }
+        _ => (
+            format!("the output of job `{job}` has no file `{shown}`"),
+            "`tombolo outputs ls` lists the files of an output".to_owned(),
+        ),
+    };
+    Error::new(Code::NotFound, detail).with_hint(hint)
 }
 
 /// A download, never to be shown in place: what a job wrote is not to run in the browser of whoever looks at it.

@@ -1,10 +1,12 @@
 //! Uploading the source of a build into the master's own store.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::{Request, State};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,7 +15,7 @@ use tombolo_api::problem::Code;
 use tombolo_api::{MissingChunks, MissingChunksQuery, limit};
 use tombolo_artifact::chunk::{MAXIMUM_CHUNK_BYTES, MAXIMUM_STORED_CHUNK_BYTES};
 use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
-use tombolo_artifact::{Manifest, StoredChunk};
+use tombolo_artifact::{Manifest, StoredChunk, check_links};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_transfer::store;
@@ -139,16 +141,11 @@ pub(super) async fn upload_chunk(
     Path(path): Path<ContentPath>,
     request: Request,
 ) -> Result<StatusCode, Error> {
-    let _share = state
-        .capacity
-        .uploads
-        .take(declared_length(&request), MAXIMUM_STORED_CHUNK_BYTES)
-        .await?;
-    let body = read_body(request, MAXIMUM_STORED_CHUNK_BYTES as usize, UPLOAD_DEADLINE).await?;
-    let verified = tokio::task::spawn_blocking(move || StoredChunk::verify_digest(body, path.digest)).await;
-    let (chunk, _) = verified
-        .map_err(|error| Error::internal("checking a chunk", error))?
-        .map_err(|error| Error::new(Code::InvalidContent, error))?;
+    let check = move |body| {
+        let (chunk, _) = StoredChunk::verify_digest(body, path.digest).map_err(invalid)?;
+        Ok(chunk)
+    };
+    let (chunk, _share) = receive(&state, request, MAXIMUM_STORED_CHUNK_BYTES, check).await?;
     state.sources.put_chunk(access.project.id, &chunk).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -172,20 +169,8 @@ pub(super) async fn upload_manifest(
     Path(path): Path<ContentPath>,
     request: Request,
 ) -> Result<StatusCode, Error> {
-    let _share = state
-        .capacity
-        .uploads
-        .take(declared_length(&request), MAXIMUM_MANIFEST_BYTES)
-        .await?;
-    let body = read_body(request, MAXIMUM_MANIFEST_BYTES as usize, UPLOAD_DEADLINE).await?;
-    let decoded = tokio::task::spawn_blocking(move || Manifest::decode(body)).await;
-    let manifest = decoded
-        .map_err(|error| Error::internal("checking a manifest", error))?
-        .map_err(|error| Error::new(Code::InvalidContent, format_args!("the manifest is invalid: {error}")))?;
-    if manifest.digest() != path.digest {
-        let detail = format!("the manifest's digest is {}, not {}", manifest.digest(), path.digest);
-        return Err(Error::new(Code::InvalidContent, detail));
-    }
+    let check = move |body| read_manifest(body, path.digest);
+    let (manifest, _share) = receive(&state, request, MAXIMUM_MANIFEST_BYTES, check).await?;
     let digests: Vec<Digest> = manifest.chunks().map(|chunk| chunk.digest).collect();
     let missing = find_missing(&state, access.project.id, digests).await?;
     if !missing.is_empty() {
@@ -199,6 +184,41 @@ pub(super) async fn upload_manifest(
     }
     state.sources.put_manifest(access.project.id, &manifest).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads a body within the memory that uploads may take, and checks it away from the threads that serve connections. What it
+/// became may be held as long as the permit.
+async fn receive<T: Send + 'static>(
+    state: &Application,
+    request: Request,
+    limit: u32,
+    check: impl FnOnce(Bytes) -> Result<T, Error> + Send + 'static,
+) -> Result<(T, OwnedSemaphorePermit), Error> {
+    let share = state.capacity.uploads.take(declared_length(&request), limit).await?;
+    let body = read_body(request, limit as usize, UPLOAD_DEADLINE).await?;
+    let checked = tokio::task::spawn_blocking(move || check(body)).await;
+    let checked = checked.map_err(|error| Error::internal("checking an upload", error))??;
+    Ok((checked, share))
+}
+
+fn invalid(detail: impl fmt::Display) -> Error {
+    Error::new(Code::InvalidContent, detail)
+}
+
+fn read_manifest(body: Bytes, digest: Digest) -> Result<Manifest, Error> {
+    let manifest = Manifest::decode(body).map_err(|error| invalid(format_args!("the manifest is invalid: {error}")))?;
+    if manifest.digest() != digest {
+        return Err(invalid(format_args!(
+            "the manifest's digest is {}, not {digest}",
+            manifest.digest()
+        )));
+    }
+    // Agents refuse such a source too: the submitter is to hear of it, not the job.
+    check_links(&manifest).map_err(|error| {
+        invalid(format_args!("the source is not taken: {error}"))
+            .with_hint("exclude the link by a line in `.tomboloignore`, or put a copy in its place")
+    })?;
+    Ok(manifest)
 }
 
 /// Those of the chunks that are not there, in their order.

@@ -55,8 +55,14 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
 /// A build with all its jobs, which are given by index.
 pub(crate) fn build(build: &Build, project: &ProjectName, jobs: &[(JobNode, JobStatus)]) -> api::Build {
     let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
+    let cancelling = jobs
+        .iter()
+        .any(|(_, status)| status.cancel_requested && status.state.terminal().is_none());
     api::Build {
-        summary: api::BuildSummary::new(build, project),
+        summary: api::BuildSummary {
+            cancelling,
+            ..api::BuildSummary::new(build, project)
+        },
         jobs: jobs.iter().map(|(node, status)| job(node, status, &names)).collect(),
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Session {
 
 pub(crate) async fn invite(master: &Master, name: &str, labels: &[&str]) -> Invite {
     let request = serde_json::json!({"name": name, "labels": labels});
-    let invite: tombolo_api::Invite = master.user.post("/api/v1/clusters/invites", request).await;
+    let invite: tombolo_api::Invite = master.user.post("/api/v1/invites", request).await;
     Invite::parse(&invite.invite.into()).unwrap()
 }
 
@@ -143,6 +143,32 @@ impl Agent {
             .unwrap();
         assert_eq!(answer.attempt, Some(attempt.into()));
         answer
+    }
+
+    /// Pushes the first lines of several logs on one stream, and returns the answers until it ends.
+    pub(crate) async fn push_all(&self, logs: &[(AttemptId, &[u8])]) -> Vec<wire::LogAcknowledgement> {
+        let batches: Vec<_> = logs
+            .iter()
+            .map(|(attempt, text)| wire::LogBatch {
+                attempt: Some((*attempt).into()),
+                first_line: 0,
+                lines: vec![wire::LogLine {
+                    at: 1_793_880_000_000,
+                    text: text.to_vec(),
+                }],
+            })
+            .collect();
+        let mut client = BulkClient::new(self.channel.clone());
+        let mut stream = client
+            .push_logs(tokio_stream::iter(batches))
+            .await
+            .unwrap()
+            .into_inner();
+        let mut answers = Vec::new();
+        while let Some(answer) = stream.message().await.unwrap() {
+            answers.push(answer);
+        }
+        answers
     }
 }
 

@@ -96,7 +96,7 @@ async fn refused_and_changing_calls_are_recorded() {
         403,
         true,
     );
-    user("admin", "POST", "/api/v1/clusters/invites", 201, false);
+    user("admin", "POST", "/api/v1/invites", 201, false);
     let some = |test: &dyn Fn(&Value) -> bool| assert!(lines.iter().any(test), "{lines:#?}");
     some(&|line| line["status"] == 401 && line["refused"] == true && line["name"].is_null());
     some(&|line| line["message"] == "join" && line["cluster"] == "east" && line["refused"] == false);

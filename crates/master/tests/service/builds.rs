@@ -130,7 +130,60 @@ async fn a_build_from_its_submission_to_its_end() {
         .await;
     assert_eq!(refused.code, Code::NotFound);
     let explained: Explanation = user.get(&format!("{BUILDS}/1/jobs/make/explain")).await;
-    assert!(explained.summary.contains("over"), "{explained:?}");
+    assert!(
+        explained
+            .summary
+            .contains("failure (exit code 1); it ran on cluster `east`, which met its selector `AWS`"),
+        "{explained:?}"
+    );
+    assert!(
+        explained.clusters.is_empty(),
+        "how the clusters are now does not matter"
+    );
+}
+
+#[tokio::test]
+async fn a_log_that_is_none_ends_alone() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    let mut attempts = Vec::new();
+    for _ in 0..2 {
+        submit(&master.user, CHAIN).await;
+        let attempt = session.assignment().await.attempt;
+        session.run(attempt).await;
+        attempts.push(attempt);
+    }
+    let too_long = vec![b'x'; tombolo_core::log::LINE_BYTES_MAX + 1];
+    let answers = east
+        .push_all(&[(attempts[0], &too_long), (attempts[1], b"good"), (attempts[0], b"late")])
+        .await;
+    assert!(answers[0].refused);
+    assert_eq!((answers[1].refused, answers[1].next_line), (false, 1));
+    assert_eq!(answers.len(), 3, "the stream goes on");
+}
+
+#[tokio::test]
+async fn what_is_being_cancelled_is_shown() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    submit(&master.user, CHAIN).await;
+    let attempt = session.assignment().await.attempt;
+    session.run(attempt).await;
+    let user = &master.user;
+    let listed = async || -> bool {
+        let list: tombolo_api::BuildList = user.get(BUILDS).await;
+        list.builds[0].cancelling
+    };
+    assert!(!listed().await && !show(user, 1).await.summary.cancelling);
+    let cancelled = user.send(Method::POST, &format!("{BUILDS}/1/cancel"), None).await;
+    assert_eq!(cancelled.status(), 202);
+    assert!(listed().await && show(user, 1).await.summary.cancelling);
+    session.stop_order().await;
+    session.report(attempt, ended(TerminalState::Killed, 0, None)).await;
+    wait_for(user, 1, |build| build.summary.state.is_terminal()).await;
+    assert!(!listed().await && !show(user, 1).await.summary.cancelling);
 }
 
 #[tokio::test]

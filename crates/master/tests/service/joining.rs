@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::json;
-use tombolo_api::{Cluster, ClusterList, Code};
+use tombolo_api::{Cluster, ClusterList, Code, InviteList};
 use tombolo_core::name::ClusterName;
 use tombolo_identity::authority::Authority;
 use tombolo_identity::key::PrivateKey;
@@ -55,9 +55,55 @@ async fn an_invite_is_good_once_and_for_one_key() {
     assert!(!cluster.connected);
     let again = master
         .user
-        .refused(Method::POST, "/api/v1/clusters/invites", Some(json!({"name": "east"})))
+        .refused(Method::POST, "/api/v1/invites", Some(json!({"name": "east"})))
         .await;
     assert_eq!(again.code, Code::Exists);
+}
+
+#[tokio::test]
+async fn invites_are_listed_and_withdrawn() {
+    let master = Master::start().await;
+    let user = &master.user;
+    let leaked = invite(&master, "east", &["AWS"]).await;
+    let _joined = Agent::join(&master, "west", &[]).await;
+    let listed = async || {
+        let list: InviteList = user.get("/api/v1/invites").await;
+        let mut states: Vec<_> = list
+            .invites
+            .iter()
+            .map(|invite| format!("{} {}", invite.name, invite.state.as_str()))
+            .collect();
+        states.sort();
+        states
+    };
+    assert_eq!(listed().await, ["east open", "west used"]);
+    assert_eq!(user.delete("/api/v1/invites/east").await, 204);
+    assert_eq!(listed().await, ["west used"]);
+    let key = PrivateKey::generate().unwrap();
+    assert_eq!(
+        join(&master, &leaked, &key).await.unwrap_err().code(),
+        Status::PermissionDenied
+    );
+    for name in ["east", "west", "nobody"] {
+        let gone = user
+            .refused(Method::DELETE, &format!("/api/v1/invites/{name}"), None)
+            .await;
+        assert_eq!(gone.code, Code::NotFound, "{name}");
+        assert!(gone.hint.contains("tombolo cluster invites"), "{gone:?}");
+    }
+    let unknown = user.refused(Method::GET, "/api/v1/clusters/wset", None).await;
+    assert_eq!(unknown.hint, "the clusters are: west");
+    let unknown = user.refused(Method::DELETE, "/api/v1/clusters/wset", None).await;
+    assert_eq!(unknown.hint, "the clusters are: west");
+}
+
+#[tokio::test]
+async fn an_agent_is_told_that_another_took_its_place() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &[]).await;
+    let mut first = east.connect(Vec::new()).await;
+    let _second = east.connect(Vec::new()).await;
+    assert_eq!(first.next().await.unwrap_err().code(), Status::AlreadyExists);
 }
 
 #[tokio::test]

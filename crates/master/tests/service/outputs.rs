@@ -146,6 +146,15 @@ async fn users_read_what_a_job_left_behind() {
         .refused(Method::GET, &format!("{output}/file?path=gone"), None)
         .await;
     assert_eq!(gone.code, Code::NotFound);
+    for (path, words) in [
+        ("deep%2Fer", "is a folder"),
+        ("link", "is a symbolic link to `report.txt`"),
+    ] {
+        let path = format!("{output}/file?path={path}");
+        let refused = user.refused(Method::GET, &path, None).await;
+        assert!(refused.detail.contains(words), "{refused}");
+        assert!(refused.hint.contains("tombolo outputs get"), "{refused:?}");
+    }
 
     let unpacked = tempfile::tempdir().unwrap();
     let archive = download(user, &format!("{output}/archive")).await;
@@ -230,6 +239,16 @@ async fn a_source_is_uploaded_and_read_by_the_cluster_that_needs_it() {
         put(manifest_path, manifest.encoded().to_vec()).await.unwrap().status(),
         204
     );
+
+    std::os::unix::fs::symlink("../../secret", folder.path().join("deep/out")).unwrap();
+    let (leading_out, _) = packed(folder.path());
+    let path = format!("{source}/manifests/{}", leading_out.digest());
+    let refused = problem(put(path, leading_out.encoded().to_vec()).await.unwrap()).await;
+    assert_eq!(refused.code, Code::InvalidContent);
+    for part in ["`deep/out`", "`../../secret`"] {
+        assert!(refused.detail.contains(part), "{refused}");
+    }
+    assert!(refused.hint.contains(".tomboloignore"), "{refused:?}");
 
     let _: Value = user.post(BUILDS, request).await;
     let (east, west) = (

@@ -72,20 +72,17 @@ async fn bad_requests_are_told_what_is_wrong() {
             "project `gone`",
         ),
         (
-            post("/api/v1/clusters/invites", json!({"name": "e", "labels": ["a b"]})),
+            post("/api/v1/invites", json!({"name": "e", "labels": ["a b"]})),
             Code::InvalidRequest,
             "label",
         ),
         (
-            post(
-                "/api/v1/clusters/invites",
-                json!({"name": "e", "labels": ["cluster=w"]}),
-            ),
+            post("/api/v1/invites", json!({"name": "e", "labels": ["cluster=w"]})),
             Code::InvalidRequest,
             "reserved",
         ),
         (
-            post("/api/v1/clusters/invites", json!({"name": "e", "ttl_seconds": 90_000})),
+            post("/api/v1/invites", json!({"name": "e", "ttl_seconds": 90_000})),
             Code::InvalidRequest,
             "ttl_seconds",
         ),
@@ -265,5 +262,27 @@ async fn secrets_are_for_the_owner_only() {
         ("trust.pem", 0o644),
     ] {
         assert_eq!(mode(path), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_addresses_that_jobs_know_lead_to_words_without_data() {
+    let master = Master::start().await;
+    let stranger = master.user.with_token(None);
+    for (path, command) in [
+        ("/projects/default/builds/7", "tombolo jobs 7 -p default"),
+        ("/projects/default/builds/7/jobs/a%2Fb", "tombolo logs 7 a/b -p default"),
+        // Nobody learns what there is: any project will do.
+        ("/projects/nobodys/builds/7", "tombolo jobs 7 -p nobodys"),
+    ] {
+        let response = stranger.send(Method::GET, path, None).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+        let text = response.text().await.unwrap();
+        assert!(text.contains(command), "{text}");
+    }
+    for path in ["/projects/default/builds/x", "/projects/%3Cb%3E/builds/7"] {
+        let refused = stranger.refused(Method::GET, path, None).await;
+        assert_eq!(refused.code, Code::NotFound, "{path}");
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -14,6 +15,9 @@ use tonic::transport::Channel;
 use super::reading;
 use crate::pull::{ChunkSource, ListedChunk, Source, SourceError};
 use crate::tunnel;
+
+/// How long a peer may take to answer. It is in the same network or not to be reached at all, and another way waits.
+const PEER_DIAL_DEADLINE: Duration = Duration::from_secs(3);
 
 /// The ways from this member to others. Artifacts from the same place share one connection (or tunnel), which ends when the last of
 /// their sources is dropped. Cheap to clone; clones share the connections.
@@ -130,9 +134,15 @@ impl Link {
             Way::Master => Ok(links.master.clone()),
             Way::Peer(cluster, address) => {
                 let address = std::slice::from_ref(address);
-                transport::connect(address, tls(cluster)?, &links.proxy)
-                    .await
-                    .map_err(unreachable)
+                let dialling = transport::connect(address, tls(cluster)?, &links.proxy);
+                match tokio::time::timeout(PEER_DIAL_DEADLINE, dialling).await {
+                    Ok(dialled) => dialled.map_err(unreachable),
+                    Err(_) => {
+                        let seconds = PEER_DIAL_DEADLINE.as_secs();
+                        let reason = format!("{} did not answer within {seconds} s", address[0]);
+                        Err(SourceError::Unreachable(reason))
+                    }
+                }
             }
             Way::Relay(cluster) => {
                 let tunnel = tunnel::open(links.master.clone(), cluster)

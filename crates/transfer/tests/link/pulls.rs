@@ -1,6 +1,7 @@
 //! Artifacts that come by each route, and what can go wrong on the way.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,7 @@ use tombolo_identity::grant::Signer;
 use tombolo_identity::key::PrivateKey;
 use tombolo_identity::member::Member;
 use tombolo_identity::transport::Address;
+use tombolo_transfer::pull::{Patience, Puller, Request};
 use tombolo_transfer::tunnel::{self, Limits};
 
 use crate::places::{PROJECT, Place, failure, grant, grant_until, pack};
@@ -260,4 +262,30 @@ async fn a_relay_that_is_cut_goes_on_where_it_was() {
         let moved = receipt.progress.moved_bytes;
         assert!(moved < output.bytes + (1 << 20), "{cut}: {moved} bytes moved");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_says_nothing_costs_seconds() {
+    let setting = Setting::new(Limits::default(), Record::Nothing).await;
+    let (mut east, west) = places(&setting).await;
+    east.serve_tunnels(&setting);
+    // It takes connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address::parse(&silent.local_addr().unwrap().to_string()).unwrap();
+    let (output, _) = pack(&east.store, 1, 1).await;
+    let grant = grant(&setting.signer, &west.member, output.manifest);
+    let sources = vec![
+        west.links.peer(name("east"), address, grant.clone()),
+        west.links.relay(name("east"), grant),
+    ];
+    let request = Request {
+        project: PROJECT,
+        manifest: output.manifest,
+        sources,
+    };
+    let puller = Puller::new(west.store.clone(), Patience::default());
+    // Less than what a connection to the master may take.
+    let pulled = timeout(Duration::from_secs(9), puller.pull(request, |_| {})).await;
+    let receipt = pulled.expect("the other way is taken soon").unwrap().for_parent(None);
+    assert_eq!(receipt.route, RouteKind::Relay);
 }

@@ -10,6 +10,8 @@ use crate::label::Labels;
 use crate::time::Timestamp;
 
 const SECOND: Duration = Duration::from_secs(1);
+/// How long an invite is kept after its end.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl World {
     /// Makes an invite of this number for 15 minutes; the number is also its secret.
@@ -86,6 +88,28 @@ fn an_invite_is_for_a_new_cluster() {
 }
 
 #[test]
+fn what_was_withdrawn_lets_nobody_in() {
+    let mut world = World::new();
+    for (number, name) in [(1, "east"), (2, "east"), (3, "west")] {
+        let command = world.invite_command(number, name);
+        world.done(command);
+    }
+    let withdraw = |name| Command::WithdrawInvites { cluster: cluster(name) };
+    let effects = world.done(withdraw("east"));
+    let dropped = [1, 2].map(|number| Change::DeleteInvite(InviteId::from_u128(number)));
+    assert_eq!(effects.changes, dropped);
+    assert_eq!(world.refused(join(1, 7)), Refusal::InvalidInvite);
+    world.done(join(3, 7));
+    for name in ["east", "west"] {
+        assert!(
+            matches!(world.refused(withdraw(name)), Refusal::NotFound { kind: "invite", .. }),
+            "{name}"
+        );
+    }
+    assert_eq!(world.control.invites().count(), 1, "the used one stays");
+}
+
+#[test]
 fn invites_end_with_their_time() {
     let mut world = World::new();
     for (number, name) in [(1, "east"), (2, "west")] {
@@ -102,6 +126,8 @@ fn invites_end_with_their_time() {
         Refusal::InvalidInvite,
         "also before it is dropped"
     );
+    assert!(world.done(Command::Tick).changes.is_empty(), "it is shown for a while");
+    world.advance(DAY);
     let effects = world.done(Command::Tick);
     let dropped = [1, 2].map(|number| Change::DeleteInvite(InviteId::from_u128(number)));
     assert_eq!(effects.changes, dropped);
@@ -113,6 +139,6 @@ fn an_invite_ends_by_the_calendar_also_when_that_was_set_back() {
     let command = world.invite_command(1, "east");
     world.done(command);
     world.now.wall = Timestamp(world.now.wall.0 - 5000);
-    assert!(world.pass(900 * SECOND).changes.is_empty());
+    assert!(world.pass(900 * SECOND + DAY).changes.is_empty());
     assert_eq!(world.pass(5 * SECOND).changes.len(), 1);
 }

@@ -1,0 +1,149 @@
+//! What the agent reports, and how long it may act.
+
+use super::*;
+
+#[test]
+fn reports_are_repeated_until_acknowledged_and_only_the_newest() {
+    let mut session = up_with(Settings::default(), vec![report(id(1, 1), running())]);
+    let first = session.handle(now(1), progressed(id(1, 1), Phase::Publishing));
+    assert_eq!(first, [sent_report(1, id(1, 1), Phase::Publishing)]);
+    assert_eq!(
+        session.handle(now(1), progressed(id(1, 1), Phase::Accepted)),
+        [],
+        "an earlier phase"
+    );
+    assert_eq!(
+        session.handle(now(4), Event::Tick),
+        [sent_report(1, id(1, 1), Phase::Publishing)]
+    );
+    let last = session.handle(now(4), progressed(id(1, 1), ended(TerminalState::Finished)));
+    assert_eq!(last, [sent_report(2, id(1, 1), ended(TerminalState::Finished))]);
+    let again = session.handle(now(7), Event::Tick);
+    let heartbeat = Action::Send(AgentFrame::Heartbeat { sequence: 1 });
+    let wanted = [heartbeat, sent_report(2, id(1, 1), ended(TerminalState::Finished))];
+    assert_eq!(again, wanted, "the first is given up");
+    session.handle(now(7), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
+    session.handle(now(7), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 2 }));
+    assert_eq!(session.handle(now(11), Event::Tick), [], "all is said");
+}
+
+#[test]
+fn credits_hold_reports_back_and_keep_the_newest_only() {
+    let recovered = vec![report(id(1, 1), running()), report(id(2, 1), running())];
+    let mut session = up_with(
+        Settings {
+            report_credits: 1,
+            ..Settings::default()
+        },
+        recovered,
+    );
+    let first = session.handle(now(1), progressed(id(1, 1), Phase::Publishing));
+    assert_eq!(first, [sent_report(1, id(1, 1), Phase::Publishing)]);
+    assert_eq!(session.handle(now(1), progressed(id(2, 1), Phase::Publishing)), []);
+    assert_eq!(
+        session.handle(now(1), progressed(id(2, 1), ended(TerminalState::Killed))),
+        []
+    );
+    let next = session.handle(now(1), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
+    assert_eq!(next, [sent_report(2, id(2, 1), ended(TerminalState::Killed))]);
+}
+
+/// Found by simulation: an attempt that had been replaced while the agent was away began in the moment between the
+/// welcome, which renewed the lease, and the order to forget it.
+#[test]
+fn a_lapsed_lease_is_granted_when_what_has_not_begun_is_confirmed() {
+    let pending = |job| report(id(job, 1), Phase::Preparing);
+    let acknowledged = |sequence| Event::Frame(MasterFrame::ReportAcknowledged { sequence });
+    let recovered = vec![
+        pending(1),
+        pending(2),
+        pending(3),
+        pending(4),
+        report(id(5, 1), running()),
+    ];
+    let mut session = down(Settings::default(), recovered);
+    session.handle(now(0), Event::Connected);
+    let asked = session.handle(now(1), Event::Frame(welcome(1)));
+    let wanted: Vec<Action> = (1..=4)
+        .map(|job| sent_report(job, id(job.into(), 1), Phase::Preparing))
+        .collect();
+    assert_eq!(asked, wanted, "what has not begun is reported again");
+    let confirmations = [
+        ("acknowledged", acknowledged(1)),
+        ("assigned again", assign(1, id(2, 1))),
+        ("forgotten", forget(2, id(3, 1))),
+        ("begun", progressed(id(4, 1), running())),
+    ];
+    for (name, event) in confirmations {
+        assert!(!session.lease_valid(now(2).steady), "before one is {name}");
+        session.handle(now(2), event);
+    }
+    assert_eq!(session.lease_until(), Some(now(30).steady), "from the hello");
+
+    // It lapses on the same connection: frames come, but no acknowledged heartbeat.
+    for seconds in [5, 10, 15, 20, 25, 30, 31] {
+        session.handle(now(seconds), Event::Tick);
+        session.handle(now(seconds), stop(9, id(5, 1)));
+    }
+    assert!(!session.lease_valid(now(31).steady));
+    let heartbeat = MasterFrame::HeartbeatAcknowledged { sequence: 5 };
+    let asked = session.handle(now(32), Event::Frame(heartbeat));
+    let again = |sequence, job| sent_report(sequence, id(job, 1), Phase::Preparing);
+    assert_eq!(asked, [again(6, 1), again(7, 2)]);
+    session.handle(now(32), acknowledged(2));
+    assert!(
+        !session.lease_valid(now(32).steady),
+        "what was sent before confirms nothing"
+    );
+    session.handle(now(36), acknowledged(6));
+    session.handle(now(36), acknowledged(7));
+    assert_eq!(session.lease_until(), Some(now(60).steady));
+}
+
+#[test]
+fn lease_counts_from_when_the_acknowledged_heartbeat_was_sent() {
+    let mut session = down(Settings::default(), Vec::new());
+    assert!(!session.lease_valid(now(0).steady));
+    session.handle(now(1), Event::Connected);
+    session.handle(now(4), Event::Tick);
+    session.handle(now(5), Event::Frame(welcome(1)));
+    assert_eq!(session.lease_until(), Some(now(31).steady), "from the first hello");
+    assert_eq!(
+        session.handle(now(10), Event::Tick),
+        [Action::Send(AgentFrame::Heartbeat { sequence: 1 })]
+    );
+    assert_eq!(
+        session.handle(now(15), Event::Tick),
+        [Action::Send(AgentFrame::Heartbeat { sequence: 2 })]
+    );
+    session.handle(
+        now(16),
+        Event::Frame(MasterFrame::HeartbeatAcknowledged { sequence: 2 }),
+    );
+    session.handle(
+        now(17),
+        Event::Frame(MasterFrame::HeartbeatAcknowledged { sequence: 1 }),
+    );
+    session.handle(now(18), Event::Disconnected);
+    assert!(session.lease_valid(now(44).steady), "it outlives the connection");
+    assert!(!session.lease_valid(now(45).steady));
+}
+
+#[test]
+fn silence_ends_the_connection() {
+    let mut session = up();
+    session.handle(now(5), Event::Tick);
+    session.handle(now(10), Event::Tick);
+    assert_eq!(session.deadline(), Some(now(15).steady));
+    assert_eq!(
+        session.handle(now(15), Event::Tick),
+        [Action::Close(Error::Silent(3 * HEARTBEAT))]
+    );
+}
+
+#[test]
+fn offered_tunnels_are_accepted() {
+    let tunnel = TunnelId::from_u128(1);
+    let actions = up().handle(now(1), Event::Frame(MasterFrame::TunnelOffered { tunnel }));
+    assert_eq!(actions, [Action::AcceptTunnel(tunnel)]);
+}

@@ -1,0 +1,65 @@
+//! That ends are final.
+
+use std::collections::BTreeSet;
+
+use tombolo_core::build::{JobState, TerminalState};
+use tombolo_core::control::Change;
+use tombolo_core::id::JobId;
+
+use super::Record;
+use crate::history::Fact;
+use crate::world::Outcome;
+
+/// What the store says of a terminal job never changes.
+pub(super) fn terminal_is_final(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    for (at, fact) in &outcome.history.facts {
+        if let Fact::Committed(Change::PutJob(status)) = fact
+            && let Some(before) = record.jobs.get(&status.id)
+            && before.state.terminal().is_some()
+            && before != status
+        {
+            return Err(format!("{at:?}: a terminal job changed from {before:?} to {status:?}"));
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+/// A job whose cancellation was acknowledged ends as finished only if it had ended before.
+pub(super) fn cancel_is_final(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    let mut cancelled: BTreeSet<JobId> = BTreeSet::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::CancelAcknowledged(jobs) => {
+                cancelled.extend(jobs.iter().filter(|job| !record.is_terminal(**job)));
+            }
+            Fact::Committed(Change::PutJob(status))
+                if cancelled.contains(&status.id) && status.state == JobState::Terminal(TerminalState::Finished) =>
+            {
+                return Err(format!("{at:?}: {} finished after it was cancelled", status.id));
+            }
+            _ => {}
+        }
+        record.take(fact);
+    }
+    Ok(())
+}
+
+/// A job is killed only if somebody asked for it.
+pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
+    let mut requested: BTreeSet<JobId> = BTreeSet::new();
+    for (at, fact) in &outcome.history.facts {
+        match fact {
+            Fact::CancelRequested(jobs) => requested.extend(jobs),
+            Fact::Committed(Change::PutJob(status))
+                if status.state == JobState::Terminal(TerminalState::Killed) && !requested.contains(&status.id) =>
+            {
+                return Err(format!("{at:?}: nobody cancelled {}, and it was killed", status.id));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

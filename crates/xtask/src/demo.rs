@@ -35,13 +35,11 @@ pub(crate) struct Options {
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     plain(cmd!(shell, "cargo build --release --package tombolo-cli")).run()?;
     let started = Instant::now();
-    let target = plain(cmd!(shell, "cargo metadata --format-version 1 --no-deps"))
-        .quiet()
-        .read()?;
-    let program = target_folder(&target)?.join("release/tombolo");
+    let target = target_folder(shell)?;
+    let program = target.join("release/tombolo");
     let state = match &options.state {
         Some(state) => state.clone(),
-        None => fresh_state(&target_folder(&target)?)?,
+        None => fresh_state(&target)?,
     };
 
     let mut arguments = vec!["dev".to_owned(), "--state".to_owned(), state.display().to_string()];
@@ -84,7 +82,11 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     }
 }
 
-fn target_folder(metadata: &str) -> anyhow::Result<PathBuf> {
+/// Where cargo puts what it builds.
+pub(crate) fn target_folder(shell: &Shell) -> anyhow::Result<PathBuf> {
+    let metadata = plain(cmd!(shell, "cargo metadata --format-version 1 --no-deps"))
+        .quiet()
+        .read()?;
     let (_, rest) = metadata
         .rsplit_once("\"target_directory\":\"")
         .context("cargo metadata names no target folder")?;

@@ -1,8 +1,14 @@
 //! Every developer command: `cargo xtask --help`.
-#![allow(clippy::print_stdout, reason = "this program talks to a person at a terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program talks to a person at a terminal"
+)]
 
 mod checks;
+mod cluster;
 mod demo;
+mod image;
 mod tools;
 
 use std::env;
@@ -32,6 +38,13 @@ enum Command {
     Sim(checks::SimOptions),
     /// Everything that must pass before a change lands.
     Ci,
+    /// Runs real Kubernetes clusters on this machine, side by side.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Makes the image of Tombolo; wants neither Docker nor a registry.
+    Image(image::Options),
+    /// Prints where a tool is, installed if need be: `$(cargo xtask tool kubectl) get pods`.
+    Tool { name: tools::Name },
 }
 
 /// A command without the variables that `cargo xtask` itself brings: build scripts would take them for a change, and
@@ -60,5 +73,48 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => checks::sim(&shell, &options),
         Command::Ci => checks::ci(&shell),
+        Command::Cluster(command) => cluster::run(&shell, command),
+        Command::Tool { name } => {
+            println!("{}", tools::find(&shell, name)?.display());
+            Ok(())
+        }
+        Command::Image(options) => image::run(&shell, &options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Arguments;
+
+    #[test]
+    fn commands_are_read_as_documented() {
+        Arguments::command().debug_assert();
+        for (line, good) in [
+            ("cluster up", true),
+            ("cluster up north --node-label disk=ssd --state /tmp/n", true),
+            ("cluster up NORTH", false),
+            ("cluster down", true),
+            ("cluster list", true),
+            ("cluster kubeconfig east", true),
+            ("cluster kubeconfig", false),
+            ("cluster cut east west --except-port 30443 --except-port 1", true),
+            ("cluster cut east west --except-port 70000", false),
+            ("cluster cut east", false),
+            ("cluster heal", true),
+            ("cluster heal east west", true),
+            ("cluster heal east", false),
+            ("cluster stop west kubelet", true),
+            ("cluster load west image.tar", true),
+            ("cluster load west", false),
+            ("cluster run west -- curl -s http://10.200.0.2:30080", true),
+            ("image --load --tag tombolo.test/tombolo:1 --output /tmp/t.tar", true),
+            ("tool kubectl", true),
+            ("tool docker", false),
+        ] {
+            let words = std::iter::once("xtask").chain(line.split(' '));
+            assert_eq!(Arguments::try_parse_from(words).is_ok(), good, "{line}");
+        }
     }
 }

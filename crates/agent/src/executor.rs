@@ -1,5 +1,6 @@
 //! The port to whatever runs commands.
 
+pub mod kubernetes;
 pub mod process;
 
 use std::future::Future;

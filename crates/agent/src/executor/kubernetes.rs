@@ -1,0 +1,16 @@
+//! Commands in pods: one pod for each attempt, made from settings and assignment, watched, judged and removed.
+//!
+//! What the command did is told by the pod's courier, which has a session with the agent. Kubernetes is asked only for what a
+//! courier cannot tell: that the pod cannot be scheduled, that its image cannot be pulled, that it was killed or lost. All
+//! that decides is pure (`pod`, `verdict`, `security`); `cluster` and `watch` talk to the API server.
+
+pub mod cluster;
+pub mod entrypoint;
+pub mod names;
+pub mod orphans;
+pub mod pod;
+pub mod security;
+pub mod settings;
+pub mod verdict;
+pub mod view;
+pub mod watch;

@@ -1,0 +1,81 @@
+//! One assignment, and settings, for tests.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use tombolo_core::attempt::{Assignment, BuildContext, Revision};
+use tombolo_core::build::JobSpec;
+use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
+use tombolo_core::label::Selector;
+use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::resources::Resources;
+
+use super::{Error, Facts, render as render_pod};
+use crate::executor::kubernetes::settings::{JobSettings, Section, Settings};
+
+pub(crate) fn cluster() -> ClusterName {
+    ClusterName::new("east").unwrap()
+}
+
+pub(crate) fn settings() -> Settings {
+    let section: Section = serde_json::from_value(serde_json::json!({
+        "image": "registry.example.org/tombolo:1",
+        "courier_address": "tombolo-agent.tombolo:7444",
+    }))
+    .unwrap();
+    section.check(Some("jobs".to_owned())).unwrap()
+}
+
+pub(crate) fn job() -> JobSettings {
+    JobSettings {
+        resources: Resources {
+            cpu_milli: 1500,
+            memory_bytes: 512 << 20,
+        },
+        ..JobSettings::default()
+    }
+}
+
+pub(crate) fn assignment() -> Assignment {
+    Assignment {
+        attempt: AttemptId {
+            job: JobId::from_u128(0x1234),
+            epoch: Epoch(2),
+        },
+        build: BuildContext {
+            project: ProjectId::from_u128(1),
+            project_name: ProjectName::new("shop").unwrap(),
+            build: BuildId::from_u128(0x77),
+            number: 12,
+            restarts: 0,
+            public_url: "https://master".to_owned(),
+            revision: Revision::default(),
+        },
+        job: JobSpec {
+            name: JobName::new("web/test").unwrap(),
+            image: "node:22".to_owned(),
+            command: Some(vec!["npm".to_owned(), "test".to_owned()]),
+            environment: [("PASSWORD".to_owned(), "secret".to_owned())].into(),
+            timeout: Duration::from_secs(3600),
+            resources: job().resources,
+            dependencies: Vec::new(),
+            selector: Selector::default(),
+            prefer: None,
+        },
+        source: None,
+        inputs: Vec::new(),
+        parents: Vec::new(),
+    }
+}
+
+pub(crate) fn render(settings: &Settings) -> Result<Pod, Error> {
+    let (assignment, job, cluster) = (assignment(), job(), cluster());
+    let facts = Facts {
+        cluster: &cluster,
+        assignment: &assignment,
+        job: &job,
+        image: None,
+        trust: "PEM",
+    };
+    render_pod(settings, &facts)
+}

@@ -1,5 +1,6 @@
 //! The port to whatever runs commands.
 
+mod contract;
 pub mod kubernetes;
 pub mod process;
 
@@ -14,6 +15,7 @@ use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 
 use crate::folder::AttemptFolder;
+use crate::link::Lease;
 use crate::supervisor::Exit;
 use crate::xunit;
 
@@ -93,12 +95,13 @@ pub struct Collected {
 
 /// A command that is starting, runs, or has ended.
 pub trait Running: Send {
-    /// Waits until the command runs, and tells when it started; none if it turned out that it cannot. Cancelling it loses
-    /// nothing.
+    /// Waits until the command runs, and tells when it started; none if it turned out that it cannot. It starts only while
+    /// `lease` lasts. Cancelling this loses nothing.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the command will never run; [`Error::Lost`]; [`Error::System`].
-    fn begun(&mut self) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
+    /// [`Error::Failed`] or [`Error::Job`] if the command will never run; [`Error::Stopped`] after [`Self::stop`];
+    /// [`Error::Lost`]; [`Error::System`].
+    fn begun(&mut self, lease: &mut Lease) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
 
     /// Waits for its end. `on_output` is called whenever its log has grown. Cancelling it loses nothing.
     ///
@@ -137,9 +140,12 @@ pub enum Error {
     /// The command will not run, or was ended by something that was not its fault nor asked for.
     #[error("{0}")]
     Failed(String),
-    /// The command was ended by what it did.
+    /// The job itself is at fault: it names an image that does not exist, or uses more than it may.
     #[error("{0}")]
-    Overstepped(String),
+    Job(String),
+    /// Somebody asked for its end before the command had started, or it cannot be reached any more to be stopped.
+    #[error("it was stopped")]
+    Stopped,
     /// The source or an input cannot be put into the sandbox.
     #[error("{folder}: {reason}")]
     Material {

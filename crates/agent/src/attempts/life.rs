@@ -58,8 +58,8 @@ enum Broken {
     Stopped,
     /// The system fails it.
     Fault(String),
-    /// It was ended by what it did.
-    Overstepped(String),
+    /// The job itself is at fault.
+    Job(String),
 }
 
 impl<E: Executor> Life<E> {
@@ -222,8 +222,8 @@ impl<E: Executor> Life<E> {
 
     /// Runs the command to its end, and stores what it leaves behind.
     async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
+        let mut lease = self.shared.surroundings.lease.clone();
         if !self.folder.started().exists() && !self.folder.exit().exists() {
-            let mut lease = self.shared.surroundings.lease.clone();
             tokio::select! {
                 () = lease.valid() => {}
                 () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
@@ -239,7 +239,7 @@ impl<E: Executor> Life<E> {
         let mut stopping = false;
         loop {
             tokio::select! {
-                begun = running.begun() => match begun.map_err(broken)? {
+                begun = running.begun(&mut lease) => match begun.map_err(broken)? {
                     Some(started_at) => {
                         let inputs = prepared.inputs.clone();
                         self.report(Phase::Running { started_at, inputs }).await;
@@ -301,7 +301,7 @@ impl<E: Executor> Life<E> {
             .unwrap_or_default();
         let message = match &broken {
             Broken::Stopped => "cancelled before its command started".to_owned(),
-            Broken::Fault(reason) | Broken::Overstepped(reason) => reason.clone(),
+            Broken::Fault(reason) | Broken::Job(reason) => reason.clone(),
         };
         // Without a log, the message in the outcome has to do.
         let log_lines = log::note(&self.folder, vec![message.clone()]).await.unwrap_or(0);
@@ -309,7 +309,7 @@ impl<E: Executor> Life<E> {
             Broken::Stopped => {
                 Verdict::killed(&message).outcome(&no_exit(started_at), log_lines, prepared.inputs, None)
             }
-            Broken::Overstepped(_) => {
+            Broken::Job(_) => {
                 Verdict::failure(&message).outcome(&no_exit(started_at), log_lines, prepared.inputs, None)
             }
             Broken::Fault(_) => Outcome {
@@ -363,7 +363,8 @@ impl<E: Executor> Life<E> {
 
 fn broken(error: executor::Error) -> Broken {
     match error {
-        executor::Error::Overstepped(reason) => Broken::Overstepped(reason),
+        executor::Error::Job(reason) => Broken::Job(reason),
+        executor::Error::Stopped => Broken::Stopped,
         error => fault(error),
     }
 }

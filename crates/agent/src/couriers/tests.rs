@@ -266,7 +266,7 @@ async fn inputs_of_the_attempt_can_be_read_and_nothing_else() {
 async fn logs_and_the_exit_are_taken_once_also_by_the_next_agent() {
     let mut port = Port::open().await;
     let id = attempt(1);
-    let mut visit = port.expect(id, Vec::new());
+    let visit = port.expect(id, Vec::new());
     let mut talk = Talk::open(port.client(&port.token(id))).await;
     assert_eq!(talk.acknowledged().await, 0);
     talk.say(Report::Staged(wire::Staged {})).await;
@@ -279,7 +279,7 @@ async fn logs_and_the_exit_are_taken_once_also_by_the_next_agent() {
     assert_eq!(talk.acknowledged().await, 2);
 
     port.replace_agent(id).await;
-    let mut visit = port.expect(id, Vec::new());
+    let visit = port.expect(id, Vec::new());
     assert!(visit.is_staged(), "it is known from the folder");
     assert_eq!(visit.begun().await, Some(Timestamp(5)));
     let mut talk = Talk::open(port.client(&port.token(id))).await;
@@ -326,7 +326,7 @@ async fn a_new_session_ends_the_one_before() {
 #[tokio::test]
 async fn outputs_are_taken_whole_and_checked() {
     let port = Port::open().await;
-    let mut visit = port.expect(attempt(1), Vec::new());
+    let visit = port.expect(attempt(1), Vec::new());
     let mut client = port.client(&port.token(attempt(1)));
     let folder = port.root.path().join("output");
     std::fs::create_dir(&folder).unwrap();

@@ -183,9 +183,21 @@ impl Visit {
         Self { expected, progress }
     }
 
-    /// Whether the sandbox is complete and the command waits for [`Self::begin`].
+    /// Whether the sandbox is complete and the command waits for [`Self::begin`], or has begun.
     pub fn is_staged(&self) -> bool {
         self.progress.borrow().staged
+    }
+
+    /// Whether the command has started, or will not.
+    pub fn has_begun(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.started.is_some() || progress.exit.is_some()
+    }
+
+    /// Whether the pod has said its last word.
+    pub fn is_over(&self) -> bool {
+        let progress = self.progress.borrow();
+        progress.exit.is_some() && progress.collected.is_some()
     }
 
     /// Lets the command start.
@@ -201,12 +213,12 @@ impl Visit {
     }
 
     /// Waits until the sandbox is complete.
-    pub async fn staged(&mut self) {
+    pub async fn staged(&self) {
         self.until(|progress| progress.staged.then_some(())).await;
     }
 
     /// Waits until the command has started (the time), or has ended without.
-    pub async fn begun(&mut self) -> Option<Timestamp> {
+    pub async fn begun(&self) -> Option<Timestamp> {
         self.until(|progress| match (&progress.started, &progress.exit) {
             (Some(started), _) => Some(Some(started.started_at)),
             (None, Some(exit)) => Some(exit.started_at),
@@ -216,7 +228,7 @@ impl Visit {
     }
 
     /// Waits until the command has ended. `on_output` is called when its log has grown.
-    pub async fn exit(&mut self, on_output: impl Fn()) -> Exit {
+    pub async fn exit(&self, on_output: impl Fn()) -> Exit {
         let expected = std::sync::Arc::clone(&self.expected);
         let exited = self.until(|progress| progress.exit.clone());
         let mut exited = std::pin::pin!(exited);
@@ -229,17 +241,18 @@ impl Visit {
     }
 
     /// Waits until the pod has said its last word.
-    pub async fn collected(&mut self) -> Collected {
+    pub async fn collected(&self) -> Collected {
         self.until(|progress| progress.collected.clone()).await
     }
 
-    async fn until<T>(&mut self, wanted: impl Fn(&Progress) -> Option<T>) -> T {
+    async fn until<T>(&self, wanted: impl Fn(&Progress) -> Option<T>) -> T {
+        let mut progress = self.progress.clone();
         loop {
-            if let Some(found) = wanted(&self.progress.borrow_and_update()) {
+            if let Some(found) = wanted(&progress.borrow_and_update()) {
                 return found;
             }
             // The sender lives as long as this value does.
-            if self.progress.changed().await.is_err() {
+            if progress.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }

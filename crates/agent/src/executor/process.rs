@@ -1,10 +1,10 @@
 //! Commands as processes on the agent's own system, each under a supervisor of its own.
 
 mod belongings;
-mod environment;
 mod running;
 mod sandbox;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use tombolo_transfer::ChunkStore;
 
 use self::belongings::Belongings;
 use self::running::ProcessRunning;
-use super::{Error, Executor, Material};
+use super::{Error, Executor, Material, contract};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
 
@@ -31,6 +31,12 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long everything of an attempt may take to end after it was killed.
 const CLEAR_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What programs are looked for in if the agent itself does not say.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is inherited from the agent's own environment, and what stands for it if it is not there. All else stays out.
+const INHERITED: [(&str, &str); 3] = [("PATH", DEFAULT_PATH), ("LANG", "C.UTF-8"), ("TERM", "xterm-256color")];
 
 /// What to do with a job's image, which cannot be run here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +79,15 @@ impl ProcessExecutor {
         Self { settings, store }
     }
 
+    fn environment(&self, assignment: &Assignment) -> BTreeMap<String, String> {
+        let mut variables = contract::variables(assignment, &self.settings.cluster);
+        for (name, default) in INHERITED {
+            let value = std::env::var(name).unwrap_or_else(|_| default.to_owned());
+            variables.insert(name.to_owned(), value);
+        }
+        variables
+    }
+
     fn belongings(&self, folder: &AttemptFolder, assignment: &Assignment) -> Belongings {
         Belongings {
             store: self.store.clone(),
@@ -85,7 +100,7 @@ impl ProcessExecutor {
         Specification {
             attempt: assignment.attempt,
             command: assignment.job.command.clone().unwrap_or_default(),
-            environment: environment::variables(assignment, &self.settings.cluster),
+            environment: self.environment(assignment),
             job_environment: assignment.job.environment.clone(),
             paths: self.settings.paths,
             timeout: assignment.job.timeout,

@@ -12,6 +12,7 @@ use super::super::{Collected, Error, Running, Urgency};
 use super::belongings::Belongings;
 use super::{blocking, request};
 use crate::folder::{AttemptFolder, read_record};
+use crate::link::Lease;
 use crate::supervisor::{self, Exit, Presence, Socket, Started};
 
 /// Between two tries to reach a supervisor that lives but does not listen (yet).
@@ -108,7 +109,7 @@ impl ProcessRunning {
 
 impl Running for ProcessRunning {
     /// It began before there was a value of this kind.
-    async fn begun(&mut self) -> Result<Option<Timestamp>, Error> {
+    async fn begun(&mut self, _: &mut Lease) -> Result<Option<Timestamp>, Error> {
         Ok(self.started_at)
     }
 

@@ -1,4 +1,4 @@
-//! The variables that every command finds, under both families of names.
+//! The variables that every command finds.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,9 @@ use tombolo_core::name::ClusterName;
 
 use crate::supervisor::ATTEMPT_VARIABLE;
 
-/// What programs are looked for in if the agent itself does not say.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What is inherited from the agent's own environment, and what stands for it if it is not there. All else stays out.
-const INHERITED: [(&str, &str); 3] = [("PATH", DEFAULT_PATH), ("LANG", "C.UTF-8"), ("TERM", "xterm-256color")];
-
-/// The variables, but for those that tell paths: these are the supervisor's.
-pub(super) fn variables(assignment: &Assignment, cluster: &ClusterName) -> BTreeMap<String, String> {
+/// The variables that the system gives, under both families of names, but for those that tell paths: these are the
+/// supervisor's.
+pub(in crate::executor) fn variables(assignment: &Assignment, cluster: &ClusterName) -> BTreeMap<String, String> {
     let Assignment {
         attempt, build, job, ..
     } = assignment;
@@ -47,9 +42,5 @@ pub(super) fn variables(assignment: &Assignment, cluster: &ClusterName) -> BTree
         variables.insert(format!("TOMBOLO_{name}"), value);
     }
     variables.insert(ATTEMPT_VARIABLE.to_owned(), attempt.to_string());
-    for (name, default) in INHERITED {
-        let value = std::env::var(name).unwrap_or_else(|_| default.to_owned());
-        variables.insert(name.to_owned(), value);
-    }
     variables
 }

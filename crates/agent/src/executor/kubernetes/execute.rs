@@ -1,0 +1,207 @@
+//! The executor: one pod for each attempt, and the couriers of these pods.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tombolo_core::attempt::Assignment;
+use tombolo_core::build::TerminalState;
+use tombolo_core::id::AttemptId;
+use tombolo_core::name::ClusterName;
+use tombolo_core::session::Capability;
+
+use super::cluster::Cluster;
+use super::entrypoint::{self, Entrypoints, Image};
+use super::pod::{Facts, render};
+use super::running::KubernetesRunning;
+use super::settings::{JobSettings, Settings};
+use super::watch::Pods;
+use super::{cluster, names};
+use crate::couriers::{Couriers, Duty};
+use crate::executor::{Error, Executor, Material, contract};
+use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::supervisor::{SandboxPaths, Specification};
+
+/// What commands are held to, in pods as elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a command may go on after it was asked to stop.
+    pub stop_grace: Duration,
+    /// How many bytes the log of an attempt may take on the disk.
+    pub log_limit_bytes: u64,
+}
+
+/// What the executor works with.
+pub struct Parts {
+    /// The cluster's name.
+    pub name: ClusterName,
+    /// How pods are made.
+    pub settings: Settings,
+    /// What commands are held to.
+    pub limits: Limits,
+    /// The API server.
+    pub cluster: Cluster,
+    /// What the watch knows of the pods.
+    pub pods: Pods,
+    /// What images run by themselves.
+    pub entrypoints: Entrypoints,
+    /// Where the pods' couriers report.
+    pub couriers: Couriers,
+    /// The certificates (PEM) by which couriers know this agent.
+    pub trust: String,
+}
+
+/// Runs commands in pods. Cheap to clone; clones are one.
+#[derive(Clone)]
+pub struct KubernetesExecutor {
+    pub(super) parts: Arc<Parts>,
+}
+
+impl KubernetesExecutor {
+    /// An executor of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let parts = Arc::new(parts);
+        Self { parts }
+    }
+
+    /// What the job's image runs, if the job does not say.
+    async fn look_up(&self, assignment: &Assignment) -> Result<Option<Arc<Image>>, Error> {
+        if assignment.job.command.is_some() {
+            return Ok(None);
+        }
+        let parts = &self.parts;
+        let namespace = parts.settings.namespace_of(&assignment.build.project_name);
+        let mut secrets = Vec::new();
+        for name in &parts.settings.image_pull_secrets {
+            let secret = parts.cluster.pull_secret(namespace, name).await;
+            secrets.push(secret.map_err(|error| Error::Failed(error.to_string()))?);
+        }
+        let image = parts.entrypoints.command_of(&assignment.job.image, &secrets).await;
+        image.map(Some).map_err(|error| refused_image(&error))
+    }
+
+    /// What the supervisor of an attempt is to run.
+    fn specification(&self, assignment: &Assignment, image: Option<&Image>) -> Specification {
+        let job = &assignment.job;
+        let of_image = || image.map(|image| image.command.clone()).unwrap_or_default();
+        Specification {
+            attempt: assignment.attempt,
+            command: job.command.clone().unwrap_or_else(of_image),
+            environment: contract::variables(assignment, &self.parts.name),
+            job_environment: job.environment.clone(),
+            paths: SandboxPaths::Absolute,
+            timeout: job.timeout,
+            stop_grace: self.parts.limits.stop_grace,
+            log_limit_bytes: self.parts.limits.log_limit_bytes,
+        }
+    }
+}
+
+impl Executor for KubernetesExecutor {
+    type Running = KubernetesRunning;
+
+    fn capabilities(&self) -> Vec<Capability> {
+        vec![Capability::Images]
+    }
+
+    /// Pods outlive agents. One that is gone is missed when it is looked for.
+    fn is_lost(&self, _: &AttemptFolder, _: AttemptId) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Nothing is made yet; but a job that gets no pod here is refused before its inputs are fetched.
+    async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
+        let image = self.look_up(assignment).await?;
+        let job = job_settings(assignment);
+        let facts = Facts {
+            cluster: &self.parts.name,
+            assignment,
+            job: &job,
+            image: image.as_deref(),
+            trust: &self.parts.trust,
+        };
+        let pod = render(&self.parts.settings, &facts).map_err(|error| Error::Refused(error.to_string()))?;
+        if let Some(image) = &image {
+            write_record(&image_record(folder), image.as_ref(), Durability::Fast)
+                .map_err(Error::system("record what the image runs"))?;
+        }
+        let namespace = pod.metadata.namespace.unwrap_or_default();
+        let name = names::pod_name(assignment.attempt);
+        Ok(vec![format!(
+            "the job runs in the pod `{name}` of the namespace `{namespace}` on cluster `{}`, image `{}`",
+            self.parts.name, assignment.job.image
+        )])
+    }
+
+    /// The pod's own supervisor fetches them, before the command starts.
+    async fn stage(&self, folder: &AttemptFolder, _: &Assignment, materials: &[Material]) -> Result<(), Error> {
+        write_record(&folder.materials(), &materials, Durability::Fast)
+            .map_err(Error::system("record what belongs into the sandbox"))
+    }
+
+    async fn start(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<KubernetesRunning, Error> {
+        let failed = Error::system::<io::Error>;
+        let materials: Option<Vec<Material>> =
+            read_record(&folder.materials()).map_err(failed("read what belongs into the sandbox"))?;
+        let image: Option<Image> = read_record(&image_record(folder)).map_err(failed("read what the image runs"))?;
+        let duty = Duty {
+            project: assignment.build.project,
+            command: self.specification(assignment, image.as_ref()),
+            job_file: contract::job_file(assignment, &self.parts.name),
+            materials: materials.unwrap_or_default(),
+        };
+        let attempt = assignment.attempt;
+        let visit = self.parts.couriers.expect(attempt, folder, duty);
+        let visit = visit.map_err(failed("open the attempt's records"))?;
+        Ok(KubernetesRunning::new(
+            Arc::clone(&self.parts),
+            assignment.clone(),
+            image,
+            visit,
+        ))
+    }
+
+    async fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> Result<(), Error> {
+        let parts = &self.parts;
+        parts.couriers.dismiss(attempt);
+        let assignment: Option<Assignment> = read_record(&folder.assignment()).unwrap_or_default();
+        let namespaces = match assignment {
+            Some(assignment) => vec![parts.settings.namespace_of(&assignment.build.project_name).to_owned()],
+            None => parts.settings.namespaces(),
+        };
+        let name = names::pod_name(attempt);
+        for namespace in namespaces {
+            let deleted = parts.cluster.delete_pod(&namespace, &name, None, Some(Duration::ZERO)).await;
+            deleted.map_err(|error| system("remove the pod", &error))?;
+        }
+        parts.pods.forget(attempt);
+        Ok(())
+    }
+}
+
+/// What a job file says of pods.
+pub(super) fn job_settings(assignment: &Assignment) -> JobSettings {
+    JobSettings {
+        resources: assignment.job.resources,
+        ..JobSettings::default()
+    }
+}
+
+fn image_record(folder: &AttemptFolder) -> PathBuf {
+    folder.path().join("image.json")
+}
+
+fn refused_image(error: &entrypoint::Error) -> Error {
+    match error.state() {
+        TerminalState::Failure => Error::Job(error.to_string()),
+        _ => Error::Failed(error.to_string()),
+    }
+}
+
+pub(super) fn system(action: &'static str, error: &cluster::Error) -> Error {
+    Error::System {
+        action,
+        source: io::Error::other(error.to_string()),
+    }
+}

@@ -18,6 +18,7 @@ use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::telemetry;
 use tombolo_transfer::store::StoreLocation;
 
+use crate::executor::kubernetes::settings::{Section, Settings as KubernetesSettings, own_namespace};
 use crate::executor::process::Images;
 
 /// What the variables that override the file begin with.
@@ -58,6 +59,9 @@ pub struct Configuration {
     /// Where other agents may fetch outputs directly; nowhere if this is not given.
     #[serde(default)]
     pub peer: Option<Peer>,
+    /// What the pods of jobs are like; without it, commands run as processes.
+    #[serde(default)]
+    pub kubernetes: Option<Section>,
     /// What the process says of itself.
     #[serde(default)]
     pub telemetry: telemetry::Settings,
@@ -107,6 +111,8 @@ pub struct Checked {
     pub slots: u32,
     /// What there is for jobs.
     pub capacity: Resources,
+    /// What the pods of jobs are like, if commands run in pods.
+    pub kubernetes: Option<KubernetesSettings>,
 }
 
 impl Configuration {
@@ -151,11 +157,14 @@ impl Configuration {
                 faults.add(key, "it is 0");
             }
         }
+        let kubernetes = self.kubernetes.as_ref();
+        let kubernetes = kubernetes.and_then(|section| faults.take("kubernetes", section.check(own_namespace())));
         faults.finish(capacity.map(|capacity| Checked {
             master,
             invite,
             slots,
             capacity,
+            kubernetes,
         }))
     }
 

@@ -1,7 +1,9 @@
 //! Puts the agent together and runs it.
 
+mod kubernetes;
+
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +22,11 @@ use tombolo_transfer::store::{Owner, Patience};
 use tombolo_transfer::{ChunkStore, Puller, pull};
 use tonic::transport::Channel;
 
+use self::kubernetes::Kubernetes;
 use crate::attempts::{self, Attempts, Found, Inputs, Surroundings};
 use crate::configuration::{Checked, Configuration};
 use crate::executor::Executor;
+use crate::executor::kubernetes::Limits;
 use crate::executor::process::{self, ProcessExecutor};
 use crate::join::{self, Membership};
 use crate::link::{Ends, Link, Master, renew};
@@ -38,6 +42,9 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the log of an attempt that may be forgotten is waited for: as long as a master may be away.
 const LOG_PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// How many pods there are at once, where nothing is said about slots: what fits is for the cluster's capacity to say.
+const PODS_AT_ONCE: u32 = 1000;
 
 /// Runs the agent until `stopping` is cancelled. Commands that run then go on, and the next agent finds them.
 ///
@@ -113,16 +120,56 @@ struct Parts {
 
 impl Parts {
     /// Starts all tasks.
-    async fn start(self, identity_folder: &Path, group: &mut TaskGroup) -> anyhow::Result<()> {
+    async fn start(mut self, identity_folder: &Path, group: &mut TaskGroup) -> anyhow::Result<()> {
+        let Some(settings) = self.checked.kubernetes.take() else {
+            let facts = Labels::from_pairs([("arch", std::env::consts::ARCH), ("os", std::env::consts::OS)])?;
+            let executor = self.processes();
+            return self.start_with(executor, facts, identity_folder, group).await;
+        };
+        let kubernetes = Kubernetes::open(
+            settings,
+            Limits {
+                stop_grace: self.configuration.stop_grace,
+                log_limit_bytes: self.configuration.log_limit_bytes,
+            },
+            self.membership.cluster.clone(),
+            &self.membership.identity,
+            &self.configuration.data_folder,
+            self.store.clone(),
+        )
+        .await?;
+        if let Some(capacity) = kubernetes.capacity {
+            self.checked.capacity = capacity;
+        }
+        if self.configuration.slots.is_none() {
+            self.checked.slots = PODS_AT_ONCE;
+        }
+        let (executor, facts) = (kubernetes.executor.clone(), kubernetes.facts.clone());
+        let (identity, attempts) = (self.membership.identity.clone(), self.attempts_folder());
+        self.start_with(executor, facts, identity_folder, group).await?;
+        kubernetes.start(&identity, attempts, group).await
+    }
+
+    fn attempts_folder(&self) -> PathBuf {
+        self.configuration.data_folder.join("attempts")
+    }
+
+    /// Starts all tasks that every agent has.
+    async fn start_with<E: Executor>(
+        self,
+        executor: E,
+        facts: Labels,
+        identity_folder: &Path,
+        group: &mut TaskGroup,
+    ) -> anyhow::Result<()> {
         let bulk = self.bulk()?;
         let master = Master {
             identity: self.membership.identity.clone(),
             addresses: self.membership.addresses.clone(),
             proxy: self.proxy.clone(),
         };
-        let executor = self.executor();
         let settings = attempts::Settings {
-            folder: self.configuration.data_folder.join("attempts"),
+            folder: self.attempts_folder(),
             slots: self.checked.slots as usize,
             log_patience: LOG_PATIENCE,
         };
@@ -136,7 +183,7 @@ impl Parts {
             instructions,
             offers,
         };
-        let hello = self.hello(executor.capabilities())?;
+        let hello = self.hello(executor.capabilities(), facts);
         let link = Link::new(master.clone(), SessionSettings::default(), hello, found.reports(), ends);
 
         let shipper = Shipper::new();
@@ -188,7 +235,7 @@ impl Parts {
         Ok(connect_lazy(&self.membership.addresses, tls, &self.proxy))
     }
 
-    fn executor(&self) -> ProcessExecutor {
+    fn processes(&self) -> ProcessExecutor {
         let settings = process::Settings {
             cluster: self.membership.cluster.clone(),
             supervisor: "/proc/self/exe".into(),
@@ -200,16 +247,16 @@ impl Parts {
         ProcessExecutor::new(settings, self.store.clone())
     }
 
-    fn hello(&self, capabilities: Vec<Capability>) -> anyhow::Result<Hello> {
-        Ok(Hello {
+    fn hello(&self, capabilities: Vec<Capability>, facts: Labels) -> Hello {
+        Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: self.checked.capacity,
             slots: self.checked.slots,
             capabilities,
-            facts: Labels::from_pairs([("arch", std::env::consts::ARCH), ("os", std::env::consts::OS)])?,
+            facts,
             peer_address: self.configuration.peer.as_ref().map(|peer| peer.advertise.clone()),
             attempts: Vec::new(),
-        })
+        }
     }
 
     fn inputs(&self, bulk: Channel) -> Inputs {

@@ -6,11 +6,16 @@
 
 pub mod cluster;
 pub mod entrypoint;
+mod execute;
 pub mod names;
 pub mod orphans;
 pub mod pod;
+mod running;
 pub mod security;
 pub mod settings;
 pub mod verdict;
 pub mod view;
 pub mod watch;
+
+pub use execute::{KubernetesExecutor, Limits, Parts};
+pub use running::KubernetesRunning;

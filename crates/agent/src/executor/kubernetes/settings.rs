@@ -6,6 +6,7 @@ mod check;
 mod quantity;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -35,6 +36,9 @@ pub struct Section {
     pub job_image_pull_policy: PullPolicy,
     /// Where pods reach the agent: `host:port`.
     pub courier_address: String,
+    /// Where the agent listens to its pods.
+    #[serde(default = "default_courier_listen")]
+    pub courier_listen: SocketAddr,
     /// What a job gets that does not say what it needs.
     #[serde(default = "default_resources")]
     pub default_resources: Amounts,
@@ -209,6 +213,7 @@ pub struct Settings {
     pub image_pull_policy: PullPolicy,
     pub job_image_pull_policy: PullPolicy,
     pub courier_address: Address,
+    pub courier_listen: SocketAddr,
     pub default_resources: Resources,
     pub maximum_resources: Option<Resources>,
     pub courier_resources: Resources,
@@ -326,6 +331,10 @@ impl Settings {
             _ => Ok(resources),
         }
     }
+}
+
+const fn default_courier_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7444)
 }
 
 const fn default_resources() -> Amounts {

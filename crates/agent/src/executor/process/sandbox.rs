@@ -6,6 +6,7 @@ use std::io;
 use tombolo_core::attempt::Assignment;
 use tombolo_core::name::ClusterName;
 
+use crate::executor::contract;
 use crate::folder::AttemptFolder;
 
 pub(super) fn make(folder: &AttemptFolder, assignment: &Assignment, cluster: &ClusterName) -> io::Result<()> {

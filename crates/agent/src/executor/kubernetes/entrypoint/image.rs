@@ -1,9 +1,9 @@
 //! What an image says of itself.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The part of an image's configuration that says how it is run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
     /// Entrypoint and arguments: what runs if a job names no command. Empty if the image does not say.
     pub command: Vec<String>,

@@ -89,6 +89,7 @@ impl Section {
                 image_pull_policy: self.image_pull_policy,
                 job_image_pull_policy: self.job_image_pull_policy,
                 courier_address,
+                courier_listen: self.courier_listen,
                 default_resources: self.default_resources.resources(),
                 maximum_resources: self.maximum_resources.map(super::Amounts::resources),
                 courier_resources: self.courier_resources.resources(),

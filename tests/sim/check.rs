@@ -10,7 +10,7 @@ use std::time::Duration;
 use tombolo_core::build::{BuildState, JobState, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
-use tombolo_core::id::{AttemptId, JobId};
+use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 

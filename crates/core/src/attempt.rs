@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::{JobSpec, TerminalState};
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
+use crate::label::Labels;
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::time::Timestamp;
 
@@ -23,6 +24,9 @@ pub struct Assignment {
     pub inputs: Vec<InputReference>,
     /// All direct parents, also those without an output, for `job.json`.
     pub parents: Vec<ParentJob>,
+    /// The labels that the master gives to the cluster, for the command's environment.
+    #[serde(default)]
+    pub labels: Labels,
 }
 
 /// The build as its jobs see it.

@@ -5,10 +5,12 @@ mod frame;
 mod hello;
 mod phase;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, Epoch, JobId};
+use tombolo_core::label::Labels;
 use tombolo_core::resources::Resources;
 use uuid::Uuid;
 
@@ -64,6 +66,19 @@ pub(crate) fn text(text: String, field: &'static str) -> Result<String, Error> {
     } else {
         Ok(text)
     }
+}
+
+/// Labels as the wire carries them: flags have an empty value.
+pub(crate) fn labels_to_wire(labels: &Labels) -> HashMap<String, String> {
+    labels
+        .iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Labels from the wire.
+pub(crate) fn labels(labels: HashMap<String, String>, field: &'static str) -> Result<Labels, Error> {
+    Labels::from_pairs(labels).map_err(|error| Error::new(field, error))
 }
 
 /// Whole milliseconds, as many as the wire can carry.

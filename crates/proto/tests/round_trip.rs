@@ -126,6 +126,7 @@ fn assignment() -> Assignment {
             name: job("a/build"),
             state: TerminalState::Unstable,
         }],
+        labels: Labels::from_pairs([("GCP", ""), ("region", "eu")]).expect("valid"),
     }
 }
 

@@ -3,6 +3,7 @@
 use tombolo_core::attempt::{Assignment, BuildContext, InputReference, InputSource, ParentJob};
 use tombolo_core::control::{self, Command};
 use tombolo_core::id::{AttemptId, SessionId};
+use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::master::{Action, Event, Session};
 use tombolo_core::session::{AgentFrame, Order, OrderFrame};
@@ -77,6 +78,7 @@ impl World {
             source: None,
             inputs,
             parents: view.parents.iter().filter_map(parent).collect(),
+            labels: Labels::default(),
         })
     }
 

@@ -19,6 +19,7 @@ use tombolo_agent::supervisor::SandboxPaths;
 use tombolo_core::attempt::{Assignment, BuildContext, Outcome, Phase, Revision};
 use tombolo_core::build::JobSpec;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
+use tombolo_core::label::Labels;
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::session::AttemptReport;
 use tombolo_core::time::{Moment, Timestamp};
@@ -321,5 +322,6 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
         source: None,
         inputs: Vec::new(),
         parents: Vec::new(),
+        labels: Labels::from_pairs([("AWS", ""), ("region", "us")]).unwrap(),
     }
 }

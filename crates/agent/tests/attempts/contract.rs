@@ -54,6 +54,7 @@ async fn the_environment_is_what_is_promised_and_nothing_else() {
         ("GIT_BRANCH", "main"),
         ("COMMIT_ID", "abc123"),
         ("CLUSTER_NAME", "east"),
+        ("CLUSTER_LABELS", "AWS,region=us"),
         ("ATTEMPT_EPOCH", "1"),
         ("ROOT", "/"),
         ("CONTEXT", "/context"),

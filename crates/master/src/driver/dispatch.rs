@@ -8,6 +8,7 @@ use tombolo_core::build::JobSpec;
 use tombolo_core::control::{AssignmentView, Change, Command, Reply};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId, SessionId};
+use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::{Order, OrderFrame};
 use tombolo_core::time::Timestamp;
@@ -181,7 +182,13 @@ impl<S: Store> Driver<S> {
             source,
             inputs,
             parents: parents(&view),
+            labels: self.labels(cluster),
         })))
+    }
+
+    fn labels(&self, cluster: &ClusterName) -> Labels {
+        let cluster = self.control.cluster(cluster);
+        cluster.map(|cluster| cluster.record.labels.clone()).unwrap_or_default()
     }
 
     fn peer_address(&self, cluster: &ClusterName) -> Option<String> {

@@ -11,7 +11,7 @@ use tombolo_core::label::{Requirement, Selector};
 use tombolo_core::name::ProjectName;
 
 use super::phase::{cluster_name, job_name, terminal_state};
-use super::{Error, attempt, digest, milliseconds, required, text, uuid};
+use super::{Error, attempt, digest, labels, labels_to_wire, milliseconds, required, text, uuid};
 use crate::agent::v1 as wire;
 
 impl From<Assignment> for wire::Assignment {
@@ -27,6 +27,7 @@ impl From<Assignment> for wire::Assignment {
             source,
             inputs: assignment.inputs.into_iter().map(Into::into).collect(),
             parents: assignment.parents.into_iter().map(Into::into).collect(),
+            labels: labels_to_wire(&assignment.labels),
         }
     }
 }
@@ -57,6 +58,7 @@ impl TryFrom<wire::Assignment> for Assignment {
                 .into_iter()
                 .map(ParentJob::try_from)
                 .collect::<Result<_, _>>()?,
+            labels: labels(assignment.labels, "Assignment.labels")?,
         })
     }
 }

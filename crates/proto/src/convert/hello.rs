@@ -1,10 +1,9 @@
 //! What an agent says of itself.
 
-use tombolo_core::label::Labels;
 use tombolo_core::session::{AttemptReport, Capability, Hello};
 
 use super::phase::phase;
-use super::{Error, attempt, required, text};
+use super::{Error, attempt, labels, labels_to_wire, required, text};
 use crate::agent::v1 as wire;
 
 impl From<Hello> for wire::Hello {
@@ -17,11 +16,7 @@ impl From<Hello> for wire::Hello {
             capacity: Some(hello.capacity.into()),
             slots: hello.slots,
             capabilities: hello.capabilities.into_iter().map(capability).collect(),
-            facts: hello
-                .facts
-                .iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            facts: labels_to_wire(&hello.facts),
             peer_address: hello.peer_address,
             attempts: hello.attempts.into_iter().map(Into::into).collect(),
         }
@@ -42,7 +37,7 @@ impl TryFrom<wire::Hello> for Hello {
             version: text(hello.version, "Hello.version")?,
             capacity: required(hello.capacity, "Hello.capacity")?.into(),
             slots: hello.slots,
-            facts: Labels::from_pairs(hello.facts).map_err(|error| Error::new("Hello.facts", error))?,
+            facts: labels(hello.facts, "Hello.facts")?,
             peer_address: hello
                 .peer_address
                 .map(|address| text(address, "Hello.peer_address"))

@@ -11,7 +11,11 @@ use crate::supervisor::ATTEMPT_VARIABLE;
 /// supervisor's.
 pub(in crate::executor) fn variables(assignment: &Assignment, cluster: &ClusterName) -> BTreeMap<String, String> {
     let Assignment {
-        attempt, build, job, ..
+        attempt,
+        build,
+        job,
+        labels,
+        ..
     } = assignment;
     let url = &build.public_url;
     let build_api = format!("{url}/api/v1/projects/{}/builds/{}", build.project_name, build.number);
@@ -33,6 +37,7 @@ pub(in crate::executor) fn variables(assignment: &Assignment, cluster: &ClusterN
         ("GIT_TAG", build.revision.tag.clone()),
         ("COMMIT_ID", build.revision.commit.clone()),
         ("CLUSTER_NAME", Some(cluster.to_string())),
+        ("CLUSTER_LABELS", Some(labels.to_string())),
         ("ATTEMPT_EPOCH", Some(attempt.epoch.to_string())),
     ];
     let mut variables = BTreeMap::new();

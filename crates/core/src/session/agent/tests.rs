@@ -79,6 +79,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
         source: None,
         inputs: Vec::new(),
         parents: Vec::new(),
+        labels: Labels::default(),
     })
 }
 

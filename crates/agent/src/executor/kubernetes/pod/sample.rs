@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tombolo_core::attempt::{Assignment, BuildContext, Revision};
 use tombolo_core::build::JobSpec;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
-use tombolo_core::label::Selector;
+use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
 
@@ -65,6 +65,7 @@ pub(crate) fn assignment() -> Assignment {
         source: None,
         inputs: Vec::new(),
         parents: Vec::new(),
+        labels: Labels::default(),
     }
 }
 

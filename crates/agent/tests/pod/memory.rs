@@ -10,7 +10,8 @@ const LIMIT_KILOBYTES: u64 = 64 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_does_not_grow_with_inputs_and_output() {
-    let script = "head -c 70000000 /dev/urandom > $TOMBOLO_OUTPUT/noise; head -c 30000000 /dev/zero > $TOMBOLO_OUTPUT/zeros
+    let script =
+        "head -c 70000000 /dev/urandom > $TOMBOLO_OUTPUT/noise; head -c 30000000 /dev/zero > $TOMBOLO_OUTPUT/zeros
         seq 1000000 > $TOMBOLO_OUTPUT/text";
     let agent = Agent::start("east", &specification(script)).await;
     let input = tempfile::tempdir().unwrap();
@@ -20,6 +21,10 @@ async fn memory_does_not_grow_with_inputs_and_output() {
     assert_eq!(pod.ended().await, (Some(0), Some(0)));
     assert!(agent.known().manifest.as_ref().unwrap().bytes() > 100_000_000);
     let (job, courier) = (pod.job.unwrap().peak_kilobytes, pod.courier.unwrap().peak_kilobytes);
-    println!("peak of the supervisor {} MiB, of the courier {} MiB", job >> 10, courier >> 10);
+    println!(
+        "peak of the supervisor {} MiB, of the courier {} MiB",
+        job >> 10,
+        courier >> 10
+    );
     assert!(job < LIMIT_KILOBYTES && courier < LIMIT_KILOBYTES, "{job} {courier}");
 }

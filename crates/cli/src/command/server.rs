@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
+use tombolo_agent::pod::supervise::Step;
 use tombolo_agent::pod::{self, Places};
 use tombolo_runtime::shutdown::on_signals;
 use tombolo_runtime::{configuration, telemetry};
@@ -31,6 +32,24 @@ pub(crate) struct Supervise {
     /// Does what the user's container of a pod is for; its volumes are /run/tombolo, /tombolo and /infrabox.
     #[arg(long)]
     pod: bool,
+    /// Does one of its steps only; started by the supervisor itself.
+    #[arg(long, hide = true, requires = "pod")]
+    step: Option<PodStep>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PodStep {
+    Stage,
+    Publish,
+}
+
+impl From<PodStep> for Step {
+    fn from(step: PodStep) -> Self {
+        match step {
+            PodStep::Stage => Self::Stage,
+            PodStep::Publish => Self::Publish,
+        }
+    }
 }
 
 /// What containers of a pod run beside the user's.
@@ -68,16 +87,30 @@ pub(crate) fn agent(command: &Service) -> Result<(), Failure> {
 /// Runs one attempt to its end.
 pub(crate) fn supervise(command: &Supervise) -> Result<process::ExitCode, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(ExitCode::Failed, error);
-    match &command.folder {
-        Some(folder) => {
+    match (&command.folder, command.step) {
+        (Some(folder), _) => {
             tombolo_agent::supervisor::run(folder).map_err(|error| failed(&error))?;
             Ok(process::ExitCode::SUCCESS)
         }
-        None => {
-            let code = pod::supervise::run(&Places::default()).map_err(|error| failed(&error))?;
+        (None, Some(step)) => {
+            pod::supervise::carry_out(step.into(), &Places::default())?;
+            Ok(process::ExitCode::SUCCESS)
+        }
+        (None, None) => {
+            let code = pod::supervise::run(&Places::default(), this_program).map_err(|error| failed(&error))?;
             Ok(process::ExitCode::from(code))
         }
     }
+}
+
+fn this_program(step: Step) -> process::Command {
+    let step = match step {
+        Step::Stage => "stage",
+        Step::Publish => "publish",
+    };
+    let mut program = process::Command::new("/proc/self/exe");
+    program.args(["supervise", "--pod", "--step", step]);
+    program
 }
 
 /// What the courier's containers do.

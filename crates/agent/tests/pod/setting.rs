@@ -21,6 +21,8 @@ pub(crate) struct Pod {
 pub(crate) struct Container {
     process: Child,
     pub(crate) peak_kilobytes: u64,
+    /// The same with the processes that it has for steps.
+    pub(crate) peak_with_steps_kilobytes: u64,
 }
 
 impl Container {
@@ -28,6 +30,7 @@ impl Container {
         Self {
             process: command.stdin(Stdio::null()).spawn().unwrap(),
             peak_kilobytes: 0,
+            peak_with_steps_kilobytes: 0,
         }
     }
 
@@ -42,8 +45,10 @@ impl Container {
         let children = children.split_whitespace().filter_map(|child| child.parse().ok());
         // Of this program only: the command's memory is its own.
         let steps = children.filter(|child| is_ours(*child));
-        let all: u64 = steps.chain([own]).map(peak_kilobytes).sum();
-        self.peak_kilobytes = self.peak_kilobytes.max(all);
+        let peak = peak_kilobytes(own);
+        let all = peak + steps.map(peak_kilobytes).sum::<u64>();
+        self.peak_kilobytes = self.peak_kilobytes.max(peak);
+        self.peak_with_steps_kilobytes = self.peak_with_steps_kilobytes.max(all);
         self.process.try_wait().unwrap()
     }
 

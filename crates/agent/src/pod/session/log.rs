@@ -117,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut writer = Writer::open(&path).unwrap();
-        let (length, lines) = (64 * 1024 - 12, 4);
+        let (length, lines) = (8 * 1024 - 12, 32);
         for _ in 0..10 * lines {
             writer.push(Timestamp(1), &vec![b'x'; length]).unwrap();
         }
@@ -140,7 +140,7 @@ mod tests {
     async fn the_first_answer_says_where_to_go_on_and_later_ones_may_come_together() {
         let (_folder, mut log, batch) = log();
         assert_eq!(send(&mut log).await, [0]);
-        assert_eq!(send(&mut log).await, []);
+        assert!(send(&mut log).await.is_empty());
         // It has more than was sent: from another courier.
         log.acknowledged(2 * batch);
         assert_eq!(send(&mut log).await, [2, 3, 4, 5].map(|number| number * batch));

@@ -10,6 +10,8 @@ use super::{Error, Places, publish, stage};
 
 /// Threads that pack, unpack and compress: one of each kind at a time.
 const BLOCKING_THREADS: usize = 3;
+/// Has the allocator give memory back at once, instead of a moment later: chunks are large, and the limit is the job's.
+const ALLOCATOR: &str = "MIMALLOC_PURGE_DELAY";
 /// The longest word of a step: what is to be run, with all of its variables.
 const REPORT_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -68,7 +70,11 @@ pub(super) struct Running {
 impl Running {
     /// Starts a step; `command` is this program as that step.
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut process = command
+            .env(ALLOCATOR, "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let output = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self { process, output })
     }

@@ -96,6 +96,9 @@ enum Command {
     /// Runs one attempt; started by the agent.
     #[command(hide = true)]
     Supervise(command::server::Supervise),
+    /// Works in the pod of an attempt; started by Kubernetes.
+    #[command(hide = true, subcommand)]
+    Courier(command::server::Courier),
     /// Prints a completion script for a shell.
     Completion {
         /// The shell.
@@ -154,8 +157,13 @@ pub fn main() -> process::ExitCode {
         tracing::debug!("a TLS provider was installed already");
     }
     let format = arguments.shared.output;
-    match run(arguments) {
-        Ok(()) => process::ExitCode::SUCCESS,
+    let ended = match &arguments.command {
+        // Its exit code is that of the job's command.
+        Command::Supervise(command) => command::server::supervise(command),
+        _ => run(arguments).map(|()| process::ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(failure) => {
             report(&failure, format);
             process::ExitCode::from(failure.code as u8)
@@ -208,7 +216,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Validate(command) => command::validate::run(&command, shared.output),
         Command::Context(command) => command::login::contexts(&command, shared.output),
-        Command::Supervise(command) => command::server::supervise(&command),
+        Command::Courier(command) => command::server::courier(&command),
         Command::Master(command) => command::server::master(&command),
         Command::Agent(command) => command::server::agent(&command),
         Command::Dev(command) => dev::run(&command),

@@ -19,9 +19,9 @@ use crate::pull::{ListedChunk, SourceError};
 use crate::store::budget::Budget;
 pub use error::{Error, Patience};
 
-/// The content of chunks that one packing or unpacking holds in memory at once, in bytes: one chunk of the longest kind, or four
-/// average ones. It is taken from the memory that the job itself may use.
-const BUDGET_BYTES: usize = 16 << 20;
+/// The content of chunks that one packing or unpacking holds in memory at once, in bytes: two average ones, or one that is longer.
+/// It is taken from the memory that the job itself may use.
+const BUDGET_BYTES: u32 = 8 << 20;
 
 /// What an agent has for one attempt, and takes from it. What can be repeated is repeated while the agent is away.
 #[derive(Debug, Clone)]

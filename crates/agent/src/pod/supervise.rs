@@ -3,18 +3,20 @@
 
 mod publish;
 mod stage;
-mod worker;
+mod step;
 
+use std::process::Command;
 use std::time::Duration;
 
 use tombolo_transfer::remote::Patience;
 use tonic::Code;
 
-use self::worker::Worker;
+use self::step::Running;
+pub use self::step::{Step, carry_out};
 use super::Places;
 use super::errand::NoCourier;
 use crate::folder::{Durability, write_record};
-use crate::supervisor::{self, Container, Ending, Exit, Post};
+use crate::supervisor::{self, Container, Ending, Exit, Post, Specification};
 
 /// How long to wait for an agent that is away, before the command and after it.
 const PATIENCE: Patience = Patience {
@@ -37,6 +39,14 @@ pub enum Error {
     /// The sandbox cannot be filled.
     #[error("{0}")]
     Stage(String),
+    /// One of its processes failed.
+    #[error("{reason}")]
+    Step {
+        /// What and why.
+        reason: String,
+        /// Nobody wants to hear of this attempt.
+        unwanted: bool,
+    },
     /// The system does not play along.
     #[error("cannot {action}: {source}")]
     System {
@@ -59,6 +69,7 @@ impl Error {
     const fn is_unwanted(&self) -> bool {
         match self {
             Self::NoCourier(_) => true,
+            Self::Step { unwanted, .. } => *unwanted,
             Self::Agent(tombolo_transfer::remote::Error::Refused { code, .. }) => {
                 matches!(code, Code::Unauthenticated | Code::PermissionDenied)
             }
@@ -68,18 +79,33 @@ impl Error {
 }
 
 /// Does all that the user's container is for, and returns the exit code that it ends with: the command's own, or, as shells have it,
-/// 128 and the number of the signal that ended it. To be called by a process that has one thread and nothing else to do.
+/// 128 and the number of the signal that ended it. `program` is this program as one that calls [`carry_out`]. To be called by a process
+/// that has one thread and nothing else to do.
 ///
 /// # Errors
 /// See [`Error`]. A command that fails is not an error.
-pub fn run(places: &Places) -> Result<u8, Error> {
+pub fn run(places: &Places, program: impl Fn(Step) -> Command) -> Result<u8, Error> {
     let mut post = Post::take(places.attempt())?;
-    let worker = Worker::start(stage::stage(places.clone())).map_err(Error::system("start a thread"))?;
-    let asked = post.until_closed(worker.ends())?;
-    let staged = worker.finish();
-    let exit = match (asked, staged) {
-        (Some(ending), _) => post.leave(ending)?,
-        (None, Ok(specification)) => {
+    let staging = Running::start(program(Step::Stage)).map_err(Error::system("start a process"))?;
+    let exit = match post.until_ready(staging.ends())? {
+        Some(ending) => {
+            drop(staging);
+            post.leave(ending)?
+        }
+        None => attempt(&mut post, staging.wait(), places)?,
+    };
+    let code = exit_code(&exit);
+    let publishing = Running::start(program(Step::Publish)).map_err(Error::system("start a process"))?;
+    publishing.wait::<()>()?;
+    write_record(&places.finished(), &(), Durability::Fast).map_err(Error::system("record the end"))?;
+    post.tell();
+    Ok(code)
+}
+
+/// From the sandbox that is filled, or is not, to the end of the command.
+fn attempt(post: &mut Post, staged: Result<Specification, Error>, places: &Places) -> Result<Exit, Error> {
+    match staged {
+        Ok(specification) => {
             write_record(&places.staged(), &(), Durability::Fast).map_err(Error::system("record the sandbox"))?;
             post.tell();
             let container = Container {
@@ -88,22 +114,16 @@ pub fn run(places: &Places) -> Result<u8, Error> {
                 control_groups: places.control_groups.clone(),
             };
             match post.until_begun()? {
-                Some(ending) => post.leave(ending)?,
-                None => post.run(&specification, &container)?,
+                Some(ending) => Ok(post.leave(ending)?),
+                None => Ok(post.run(&specification, &container)?),
             }
         }
-        (None, Err(error)) if error.is_unwanted() => return Err(error),
-        (None, Err(error)) => {
+        Err(error) if error.is_unwanted() => Err(error),
+        Err(error) => {
             let reason = error.to_string();
-            post.leave(Ending::Fault { reason })?
+            Ok(post.leave(Ending::Fault { reason })?)
         }
-    };
-    let code = exit_code(&exit);
-    Worker::start(publish::publish(places.clone(), exit))
-        .map_err(Error::system("start a thread"))?
-        .wait()?;
-    post.tell();
-    Ok(code)
+    }
 }
 
 fn exit_code(exit: &Exit) -> u8 {

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -62,8 +62,8 @@ impl Post {
         })
     }
 
-    /// Waits until the other end of `work` is closed. If somebody wants the end of the attempt before, how it then ends.
-    pub(crate) fn until_closed(&mut self, work: &UnixStream) -> Result<Option<Ending>, Error> {
+    /// Waits until `work` can be read. If somebody wants the end of the attempt before, how it then ends.
+    pub(crate) fn until_ready(&mut self, work: BorrowedFd<'_>) -> Result<Option<Ending>, Error> {
         loop {
             if let Some(ending) = self.asked() {
                 return Ok(Some(ending));
@@ -159,10 +159,9 @@ impl Post {
         }
     }
 
-    /// Until somebody asks for something, or `work` is closed, which it returns.
-    fn wait(&self, work: Option<&UnixStream>, timeout: Option<Duration>) -> Result<bool, Error> {
+    /// Until somebody asks for something, or `work` can be read, which it returns.
+    fn wait(&self, work: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Result<bool, Error> {
         let mut descriptors: Vec<PollFd<'_>> = work
-            .map(AsFd::as_fd)
             .into_iter()
             .chain(self.listeners.descriptors())
             .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))

@@ -3,14 +3,16 @@
 //! ```text
 //! supervise-for-tests supervise <attempt folder>
 //! supervise-for-tests pod <root folder>           as the user's container
+//! supervise-for-tests stage, publish <root folder>  as steps of that
 //! supervise-for-tests courier <root folder>       as the courier's
 //! supervise-for-tests install <root folder>       as the first container
 //! ```
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
+use tombolo_agent::pod::supervise::Step;
 use tombolo_agent::pod::{self, Places, Settings};
 use tombolo_agent::supervisor;
 
@@ -26,7 +28,9 @@ fn main() -> ExitCode {
     let places = places(&folder);
     let ended = match command.as_str() {
         "supervise" => supervisor::run(&folder).map(|()| 0).map_err(|error| error.to_string()),
-        "pod" => pod::supervise::run(&places).map_err(|error| error.to_string()),
+        "pod" => pod::supervise::run(&places, |step| this_program(step, &folder)).map_err(|error| error.to_string()),
+        "stage" => carry_out(Step::Stage, &places),
+        "publish" => carry_out(Step::Publish, &places),
         "install" => install(&places).map(|()| 0),
         "courier" => courier(&places).map(|()| 0),
         _ => return ExitCode::from(2),
@@ -48,6 +52,21 @@ fn places(root: &Path) -> Places {
         alias: root.join("sandbox"),
         control_groups: root.join("cgroup"),
     }
+}
+
+fn this_program(step: Step, root: &Path) -> Command {
+    let mut program = Command::new("/proc/self/exe");
+    let step = match step {
+        Step::Stage => "stage",
+        Step::Publish => "publish",
+    };
+    program.arg(step).arg(root);
+    program
+}
+
+fn carry_out(step: Step, places: &Places) -> Result<u8, String> {
+    let carried_out = pod::supervise::carry_out(step, places);
+    carried_out.map(|()| 0).map_err(|error| error.to_string())
 }
 
 fn install(places: &Places) -> Result<(), String> {

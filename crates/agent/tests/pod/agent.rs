@@ -113,7 +113,11 @@ impl Agent {
         let mut agent = Self {
             service: Service {
                 known: Arc::new(Mutex::new(known)),
-                orders: watch::channel(Orders { begin: true, stop: None }).0,
+                orders: watch::channel(Orders {
+                    begin: true,
+                    stop: None,
+                })
+                .0,
             },
             identity: Identity::new(issued).unwrap(),
             trust: authority.trust().pem(),
@@ -176,7 +180,11 @@ impl Agent {
 
     pub(crate) fn lines(&self) -> Vec<String> {
         let known = self.known();
-        known.log.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        known
+            .log
+            .iter()
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect()
     }
 }
 
@@ -199,7 +207,10 @@ impl Service {
 
     /// Checks the token, counts, and fails if it is to.
     fn admit<T>(&self, call: &'static str, request: &Request<T>) -> Result<(), Status> {
-        let shown = request.metadata().get("authorization").map(|value| value.as_bytes().to_vec());
+        let shown = request
+            .metadata()
+            .get("authorization")
+            .map(|value| value.as_bytes().to_vec());
         if shown != Some(format!("Bearer {TOKEN}").into_bytes()) {
             return Err(Status::unauthenticated("no attempt has this token"));
         }
@@ -250,7 +261,10 @@ impl Courier for Service {
         Ok(Response::new(self.known().description.clone()))
     }
 
-    async fn session(&self, request: Request<Streaming<wire::Report>>) -> Result<Response<Self::SessionStream>, Status> {
+    async fn session(
+        &self,
+        request: Request<Streaming<wire::Report>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
         self.admit("session", &request)?;
         self.known().sessions += 1;
         let mut reports = request.into_inner();
@@ -295,7 +309,9 @@ impl Courier for Service {
         let known = self.known();
         let digests = request.get_ref().digests.iter();
         let digests = digests.map(|digest| tombolo_proto::convert::digest(digest, "digests").unwrap());
-        let missing = digests.zip(0..).filter(|(digest, _)| !known.chunks.contains_key(digest));
+        let missing = digests
+            .zip(0..)
+            .filter(|(digest, _)| !known.chunks.contains_key(digest));
         Ok(Response::new(wire::FindMissingResponse {
             missing: missing.map(|(_, place)| place).collect(),
         }))

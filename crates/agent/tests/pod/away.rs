@@ -10,7 +10,8 @@ use crate::agent::{Agent, specification};
 use crate::life::noise;
 use crate::setting::{Pod, until};
 
-const SCRIPT: &str = "for i in $(seq 200); do echo line $i; sleep 0.005; done; cp $TOMBOLO_INPUTS/a/large $TOMBOLO_OUTPUT/
+const SCRIPT: &str =
+    "for i in $(seq 200); do echo line $i; sleep 0.005; done; cp $TOMBOLO_INPUTS/a/large $TOMBOLO_OUTPUT/
     head -c 3000000 /dev/urandom > $TOMBOLO_OUTPUT/new";
 
 async fn agent() -> Agent {
@@ -30,7 +31,10 @@ async fn ends_well(agent: &Agent, pod: &mut Pod) {
     let manifest = known.manifest.as_ref().unwrap();
     assert_eq!((manifest.files(), manifest.bytes()), (2, (12 << 20) + 3_000_000));
     let finish = known.finish.as_ref().unwrap();
-    assert_eq!(finish.output, Some(Output::Manifest(manifest.digest().as_bytes().to_vec())));
+    assert_eq!(
+        finish.output,
+        Some(Output::Manifest(manifest.digest().as_bytes().to_vec()))
+    );
 }
 
 /// Goes away for a moment.
@@ -55,7 +59,10 @@ async fn while_inputs_come_and_while_the_command_waits() {
     let mut agent = agent().await;
     agent.order(|orders| orders.begin = false);
     let mut pod = Pod::start(&agent);
-    until("a chunk is asked for", || agent.known().calls.contains_key("get_chunks")).await;
+    until("a chunk is asked for", || {
+        agent.known().calls.contains_key("get_chunks")
+    })
+    .await;
     restart(&mut agent).await;
     until("staged", || agent.known().staged > 0).await;
     let staged = agent.known().staged;
@@ -95,9 +102,22 @@ async fn when_the_command_ends_and_while_the_output_goes() {
 #[tokio::test]
 async fn every_call_that_fails_for_a_while_is_repeated() {
     let agent = agent().await;
-    let calls = ["describe", "get_manifest", "get_chunks", "session", "find_missing", "put_chunks", "put_manifest", "finish"];
+    let calls = [
+        "describe",
+        "get_manifest",
+        "get_chunks",
+        "session",
+        "find_missing",
+        "put_chunks",
+        "put_manifest",
+        "finish",
+    ];
     agent.known().faults = calls.map(|call| (call, 3)).into();
     let mut pod = Pod::start(&agent);
     ends_well(&agent, &mut pod).await;
-    assert!(agent.known().faults.values().all(|left| *left == 0), "{:?}", agent.known().faults);
+    assert!(
+        agent.known().faults.values().all(|left| *left == 0),
+        "{:?}",
+        agent.known().faults
+    );
 }

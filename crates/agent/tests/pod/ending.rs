@@ -46,7 +46,10 @@ async fn a_stop_before_the_begin_prevents_it() {
 async fn a_stop_gives_the_grace_and_no_more() {
     let script = "trap 'echo asked' TERM; echo runs; while :; do sleep 0.05; done";
     for (immediately, expected) in [
-        (false, &["runs", "tombolo: a stop was asked for; the command is stopped", "asked"][..]),
+        (
+            false,
+            &["runs", "tombolo: a stop was asked for; the command is stopped", "asked"][..],
+        ),
         (true, &["runs", "tombolo: a stop was asked for; the command is stopped"]),
     ] {
         let agent = Agent::start("east", &specification(script)).await;
@@ -56,17 +59,11 @@ async fn a_stop_gives_the_grace_and_no_more() {
         agent.order(|orders| orders.stop = Some(immediately));
         assert_eq!(pod.ended().await, (Some(143), Some(0)));
         assert!(immediately || began.elapsed() >= Duration::from_millis(300));
-        assert_eq!((ending(&agent), agent.lines().as_slice()), (Ending::Stopped, expected.map_lines().as_slice()));
-    }
-}
-
-trait MapLines {
-    fn map_lines(&self) -> Vec<String>;
-}
-
-impl MapLines for [&str] {
-    fn map_lines(&self) -> Vec<String> {
-        self.iter().map(|line| (*line).to_owned()).collect()
+        assert_eq!(ending(&agent), Ending::Stopped);
+        // Some shells say of their child that it was terminated.
+        let mut lines = agent.lines();
+        lines.retain(|line| line != "Terminated");
+        assert_eq!(lines, expected);
     }
 }
 
@@ -135,11 +132,19 @@ async fn an_output_that_cannot_be_stored_is_refused_with_the_reason() {
 async fn a_lack_of_memory_is_known_by_the_control_group() {
     let script = "echo 'oom_kill 1' > $TOMBOLO_ROOT/../cgroup/memory.events; exit $CODE";
     for (code, expected) in [
-        (137, Ending::OutOfMemory { limit_bytes: Some(128 << 20), code: Some(137) }),
+        (
+            137,
+            Ending::OutOfMemory {
+                limit_bytes: Some(128 << 20),
+                code: Some(137),
+            },
+        ),
         (0, Ending::Exited { code: 0 }),
     ] {
         let mut specification = specification(script);
-        specification.job_environment.insert("CODE".to_owned(), code.to_string());
+        specification
+            .job_environment
+            .insert("CODE".to_owned(), code.to_string());
         let agent = Agent::start("east", &specification).await;
         let mut pod = Pod::new();
         fs::write(pod.path("cgroup/memory.events"), "oom 0\noom_kill 0\n").unwrap();
@@ -165,12 +170,19 @@ async fn commands_that_cannot_run_and_inputs_that_do_not_come() {
     let input = tempfile::tempdir().unwrap();
     fs::write(input.path().join("text"), "x".repeat(1000)).unwrap();
     agent.add_material("inputs/a", input.path());
-    agent.known().chunks.values_mut().for_each(|stored| *stored = stored.slice(..stored.len() - 1));
+    agent
+        .known()
+        .chunks
+        .values_mut()
+        .for_each(|stored| *stored = stored.slice(..stored.len() - 1));
     let mut pod = Pod::start(&agent);
     assert_eq!(pod.ended().await, (Some(1), Some(0)));
     let Ending::Fault { reason } = ending(&agent) else {
         panic!("{:?}", ending(&agent));
     };
-    assert!(reason.starts_with("inputs/a: ") && reason.contains("cannot be decompressed"), "{reason}");
+    assert!(
+        reason.starts_with("inputs/a: ") && reason.contains("cannot be decompressed"),
+        "{reason}"
+    );
     assert!(!pod.path("sandbox/inputs/a").exists() && agent.known().staged == 0);
 }

@@ -53,7 +53,10 @@ async fn inputs_come_the_command_runs_and_its_output_goes() {
     assert_eq!((&exit.ending, exit.log_lines), (&Ending::Exited { code: 7 }, 5));
     assert_eq!(exit.started_at.unwrap().0, known.started_at.unwrap());
     let finish = known.finish.as_ref().unwrap();
-    assert_eq!(finish.output, Some(Output::Manifest(expected.digest().as_bytes().to_vec())));
+    assert_eq!(
+        finish.output,
+        Some(Output::Manifest(expected.digest().as_bytes().to_vec()))
+    );
     assert_eq!(known.manifest.as_ref().unwrap().digest(), expected.digest());
     let tests = finish.tests.as_ref().unwrap();
     assert_eq!((tests.tests, tests.failed, tests.unreadable.len()), (2, 1, 0));
@@ -66,9 +69,14 @@ async fn a_log_that_is_written_in_a_moment_comes_whole() {
     let agent = Agent::start("east", &specification("seq 100000; printf last")).await;
     let mut pod = Pod::start(&agent);
     assert_eq!(pod.ended().await, (Some(0), Some(0)));
-    let expected = (1..=100_000).map(|number| number.to_string()).chain(["last".to_owned()]);
+    let expected = (1..=100_000)
+        .map(|number| number.to_string())
+        .chain(["last".to_owned()]);
     assert!(agent.lines().into_iter().eq(expected));
-    assert_eq!(agent.known().finish.as_ref().unwrap().output, Some(Output::Nothing(wire::Nothing {})));
+    assert_eq!(
+        agent.known().finish.as_ref().unwrap().output,
+        Some(Output::Nothing(wire::Nothing {}))
+    );
 }
 
 #[tokio::test]
@@ -100,7 +108,9 @@ async fn the_pod_itself_cannot_speak_for_the_courier() {
     assert_eq!(refused.code(), Code::PermissionDenied);
     // What it shows itself does not count.
     let mut request = tonic::Request::new(wire::DescribeRequest {});
-    request.metadata_mut().insert("authorization", "Bearer other".parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("authorization", "Bearer other".parse().unwrap());
     client.describe(request).await.unwrap();
 }
 
@@ -131,4 +141,3 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
-

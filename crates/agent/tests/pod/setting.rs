@@ -21,6 +21,8 @@ pub(crate) struct Pod {
 pub(crate) struct Container {
     process: Child,
     pub(crate) peak_kilobytes: u64,
+    /// The same with the processes that it has for steps.
+    pub(crate) peak_with_steps_kilobytes: u64,
 }
 
 impl Container {
@@ -28,6 +30,7 @@ impl Container {
         Self {
             process: command.stdin(Stdio::null()).spawn().unwrap(),
             peak_kilobytes: 0,
+            peak_with_steps_kilobytes: 0,
         }
     }
 
@@ -37,10 +40,15 @@ impl Container {
     }
 
     fn look(&mut self) -> Option<ExitStatus> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        self.peak_kilobytes = self.peak_kilobytes.max(peak.unwrap_or(0));
+        let own = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+        // Of this program only: the command's memory is its own.
+        let steps = children.filter(|child| is_ours(*child));
+        let peak = peak_kilobytes(own);
+        let all = peak + steps.map(peak_kilobytes).sum::<u64>();
+        self.peak_kilobytes = self.peak_kilobytes.max(peak);
+        self.peak_with_steps_kilobytes = self.peak_with_steps_kilobytes.max(all);
         self.process.try_wait().unwrap()
     }
 
@@ -55,6 +63,18 @@ impl Container {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+fn is_ours(process: u32) -> bool {
+    let program = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
+    program.ends_with("supervise-for-tests")
+}
+
+fn peak_kilobytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    peak.unwrap_or(0)
 }
 
 impl Drop for Container {

@@ -1,9 +1,12 @@
-//! The long-running parts: the master, the agent, and the supervisor of one attempt.
+//! The long-running parts: the master, the agent, and what runs in the pod of one attempt.
 
 use std::path::PathBuf;
+use std::process;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 use tokio_util::sync::CancellationToken;
+use tombolo_agent::pod::supervise::Step;
+use tombolo_agent::pod::{self, Places};
 use tombolo_runtime::shutdown::on_signals;
 use tombolo_runtime::{configuration, telemetry};
 
@@ -24,7 +27,43 @@ pub(crate) struct Service {
 #[derive(Debug, Args)]
 pub(crate) struct Supervise {
     /// The attempt's folder.
-    folder: PathBuf,
+    #[arg(required_unless_present = "pod", conflicts_with = "pod")]
+    folder: Option<PathBuf>,
+    /// Does what the user's container of a pod is for; its volumes are /run/tombolo, /tombolo and /infrabox.
+    #[arg(long)]
+    pod: bool,
+    /// Does one of its steps only; started by the supervisor itself.
+    #[arg(long, hide = true, requires = "pod")]
+    step: Option<PodStep>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PodStep {
+    Stage,
+    Publish,
+}
+
+impl From<PodStep> for Step {
+    fn from(step: PodStep) -> Self {
+        match step {
+            PodStep::Stage => Self::Stage,
+            PodStep::Publish => Self::Publish,
+        }
+    }
+}
+
+/// What containers of a pod run beside the user's.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Courier {
+    /// Puts this program into the volume that the containers share, and ends.
+    Install {
+        /// The volume.
+        #[arg(default_value = "/run/tombolo")]
+        folder: PathBuf,
+    },
+    /// Speaks for the pod with the agent until the job's supervisor has finished. The variables TOMBOLO_COURIER_AGENT (host:port),
+    /// TOMBOLO_COURIER_CLUSTER, TOMBOLO_COURIER_TRUST (PEM, or a file of it) and TOMBOLO_COURIER_TOKEN_FILE say with whom.
+    Run,
 }
 
 /// Runs the control plane until a signal.
@@ -48,8 +87,52 @@ pub(crate) fn agent(command: &Service) -> Result<(), Failure> {
 }
 
 /// Runs one attempt to its end.
-pub(crate) fn supervise(command: &Supervise) -> Result<(), Failure> {
-    tombolo_agent::supervisor::run(&command.folder).map_err(|error| Failure::new(ExitCode::Failed, error))
+pub(crate) fn supervise(command: &Supervise) -> Result<process::ExitCode, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(ExitCode::Failed, error);
+    match (&command.folder, command.step) {
+        (Some(folder), _) => {
+            tombolo_agent::supervisor::run(folder).map_err(|error| failed(&error))?;
+            Ok(process::ExitCode::SUCCESS)
+        }
+        (None, Some(step)) => {
+            pod::supervise::carry_out(step.into(), &Places::default())?;
+            Ok(process::ExitCode::SUCCESS)
+        }
+        (None, None) => {
+            let code = pod::supervise::run(&Places::default(), this_program).map_err(|error| failed(&error))?;
+            Ok(process::ExitCode::from(code))
+        }
+    }
+}
+
+fn this_program(step: Step) -> process::Command {
+    let step = match step {
+        Step::Stage => "stage",
+        Step::Publish => "publish",
+    };
+    let mut program = process::Command::new("/proc/self/exe");
+    program.args(["supervise", "--pod", "--step", step]);
+    program
+}
+
+/// What the courier's containers do.
+pub(crate) fn courier(command: &Courier) -> Result<(), Failure> {
+    match command {
+        Courier::Install { folder } => {
+            let places = Places {
+                system: folder.clone(),
+                ..Places::default()
+            };
+            let program = std::env::current_exe()?;
+            pod::install(&program, &places).map_err(|error| Failure::new(ExitCode::Failed, error))
+        }
+        Courier::Run => {
+            telemetry::install(&telemetry::Settings::default()).map_err(Failure::usage)?;
+            let settings = pod::Settings::read(|name| std::env::var(name).ok()).map_err(Failure::usage)?;
+            let ended = pod::courier::main(&settings, &Places::default());
+            ended.map_err(|error| Failure::new(ExitCode::Failed, error))
+        }
+    }
 }
 
 fn load<T: serde::de::DeserializeOwned>(command: &Service, prefix: &str) -> Result<T, Failure> {

@@ -18,7 +18,7 @@ use crate::peer::pieces;
 use crate::store::budget::{Budget, Share};
 
 /// What is asked for and sent in one call: half of the budget, so that the packer goes on meanwhile.
-const BATCH_BYTES: usize = BUDGET_BYTES / 2;
+const BATCH_BYTES: usize = BUDGET_BYTES as usize / 2;
 
 impl Remote {
     /// Packs a folder and sends what is new of it, the manifest last: when this returns, the output is there whole. Memory does

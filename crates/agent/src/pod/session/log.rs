@@ -117,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut writer = Writer::open(&path).unwrap();
-        let (length, lines) = (64 * 1024 - 12, 4);
+        let (length, lines) = (8 * 1024 - 12, 32);
         for _ in 0..10 * lines {
             writer.push(Timestamp(1), &vec![b'x'; length]).unwrap();
         }

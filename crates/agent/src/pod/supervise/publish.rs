@@ -12,7 +12,7 @@ use tombolo_transfer::Remote;
 use super::super::Places;
 use super::super::errand::Errand;
 use super::{Error, PATIENCE};
-use crate::folder::{Durability, write_record};
+use crate::folder::read_record;
 use crate::supervisor::{Ending, Exit};
 use crate::{sandbox, xunit};
 
@@ -20,11 +20,12 @@ use crate::{sandbox, xunit};
 const HURRY: Duration = Duration::from_secs(10);
 
 /// Hands over what the command has left, and says so.
-pub(super) async fn publish(places: Places, exit: Exit) -> Result<(), Error> {
+pub(super) async fn publish(places: Places) -> Result<(), Error> {
+    let exit: Option<Exit> = read_record(&places.attempt().exit()).map_err(Error::system("read the exit"))?;
     let errand = Errand::open(places.courier(), PATIENCE).await?;
     // A job that has removed the folder reports nothing.
     let tests = xunit::read_folder(&places.sandbox.join("upload/testresult")).unwrap_or_default();
-    let output = output(&errand.artifacts(), &places.sandbox.join("output"), &exit).await;
+    let output = output(&errand.artifacts(), &places.sandbox.join("output"), exit.as_ref()).await;
     let finish = wire::FinishRequest {
         tests: Some(wire::TestResults {
             tests: tests.tests,
@@ -33,16 +34,15 @@ pub(super) async fn publish(places: Places, exit: Exit) -> Result<(), Error> {
         }),
         output: Some(output),
     };
-    errand.finish(finish).await?;
-    write_record(&places.finished(), &(), Durability::Fast).map_err(Error::system("record the end"))
+    Ok(errand.finish(finish).await?)
 }
 
-async fn output(artifacts: &Remote, folder: &Path, exit: &Exit) -> Output {
-    if exit.started_at.is_none() || sandbox::is_empty(folder) {
+async fn output(artifacts: &Remote, folder: &Path, exit: Option<&Exit>) -> Output {
+    if exit.is_none_or(|exit| exit.started_at.is_none()) || sandbox::is_empty(folder) {
         return Output::Nothing(wire::Nothing {});
     }
     let packing = artifacts.pack(folder, PackLimits::default());
-    let packed = if exit.ending == Ending::Terminated {
+    let packed = if exit.is_some_and(|exit| exit.ending == Ending::Terminated) {
         match timeout(HURRY, packing).await {
             Ok(packed) => packed,
             Err(_) => return Output::Refused("the pod had to end before all of it was stored".to_owned()),

@@ -17,6 +17,7 @@ use tombolo_identity::transport::Address;
 use tombolo_runtime::telemetry;
 use tombolo_transfer::store::StoreLocation;
 
+use crate::executor::kubernetes::settings::{Section, Settings as KubernetesSettings, own_namespace};
 use crate::executor::process::Images;
 
 /// What the variables that override the file begin with.
@@ -57,6 +58,9 @@ pub struct Configuration {
     /// Where other agents may fetch outputs directly; nowhere if this is not given.
     #[serde(default)]
     pub peer: Option<Peer>,
+    /// What the pods of jobs are like; without it, commands run as processes.
+    #[serde(default)]
+    pub kubernetes: Option<Section>,
     /// What the process says of itself.
     #[serde(default)]
     pub telemetry: telemetry::Settings,
@@ -116,6 +120,8 @@ pub struct Checked {
     pub slots: u32,
     /// What there is for jobs.
     pub capacity: Resources,
+    /// What the pods of jobs are like, if commands run in pods.
+    pub kubernetes: Option<KubernetesSettings>,
 }
 
 impl Configuration {
@@ -162,11 +168,14 @@ impl Configuration {
         if self.store_deadline.is_zero() {
             return Err(invalid("store_deadline", &"it is 0"));
         }
+        let kubernetes = self.kubernetes.as_ref().map(|section| section.check(own_namespace()));
+        let kubernetes = kubernetes.transpose().map_err(|error| invalid("kubernetes", &error))?;
         Ok(Checked {
             master,
             invite,
             slots,
             capacity,
+            kubernetes,
         })
     }
 

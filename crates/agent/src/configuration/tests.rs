@@ -36,7 +36,8 @@ fn every_commented_line_of_the_example_is_valid_too() {
     let shown = text.lines().map(bare).collect::<Vec<_>>().join("\n");
     let whole = load(&shown, &[]).unwrap();
     assert!(whole.peer.is_some() && whole.slots.is_some() && whole.capacity.memory_bytes.is_some());
-    whole.validate().unwrap();
+    let kubernetes = whole.validate().unwrap().kubernetes.unwrap();
+    assert!(kubernetes.dedicated_nodes.is_some() && kubernetes.affinity.is_some() && kubernetes.projects.len() == 1);
 }
 
 #[test]
@@ -87,7 +88,11 @@ fn faults_name_the_setting() {
         }
     }
     type Change = fn(&mut Configuration);
-    let cases: [(&str, Change); 8] = [
+    let cases: [(&str, Change); 9] = [
+        ("kubernetes", |configuration| {
+            let section = serde_json::json!({ "image": "a", "courier_address": "nowhere", "namespace": "jobs" });
+            configuration.kubernetes = Some(serde_json::from_value(section).unwrap());
+        }),
         ("data_folder", |configuration| {
             configuration.data_folder = PathBuf::new()
         }),

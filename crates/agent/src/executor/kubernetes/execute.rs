@@ -172,7 +172,10 @@ impl Executor for KubernetesExecutor {
         };
         let name = names::pod_name(attempt);
         for namespace in namespaces {
-            let deleted = parts.cluster.delete_pod(&namespace, &name, None, Some(Duration::ZERO)).await;
+            let deleted = parts
+                .cluster
+                .delete_pod(&namespace, &name, None, Some(Duration::ZERO))
+                .await;
             deleted.map_err(|error| system("remove the pod", &error))?;
         }
         parts.pods.forget(attempt);

@@ -13,7 +13,6 @@ use k8s_openapi::api::core::v1::{
     EmptyDirVolumeSource, LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile, SecretVolumeSource,
     Volume,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tombolo_core::attempt::Assignment;
 use tombolo_core::name::ClusterName;
@@ -220,7 +219,7 @@ fn volumes(facts: &Facts<'_>, storage_bytes: u64) -> Vec<Volume> {
     let empty = |name: &str, bytes: u64| Volume {
         name: name.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(Quantity(bytes.to_string())),
+            size_limit: Some(containers::bytes(bytes)),
             ..EmptyDirVolumeSource::default()
         }),
         ..Volume::default()

@@ -17,8 +17,5 @@ pub(super) fn make(folder: &AttemptFolder, assignment: &Assignment, cluster: &Cl
     }
     fs::create_dir(&sandbox)?;
     crate::sandbox::make_folders(&sandbox)?;
-    fs::write(
-        sandbox.join("job.json"),
-        contract::job_file(assignment, cluster),
-    )
+    fs::write(sandbox.join("job.json"), contract::job_file(assignment, cluster))
 }

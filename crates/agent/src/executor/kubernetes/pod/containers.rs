@@ -153,8 +153,8 @@ fn requirements(request: &Amounts, limit: &Amounts) -> ResourceRequirements {
     let quantities = |amounts: &Amounts| -> BTreeMap<String, Quantity> {
         [
             ("cpu", format!("{}m", amounts.resources.cpu_milli)),
-            ("memory", amounts.resources.memory_bytes.to_string()),
-            ("ephemeral-storage", amounts.storage_bytes.to_string()),
+            ("memory", bytes(amounts.resources.memory_bytes).0),
+            ("ephemeral-storage", bytes(amounts.storage_bytes).0),
         ]
         .into_iter()
         .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
@@ -172,6 +172,13 @@ fn at_least(limit: &Resources, request: &Resources) -> Resources {
         cpu_milli: limit.cpu_milli.max(request.cpu_milli),
         memory_bytes: limit.memory_bytes.max(request.memory_bytes),
     }
+}
+
+/// An amount as people would write it: Kubernetes says it in its messages as it was given.
+pub(super) fn bytes(bytes: u64) -> Quantity {
+    let units = [(1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
+    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes % size == 0);
+    Quantity(unit.map_or_else(|| bytes.to_string(), |(size, name)| format!("{}{name}", bytes / size)))
 }
 
 fn mount(volume: &str, folder: &str) -> VolumeMount {

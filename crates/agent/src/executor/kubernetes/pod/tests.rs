@@ -17,8 +17,8 @@ fn the_golden_pod() {
     let own = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "readOnlyRootFilesystem": true,
         "runAsNonRoot": true, "runAsUser": 65532 });
     let own_resources = json!({
-        "requests": { "cpu": "10m", "memory": "33554432", "ephemeral-storage": "0" },
-        "limits": { "cpu": "1000m", "memory": "268435456", "ephemeral-storage": "67108864" },
+        "requests": { "cpu": "10m", "memory": "32Mi", "ephemeral-storage": "0" },
+        "limits": { "cpu": "1000m", "memory": "256Mi", "ephemeral-storage": "64Mi" },
     });
     let system = json!({ "name": "system", "mountPath": "/run/tombolo" });
     let expected = json!({
@@ -77,8 +77,8 @@ fn the_golden_pod() {
                     "imagePullPolicy": "IfNotPresent",
                     "command": ["/run/tombolo/tombolo", "supervise", "--pod"],
                     "resources": {
-                        "requests": { "cpu": "1500m", "memory": "536870912", "ephemeral-storage": "134217728" },
-                        "limits": { "cpu": "1500m", "memory": "536870912", "ephemeral-storage": "8589934592" },
+                        "requests": { "cpu": "1500m", "memory": "512Mi", "ephemeral-storage": "128Mi" },
+                        "limits": { "cpu": "1500m", "memory": "512Mi", "ephemeral-storage": "8Gi" },
                     },
                     "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] }, "runAsUser": 1000 },
                     "volumeMounts": [
@@ -89,8 +89,8 @@ fn the_golden_pod() {
                 },
             ],
             "volumes": [
-                { "name": "sandbox", "emptyDir": { "sizeLimit": "8589934592" } },
-                { "name": "system", "emptyDir": { "sizeLimit": "268435456" } },
+                { "name": "sandbox", "emptyDir": { "sizeLimit": "8Gi" } },
+                { "name": "system", "emptyDir": { "sizeLimit": "256Mi" } },
                 { "name": "token", "secret": {
                     "secretName": "tombolo-00000000000000000000000000001234-2",
                     "defaultMode": 0o444,
@@ -262,5 +262,19 @@ fn an_overlay_cannot_break_the_level() {
         let error = sample::render(&settings).unwrap_err();
         assert!(matches!(&error, Error::Security { .. }), "{overlay}: {error}");
         assert!(error.to_string().contains(control), "{overlay}: {error}");
+    }
+}
+
+#[test]
+fn bytes_as_people_write_them() {
+    for (bytes, text) in [
+        (0, "0"),
+        (1, "1"),
+        (1 << 10, "1Ki"),
+        (50 << 20, "50Mi"),
+        (3 << 30, "3Gi"),
+        ((1 << 30) + 1, "1073741825"),
+    ] {
+        assert_eq!(containers::bytes(bytes).0, text);
     }
 }

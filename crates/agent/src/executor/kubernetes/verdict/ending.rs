@@ -67,7 +67,14 @@ pub(super) fn of_containers(view: &PodView) -> Option<Ended> {
         } if *exit_code != 0 => Some(own_failed(name, *exit_code, reason, message)),
         _ => None,
     });
-    of_job(view).or(failed)
+    let ended = of_job(view).or(failed)?;
+    // What is removed gets signals, and dies of them: that is not why it ended.
+    let removed = view.deleted_at.is_some() && matches!(ended.kind, Kind::SupervisorDied | Kind::SystemFailed);
+    Some(if removed {
+        Ended::new(Kind::Deleted, leaving(view))
+    } else {
+        ended
+    })
 }
 
 fn of_job(view: &PodView) -> Option<Ended> {

@@ -344,6 +344,11 @@ fn a_pod_that_somebody_removes() {
     leaving.metadata.deletion_timestamp = leaving.metadata.creation_timestamp.clone();
     let leaving = PodView::new(&leaving, None, NOW).unwrap();
     assert!(matches!(judge(&leaving, NOW, &DEADLINES), Verdict::Leaving { .. }));
+    // Its processes die of being removed, and of nothing else.
+    let mut killed = pod(status("Running", ended(143, "Error", ""), ended(137, "Error", "")));
+    killed.metadata.deletion_timestamp = killed.metadata.creation_timestamp.clone();
+    let killed = PodView::new(&killed, None, NOW).unwrap();
+    assert!(matches!(judge(&killed, NOW, &DEADLINES), Verdict::Ended(ended) if ended.kind == Kind::Deleted));
     let gone = judge_deleted(&leaving);
     assert_eq!((gone.kind, gone.state), (Kind::Deleted, TerminalState::Error));
     assert!(gone.message.contains("drained"), "{}", gone.message);

@@ -1,0 +1,36 @@
+{{- define "tombolo-master.name" -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "tombolo-master.labels" -}}
+app.kubernetes.io/name: tombolo-master
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end -}}
+
+{{- define "tombolo-master.selector" -}}
+app.kubernetes.io/name: tombolo-master
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- /* Where agents reach the master: what was given, or the host of `publicUrl`. */ -}}
+{{- define "tombolo-master.addresses" -}}
+{{- $host := (urlParse .Values.publicUrl).host | regexFind "^(\\[[^]]*\\]|[^:]*)" -}}
+{{- $own := list (printf "%s:%d" $host (int64 .Values.service.agents.port)) -}}
+{{- toJson (.Values.agents.addresses | default $own) -}}
+{{- end -}}
+
+{{- /* What cannot work must not be installed. */ -}}
+{{- define "tombolo-master.validate" -}}
+{{- if not .Values.publicUrl -}}
+{{- fail "give `publicUrl`: where users see the master, `https://host[:port]`" -}}
+{{- end -}}
+{{- if not .Values.adminToken.existingSecret -}}
+{{- fail "give `adminToken.existingSecret`: the Secret with the first admin's token; values.yaml says how to make it" -}}
+{{- end -}}
+{{- if and (ne .Values.service.type "NodePort") (or .Values.service.agents.nodePort .Values.service.users.nodePort) -}}
+{{- fail "ports of nodes are for `service.type: NodePort` only" -}}
+{{- end -}}
+{{- end -}}

@@ -109,6 +109,10 @@ async fn a_build_from_its_submission_to_its_end() {
     );
     assert_eq!(job.cluster.as_ref().map(|name| name.as_str()), Some("east"));
     assert_eq!(over.jobs[1].state, JobState::Skipped);
+    what_is_told_of_the_ended_build(user).await;
+}
+
+async fn what_is_told_of_the_ended_build(user: &User) {
     let items = log(user, 1, "make", "follow=true").await;
     assert_eq!(texts(&items), ["one", "\u{fffd}two"]);
     assert_eq!(

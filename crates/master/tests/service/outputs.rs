@@ -197,6 +197,20 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
+async fn a_link_that_leads_out_is_refused(user: &User, folder: &Path) {
+    std::os::unix::fs::symlink("../../secret", folder.join("deep/out")).unwrap();
+    let (leading_out, _) = packed(folder);
+    let path = format!("/api/v1/projects/default/source/manifests/{}", leading_out.digest());
+    let put = user.request(Method::PUT, &path).body(leading_out.encoded().to_vec());
+    let sent = put.send().await;
+    let refused = problem(sent.unwrap()).await;
+    assert_eq!(refused.code, Code::InvalidContent);
+    for part in ["`deep/out`", "`../../secret`"] {
+        assert!(refused.detail.contains(part), "{refused}");
+    }
+    assert!(refused.hint.contains(".tomboloignore"), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_source_is_uploaded_and_read_by_the_cluster_that_needs_it() {
     let master = Master::start().await;
@@ -240,15 +254,7 @@ async fn a_source_is_uploaded_and_read_by_the_cluster_that_needs_it() {
         204
     );
 
-    std::os::unix::fs::symlink("../../secret", folder.path().join("deep/out")).unwrap();
-    let (leading_out, _) = packed(folder.path());
-    let path = format!("{source}/manifests/{}", leading_out.digest());
-    let refused = problem(put(path, leading_out.encoded().to_vec()).await.unwrap()).await;
-    assert_eq!(refused.code, Code::InvalidContent);
-    for part in ["`deep/out`", "`../../secret`"] {
-        assert!(refused.detail.contains(part), "{refused}");
-    }
-    assert!(refused.hint.contains(".tomboloignore"), "{refused:?}");
+    a_link_that_leads_out_is_refused(user, folder.path()).await;
 
     let _: Value = user.post(BUILDS, request).await;
     let (east, west) = (

@@ -61,11 +61,8 @@ fn refusals_are_told_apart() {
         (503, "ServiceUnavailable", "no"),
         (504, "Timeout", "too long"),
     ] {
-        assert_eq!(
-            refused(code, reason, message)
-                .map_err(|pause| pause.is_none())
-                .unwrap_err(),
-            true,
+        assert!(
+            refused(code, reason, message).is_err_and(|pause| pause.is_none()),
             "{code} {message}"
         );
     }

@@ -177,7 +177,9 @@ fn at_least(limit: &Resources, request: &Resources) -> Resources {
 /// An amount as people would write it: Kubernetes says it in its messages as it was given.
 pub(super) fn bytes(bytes: u64) -> Quantity {
     let units = [(1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
-    let unit = units.into_iter().find(|(size, _)| bytes > 0 && bytes % size == 0);
+    let unit = units
+        .into_iter()
+        .find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     Quantity(unit.map_or_else(|| bytes.to_string(), |(size, name)| format!("{}{name}", bytes / size)))
 }
 

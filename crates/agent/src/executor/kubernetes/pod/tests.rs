@@ -7,6 +7,7 @@ use crate::executor::kubernetes::settings::DedicatedNodes;
 
 /// The whole pod as the API server gets it. A change here is a change of what every cluster runs.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one pod, whole")]
 fn the_golden_pod() {
     let settings = Settings {
         run_as_user: Some(1000),

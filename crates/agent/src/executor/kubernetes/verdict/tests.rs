@@ -73,6 +73,7 @@ const NO_HOST: &str = "rpc error: code = Unknown desc = failed to do request: He
     nowhere: host not found";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_fault_has_its_kind_state_and_words() {
     use Kind::*;
     use TerminalState::{Error, Failure};

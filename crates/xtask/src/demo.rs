@@ -12,7 +12,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use crate::plain;
+use crate::{plain, program};
 
 /// How long `tombolo dev` may take until both clusters have joined.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -33,10 +33,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
-    plain(cmd!(shell, "cargo build --release --package tombolo-cli")).run()?;
+    let program = program::release(shell)?;
     let started = Instant::now();
     let target = target_folder(shell)?;
-    let program = target.join("release/tombolo");
     let state = match &options.state {
         Some(state) => state.clone(),
         None => fresh_state(&target)?,

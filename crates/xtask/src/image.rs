@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
-use crate::{cluster, demo, plain};
+use crate::{cluster, demo, program};
 use archive::{Configuration, Files, Image};
 
 /// More would tell that something got in that does not belong there.
@@ -32,13 +32,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "REFERENCE", default_value = concat!("tombolo.test/tombolo:", env!("CARGO_PKG_VERSION")))]
     tag: String,
     /// The profile to build with.
-    #[arg(long, hide = true, default_value = "release")]
+    #[arg(long, hide = true, default_value = program::RELEASE)]
     profile: String,
 }
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     let target = demo::target_folder(shell)?;
-    let program = build(shell, &target, &options.profile)?;
+    let program = program::without_libraries(shell, &options.profile)?;
     let output = options
         .output
         .clone()
@@ -50,7 +50,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     let digest = write().with_context(|| format!("cannot write {}", output.display()))?;
     let bytes = fs::metadata(&output)?.len();
     ensure!(
-        options.profile != "release" || bytes <= MAXIMUM_BYTES,
+        options.profile != program::RELEASE || bytes <= MAXIMUM_BYTES,
         "the image has {bytes} bytes, more than {MAXIMUM_BYTES}: something is in it that does not belong there"
     );
     println!("{} {digest}", options.tag);
@@ -59,21 +59,6 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
         cluster::load_everywhere(shell, &output)?;
     }
     Ok(())
-}
-
-/// Builds the program so that it runs without any library.
-fn build(shell: &Shell, target: &Path, profile: &str) -> anyhow::Result<PathBuf> {
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    // With a target named, the flags are for the program alone, not for what runs during the build.
-    let command = cmd!(
-        shell,
-        "cargo build --profile {profile} --target {triple} --package tombolo-cli --bin tombolo"
-    );
-    plain(command)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
-        .run()?;
-    let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(target.join(triple).join(folder).join("tombolo"))
 }
 
 fn image(program: &Path) -> anyhow::Result<Image> {

@@ -9,6 +9,7 @@ mod checks;
 mod cluster;
 mod demo;
 mod image;
+mod program;
 mod tools;
 
 use std::env;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use secrecy::ExposeSecret;
 use tokio::time::{Instant, sleep, timeout};
 use tombolo_core::name::ClusterName;
@@ -20,6 +19,8 @@ use tombolo_proto::agent::v1 as wire;
 use tombolo_proto::agent::v1::joining_client::JoiningClient;
 use tombolo_runtime::clock;
 use tonic::{Code, Status};
+
+use crate::pauses::Pauses;
 
 /// The file beside the credentials that says where the master is, one address a line.
 const ADDRESSES_FILE: &str = "master";
@@ -197,12 +198,7 @@ async fn join(request: &Request<'_>, invite: &Invite) -> Result<Credentials, Err
             .collect(),
     };
     let began = Instant::now();
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_jitter()
-        .with_min_delay(shortest)
-        .with_max_delay(longest);
-    let mut pauses = pauses.without_max_times().build();
+    let mut pauses = Pauses::new(PAUSES);
     loop {
         let reason = match attempt(request, invite, &key, &addresses).await {
             Ok(credentials) => {
@@ -217,7 +213,7 @@ async fn join(request: &Request<'_>, invite: &Invite) -> Result<Credentials, Err
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Passing(reason)) => reason,
         };
-        let pause = pauses.next().unwrap_or(longest);
+        let pause = pauses.next();
         if began.elapsed() + pause > request.patience {
             return Err(Error::Unreachable {
                 within: request.patience,

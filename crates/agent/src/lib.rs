@@ -8,6 +8,7 @@ pub mod folder;
 pub mod join;
 pub mod link;
 pub mod network;
+mod pauses;
 pub mod pod;
 mod run;
 mod sandbox;

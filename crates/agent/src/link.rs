@@ -10,7 +10,6 @@ mod renewal;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
@@ -25,6 +24,7 @@ use tombolo_identity::transport::{Address, Proxy};
 use tombolo_runtime::clock;
 
 use self::connection::{Connection, Failure, connect};
+use crate::pauses::Pauses;
 use crate::seam::{Instruction, Notice};
 
 pub use lease::Lease;
@@ -67,7 +67,7 @@ pub struct Link {
     ends: Ends,
     lease: watch::Sender<Option<Moment>>,
     state: State,
-    pauses: ExponentialBackoff,
+    pauses: Pauses,
     /// What the attempts have not taken yet. Nothing is read from the master while there is some, so that there are few.
     waiting: VecDeque<Instruction>,
 }
@@ -102,7 +102,7 @@ impl Link {
             ends,
             lease: watch::channel(None).0,
             state: State::Connecting(dialling),
-            pauses: pauses(),
+            pauses: Pauses::new(PAUSES),
             waiting: VecDeque::new(),
         }
     }
@@ -175,7 +175,7 @@ impl Link {
     async fn take(&mut self, event: Event) {
         let actions = self.session.handle(now(), event);
         if self.session.is_up() {
-            self.pauses = pauses();
+            self.pauses.reset();
         }
         let until = self.session.lease_until();
         self.lease
@@ -228,7 +228,7 @@ impl Link {
                 REPLACED_PAUSE
             }
             Failure::Lost(reason) => {
-                let pause = self.pauses.next().unwrap_or(PAUSES.1);
+                let pause = self.pauses.next();
                 tracing::warn!(reason, ?pause, "no connection to the master");
                 pause
             }
@@ -243,15 +243,6 @@ fn event(notice: Notice) -> Event {
         Notice::Forgotten(attempt) => Event::Forgotten(attempt),
         Notice::Transfer(progress) => Event::Transfer(progress),
     }
-}
-
-fn pauses() -> ExponentialBackoff {
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_jitter()
-        .with_min_delay(shortest)
-        .with_max_delay(longest);
-    pauses.without_max_times().build()
 }
 
 fn now() -> Now {

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use tonic::transport::Channel;
 
 use self::reading::{Reading, Spool};
 use self::stream::{Acknowledgement, Stream};
+use crate::pauses::Pauses;
 
 /// The text of one batch. A master reads batches of up to 4 MiB; small ones share the stream fairly between attempts.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -112,7 +112,7 @@ impl Shipper {
 
     async fn shipping(&self, master: Channel) {
         let mut readings = Readings::new();
-        let mut pauses = pauses();
+        let mut pauses = Pauses::new(PAUSES);
         loop {
             self.work(&mut readings).await;
             let error = match Stream::open(master.clone()).await {
@@ -120,7 +120,7 @@ impl Shipper {
                     readings.values_mut().for_each(Reading::restart);
                     let ended = self.ship_on(&mut stream, &mut readings).await;
                     if stream.was_of_use() {
-                        pauses = self::pauses();
+                        pauses.reset();
                     }
                     match ended {
                         Ok(()) => continue,
@@ -129,7 +129,7 @@ impl Shipper {
                 }
                 Err(error) => error,
             };
-            let pause = pauses.next().unwrap_or(PAUSES.1);
+            let pause = pauses.next();
             tracing::warn!(%error, ?pause, "logs cannot be shipped");
             sleep(pause).await;
         }
@@ -209,13 +209,4 @@ impl Shipper {
     fn spools(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Arc<Spool>>> {
         self.shared.spools.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn pauses() -> ExponentialBackoff {
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_jitter()
-        .with_min_delay(shortest)
-        .with_max_delay(longest);
-    pauses.without_max_times().build()
 }

@@ -8,19 +8,19 @@ mod website;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, OtherError, ServerConfig};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, OtherError, ServerConfig};
 use rustls_pki_types::ServerName;
 
 use crate::credentials::Credentials;
 use crate::invite::Invite;
 use crate::member::{Member, PeerIdentity};
 use crate::trust::Trust;
-use verify::{ClientVerifier, ExpectedMember, PinnedMaster, Resolver, TrustedMember};
+use verify::{ClientVerifier, ExpectedMember, Resolver, Roots};
 pub use website::{Website, WebsiteCertificate};
 
 /// The application protocol of gRPC.
@@ -117,21 +117,13 @@ impl Identity {
 
     /// The configuration of a client that wants `expected` and nobody else, also not another member of the same CA.
     pub fn client(&self, expected: &Member) -> Result<ClientTls, Error> {
-        let server_name = expected.server_name(self.material().credentials.trust.domain());
         let verifier = ExpectedMember {
-            identity: self.clone(),
             expected: expected.clone(),
+            domain: self.material().credentials.trust.domain().clone(),
+            roots: Roots::Own(self.clone()),
         };
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .map_err(setup)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_cert_resolver(Arc::new(Resolver(self.clone())));
-        finish(&mut config);
-        Ok(ClientTls {
-            config: Arc::new(config),
-            server_name,
+        client(verifier, |config| {
+            config.with_client_cert_resolver(Arc::new(Resolver(self.clone())))
         })
     }
 
@@ -168,18 +160,12 @@ impl Material {
 /// The configuration of a client that joins: it shows no certificate, and believes only a master whose chain ends in a root with
 /// the invite's pin.
 pub fn joining(invite: &Invite) -> Result<ClientTls, Error> {
-    let verifier = PinnedMaster::new(invite.pin.clone(), invite.domain.clone(), provider());
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .map_err(setup)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    finish(&mut config);
-    Ok(ClientTls {
-        config: Arc::new(config),
-        server_name: Member::Master.server_name(&invite.domain),
-    })
+    let verifier = ExpectedMember {
+        expected: Member::Master,
+        domain: invite.domain.clone(),
+        roots: Roots::Pinned(invite.pin.clone()),
+    };
+    client(verifier, WithVerifier::with_no_client_auth)
 }
 
 /// The configuration of a client that has no certificate (a courier shows a token instead) and wants `expected` and nobody else,
@@ -188,21 +174,30 @@ pub fn anonymous(trust: &Trust, expected: &Member) -> Result<ClientTls, Error> {
     let servers = WebPkiServerVerifier::builder_with_provider(trust.store().clone(), provider())
         .build()
         .map_err(setup)?;
-    let verifier = TrustedMember {
-        servers,
-        domain: trust.domain().clone(),
+    let verifier = ExpectedMember {
         expected: expected.clone(),
+        domain: trust.domain().clone(),
+        roots: Roots::Fixed(servers),
     };
-    let mut config = ClientConfig::builder_with_provider(provider())
+    client(verifier, WithVerifier::with_no_client_auth)
+}
+
+/// A client before it is said what it shows of itself.
+type WithVerifier = ConfigBuilder<ClientConfig, WantsClientCert>;
+
+fn client(verifier: ExpectedMember, shown: impl FnOnce(WithVerifier) -> ClientConfig) -> Result<ClientTls, Error> {
+    let server_name = verifier.expected.server_name(&verifier.domain);
+    let config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(setup)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    finish(&mut config);
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = shown(config);
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    config.resumption = Resumption::disabled();
     Ok(ClientTls {
         config: Arc::new(config),
-        server_name: expected.server_name(trust.domain()),
+        server_name,
     })
 }
 
@@ -215,11 +210,6 @@ pub fn readable(error: io::Error) -> io::Error {
         }
         _ => error,
     }
-}
-
-fn finish(config: &mut ClientConfig) {
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    config.resumption = Resumption::disabled();
 }
 
 fn provider() -> Arc<CryptoProvider> {

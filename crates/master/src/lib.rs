@@ -6,6 +6,7 @@ pub mod configuration;
 pub mod driver;
 pub mod grants;
 pub mod grpc;
+mod leftovers;
 pub mod logs;
 pub mod outputs;
 pub mod rest;

@@ -27,7 +27,7 @@ use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
 use crate::tasks::tasks;
-use crate::{Database, grpc};
+use crate::{Database, grpc, leftovers};
 use tombolo_runtime::configuration::Faults;
 
 /// How long the tasks have to end when the process is to stop.
@@ -238,6 +238,11 @@ impl Parts {
         });
         self.serve_agents(ports.agents, &connections, &logs, group)?;
         self.serve_users(ports.users, agents, connections.clone(), logs, group)?;
+        let (sources, handle, stopping) = (self.sources.clone(), self.handle.clone(), self.stopping.clone());
+        group.spawn("leftovers", async move {
+            leftovers::remove(sources, handle, stopping).await;
+            Ok(())
+        });
         let renewing = renew(self.foundation.clone(), self.clock.clone(), self.stopping.clone());
         group.spawn("renewal", renewing);
         let stopping = self.stopping.clone();

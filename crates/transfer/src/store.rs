@@ -186,6 +186,17 @@ impl ChunkStore {
         }
     }
 
+    /// The projects that have chunks or manifests here, as their folders say: other names in that place are passed over.
+    pub async fn projects(&self) -> Result<Vec<ProjectId>, Error> {
+        let inner = &self.inner;
+        let prefix = inner.projects_path();
+        let listed = inner
+            .retry("list the projects", || inner.objects.list_with_delimiter(Some(&prefix)))
+            .await?;
+        let names = listed.common_prefixes.iter().filter_map(Path::filename);
+        Ok(names.filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// Removes all chunks and manifests of a project.
     pub async fn delete_project(&self, project: ProjectId) -> Result<(), Error> {
         let inner = &self.inner;
@@ -285,8 +296,12 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn projects_path(&self) -> Path {
+        self.prefix.clone().join("projects")
+    }
+
     fn project_path(&self, project: ProjectId) -> Path {
-        self.prefix.clone().join("projects").join(project.to_string())
+        self.projects_path().join(project.to_string())
     }
 
     fn chunk_path(&self, project: ProjectId, digest: Digest, generation: u32) -> Path {

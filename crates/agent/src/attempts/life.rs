@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
@@ -15,15 +14,12 @@ use super::outcome::Verdict;
 use super::{Shared, Wish, faulty, inputs, log, progressed, wall};
 use crate::executor::{self, Collected, Executor, Running, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::pauses::Pauses;
 use crate::seam::Notice;
 use crate::supervisor::{Ending, Exit, Usage};
 
 /// How long to wait before something that the disk or the system refused is tried again.
-const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
-    .with_min_delay(Duration::from_millis(100))
-    .with_max_delay(Duration::from_secs(30))
-    .without_max_times()
-    .with_jitter();
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
 /// Where a life begins.
 pub(super) enum Begin {
@@ -324,10 +320,10 @@ impl<E: Executor> Life<E> {
     /// Removes what is left of the attempt, however often that has to be tried.
     async fn remove(&self) {
         let executor = &self.shared.surroundings.executor;
-        let mut pauses = PAUSES.build();
+        let mut pauses = Pauses::new(PAUSES);
         while let Err(error) = executor.clear(&self.folder, self.attempt).await {
             tracing::warn!(attempt = %self.attempt, %error, "cannot clear up after an attempt; trying again");
-            tokio::time::sleep(pauses.next().unwrap_or(Duration::from_secs(30))).await;
+            tokio::time::sleep(pauses.next()).await;
         }
         self.persistently("remove the folder of an attempt", || {
             let path = self.folder.path().to_owned();
@@ -338,9 +334,9 @@ impl<E: Executor> Life<E> {
 
     /// Does what must be done, again and again: a full disk gets room, a broken one gets replaced.
     async fn persistently<T: Future<Output = io::Result<()>>>(&self, what: &'static str, work: impl Fn() -> T) {
-        let mut pauses = PAUSES.build();
+        let mut pauses = Pauses::new(PAUSES);
         while let Err(error) = work().await {
-            let pause = pauses.next().unwrap_or(Duration::from_secs(30));
+            let pause = pauses.next();
             tracing::error!(attempt = %self.attempt, %error, ?pause, "cannot {what}; trying again");
             tokio::time::sleep(pause).await;
         }

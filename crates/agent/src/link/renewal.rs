@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::time::Timestamp;
@@ -15,6 +14,7 @@ use tombolo_runtime::clock;
 
 use super::Master;
 use crate::join::taken;
+use crate::pauses::Pauses;
 
 /// How often the calendar is looked at: it may jump, and does not go on while the machine sleeps.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -30,12 +30,7 @@ pub async fn renew(master: Master, folder: &Path, stop: CancellationToken) {
 }
 
 async fn renewing(master: &Master, folder: &Path) {
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_jitter()
-        .with_min_delay(shortest)
-        .with_max_delay(longest);
-    let pauses = pauses.without_max_times();
+    let mut pauses = Pauses::new(PAUSES);
     loop {
         let now = Timestamp(clock::now().wall_milliseconds);
         let wait = master.identity.credentials().chain.renew_in(now);
@@ -43,9 +38,9 @@ async fn renewing(master: &Master, folder: &Path) {
             sleep(wait.min(LOOK_AGAIN)).await;
             continue;
         }
-        let mut pauses = pauses.build();
+        pauses.reset();
         while let Err(error) = once(master, folder).await {
-            let pause = pauses.next().unwrap_or(longest);
+            let pause = pauses.next();
             tracing::warn!(error = format!("{error:#}"), ?pause, "the certificate was not renewed");
             sleep(pause).await;
         }

@@ -4,7 +4,6 @@ mod log;
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::sync::{mpsc, watch};
@@ -23,6 +22,7 @@ use self::log::Log;
 use super::observer::{Seen, Wish};
 use crate::executor::Urgency;
 use crate::folder::AttemptFolder;
+use crate::pauses::Pauses;
 
 /// Reports that wait to be sent; more make the session wait. One MiB.
 const OUTGOING_REPORTS: usize = 4;
@@ -105,15 +105,15 @@ impl Session {
 
     /// For ever: what ends a courier is its supervisor.
     pub(super) async fn run(mut self) {
-        let mut pauses = pauses();
+        let mut pauses = Pauses::new(PAUSES);
         loop {
             self.log.restart();
             self.reported.send_replace(false);
             let (error, was_of_use) = self.attend().await;
             if was_of_use {
-                pauses = self::pauses();
+                pauses.reset();
             }
-            let pause = pauses.next().unwrap_or(PAUSES.1);
+            let pause = pauses.next();
             tracing::warn!(%error, ?pause, "the session with the agent broke");
             sleep(pause).await;
         }
@@ -231,13 +231,4 @@ async fn send(outgoing: &mpsc::Sender<wire::Report>, report: Report) -> Result<(
 
 fn exited(exit: &Bytes) -> wire::Exited {
     wire::Exited { exit: exit.to_vec() }
-}
-
-fn pauses() -> ExponentialBackoff {
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_jitter()
-        .with_min_delay(shortest)
-        .with_max_delay(longest);
-    pauses.without_max_times().build()
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls13_signature};
+use rustls::crypto::verify_tls13_signature;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -14,7 +14,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{ClientCertificate, Identity};
+use super::{ClientCertificate, Identity, provider};
 use crate::member::{Member, TrustDomain, peer_member};
 use crate::trust;
 
@@ -123,145 +123,67 @@ impl ClientCertVerifier for ClientVerifier {
 /// A client's view: exactly one member.
 #[derive(Debug)]
 pub(super) struct ExpectedMember {
-    pub(super) identity: Identity,
     pub(super) expected: Member,
-}
-
-impl ServerCertVerifier for ExpectedMember {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let material = self.identity.material();
-        let domain = material.credentials.trust.domain();
-        verify_member(
-            &material.servers,
-            &self.expected,
-            domain,
-            end_entity,
-            intermediates,
-            ocsp_response,
-            now,
-        )
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.identity
-            .material()
-            .servers
-            .verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.identity.material().servers.supported_verify_schemes()
-    }
-}
-
-/// The view of a client that is no member itself: exactly one member, by roots that stay the same.
-#[derive(Debug)]
-pub(super) struct TrustedMember {
-    pub(super) servers: Arc<WebPkiServerVerifier>,
     pub(super) domain: TrustDomain,
-    pub(super) expected: Member,
+    pub(super) roots: Roots,
 }
 
-impl ServerCertVerifier for TrustedMember {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let (servers, expected, domain) = (&self.servers, &self.expected, &self.domain);
-        verify_member(servers, expected, domain, end_entity, intermediates, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(only_tls13())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.servers.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.servers.supported_verify_schemes()
-    }
-}
-
-/// The view of somebody who has an invite only: the master, under a root whose key has the pin.
+/// The roots that vouch for a server.
 #[derive(Debug)]
-pub(super) struct PinnedMaster {
-    pin: String,
-    domain: TrustDomain,
-    provider: Arc<CryptoProvider>,
+pub(super) enum Roots {
+    /// A member's own, which may be replaced while it runs.
+    Own(Identity),
+    /// Those of somebody who is no member: they stay the same.
+    Fixed(Arc<WebPkiServerVerifier>),
+    /// Those of somebody who has an invite only: the root in the chain whose key has this pin.
+    Pinned(String),
 }
 
-impl PinnedMaster {
-    pub(super) fn new(pin: String, domain: TrustDomain, provider: Arc<CryptoProvider>) -> Self {
-        Self { pin, domain, provider }
-    }
-}
-
-impl ServerCertVerifier for PinnedMaster {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl ExpectedMember {
+    /// What checks a chain, given the certificates that the server sent with its own.
+    fn servers(&self, intermediates: &[CertificateDer<'_>]) -> Result<Arc<WebPkiServerVerifier>, Error> {
+        let pin = match &self.roots {
+            Roots::Own(identity) => return Ok(identity.material().servers.clone()),
+            Roots::Fixed(servers) => return Ok(servers.clone()),
+            Roots::Pinned(pin) => pin,
+        };
         // A root that is not signed by its own key, or is of another domain, could say more than the pin vouches for.
         let pinned = |certificate: &&CertificateDer<'_>| {
-            trust::pin(certificate).is_ok_and(|pin| pin == self.pin)
+            trust::pin(certificate).is_ok_and(|found| found == *pin)
                 && trust::root_domain(certificate).is_ok_and(|domain| domain == self.domain)
         };
         let root = intermediates.iter().find(pinned).ok_or(Refusal::Pin)?;
         let mut roots = RootCertStore::empty();
         roots.add(root.clone().into_owned())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
-            .map_err(|error| Error::General(error.to_string()))?;
-        verify_member(
-            &verifier,
-            &Member::Master,
-            &self.domain,
-            end_entity,
-            intermediates,
-            ocsp_response,
-            now,
-        )
+            .map_err(|error| Error::General(error.to_string()))
+    }
+}
+
+impl ServerCertVerifier for ExpectedMember {
+    /// Chain, time, DNS name and SPIFFE name must all be the expected member's.
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Self { expected, domain, .. } = self;
+        let name = expected.server_name(domain);
+        let servers = self.servers(intermediates)?;
+        let verified = servers.verify_server_cert(end_entity, intermediates, &name, ocsp_response, now)?;
+        let found = peer_member(end_entity, domain).map_err(Refusal::from)?;
+        if found != *expected {
+            return Err(Refusal::OtherMember {
+                expected: expected.clone(),
+                found,
+            }
+            .into());
+        }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -283,36 +205,13 @@ impl ServerCertVerifier for PinnedMaster {
             message,
             certificate,
             signed,
-            &self.provider.signature_verification_algorithms,
+            &provider().signature_verification_algorithms,
         )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        provider().signature_verification_algorithms.supported_schemes()
     }
-}
-
-/// Chain, time, DNS name and SPIFFE name must all be the expected member's.
-fn verify_member(
-    verifier: &WebPkiServerVerifier,
-    expected: &Member,
-    domain: &TrustDomain,
-    end_entity: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    ocsp_response: &[u8],
-    now: UnixTime,
-) -> Result<ServerCertVerified, Error> {
-    let name = expected.server_name(domain);
-    let verified = verifier.verify_server_cert(end_entity, intermediates, &name, ocsp_response, now)?;
-    let found = peer_member(end_entity, domain).map_err(Refusal::from)?;
-    if found != *expected {
-        return Err(Refusal::OtherMember {
-            expected: expected.clone(),
-            found,
-        }
-        .into());
-    }
-    Ok(verified)
 }
 
 fn only_tls13() -> Error {

@@ -19,7 +19,7 @@ use tombolo_transfer::{ChunkStore, StoreLocation};
 
 use crate::agent::{Agent, Session, ended};
 use crate::builds::{BUILDS, CHAIN, submit, wait_for};
-use crate::setting::{Master, User, problem};
+use crate::setting::{DEADLINE, Master, User, problem};
 
 fn tree(folder: &Path) {
     std::fs::create_dir_all(folder.join("deep/er")).unwrap();
@@ -195,6 +195,41 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     entries
         .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
         .collect()
+}
+
+#[tokio::test]
+async fn what_an_interrupted_deletion_left_goes_at_the_next_start() {
+    let master = Master::start().await;
+    let projects = master.folder().join("data/sources/projects");
+    let gone = projects.join("00000000-0000-0000-0000-0000000000aa/chunks/00");
+    std::fs::create_dir_all(&gone).unwrap();
+    std::fs::write(gone.join("left"), "left").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    tree(folder.path());
+    let (_, chunks) = packed(folder.path());
+    let path = format!(
+        "/api/v1/projects/default/source/chunks/{}",
+        chunks[0].reference().digest
+    );
+    let body = StoredChunk::encode(&chunks[0]).to_bytes().to_vec();
+    let put = master.user.request(Method::PUT, &path).body(body);
+    assert_eq!(put.send().await.unwrap().status(), 204);
+    let master = master.restart().await;
+    let left = || {
+        walk(&projects)
+            .into_iter()
+            .filter(|path| path.ends_with("left"))
+            .count()
+    };
+    tokio::time::timeout(DEADLINE, async {
+        while left() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(walk(&projects).len(), 1, "the other project keeps its chunk");
+    drop(master);
 }
 
 async fn a_link_that_leads_out_is_refused(user: &User, folder: &Path) {

@@ -1,5 +1,6 @@
 //! A master and a user.
 
+use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(crate) struct Master {
         tokio::task::JoinHandle<Result<(), tombolo_master::Error>>,
         CancellationToken,
     )>,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 #[derive(Clone)]
@@ -50,7 +51,7 @@ impl Master {
         configuration.leases.lease = Duration::from_secs(6);
         configuration.leases.heartbeat = Duration::from_secs(1);
         let mut master = Self::start_with(configuration).await;
-        master._folder = Some(folder);
+        master.folder = Some(folder);
         master
     }
 
@@ -79,7 +80,7 @@ impl Master {
             },
             agents,
             running: Some((tokio::spawn(running.wait()), stopping)),
-            _folder: None,
+            folder: None,
         }
     }
 
@@ -87,7 +88,7 @@ impl Master {
     pub(crate) async fn restart(mut self) -> Self {
         self.stop().await;
         let mut next = Self::start_with(self.configuration.clone()).await;
-        next._folder = self._folder.take();
+        next.folder = self.folder.take();
         next
     }
 
@@ -96,6 +97,11 @@ impl Master {
             stopping.cancel();
             tokio::time::timeout(DEADLINE, running).await.unwrap().unwrap().unwrap();
         }
+    }
+
+    /// Where its data are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
     }
 
     /// A user with a new token.

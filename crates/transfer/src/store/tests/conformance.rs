@@ -312,8 +312,12 @@ async fn projects(place: &Place) {
             store.put_chunk(project, stored).await.unwrap();
         }
     }
+    let listed = store.projects().await.unwrap();
+    assert!(listed.contains(&one) && listed.contains(&other), "{listed:?}");
     store.delete_project(one).await.unwrap();
     store.delete_project(one).await.unwrap();
+    let listed = store.projects().await.unwrap();
+    assert!(!listed.contains(&one) && listed.contains(&other), "{listed:?}");
     assert!(place.list(&format!("projects/{one}")).await.is_empty());
     assert_eq!(place.list(&format!("projects/{other}")).await.len(), chunks.len());
     let (chunk, stored) = &chunks[0];

@@ -63,17 +63,28 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
 
 /// Builds the program so that it runs without any library.
 fn build(shell: &Shell, target: &Path, profile: &str) -> anyhow::Result<PathBuf> {
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    // With a target named, the flags are for the program alone, not for what runs during the build.
+    // The C library is chosen when the program is linked, so that everything below is the same as in a usual build.
     let command = cmd!(
         shell,
-        "cargo build --profile {profile} --target {triple} --package tombolo-cli --bin tombolo"
+        "cargo rustc --profile {profile} --package tombolo-cli --bin tombolo -- -C target-feature=+crt-static -C strip=debuginfo"
     );
-    plain(command)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
-        .run()?;
+    plain(command).run()?;
     let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(target.join(triple).join(folder).join("tombolo"))
+    let program = target.join(folder).join("tombolo");
+    ensure_static(&program)?;
+    Ok(program)
+}
+
+/// The image has no library that a program could load.
+fn ensure_static(program: &Path) -> anyhow::Result<()> {
+    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let loader: &[u8] = b"/ld-linux";
+    ensure!(
+        !bytes.windows(loader.len()).any(|window| window == loader),
+        "{} asks for shared libraries\nhint: the C library's static form comes with Debian's `libc6-dev`",
+        program.display()
+    );
+    Ok(())
 }
 
 fn image(program: &Path) -> anyhow::Result<Image> {

@@ -90,7 +90,7 @@ enum Command {
     /// Runs a master and two clusters on this machine.
     Dev(dev::Dev),
     /// Runs the control plane.
-    Master(command::server::Service),
+    Master(command::server::Master),
     /// Runs the agent of a cluster.
     Agent(command::server::Service),
     /// Runs one attempt; started by the agent.

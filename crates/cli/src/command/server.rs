@@ -12,6 +12,22 @@ use tombolo_runtime::{configuration, telemetry};
 
 use crate::dev;
 use crate::failure::{ExitCode, Failure};
+use crate::render;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Master {
+    #[command(flatten)]
+    service: Service,
+    #[command(subcommand)]
+    errand: Option<MasterErrand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum MasterErrand {
+    /// Prints the certificates (PEM) that users have to trust, for `tombolo login --certificate-authority`.
+    Trust(Service),
+}
 
 /// What the master and the agent have in common.
 #[derive(Debug, Args)]
@@ -67,13 +83,32 @@ pub(crate) enum Courier {
 }
 
 /// Runs the control plane until a signal.
-pub(crate) fn master(command: &Service) -> Result<(), Failure> {
-    let configuration: tombolo_master::configuration::Configuration =
-        load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
-    configuration.validate().map_err(invalid)?;
+pub(crate) fn master(command: &Master) -> Result<(), Failure> {
+    let command = match &command.errand {
+        Some(MasterErrand::Trust(service)) => return trust(service),
+        None => &command.service,
+    };
+    let configuration = master_configuration(command)?;
     serve(command, &configuration.telemetry.clone(), |stop| async move {
         Ok(tombolo_master::run(configuration, stop).await?)
     })
+}
+
+fn master_configuration(command: &Service) -> Result<tombolo_master::configuration::Configuration, Failure> {
+    let configuration: tombolo_master::configuration::Configuration =
+        load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
+    configuration.validate().map_err(invalid)?;
+    Ok(configuration)
+}
+
+fn trust(command: &Service) -> Result<(), Failure> {
+    let configuration = master_configuration(command)?;
+    let path = tombolo_master::bootstrap::trust_file(&configuration.data_folder);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let failure = Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));
+        failure.hint("the master writes it at its first start")
+    })?;
+    render::line(text.trim_end())
 }
 
 /// Runs the agent of a cluster until a signal.

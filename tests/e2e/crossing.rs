@@ -52,7 +52,8 @@ fn came(child: &Value, parent: &Value, from: &str, route: &str) {
         "{child:#}"
     );
     assert_eq!(input["digest"], parent["output"]["digest"]);
-    assert!(input["moved_bytes"].as_u64() > Some(2_900_000), "{child:#}");
+    // On its way back, chunks that are there already do not move again.
+    assert!(input["moved_bytes"].as_u64() > Some(0), "{child:#}");
 }
 
 fn sum(log: &[String]) -> &str {

@@ -8,6 +8,7 @@
 mod checks;
 mod cluster;
 mod demo;
+mod e2e;
 mod image;
 mod tools;
 
@@ -36,6 +37,8 @@ enum Command {
     Lint,
     /// Runs the simulation of master and agents over many seeds.
     Sim(checks::SimOptions),
+    /// Installs the charts on two real clusters, and runs jobs and faults on them.
+    E2e(e2e::Options),
     /// Everything that must pass before a change lands.
     Ci,
     /// Runs real Kubernetes clusters on this machine, side by side.
@@ -72,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test => checks::test(&shell),
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => checks::sim(&shell, &options),
+        Command::E2e(options) => e2e::run(&shell, &options),
         Command::Ci => checks::ci(&shell),
         Command::Cluster(command) => cluster::run(&shell, command),
         Command::Tool { name } => {
@@ -110,6 +114,9 @@ mod tests {
             ("cluster load west", false),
             ("cluster run west -- curl -s http://10.200.0.2:30080", true),
             ("image --load --tag tombolo.test/tombolo:1 --output /tmp/t.tar", true),
+            ("e2e", true),
+            ("e2e --keep --no-image crossing", true),
+            ("e2e one two", false),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

@@ -37,7 +37,7 @@ fn a_command_that_is_not_there() {
     let world = World::get();
     let _whole = world.east.whole();
     let build = world.run("east", "", &json!({"command": ["/no/such/program"]}));
-    build.ends("failure", &["/no/such/program", "No such file or directory"]);
+    build.ends("failure", &["the command `/no/such/program` was not found"]);
     let build = world.run("east", "no-such-program", &json!({}));
     build.ends("failure", &["exit code 127"]);
 }
@@ -56,7 +56,7 @@ fn more_memory_than_the_job_asked_for() {
 fn more_memory_than_any_node_has() {
     let world = World::get();
     let (_east, _west) = (world.east.whole(), world.west.whole());
-    let huge = json!({"resources": {"limits": {"cpu": 1, "memory": 100_000_000}}});
+    let huge = json!({"resources": {"limits": {"cpu": 1, "memory": 50_000_000}}});
     // An agent that may not look at nodes leaves it to the scheduler, whose words are in the job's log.
     let east = world.run("east", "true", &huge);
     east.says(

@@ -12,10 +12,13 @@ pub(crate) struct Build<'world> {
     pub(crate) number: String,
 }
 
+/// What jobs run in; nodes have it.
+pub(crate) const IMAGE: &str = "docker.io/library/busybox:1";
+
 /// A job that runs a line of shell on a cluster, as JSON; `more` is laid over it.
 pub(crate) fn job(name: &str, cluster: &str, shell: &str, more: &Value) -> Value {
     let mut job = json!({
-        "type": "docker-image", "name": name, "image": "docker.io/library/busybox:1", "command": ["sh", "-c", shell],
+        "type": "docker-image", "name": name, "image": IMAGE, "command": ["sh", "-c", shell],
         "cluster": {"selector": [format!("cluster={cluster}")]}, "timeout": 300,
         "resources": {"limits": {"cpu": 0.31, "memory": 256}},
     });

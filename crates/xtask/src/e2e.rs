@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// The profile to build the program with.
     #[arg(long, hide = true, default_value = "release")]
     profile: String,
-    /// Runs only the tests whose names contain this, and not those of the agent's parts.
+    /// Runs only the tests whose names contain this, and not those of the agent's parts. Of no use to a benchmark.
     filter: Option<String>,
 }
 
@@ -60,10 +60,29 @@ struct Clusters {
     started: bool,
 }
 
+/// What runs on the clusters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Tests,
+    Bench,
+}
+
+/// The tests.
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     let began = Instant::now();
+    on_clusters(shell, options, What::Tests)?;
+    println!("The end-to-end tests took {:.0} s.", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Side by side with bare Kubernetes.
+pub(crate) fn bench(shell: &Shell, options: &Options) -> anyhow::Result<()> {
+    on_clusters(shell, options, What::Bench)
+}
+
+fn on_clusters(shell: &Shell, options: &Options, what: What) -> anyhow::Result<()> {
     let clusters = clusters(shell)?;
-    let tested = test(shell, options, &clusters);
+    let tested = test(shell, options, &clusters, what);
     let cleaned = if options.keep {
         println!("The clusters and what is installed on them were kept: `cargo xtask cluster down` ends them.");
         Ok(())
@@ -71,9 +90,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
         clean(shell, &clusters)
     };
     tested?;
-    cleaned?;
-    println!("The end-to-end tests took {:.0} s.", began.elapsed().as_secs_f64());
-    Ok(())
+    cleaned
 }
 
 fn clusters(shell: &Shell) -> anyhow::Result<Clusters> {
@@ -98,52 +115,37 @@ fn clusters(shell: &Shell) -> anyhow::Result<Clusters> {
     }
 }
 
-fn test(shell: &Shell, options: &Options, clusters: &Clusters) -> anyhow::Result<()> {
+fn test(shell: &Shell, options: &Options, clusters: &Clusters, what: What) -> anyhow::Result<()> {
     let target = demo::target_folder(shell)?;
+    let program = target.join("image/tombolo");
     if !options.no_image {
         image::run(shell, &image::Options::with(&options.profile, clusters.own))?;
+        let folder = if options.profile == "dev" {
+            "debug"
+        } else {
+            &options.profile
+        };
+        // What is built later takes its place.
+        let built = target.join(folder).join("tombolo");
+        fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
     }
-    let folder = if options.profile == "dev" {
-        "debug"
-    } else {
-        &options.profile
-    };
-    // Tests may be built into the same place.
-    let program = target.join("image/tombolo");
-    let built = target.join(folder).join("tombolo");
-    fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
     let tools = tools::kubectl(shell)?
         .parent()
         .context("kubectl is in no folder")?
         .to_owned();
-    let (s3, _server) = match env::var(S3) {
-        Ok(address) => (address, None),
-        Err(_) => {
-            ensure!(
-                clusters.own,
-                "{S3} is not set: `http://host:port` of an S3 server that the cluster `west` reaches, with the bucket \
-                 `tombolo-west`, for the user `tester` with the key `not-a-secret`"
-            );
-            let server = bucket::Server::start(&tools::weed(shell)?, &cluster::own_gateway("west")?, &target)?;
-            (server.address(), Some(server))
+    let (s3, _server) = bucket(shell, clusters, &target)?;
+    let command = match what {
+        What::Bench => plain(cmd!(
+            shell,
+            "cargo test --package tombolo-tests --test kubernetes-bench"
+        )),
+        What::Tests => {
+            if options.filter.is_none() {
+                parts(shell, clusters).context("to see it again: cargo xtask e2e --keep")?;
+            }
+            whole(shell, options, clusters)
         }
     };
-    let hint = |filter: &str| {
-        format!("to see it again: cargo xtask e2e --keep {filter} (with --no-image if the program is as it was)")
-    };
-    if options.filter.is_none() {
-        parts(shell, clusters).with_context(|| hint(""))?;
-    }
-    let mut arguments = vec!["--test-threads", THREADS];
-    if !clusters.own {
-        println!("not run, since only clusters of this machine let one break them so: {MACHINE}");
-        arguments.extend(["--skip", MACHINE]);
-    }
-    arguments.extend(options.filter.as_deref());
-    let command = plain(cmd!(
-        shell,
-        "cargo test --package tombolo-tests --test e2e -- {arguments...}"
-    ));
     command
         .env(EAST, &clusters.east)
         .env(WEST, &clusters.west)
@@ -152,7 +154,35 @@ fn test(shell: &Shell, options: &Options, clusters: &Clusters) -> anyhow::Result
         .env("TOMBOLO_E2E_XTASK", env::current_exe()?)
         .env("TOMBOLO_PROGRAM", program)
         .run()
-        .with_context(|| hint("NAME"))
+        .context("to see one test again: cargo xtask e2e --keep NAME, with --no-image if the program is as it was")
+}
+
+/// The tests of the whole, on the clusters.
+fn whole<'shell>(shell: &'shell Shell, options: &Options, clusters: &Clusters) -> xshell::Cmd<'shell> {
+    let mut arguments = vec!["--test-threads", THREADS];
+    if !clusters.own {
+        println!("not run, since only clusters of this machine let one break them so: {MACHINE}");
+        arguments.extend(["--skip", MACHINE]);
+    }
+    arguments.extend(options.filter.as_deref());
+    plain(cmd!(
+        shell,
+        "cargo test --package tombolo-tests --test e2e -- {arguments...}"
+    ))
+}
+
+/// The S3 server of the cluster `west`: one that was named, or one of ours.
+fn bucket(shell: &Shell, clusters: &Clusters, target: &Path) -> anyhow::Result<(String, Option<bucket::Server>)> {
+    if let Ok(address) = env::var(S3) {
+        return Ok((address, None));
+    }
+    ensure!(
+        clusters.own,
+        "{S3} is not set: `http://host:port` of an S3 server that the cluster `west` reaches, with the bucket `tombolo-west`, for \
+         the user `tester` with the key `not-a-secret`"
+    );
+    let server = bucket::Server::start(&tools::weed(shell)?, &cluster::own_gateway("west")?, target)?;
+    Ok((server.address(), Some(server)))
 }
 
 /// The agent's parts alone, without a master.

@@ -77,6 +77,13 @@ pub struct Capacity {
     pub memory_bytes: Option<u64>,
 }
 
+impl Capacity {
+    /// Whether somebody has said how much there is.
+    pub const fn is_given(&self) -> bool {
+        self.cpu_milli.is_some() || self.memory_bytes.is_some()
+    }
+}
+
 /// The port at which other agents may fetch outputs directly.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -96,12 +96,16 @@ pub struct Collected {
 /// A command that is starting, runs, or has ended.
 pub trait Running: Send {
     /// Waits until the command runs, and tells when it started; none if it turned out that it cannot. It starts only while
-    /// `lease` lasts. Cancelling this loses nothing.
+    /// `lease` lasts. `on_output` is called whenever its log has grown meanwhile. Cancelling this loses nothing.
     ///
     /// # Errors
     /// [`Error::Failed`] or [`Error::Job`] if the command will never run; [`Error::Stopped`] after [`Self::stop`];
     /// [`Error::Lost`]; [`Error::System`].
-    fn begun(&mut self, lease: &mut Lease) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
+    fn begun(
+        &mut self,
+        lease: &mut Lease,
+        on_output: impl Fn() + Send + Sync,
+    ) -> impl Future<Output = Result<Option<Timestamp>, Error>> + Send;
 
     /// Waits for its end. `on_output` is called whenever its log has grown. Cancelling it loses nothing.
     ///

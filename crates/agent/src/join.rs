@@ -177,7 +177,8 @@ fn cluster(credentials: &Credentials) -> Result<ClusterName, Error> {
     }
 }
 
-fn known_addresses(folder: &Path) -> Result<Vec<Address>, Error> {
+/// Where the invite said that the master is.
+pub(crate) fn known_addresses(folder: &Path) -> Result<Vec<Address>, Error> {
     let text = private_file::read(&folder.join(ADDRESSES_FILE))?.unwrap_or_default();
     let addresses: Vec<Address> = text.lines().filter_map(|line| Address::parse(line).ok()).collect();
     if addresses.is_empty() {

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::label::Labels;
+use tombolo_core::resources::Resources;
 use tombolo_core::session::agent::Settings as SessionSettings;
 use tombolo_core::session::{Capability, Hello};
 use tombolo_identity::member::Member;
@@ -45,6 +46,12 @@ const LOG_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// How many pods there are at once, where nothing is said about slots: what fits is for the cluster's capacity to say.
 const PODS_AT_ONCE: u32 = 1000;
+
+/// What a cluster is said to have whose nodes the agent may not look at: more than any job asks for.
+const UNKNOWN_CAPACITY: Resources = Resources {
+    cpu_milli: 1_000_000_000,
+    memory_bytes: 1 << 50,
+};
 
 /// Runs the agent until `stopping` is cancelled. Commands that run then go on, and the next agent finds them.
 ///
@@ -140,6 +147,9 @@ impl Parts {
         .await?;
         if let Some(capacity) = kubernetes.capacity {
             self.checked.capacity = capacity;
+        } else if !self.configuration.capacity.is_given() {
+            // What this process may use says nothing of what there is for pods: the cluster's own scheduler knows.
+            self.checked.capacity = UNKNOWN_CAPACITY;
         }
         if self.configuration.slots.is_none() {
             self.checked.slots = PODS_AT_ONCE;

@@ -90,9 +90,9 @@ enum Command {
     /// Runs a master and two clusters on this machine.
     Dev(dev::Dev),
     /// Runs the control plane.
-    Master(command::server::Service),
+    Master(command::server::Master),
     /// Runs the agent of a cluster.
-    Agent(command::server::Service),
+    Agent(command::server::Agent),
     /// Runs one attempt; started by the agent.
     #[command(hide = true)]
     Supervise(command::server::Supervise),
@@ -218,7 +218,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Context(command) => command::login::contexts(&command, shared.output),
         Command::Courier(command) => command::server::courier(&command),
         Command::Master(command) => command::server::master(&command),
-        Command::Agent(command) => command::server::agent(&command),
+        Command::Agent(command) => command::server::agent(&command, shared.output),
         Command::Dev(command) => dev::run(&command),
         Command::Login(command) => wait(command::login::login(&command, &shared)),
         command => {

@@ -85,6 +85,11 @@ pub enum Error {
     Store(#[from] ApplyError),
 }
 
+/// What users have to trust, in PEM; the master writes it into its data folder at every start.
+pub fn trust_file(data_folder: &Path) -> PathBuf {
+    data_folder.join("trust.pem")
+}
+
 /// Places in the data folder.
 #[derive(Debug, Clone)]
 pub struct DataFolder(PathBuf);
@@ -113,7 +118,7 @@ impl DataFolder {
 
     /// What users have to trust, in PEM.
     pub fn trust(&self) -> PathBuf {
-        self.0.join("trust.pem")
+        trust_file(&self.0)
     }
 
     fn authority(&self) -> PathBuf {

@@ -190,6 +190,54 @@ pub(crate) fn load_everywhere(shell: &Shell, archive: &Path) -> anyhow::Result<(
     Ok(())
 }
 
+/// Brings up `east` and `west` unless they run; says whether it had to. What does not run any more is begun anew.
+pub(crate) fn ensure_up(shell: &Shell) -> anyhow::Result<bool> {
+    let (state, names) = (Path::new(STATE), [own("east")?, own("west")?]);
+    let kubectl = tools::kubectl(shell)?;
+    let mut ready = true;
+    for name in &names {
+        let Some(cluster) = Cluster::find(state, name)? else {
+            ready = false;
+            continue;
+        };
+        if !control_plane::is_ready(shell, &cluster, &kubectl) || !node::is_ready(shell, &cluster, &kubectl) {
+            ready = false;
+            cluster.say("does not run well; it is begun anew");
+            down_all(state, vec![name.clone()])?;
+        }
+    }
+    if ready {
+        heal(shell, state, &[])?;
+    } else {
+        up::up(shell, state, &names, &[])?;
+    }
+    Ok(!ready)
+}
+
+/// Ends all clusters of this machine.
+pub(crate) fn down_everywhere() -> anyhow::Result<()> {
+    down_all(Path::new(STATE), Vec::new())
+}
+
+fn own(name: &str) -> anyhow::Result<Name> {
+    name.parse().map_err(|reason: String| anyhow!(reason))
+}
+
+/// The administrator's kubeconfig of a cluster of this machine.
+pub(crate) fn own_kubeconfig(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(Cluster::require(Path::new(STATE), &own(name)?)?.kubeconfig())
+}
+
+/// The node's address.
+pub(crate) fn own_address(name: &str) -> anyhow::Result<String> {
+    Ok(Cluster::require(Path::new(STATE), &own(name)?)?.address())
+}
+
+/// This machine's address as a cluster sees it.
+pub(crate) fn own_gateway(name: &str) -> anyhow::Result<String> {
+    Ok(Cluster::require(Path::new(STATE), &own(name)?)?.gateway())
+}
+
 fn down_all(state: &Path, names: Vec<Name>) -> anyhow::Result<()> {
     system::require()?;
     let names = match names.is_empty() {

@@ -20,6 +20,9 @@ const USER: &str = "65532:65532";
 /// The authorities that TLS to stores and registries believes, from the Debian package `ca-certificates`.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// What the charts ask for.
+const TAG: &str = concat!("tombolo.test/tombolo:", env!("CARGO_PKG_VERSION"));
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Makes the image known to the clusters of `cargo xtask cluster` as well.
@@ -29,11 +32,23 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// What the image is called.
-    #[arg(long, value_name = "REFERENCE", default_value = concat!("tombolo.test/tombolo:", env!("CARGO_PKG_VERSION")))]
+    #[arg(long, value_name = "REFERENCE", default_value = TAG)]
     tag: String,
     /// The profile to build with.
     #[arg(long, hide = true, default_value = program::RELEASE)]
     profile: String,
+}
+
+impl Options {
+    /// What tests need: the usual name and place.
+    pub(crate) fn with(profile: &str, load: bool) -> Self {
+        Self {
+            load,
+            output: None,
+            tag: TAG.to_owned(),
+            profile: profile.to_owned(),
+        }
+    }
 }
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {

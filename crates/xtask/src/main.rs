@@ -8,6 +8,7 @@
 mod checks;
 mod cluster;
 mod demo;
+mod e2e;
 mod image;
 mod program;
 mod tools;
@@ -37,6 +38,14 @@ enum Command {
     Lint,
     /// Runs the simulation of master and agents over many seeds.
     Sim(checks::SimOptions),
+    /// Installs the charts on two real clusters, and runs jobs and faults on them.
+    E2e(e2e::Options),
+    /// Measures Tombolo beside what people would use without it; nothing fails for being slow.
+    Bench {
+        name: Bench,
+        #[command(flatten)]
+        options: e2e::Options,
+    },
     /// Everything that must pass before a change lands.
     Ci,
     /// Runs real Kubernetes clusters on this machine, side by side.
@@ -46,6 +55,12 @@ enum Command {
     Image(image::Options),
     /// Prints where a tool is, installed if need be: `$(cargo xtask tool kubectl) get pods`.
     Tool { name: tools::Name },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Bench {
+    /// Jobs on a real cluster, beside bare Kubernetes.
+    Kubernetes,
 }
 
 /// A command without the variables that `cargo xtask` itself brings: build scripts would take them for a change, and
@@ -73,6 +88,11 @@ fn main() -> anyhow::Result<()> {
         Command::Test => checks::test(&shell),
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => checks::sim(&shell, &options),
+        Command::E2e(options) => e2e::run(&shell, &options),
+        Command::Bench {
+            name: Bench::Kubernetes,
+            options,
+        } => e2e::bench(&shell, &options),
         Command::Ci => checks::ci(&shell),
         Command::Cluster(command) => cluster::run(&shell, command),
         Command::Tool { name } => {
@@ -111,6 +131,11 @@ mod tests {
             ("cluster load west", false),
             ("cluster run west -- curl -s http://10.200.0.2:30080", true),
             ("image --load --tag tombolo.test/tombolo:1 --output /tmp/t.tar", true),
+            ("e2e", true),
+            ("e2e --keep --no-image crossing", true),
+            ("e2e one two", false),
+            ("bench kubernetes --keep", true),
+            ("bench", false),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

@@ -1,8 +1,9 @@
 //! The program as it is released.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, ensure};
 use xshell::{Shell, cmd};
 
 use crate::{demo, plain};
@@ -16,30 +17,41 @@ pub(crate) fn release(shell: &Shell) -> anyhow::Result<PathBuf> {
         return without_libraries(shell, RELEASE);
     }
     plain(cmd!(shell, "cargo build --release --package tombolo-cli --bin tombolo")).run()?;
-    Ok(demo::target_folder(shell)?.join("release/tombolo"))
+    built(shell, RELEASE)
 }
 
 /// The program linked so that it runs without any library.
 pub(crate) fn without_libraries(shell: &Shell, profile: &str) -> anyhow::Result<PathBuf> {
-    if !can_link_statically(shell) {
-        bail!("the C library cannot be linked statically here; hint: on Debian it is in `libc6-dev`, on Linux alone");
-    }
-    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    // With a target named, the flags are for the program alone, not for what runs during the build.
+    // The C library is chosen when the program is linked, so that everything below is the same as in a usual build.
     let command = cmd!(
         shell,
-        "cargo build --profile {profile} --target {triple} --package tombolo-cli --bin tombolo"
+        "cargo rustc --profile {profile} --package tombolo-cli --bin tombolo -- -C target-feature=+crt-static -C strip=debuginfo"
     );
-    plain(command)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo")
-        .run()?;
+    plain(command).run()?;
+    let program = built(shell, profile)?;
+    ensure_static(&program)?;
+    Ok(program)
+}
+
+fn built(shell: &Shell, profile: &str) -> anyhow::Result<PathBuf> {
     let folder = if profile == "dev" { "debug" } else { profile };
-    let target = demo::target_folder(shell)?;
-    Ok(target.join(triple).join(folder).join("tombolo"))
+    Ok(demo::target_folder(shell)?.join(folder).join("tombolo"))
 }
 
 fn can_link_statically(shell: &Shell) -> bool {
     // A compiler that does not find the file repeats its name.
     let found = cmd!(shell, "cc -print-file-name=libc.a").quiet().ignore_stderr().read();
     cfg!(all(target_os = "linux", target_env = "gnu")) && found.is_ok_and(|path| Path::new(&path).is_absolute())
+}
+
+/// The image has no library that a program could load.
+fn ensure_static(program: &Path) -> anyhow::Result<()> {
+    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let loader: &[u8] = b"/ld-linux";
+    ensure!(
+        !bytes.windows(loader.len()).any(|window| window == loader),
+        "{} asks for shared libraries\nhint: the C library's static form comes with Debian's `libc6-dev`",
+        program.display()
+    );
+    Ok(())
 }

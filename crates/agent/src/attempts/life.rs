@@ -232,10 +232,12 @@ impl<E: Executor> Life<E> {
             .start(&self.folder, assignment)
             .await
             .map_err(broken)?;
+        let attempt = self.attempt;
+        let on_output = || shared.surroundings.shipper.hint(attempt);
         let mut stopping = false;
         loop {
             tokio::select! {
-                begun = running.begun(&mut lease) => match begun.map_err(broken)? {
+                begun = running.begun(&mut lease, on_output) => match begun.map_err(broken)? {
                     Some(started_at) => {
                         let inputs = prepared.inputs.clone();
                         self.report(Phase::Running { started_at, inputs }).await;
@@ -251,7 +253,7 @@ impl<E: Executor> Life<E> {
         }
         let exit = loop {
             tokio::select! {
-                ended = running.ended(|| shared.surroundings.shipper.hint(self.attempt)) => break ended.map_err(broken)?,
+                ended = running.ended(on_output) => break ended.map_err(broken)?,
                 () = until_stopped(&mut self.wish), if !stopping => {
                     stopping = true;
                     running.stop(Urgency::Graceful).await.map_err(broken)?;

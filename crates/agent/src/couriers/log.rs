@@ -29,7 +29,10 @@ impl PodLog {
     pub(super) fn open(folder: &AttemptFolder, limit_bytes: u64) -> io::Result<Self> {
         let writer = Writer::open(&folder.log())?;
         let beginning = match read_record::<Beginning>(&folder.pod())? {
-            Some(beginning) => beginning,
+            // A crash between the record and the agent's own words: no line of a pod is there then.
+            Some(beginning) => Beginning {
+                lines: beginning.lines.min(writer.lines()),
+            },
             None => {
                 let beginning = Beginning { lines: writer.lines() };
                 write_record(&folder.pod(), &beginning, Durability::Fast)?;
@@ -41,6 +44,20 @@ impl PodLog {
             beginning: beginning.lines,
             limit_bytes: limit_bytes.saturating_add(SLACK_BYTES),
         })
+    }
+
+    /// Adds lines of the agent's own, as long as the pod has written none; else nothing happens.
+    pub(super) fn note(&mut self, folder: &AttemptFolder, at: Timestamp, lines: &[Vec<u8>]) -> io::Result<()> {
+        if self.next_line() > 0 {
+            return Ok(());
+        }
+        let beginning = self.writer.lines() + lines.len() as u64;
+        write_record(&folder.pod(), &Beginning { lines: beginning }, Durability::Fast)?;
+        for line in lines {
+            self.writer.push(at, line)?;
+        }
+        self.beginning = beginning;
+        self.writer.flush()
     }
 
     /// The number of the pod's line that comes next.
@@ -109,6 +126,25 @@ mod tests {
             .map(|line| String::from_utf8_lossy(&line.text).into_owned())
             .collect();
         assert_eq!(texts, ["tombolo: hello", "a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn the_agent_has_a_word_before_the_pod_and_none_after() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = AttemptFolder::new(root.path());
+        let mut log = PodLog::open(&folder, 1000).unwrap();
+        let note = |log: &mut PodLog, text: &str| log.note(&folder, Timestamp(1), &[text.into()]).unwrap();
+        note(&mut log, "tombolo: waits");
+        drop(log);
+        // A crash after the record, before the line.
+        write_record(&folder.pod(), &Beginning { lines: 2 }, Durability::Fast).unwrap();
+        let mut log = PodLog::open(&folder, 1000).unwrap();
+        assert_eq!(log.next_line(), 0);
+        log.append(0, lines(&["a"])).unwrap();
+        note(&mut log, "tombolo: too late");
+        assert_eq!((log.next_line(), log.lines()), (1, 2));
+        drop(log);
+        assert_eq!(PodLog::open(&folder, 1000).unwrap().next_line(), 1);
     }
 
     #[test]

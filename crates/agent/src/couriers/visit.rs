@@ -10,7 +10,7 @@ use super::log::PodLog;
 use super::{Duty, Progress};
 use crate::executor::{Collected, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
-use crate::supervisor::{Exit, Started};
+use crate::supervisor::{Exit, SYSTEM_PREFIX, Started};
 
 /// What the courier is to be told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -114,6 +114,16 @@ impl Expected {
         Ok(next)
     }
 
+    /// Adds lines of the agent's own, as long as the pod has written none.
+    fn note(&self, lines: &[Vec<u8>]) -> io::Result<()> {
+        if let Log::Open(log) = &mut *self.log() {
+            let now = Timestamp(tombolo_runtime::clock::now().wall_milliseconds);
+            log.note(&self.folder, now, lines)?;
+        }
+        self.log_has_grown.notify_one();
+        Ok(())
+    }
+
     /// Takes the exit, unless lines of the log are missing: tells which is wanted next then.
     pub(super) fn exited(&self, mut exit: Exit) -> io::Result<Result<(), u64>> {
         if self.progress.borrow().exit.is_some() {
@@ -200,6 +210,15 @@ impl Visit {
         progress.exit.is_some() && progress.collected.is_some()
     }
 
+    /// Tells whoever reads the job's log what the pod waits for. Nothing happens once the pod itself has written to it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn note(&self, text: &str) -> io::Result<()> {
+        let line = |line: &str| format!("{SYSTEM_PREFIX}{line}").into_bytes();
+        self.expected.note(&text.lines().map(line).collect::<Vec<_>>())
+    }
+
     /// Lets the command start.
     pub fn begin(&self) {
         self.expected.wanted.send_modify(|wanted| wanted.begin = true);
@@ -227,15 +246,25 @@ impl Visit {
         .await
     }
 
+    /// Calls `on_output` whenever the log has grown; does not end.
+    pub fn log_grows<OnOutput: Fn()>(&self, on_output: OnOutput) -> impl Future<Output = ()> + use<OnOutput> {
+        let expected = std::sync::Arc::clone(&self.expected);
+        async move {
+            loop {
+                expected.log_has_grown.notified().await;
+                on_output();
+            }
+        }
+    }
+
     /// Waits until the command has ended. `on_output` is called when its log has grown.
     pub async fn exit(&self, on_output: impl Fn()) -> Exit {
-        let expected = std::sync::Arc::clone(&self.expected);
-        let exited = self.until(|progress| progress.exit.clone());
-        let mut exited = std::pin::pin!(exited);
+        let mut exited = std::pin::pin!(self.until(|progress| progress.exit.clone()));
+        let mut grows = std::pin::pin!(self.log_grows(on_output));
         loop {
             tokio::select! {
                 exit = &mut exited => return exit,
-                () = expected.log_has_grown.notified() => on_output(),
+                () = &mut grows => {}
             }
         }
     }

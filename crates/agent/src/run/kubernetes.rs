@@ -130,6 +130,10 @@ async fn sweep(cluster: Cluster, pods: Pods, attempts: PathBuf, stop: Cancellati
         if let Err(error) = orphans::remove(&cluster, &pods, &known, now).await {
             tracing::warn!(%error, "cannot remove a pod that nobody knows; trying again");
         }
+        tracing::debug!(
+            requests = cluster.requests(),
+            "requests to the API server since the start"
+        );
     }
 }
 

@@ -163,6 +163,13 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
     }
 }
 
+/// Installs the agent's chart, and comes back when the cluster has joined.
+fn helm_line(invite: &str) -> String {
+    format!(
+        "helm upgrade --install tombolo-agent helm/tombolo-agent --namespace tombolo --create-namespace --wait --set-string invite.value={invite}"
+    )
+}
+
 fn show_invite(invite: &Invite, format: Format) -> Result<(), Failure> {
     match format {
         Format::Json | Format::Yaml => render::print_value(format, invite),
@@ -178,7 +185,9 @@ fn show_invite(invite: &Invite, format: Format) -> Result<(), Failure> {
                 "Cluster `{}`{labels} may join once, until {}.",
                 invite.name, invite.expires_at
             ))?;
-            render::line("On the cluster, with a configuration as in config/agent.toml:\n")?;
+            render::line("On Kubernetes, with a checkout of Tombolo's version and the context of the cluster:\n")?;
+            render::line(&format!("  {}\n", helm_line(&invite.invite)))?;
+            render::line("On any other machine, with a configuration as in config/agent.toml:\n")?;
             render::line(&format!(
                 "  TOMBOLO_AGENT_INVITE={} tombolo agent --config agent.toml",
                 invite.invite

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process;
 
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tombolo_agent::doctor::{self, Finding, State};
 use tombolo_agent::pod::supervise::Step;
 use tombolo_agent::pod::{self, Places};
 use tombolo_runtime::shutdown::on_signals;
@@ -12,6 +14,37 @@ use tombolo_runtime::{configuration, telemetry};
 
 use crate::dev;
 use crate::failure::{ExitCode, Failure};
+use crate::render::{self, Format, Rows, Wide};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Master {
+    #[command(flatten)]
+    service: Service,
+    #[command(subcommand)]
+    errand: Option<MasterErrand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum MasterErrand {
+    /// Prints the certificates (PEM) that users have to trust, for `tombolo login --certificate-authority`.
+    Trust(Service),
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Agent {
+    #[command(flatten)]
+    service: Service,
+    #[command(subcommand)]
+    errand: Option<AgentErrand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentErrand {
+    /// Looks whether the agent can work: its configuration, the master, the store, and each right in Kubernetes.
+    Doctor(Service),
+}
 
 /// What the master and the agent have in common.
 #[derive(Debug, Args)]
@@ -67,23 +100,94 @@ pub(crate) enum Courier {
 }
 
 /// Runs the control plane until a signal.
-pub(crate) fn master(command: &Service) -> Result<(), Failure> {
-    let configuration: tombolo_master::configuration::Configuration =
-        load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
-    configuration.validate().map_err(invalid)?;
+pub(crate) fn master(command: &Master) -> Result<(), Failure> {
+    let command = match &command.errand {
+        Some(MasterErrand::Trust(service)) => return trust(service),
+        None => &command.service,
+    };
+    let configuration = master_configuration(command)?;
     serve(command, &configuration.telemetry.clone(), |stop| async move {
         Ok(tombolo_master::run(configuration, stop).await?)
     })
 }
 
+fn master_configuration(command: &Service) -> Result<tombolo_master::configuration::Configuration, Failure> {
+    let configuration: tombolo_master::configuration::Configuration =
+        load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
+    configuration.validate().map_err(invalid)?;
+    Ok(configuration)
+}
+
+fn trust(command: &Service) -> Result<(), Failure> {
+    let configuration = master_configuration(command)?;
+    let path = tombolo_master::bootstrap::trust_file(&configuration.data_folder);
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        let failure = Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));
+        failure.hint("the master writes it at its first start")
+    })?;
+    render::line(text.trim_end())
+}
+
 /// Runs the agent of a cluster until a signal.
-pub(crate) fn agent(command: &Service) -> Result<(), Failure> {
+pub(crate) fn agent(command: &Agent, format: Format) -> Result<(), Failure> {
+    let command = match &command.errand {
+        Some(AgentErrand::Doctor(service)) => return doctor(service, format),
+        None => &command.service,
+    };
     let configuration: tombolo_agent::configuration::Configuration =
         load(command, tombolo_agent::configuration::ENVIRONMENT_PREFIX)?;
     configuration.validate().map_err(invalid)?;
     serve(command, &configuration.telemetry.clone(), |stop| {
         tombolo_agent::run(configuration, stop)
     })
+}
+
+#[derive(Serialize)]
+struct Findings(Vec<Finding>);
+
+impl Rows for Findings {
+    fn header(&self, _: Wide) -> Vec<&'static str> {
+        vec!["check", "state", "detail"]
+    }
+
+    fn rows(&self, _: Wide) -> Vec<Vec<String>> {
+        let row = |finding: &Finding| {
+            let state = match finding.state {
+                State::Good => "ok",
+                State::Unknown => "unknown",
+                State::Bad => "FAULT",
+            };
+            vec![finding.what.clone(), state.to_owned(), finding.detail.clone()]
+        };
+        self.0.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let bad = self.0.iter().filter(|finding| finding.state == State::Bad);
+        bad.map(|finding| finding.what.clone()).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "There is nothing to check."
+    }
+}
+
+fn doctor(command: &Service, format: Format) -> Result<(), Failure> {
+    let configuration: tombolo_agent::configuration::Configuration =
+        load(command, tombolo_agent::configuration::ENVIRONMENT_PREFIX)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let findings = Findings(runtime.block_on(doctor::examine(&configuration)));
+    render::print(format, &findings)?;
+    match findings.names().len() {
+        0 => Ok(()),
+        faults => Err(Failure::new(
+            ExitCode::Failed,
+            format!(
+                "the agent cannot work like this: {faults} of {} checks failed",
+                findings.0.len()
+            ),
+        )),
+    }
 }
 
 /// Runs one attempt to its end.

@@ -10,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
+use tokio::time::timeout;
 use tokio_stream::Stream;
 
 use super::connection::{Connection, Connections, accept};
@@ -91,6 +92,11 @@ impl Acceptor {
         let (identity, config) = (self.identity.clone(), self.config.clone());
         let (deadline, connections) = (self.limits.handshake, self.connections.clone());
         self.handshakes.spawn(async move {
+            // Whoever only looks whether the port is open, as probes do, says nothing and goes.
+            if matches!(timeout(deadline, socket.peek(&mut [0])).await, Ok(Ok(0))) {
+                tracing::debug!(%remote, "a connection without a word");
+                return None;
+            }
             match accept(socket, &identity, config, deadline, &connections).await {
                 Ok(connection) => Some(connection.with_socket(remote, permit)),
                 Err(error) => {

@@ -1,6 +1,6 @@
 //! The pod of an attempt as its life sees it: what the courier says counts, and where it cannot speak, what Kubernetes says.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -46,6 +46,8 @@ pub struct KubernetesRunning {
     is_made: bool,
     /// By when a command that is to stop must have ended.
     stop_until: Option<Instant>,
+    /// What the job's log was told last of why the pod does not run.
+    told: Mutex<String>,
 }
 
 impl KubernetesRunning {
@@ -60,6 +62,19 @@ impl KubernetesRunning {
             seen,
             is_made,
             stop_until: None,
+            told: Mutex::default(),
+        }
+    }
+
+    /// Has the job's log say why the pod does not run yet, once.
+    fn tell(&self, words: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told == words {
+            return;
+        }
+        words.clone_into(&mut told);
+        if let Err(error) = self.visit.note(words) {
+            tracing::warn!(attempt = %self.assignment.attempt, %error, "cannot write to a log why its pod waits");
         }
     }
 
@@ -105,11 +120,16 @@ impl KubernetesRunning {
         let created = loop {
             match parts.cluster.create_pod(&pod).await {
                 Ok(created) => break created,
-                // Room may come; and a pod that is on its way out makes room for the next of its name.
-                Err(error @ (cluster::Error::Quota { .. } | cluster::Error::Taken { .. })) => {
+                // Room may come, an API server may come back, and a pod that is on its way out makes room for the next of its name.
+                Err(
+                    error @ (cluster::Error::Quota { .. }
+                    | cluster::Error::Taken { .. }
+                    | cluster::Error::Unavailable { .. }),
+                ) => {
                     if Instant::now() >= deadline {
                         return Err(Error::Failed(error.to_string()));
                     }
+                    self.tell(&format!("the pod waits: {error}"));
                     sleep(QUOTA_PAUSE).await;
                 }
                 Err(error) => return Err(Error::Failed(error.to_string())),
@@ -135,6 +155,9 @@ impl KubernetesRunning {
             let (view, verdict) = match known {
                 Seen::Nothing => (None, None),
                 Seen::Here(view) => {
+                    if let Some(words) = verdict::trouble(&view) {
+                        self.tell(&words);
+                    }
                     let verdict = verdict::judge(&view, now(), &self.parts.settings.deadlines);
                     (Some(view), Some(verdict))
                 }
@@ -173,22 +196,7 @@ impl KubernetesRunning {
         }
     }
 
-    async fn in_full(&self, ended: Ended, view: &PodView) -> Ended {
-        if !ended.wants_events() {
-            return ended;
-        }
-        match self.parts.cluster.events_of(view).await {
-            Ok(events) => ended.with_events(view, &events),
-            Err(error) => {
-                tracing::info!(pod = names::pod_name(view.attempt), %error, "the events of a pod cannot be read");
-                ended
-            }
-        }
-    }
-}
-
-impl Running for KubernetesRunning {
-    async fn begun(&mut self, lease: &mut Lease) -> Result<Option<Timestamp>, Error> {
+    async fn begin(&mut self, lease: &mut Lease) -> Result<Option<Timestamp>, Error> {
         if self.stop_until.is_some() && !self.visit.has_begun() {
             return Err(Error::Stopped);
         }
@@ -204,6 +212,34 @@ impl Running for KubernetesRunning {
             started_at = self.visit.begun() => Ok(started_at),
             () = begin => Err(Error::Stopped),
             ended = self.pod_ends() => Err(error(ended)),
+        }
+    }
+
+    async fn in_full(&self, ended: Ended, view: &PodView) -> Ended {
+        if !ended.wants_events() {
+            return ended;
+        }
+        match self.parts.cluster.events_of(view).await {
+            Ok(events) => ended.with_events(view, &events),
+            Err(error) => {
+                tracing::info!(pod = names::pod_name(view.attempt), %error, "the events of a pod cannot be read");
+                ended
+            }
+        }
+    }
+}
+
+impl Running for KubernetesRunning {
+    async fn begun(
+        &mut self,
+        lease: &mut Lease,
+        on_output: impl Fn() + Send + Sync,
+    ) -> Result<Option<Timestamp>, Error> {
+        let told = self.visit.log_grows(on_output);
+        tokio::select! {
+            biased;
+            begun = self.begin(lease) => begun,
+            () = told => Err(Error::Stopped),
         }
     }
 

@@ -178,6 +178,15 @@ pub fn judge(view: &PodView, now: Timestamp, deadlines: &Deadlines) -> Verdict {
     }
 }
 
+/// What keeps a pod from running that is not just on its way, for people; none if nothing does.
+pub fn trouble(view: &PodView) -> Option<String> {
+    match (&view.unschedulable, &view.pull_failing) {
+        (Some(words), _) if view.node.is_none() => Some(format!("waits for a node: {words}")),
+        (_, Some(failing)) if !failing.words.is_empty() => Some(format!("cannot pull an image: {}", failing.words)),
+        _ => None,
+    }
+}
+
 /// What it means that a pod that nobody here removed is gone. `view`: what was last seen of it.
 pub fn judge_deleted(view: &PodView) -> Ended {
     ending::of_pod(view)

@@ -109,7 +109,7 @@ impl ProcessRunning {
 
 impl Running for ProcessRunning {
     /// It began before there was a value of this kind.
-    async fn begun(&mut self, _: &mut Lease) -> Result<Option<Timestamp>, Error> {
+    async fn begun(&mut self, _: &mut Lease, _: impl Fn() + Send + Sync) -> Result<Option<Timestamp>, Error> {
         Ok(self.started_at)
     }
 

@@ -113,33 +113,49 @@ pub(super) fn needed(settings: &Settings) -> Vec<Right> {
 }
 
 impl Cluster {
-    /// The rights that the agent needs and lacks: what `doctor` shows. Asks the API server, and tries nothing.
+    /// The rights that the agent needs and lacks.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn missing_rights(&self, settings: &Settings) -> Result<Vec<Denied>, Error> {
-        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client());
-        let mut missing = Vec::new();
+        let rights = self.rights(settings).await?;
+        Ok(rights.into_iter().filter_map(|(_, denied)| denied).collect())
+    }
+
+    /// Every right that the agent needs, with the refusal if it lacks it: what `doctor` shows. Asks the API server, and tries
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn rights(&self, settings: &Settings) -> Result<Vec<(Right, Option<Denied>)>, Error> {
+        let mut rights = Vec::new();
         for right in needed(settings) {
-            let review = SelfSubjectAccessReview {
-                spec: SelfSubjectAccessReviewSpec {
-                    resource_attributes: Some(right.attributes()),
-                    non_resource_attributes: None,
-                },
-                ..SelfSubjectAccessReview::default()
-            };
-            let asking = Right::everywhere("create", "selfsubjectaccessreviews");
-            let mut patience = Patience::new(&asking, PATIENCE);
-            let answer = patience.ask(|| async { reviews.create(&PostParams::default(), &review).await });
-            let status = answer.await?.status.unwrap_or_default();
-            if !status.allowed {
-                let message = status.reason.filter(|reason| !reason.is_empty());
-                missing.push(Denied {
-                    right,
-                    message: message.unwrap_or_else(|| "no rule allows it".to_owned()),
-                });
-            }
+            let denied = self.refusal(&right).await?;
+            rights.push((right, denied));
         }
-        Ok(missing)
+        Ok(rights)
+    }
+
+    async fn refusal(&self, right: &Right) -> Result<Option<Denied>, Error> {
+        let reviews: Api<SelfSubjectAccessReview> = Api::all(self.client());
+        let review = SelfSubjectAccessReview {
+            spec: SelfSubjectAccessReviewSpec {
+                resource_attributes: Some(right.attributes()),
+                non_resource_attributes: None,
+            },
+            ..SelfSubjectAccessReview::default()
+        };
+        let asking = Right::everywhere("create", "selfsubjectaccessreviews");
+        let mut patience = Patience::new(&asking, PATIENCE);
+        let answer = patience.ask(|| async { reviews.create(&PostParams::default(), &review).await });
+        let status = answer.await?.status.unwrap_or_default();
+        if status.allowed {
+            return Ok(None);
+        }
+        let message = status.reason.filter(|reason| !reason.is_empty());
+        Ok(Some(Denied {
+            right: right.clone(),
+            message: message.unwrap_or_else(|| "no rule allows it".to_owned()),
+        }))
     }
 }

@@ -1,0 +1,81 @@
+//! Agents and masters that go away while pods run.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cluster::{Cluster, NAMESPACE};
+use crate::user::Build;
+use crate::world::World;
+
+/// Counts for this many tenths of a second.
+pub(crate) fn counting(tenths: u32) -> String {
+    format!("i=0; while [ $i -lt {tenths} ]; do echo line $i; i=$((i+1)); sleep 0.1; done")
+}
+
+/// Every line of [`counting`] is in the log, once and in order.
+#[track_caller]
+pub(crate) fn counted(build: &Build<'_>, tenths: u32) {
+    let log = build.log("it");
+    let lines: Vec<_> = log.into_iter().filter(|line| line.starts_with("line ")).collect();
+    let expected: Vec<_> = (0..tenths).map(|number| format!("line {number}")).collect();
+    assert!(
+        lines == expected,
+        "{} lines, the last ones {:?}",
+        lines.len(),
+        lines.iter().rev().take(3).collect::<Vec<_>>()
+    );
+}
+
+/// Kills a pod of ours as a node does that loses power.
+fn kill(cluster: &Cluster, application: &str) {
+    let label = format!("app.kubernetes.io/name={application}");
+    let kill = [
+        "delete",
+        "pods",
+        "--namespace",
+        NAMESPACE,
+        "-l",
+        &label,
+        "--force",
+        "--grace-period=0",
+    ];
+    cluster.kubectl(&kill).succeeded();
+}
+
+#[test]
+fn pods_go_on_without_their_agent_and_the_next_one_takes_them_over() {
+    let world = World::get();
+    let _alone = world.east.alone();
+    let build = world.run(
+        "east",
+        &format!("{}; echo kept > $TOMBOLO_OUTPUT/file", counting(150)),
+        &json!({}),
+    );
+    build.says("it", "line 20");
+    let (pod, _) = world.east.pod_of(&build.id("it"));
+    kill(&world.east, "tombolo-agent");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(world.east.pod_of(&build.id("it")).0, pod, "the same pod");
+    let job = build.ends("finished", &[]);
+    assert_eq!((&job["epoch"], &job["replacements"]), (&json!(1), &json!(0)), "{job:#}");
+    counted(&build, 150);
+    let output = build.output("it");
+    assert!(output.path().join("output/file").exists());
+}
+
+#[test]
+fn pods_go_on_without_the_master_and_everything_is_told_afterwards() {
+    let world = World::get();
+    let (_east, _west) = (world.east.alone(), world.west.alone());
+    let build = world.run("west", &counting(120), &json!({}));
+    build.says("it", "line 20");
+    kill(&world.east, "tombolo-master");
+    crate::cluster::wait_for("the master to be back", || {
+        (world.tombolo(&["cluster", "list"]).code == 0).then_some(())
+    });
+    let job = build.ends("finished", &[]);
+    assert_eq!(job["epoch"], 1, "{job:#}");
+    counted(&build, 120);
+}

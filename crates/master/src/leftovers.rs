@@ -8,8 +8,8 @@ use tombolo_transfer::ChunkStore;
 
 use crate::driver::Handle;
 
-/// Removes the sources of projects that are gone, once. What cannot be removed now is tried again at the next start: it is in
-/// nobody's way.
+/// Removes the sources of projects that are gone, once, and then waits for `stop`. What cannot be removed now is tried again at
+/// the next start: it is in nobody's way.
 pub(crate) async fn remove(sources: ChunkStore, handle: Handle, stop: CancellationToken) {
     let removing = stop.run_until_cancelled(removing(&sources, &handle));
     if let Some(Err(error)) = removing.await {
@@ -18,6 +18,7 @@ pub(crate) async fn remove(sources: ChunkStore, handle: Handle, stop: Cancellati
             "the sources of deleted projects were not removed"
         );
     }
+    stop.cancelled().await;
 }
 
 async fn removing(sources: &ChunkStore, handle: &Handle) -> anyhow::Result<()> {

@@ -150,8 +150,14 @@ impl World {
     /// Waits until a build is over, and returns it.
     #[track_caller]
     pub(crate) fn finish(&self, build: u64) -> Value {
+        self.finish_within(build, PATIENCE)
+    }
+
+    /// The same for one that takes its time.
+    #[track_caller]
+    pub(crate) fn finish_within(&self, build: u64, patience: Duration) -> Value {
         let build = build.to_string();
-        self.wait_for("the build to end", || {
+        self.wait_within(patience, "the build to end", || {
             let jobs = self.tombolo(&["jobs", &build, "-o", "json"]);
             (jobs.code == 0)
                 .then(|| jobs.json())
@@ -167,8 +173,13 @@ impl World {
 
     /// Asks again and again until there is an answer.
     #[track_caller]
-    pub(crate) fn wait_for<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    pub(crate) fn wait_for<T>(&self, what: &str, ask: impl FnMut() -> Option<T>) -> T {
+        self.wait_within(PATIENCE, what, ask)
+    }
+
+    #[track_caller]
+    fn wait_within<T>(&self, patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
             if let Some(answer) = ask() {
                 return answer;

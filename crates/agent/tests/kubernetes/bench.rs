@@ -268,5 +268,6 @@ fn assignment(image: &str) -> Assignment {
         source: None,
         inputs: Vec::new(),
         parents: Vec::new(),
+        labels: tombolo_core::label::Labels::new(),
     }
 }

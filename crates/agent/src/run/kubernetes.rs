@@ -106,13 +106,20 @@ impl Kubernetes {
             let (pods, stop) = (self.pods.clone(), stop.clone());
             async move { Ok(watch::run(client, self.name, namespaces, pods, stop).await?) }
         });
-        group.spawn("leftovers", sweep(self.cluster, self.pods, attempts, stop));
+        let keep = self.settings.keep_finished;
+        group.spawn("leftovers", sweep(self.cluster, self.pods, attempts, keep, stop));
         Ok(())
     }
 }
 
-/// Removes pods of attempts that the agent does not have, again and again.
-async fn sweep(cluster: Cluster, pods: Pods, attempts: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
+/// Removes pods of attempts that the agent does not have, again and again; those that have ended stay for `keep`.
+async fn sweep(
+    cluster: Cluster,
+    pods: Pods,
+    attempts: PathBuf,
+    keep: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -127,7 +134,7 @@ async fn sweep(cluster: Cluster, pods: Pods, attempts: PathBuf, stop: Cancellati
             }
         };
         let now = Timestamp(clock::now().wall_milliseconds);
-        if let Err(error) = orphans::remove(&cluster, &pods, &known, now).await {
+        if let Err(error) = orphans::remove(&cluster, &pods, &known, keep, now).await {
             tracing::warn!(%error, "cannot remove a pod that nobody knows; trying again");
         }
     }

@@ -210,6 +210,22 @@ impl Cluster {
         }
     }
 
+    /// Removes a secret. It is no error if it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], [`Error::Unavailable`].
+    pub async fn delete_secret(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
+        let right = Right::namespaced("delete", "secrets", namespace);
+        let deleted = Patience::new(&right, REMOVAL_PATIENCE)
+            .ask(|| async { secrets.delete(name, &DeleteParams::background()).await })
+            .await;
+        match deleted {
+            Ok(_) | Err(Error::Missing { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What has happened to a pod, latest last, in Kubernetes' words. For when its status does not say enough.
     ///
     /// # Errors

@@ -253,6 +253,6 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp(clock::now().wall_milliseconds)
 }

@@ -74,6 +74,12 @@ fn refusals_are_told_apart() {
 fn the_rules_of_all_settings() {
     let mut settings = sample::settings();
     settings.image_pull_secrets = vec!["registry".to_owned()];
+    assert!(
+        rights::needed(&settings)
+            .iter()
+            .all(|right| right.verb != "delete" || right.resource == "pods")
+    );
+    settings.keep_finished = Duration::from_secs(60);
     let rights = rights::needed(&settings);
     let secrets: Vec<_> = rights
         .iter()
@@ -84,6 +90,7 @@ fn the_rules_of_all_settings() {
         secrets,
         [
             "{apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"create\"]}",
+            "{apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"delete\"]}",
             "{apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"get\"], resourceNames: [\"registry\"]}",
         ]
     );

@@ -25,6 +25,13 @@ pub enum Notice {
     Forgotten(AttemptId),
     /// An input is on its way. May be dropped while there is no connection.
     Transfer(TransferProgress),
+    /// Why an attempt does not go on.
+    Waits {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words; empty if nothing holds it up any more.
+        reason: String,
+    },
 }
 
 /// What the link tells the attempts.

@@ -169,6 +169,10 @@ fn agent_frames() -> Vec<AgentFrame> {
     })));
     frames.push(AgentFrame::Heartbeat { sequence: u64::MAX });
     frames.push(AgentFrame::OrderAcknowledged { sequence: 2 });
+    frames.push(AgentFrame::Waits {
+        attempt: ATTEMPT,
+        reason: "waits for a node".to_owned(),
+    });
     frames.push(AgentFrame::Progress(TransferProgress {
         attempt: ATTEMPT,
         parent: None,

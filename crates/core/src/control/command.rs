@@ -88,6 +88,17 @@ pub enum Command {
         /// How far it is.
         phase: Phase,
     },
+    /// An agent says why an attempt does not go on. Writes nothing, ever.
+    Waits {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session; an old one is ignored.
+        session: SessionId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words; empty if nothing holds it up any more.
+        reason: String,
+    },
     /// A connection ended. The lease goes on.
     Disconnect {
         /// Which cluster.

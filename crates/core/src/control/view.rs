@@ -214,7 +214,7 @@ impl Control {
             ),
             (JobState::Terminal(state), _) => Situation::Ended(state),
             (JobState::Queued, _) | (_, None) => Situation::Queued,
-            (_, Some(cluster)) => Situation::Placed(cluster),
+            (_, Some(cluster)) => Situation::Placed(cluster, job.waits()),
         };
         let clusters = self.clusters.iter().map(|(_, member)| member.candidate());
         Some(explain(&situation, &job.demand(), clusters))

@@ -14,8 +14,8 @@ pub enum Situation<'a> {
     WaitsFor(Vec<&'a JobName>),
     /// It waits for a cluster.
     Queued,
-    /// It was given to this cluster.
-    Placed(&'a ClusterName),
+    /// It was given to this cluster, where this holds it up.
+    Placed(&'a ClusterName, Option<&'a str>),
     /// It is over.
     Ended(TerminalState),
 }
@@ -85,7 +85,8 @@ pub fn explain<'a>(
     let summary = match situation {
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
         Situation::Queued => queued(&verdicts),
-        Situation::Placed(cluster) => format!("it was given to cluster `{cluster}`"),
+        Situation::Placed(cluster, None) => format!("it was given to cluster `{cluster}`"),
+        Situation::Placed(cluster, Some(reason)) => format!("it was given to cluster `{cluster}`, and {reason}"),
         Situation::Ended(state) => format!("it is over: {state}"),
     };
     Explanation {
@@ -291,7 +292,18 @@ mod tests {
                 vec![],
                 "it waits for `a`, `b`, `c` and 1 more",
             ),
-            (Situation::Placed(&west), &any, vec![], "it was given to cluster `west`"),
+            (
+                Situation::Placed(&west, None),
+                &any,
+                vec![],
+                "it was given to cluster `west`",
+            ),
+            (
+                Situation::Placed(&west, Some("waits for a node")),
+                &any,
+                vec![],
+                "it was given to cluster `west`, and waits for a node",
+            ),
             (
                 Situation::Ended(TerminalState::Failure),
                 &any,

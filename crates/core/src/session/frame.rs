@@ -37,6 +37,13 @@ pub enum AgentFrame {
     },
     /// How far a transfer is. May be lost.
     Progress(TransferProgress),
+    /// Why an attempt does not go on. Not acknowledged; said again on every connection, for as long as it holds.
+    Waits {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words, for people; empty if nothing holds it up any more.
+        reason: String,
+    },
 }
 
 /// What an agent says of itself and of the attempts that it has.

@@ -105,10 +105,11 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
 
 /// Brings a job up to date.
 pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
-    job.state = status.state.into();
-    if job.state != api::JobState::Queued {
+    let state = status.state.into();
+    if job.state != state || job.epoch != status.epoch.0 {
         job.waiting = None;
     }
+    job.state = state;
     job.cluster = status.cluster.clone();
     job.epoch = status.epoch.0;
     job.message = status.message.clone();

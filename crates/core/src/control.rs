@@ -24,6 +24,7 @@ mod schedule;
 mod settings;
 mod settle;
 mod submit;
+mod survey;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -148,6 +149,11 @@ impl Control {
                 attempt,
                 phase,
             } => self.report(outbox, &cluster, session, attempt, phase),
+            Command::Survey {
+                cluster,
+                session,
+                survey,
+            } => self.survey(&cluster, session, *survey),
             Command::Waits {
                 cluster,
                 session,

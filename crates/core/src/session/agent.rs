@@ -13,7 +13,7 @@ use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
 use self::lease::Lease;
 use self::link::{Link, Up};
 use self::waits::Waits;
-use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason};
+use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
 use crate::attempt::{Assignment, Phase};
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
@@ -74,6 +74,8 @@ pub enum Event {
     Forgotten(AttemptId),
     /// An input is on its way.
     Transfer(TransferProgress),
+    /// The executor has looked what there is for jobs.
+    Surveyed(Box<Survey>),
     /// The executor says why an attempt does not go on.
     Waits {
         /// Which attempt.
@@ -114,6 +116,7 @@ pub enum Action {
 pub struct Session {
     settings: Settings,
     description: Hello,
+    survey: Option<Box<Survey>>,
     attempts: Attempts,
     waits: Waits,
     link: Link,
@@ -128,6 +131,7 @@ impl Session {
         Self {
             settings,
             description,
+            survey: None,
             attempts,
             waits: Waits::default(),
             link: Link::Down,
@@ -174,6 +178,15 @@ impl Session {
                 if matches!(self.link, Link::Up(_)) {
                     actions.push(Action::Send(AgentFrame::Progress(progress)));
                 }
+                Ok(())
+            }
+            Event::Surveyed(survey) => {
+                self.description.capacity = survey.capacity;
+                self.description.facts.clone_from(&survey.facts);
+                if self.is_up() {
+                    actions.push(Action::Send(AgentFrame::Survey(survey.clone())));
+                }
+                self.survey = Some(survey);
                 Ok(())
             }
             Event::Waits { attempt, reason } => {
@@ -250,7 +263,8 @@ impl Session {
                 let until = *first_at + welcome.lease;
                 self.link = Link::Up(Up::new(&self.settings, welcome, now.steady));
                 self.renew(now.steady, until);
-                actions.extend(self.waits.frames().map(Action::Send));
+                let survey = self.survey.clone().map(AgentFrame::Survey);
+                actions.extend(survey.into_iter().chain(self.waits.frames()).map(Action::Send));
                 Ok(())
             }
             Link::Up(_) => self.hear_up(now, frame, actions),

@@ -269,6 +269,11 @@ impl Session {
             }
             AgentFrame::OrderAcknowledged { sequence } => self.orders.acknowledged(sequence)?,
             AgentFrame::Progress(progress) => actions.push(Action::Progress(progress)),
+            AgentFrame::Survey(survey) => actions.push(Action::Tell(Command::Survey {
+                cluster,
+                session,
+                survey,
+            })),
             AgentFrame::Waits { attempt, reason } => actions.push(Action::Tell(Command::Waits {
                 cluster,
                 session,
@@ -364,6 +369,7 @@ const fn kind(frame: &AgentFrame) -> &'static str {
         AgentFrame::Report { .. } => "report",
         AgentFrame::OrderAcknowledged { .. } => "order acknowledged",
         AgentFrame::Progress(_) => "progress",
+        AgentFrame::Survey(_) => "survey",
         AgentFrame::Waits { .. } => "waits",
     }
 }

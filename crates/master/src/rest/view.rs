@@ -45,6 +45,8 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),
         capacity: agent.map(|agent| agent.capacity.into()),
+        nodes: agent.and_then(|agent| agent.nodes).map(Into::into),
+        used: agent.map(|_| view.used.into()),
         free: agent.map(|agent| agent.capacity.minus(&view.used).into()),
         slots: agent.map(|agent| agent.slots),
         attempts: view.attempts as u64,

@@ -29,6 +29,7 @@ impl From<AgentFrame> for wire::AgentFrame {
                 Frame::OrderAcknowledged(wire::OrderAcknowledged { sequence })
             }
             AgentFrame::Progress(progress) => Frame::Progress(progress.into()),
+            AgentFrame::Survey(survey) => Frame::Survey((*survey).into()),
             AgentFrame::Waits { attempt, reason } => Frame::Waits(wire::Waits {
                 attempt: Some(attempt.into()),
                 reason,
@@ -57,6 +58,7 @@ impl TryFrom<wire::AgentFrame> for AgentFrame {
                 sequence: order.sequence,
             },
             Frame::Progress(progress) => Self::Progress(progress.try_into()?),
+            Frame::Survey(survey) => Self::Survey(Box::new(survey.try_into()?)),
             Frame::Waits(waits) => Self::Waits {
                 attempt: attempt(waits.attempt, "Waits.attempt")?,
                 reason: text(waits.reason, "Waits.reason")?,

@@ -22,7 +22,7 @@ use kube::{Client, Config};
 use secrecy::SecretString;
 use tower::util::MapRequestLayer;
 
-pub use self::capacity::Capacity;
+pub use self::capacity::{Capacity, Others};
 pub use self::error::{Denied, Error};
 use self::patience::Patience;
 pub use self::rights::Right;

@@ -7,7 +7,9 @@ mod inputs;
 mod life;
 mod log;
 mod outcome;
+mod reasons;
 mod recover;
+mod wish;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,11 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tombolo_core::attempt::{Outcome, Phase};
 use tombolo_core::build::TerminalState;
 use tombolo_core::id::AttemptId;
-use tombolo_core::session::{AttemptReport, StopReason};
+use tombolo_core::session::AttemptReport;
 use tombolo_core::time::Timestamp;
 use tombolo_runtime::clock;
 
 use self::life::{Begin, Life};
+use self::wish::Wish;
 use crate::executor::Executor;
 use crate::folder::AttemptFolder;
 use crate::link::Lease;
@@ -108,17 +111,6 @@ pub(crate) struct Shared<E> {
     pub(crate) settings: Settings,
     pub(crate) surroundings: Surroundings<E>,
     pub(crate) slots: Arc<Semaphore>,
-}
-
-/// What is wanted of an attempt. A later wish outranks an earlier one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// To its end.
-    Run,
-    /// To an end now.
-    Stop(StopReason),
-    /// Nothing is to be left.
-    Forget,
 }
 
 /// All attempts of this cluster.

@@ -17,7 +17,7 @@ use tombolo_transfer::ChunkStore;
 use tombolo_transfer::store::{Owner, Patience};
 
 use crate::configuration::{Checked, Configuration};
-use crate::executor::kubernetes::cluster::Cluster;
+use crate::executor::kubernetes::cluster::{Cluster, Others};
 use crate::executor::kubernetes::settings::Settings;
 use crate::join;
 
@@ -225,14 +225,15 @@ async fn kubernetes(settings: &Settings, findings: &mut Vec<Finding>) {
         }
         Err(error) => return findings.push(Finding::new("kubernetes", State::Bad, error)),
     }
-    findings.push(match cluster.capacity(settings).await {
+    findings.push(match cluster.capacity(settings, &mut Others::default()).await {
         Ok(Some(capacity)) => {
-            let (total, nodes) = (capacity.total, capacity.nodes);
+            let (total, count) = (capacity.total, capacity.nodes.count);
             let words = format!(
-                "{nodes} for jobs, with {} m and {} bytes",
-                total.cpu_milli, total.memory_bytes
+                "{count} for jobs, with {} m of processors and {} of memory",
+                total.cpu_milli,
+                bytesize::ByteSize::b(total.memory_bytes)
             );
-            let state = if nodes == 0 { State::Bad } else { State::Good };
+            let state = if count == 0 { State::Bad } else { State::Good };
             Finding::new("nodes", state, words)
         }
         Ok(None) => Finding::new(

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tombolo_core::attempt::{Assignment, OutputReference};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
@@ -95,6 +96,11 @@ pub struct Collected {
 
 /// A command that is starting, runs, or has ended.
 pub trait Running: Send {
+    /// Why it does not go on, in words for people; empty while nothing holds it up. None if that is never known.
+    fn reason(&self) -> Option<watch::Receiver<String>> {
+        None
+    }
+
     /// Waits until the command runs, and tells when it started; none if it turned out that it cannot. It starts only while
     /// `lease` lasts. `on_output` is called whenever its log has grown meanwhile. Cancelling this loses nothing.
     ///

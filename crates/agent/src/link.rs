@@ -242,6 +242,8 @@ fn event(notice: Notice) -> Event {
         Notice::Progressed { attempt, phase } => Event::Progressed { attempt, phase },
         Notice::Forgotten(attempt) => Event::Forgotten(attempt),
         Notice::Transfer(progress) => Event::Transfer(progress),
+        Notice::Surveyed(survey) => Event::Surveyed(survey),
+        Notice::Waits { attempt, reason } => Event::Waits { attempt, reason },
     }
 }
 

@@ -32,7 +32,7 @@ use crate::executor::process::{self, ProcessExecutor};
 use crate::join::{self, Membership};
 use crate::link::{Ends, Link, Master, renew};
 use crate::network::Network;
-use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING};
+use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
 use crate::shipper::Shipper;
 use crate::supervisor::SandboxPaths;
 use crate::tunnels::{OFFERS_WAITING, Server};
@@ -131,7 +131,8 @@ impl Parts {
         let Some(settings) = self.checked.kubernetes.take() else {
             let facts = Labels::from_pairs([("arch", std::env::consts::ARCH), ("os", std::env::consts::OS)])?;
             let executor = self.processes();
-            return self.start_with(executor, facts, identity_folder, group).await;
+            self.start_with(executor, facts, identity_folder, group).await?;
+            return Ok(());
         };
         let kubernetes = Kubernetes::open(
             settings,
@@ -145,8 +146,10 @@ impl Parts {
             self.store.clone(),
         )
         .await?;
-        if let Some(capacity) = kubernetes.capacity {
-            self.checked.capacity = capacity;
+        let mut facts = Labels::default();
+        if let Some(capacity) = &kubernetes.capacity {
+            self.checked.capacity = capacity.total;
+            facts.clone_from(&capacity.facts);
         } else if !self.configuration.capacity.is_given() {
             // What this process may use says nothing of what there is for pods: the cluster's own scheduler knows.
             self.checked.capacity = UNKNOWN_CAPACITY;
@@ -154,24 +157,24 @@ impl Parts {
         if self.configuration.slots.is_none() {
             self.checked.slots = PODS_AT_ONCE;
         }
-        let (executor, facts) = (kubernetes.executor.clone(), kubernetes.facts.clone());
+        let executor = kubernetes.executor.clone();
         let (identity, attempts) = (self.membership.identity.clone(), self.attempts_folder());
-        self.start_with(executor, facts, identity_folder, group).await?;
-        kubernetes.start(&identity, attempts, group).await
+        let notices = self.start_with(executor, facts, identity_folder, group).await?;
+        kubernetes.start(&identity, attempts, notices, group).await
     }
 
     fn attempts_folder(&self) -> PathBuf {
         self.configuration.data_folder.join("attempts")
     }
 
-    /// Starts all tasks that every agent has.
+    /// Starts all tasks that every agent has. What is sent there is told to the master.
     async fn start_with<E: Executor>(
         self,
         executor: E,
         facts: Labels,
         identity_folder: &Path,
         group: &mut TaskGroup,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<mpsc::Sender<Notice>> {
         let bulk = self.bulk()?;
         let master = Master {
             identity: self.membership.identity.clone(),
@@ -202,7 +205,7 @@ impl Parts {
             inputs: self.inputs(bulk.clone()),
             shipper: shipper.clone(),
             lease: link.lease(),
-            notices,
+            notices: notices.clone(),
         };
         let attempts = Attempts::resume(settings, found, surroundings);
         let stop = group.token();
@@ -236,7 +239,7 @@ impl Parts {
                 .with_context(|| format!("cannot listen for peers at {} (`peer.listen`)", peer.listen))?;
             group.spawn("peers", async move { server.serve_peers(listener, stop).await });
         }
-        Ok(())
+        Ok(notices)
     }
 
     /// A connection for large things, so that they cannot hold up a heartbeat.

@@ -3,7 +3,7 @@
 use tombolo_core::attempt::{Assignment, Phase};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::id::AttemptId;
-use tombolo_core::session::StopReason;
+use tombolo_core::session::{StopReason, Survey};
 
 /// Notices that may wait for the link: it takes them at once unless it is busy writing a hello. Who has more waits.
 pub const NOTICES_WAITING: usize = 256;
@@ -25,6 +25,15 @@ pub enum Notice {
     Forgotten(AttemptId),
     /// An input is on its way. May be dropped while there is no connection.
     Transfer(TransferProgress),
+    /// What there is for jobs now.
+    Surveyed(Box<Survey>),
+    /// Why an attempt does not go on.
+    Waits {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words; empty if nothing holds it up any more.
+        reason: String,
+    },
 }
 
 /// What the link tells the attempts.

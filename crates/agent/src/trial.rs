@@ -297,6 +297,7 @@ impl Shared {
                             further.extend(session.handle(now(), Event::Applied { ticket, result }));
                         }
                         Action::Close(error) => panic!("the agent broke a rule: {error}"),
+                        Action::Tell(command) => drop(self.heard.send(command)),
                         Action::Progress(_) => {}
                     }
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::name::ClusterName;
-use tombolo_core::resources;
+use tombolo_core::{resources, session};
 use utoipa::ToSchema;
 
 use crate::time::DateTime;
@@ -26,6 +26,10 @@ pub struct Cluster {
     pub version: Option<String>,
     /// What it has for jobs, in all; known while it is connected.
     pub capacity: Option<Resources>,
+    /// Its nodes that jobs can go to, if its agent may look at them.
+    pub nodes: Option<Nodes>,
+    /// What its attempts take.
+    pub used: Option<Resources>,
     /// What is free of it.
     pub free: Option<Resources>,
     /// How many attempts it runs at once at the most.
@@ -34,6 +38,27 @@ pub struct Cluster {
     pub attempts: u64,
     /// The address at which its agent takes peers, if it does.
     pub peer_address: Option<String>,
+}
+
+/// The nodes of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Nodes {
+    /// How many there are.
+    pub count: u32,
+    /// What they offer in all, also what others use of it.
+    pub allocatable: Resources,
+    /// The most of each that one of them has: no job that asks for more can run.
+    pub largest: Resources,
+}
+
+impl From<session::Nodes> for Nodes {
+    fn from(nodes: session::Nodes) -> Self {
+        Self {
+            count: nodes.count,
+            allocatable: nodes.allocatable.into(),
+            largest: nodes.largest.into(),
+        }
+    }
 }
 
 /// Processor and memory.

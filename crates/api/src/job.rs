@@ -23,7 +23,7 @@ pub struct Job {
     pub name: JobName,
     /// Where it stands.
     pub state: JobState,
-    /// Why it waits, while it is queued and that is known.
+    /// Why it waits, if it does and that is known: for a cluster, or on one (for a node, for an image).
     pub waiting: Option<String>,
     /// The cluster of its latest attempt.
     #[schema(value_type = Option<String>)]
@@ -110,6 +110,14 @@ impl JobState {
             Self::Killed => "killed",
             Self::Skipped => "skipped",
         }
+    }
+
+    /// Whether something may hold it up that changes without a change of its state.
+    pub const fn may_wait(self) -> bool {
+        matches!(
+            self,
+            Self::Queued | Self::Assigned | Self::Preparing | Self::Running | Self::Publishing
+        )
     }
 
     /// Whether the job is over.

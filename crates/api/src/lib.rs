@@ -20,7 +20,9 @@ pub mod token;
 pub mod version;
 
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
-pub use cluster::{Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Resources};
+pub use cluster::{
+    Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
+};
 pub use event::{Progress, WatchEvent};
 pub use job::{ClusterVerdict, Explanation, Input, Job, JobState, Miss, Output, Parent, RouteKind};
 pub use log::LogItem;

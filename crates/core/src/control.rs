@@ -24,12 +24,14 @@ mod schedule;
 mod settings;
 mod settle;
 mod submit;
+mod survey;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod view;
+mod waits;
 
 use std::collections::BTreeSet;
 
@@ -100,11 +102,11 @@ impl Control {
         &self.settings
     }
 
-    /// Carries out one command. A command that is refused changes nothing; at most it has orders. A heartbeat changes
-    /// nothing that is written.
+    /// Carries out one command. A command that is refused changes nothing; at most it has orders. A heartbeat, and why an
+    /// attempt waits, change nothing that is written.
     pub fn apply(&mut self, now: Now, command: Command) -> Effects {
         let mut outbox = Outbox::new(now);
-        let places = !matches!(command, Command::Heartbeat { .. });
+        let places = !matches!(command, Command::Heartbeat { .. } | Command::Waits { .. });
         let reply = self.carry_out(&mut outbox, command);
         if reply.is_ok() && places {
             self.place_queued(&mut outbox);
@@ -147,6 +149,17 @@ impl Control {
                 attempt,
                 phase,
             } => self.report(outbox, &cluster, session, attempt, phase),
+            Command::Survey {
+                cluster,
+                session,
+                survey,
+            } => self.survey(&cluster, session, *survey),
+            Command::Waits {
+                cluster,
+                session,
+                attempt,
+                reason,
+            } => self.waits(&cluster, session, attempt, &reason),
             Command::Disconnect { cluster, session } => self.disconnect(&cluster, session),
             Command::Tick => self.tick(outbox),
         }

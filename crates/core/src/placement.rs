@@ -35,6 +35,8 @@ pub struct Candidate<'a> {
     pub connected: bool,
     /// What it has for jobs, in all.
     pub capacity: Resources,
+    /// The most that one of its nodes has, if that is known.
+    pub largest: Option<Resources>,
     /// How many attempts it runs at once at the most.
     pub slots: u32,
     /// What its attempts take.
@@ -44,10 +46,11 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it could ever run the job: the selector holds and the whole cluster is large enough. Changes only when
-    /// the cluster itself does.
+    /// Whether it could ever run the job: the selector holds, and the whole cluster and one of its nodes are large enough.
+    /// Changes only when the cluster itself does.
     pub fn suits(&self, demand: &Demand<'_>) -> bool {
-        self.slots > 0 && self.capacity.fits(&demand.resources) && demand.selector.matches(self.labels)
+        let on_a_node = self.largest.is_none_or(|largest| largest.fits(&demand.resources));
+        self.slots > 0 && on_a_node && self.capacity.fits(&demand.resources) && demand.selector.matches(self.labels)
     }
 
     /// Whether it is connected and has room for the job now.
@@ -125,12 +128,14 @@ pub enum Miss {
     #[error("its agent is not connected")]
     Disconnected,
     /// The whole cluster is too small.
-    #[error("it has {capacity} {resource} in all, the job needs {request}")]
+    #[error("it has {capacity} {resource} {}, the job needs {request}", if *on_a_node { "on its largest node" } else { "in all" })]
     TooSmall {
         /// `cpu`, `memory` or `slots`.
         resource: String,
         /// What the cluster has.
         capacity: String,
+        /// It may have more in all, but no node has.
+        on_a_node: bool,
         /// What the job needs.
         request: String,
     },

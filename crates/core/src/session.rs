@@ -11,4 +11,6 @@ pub mod master;
 mod outstanding;
 
 pub use error::Error;
-pub use frame::{AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Order, OrderFrame, StopReason, Welcome};
+pub use frame::{
+    AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Nodes, Order, OrderFrame, StopReason, Survey, Welcome,
+};

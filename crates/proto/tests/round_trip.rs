@@ -16,7 +16,7 @@ use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
 use tombolo_core::session::{
-    AgentFrame, AttemptReport, Capability, Hello, MasterFrame, OrderFrame, StopReason, Welcome,
+    AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Nodes, OrderFrame, StopReason, Survey, Welcome,
 };
 use tombolo_core::time::Timestamp;
 use tombolo_proto::agent::v1 as wire;
@@ -169,6 +169,28 @@ fn agent_frames() -> Vec<AgentFrame> {
     })));
     frames.push(AgentFrame::Heartbeat { sequence: u64::MAX });
     frames.push(AgentFrame::OrderAcknowledged { sequence: 2 });
+    frames.push(AgentFrame::Survey(Box::new(Survey {
+        capacity: Resources {
+            cpu_milli: 5,
+            memory_bytes: 6,
+        },
+        nodes: Nodes {
+            count: 3,
+            allocatable: Resources {
+                cpu_milli: 9,
+                memory_bytes: 10,
+            },
+            largest: Resources {
+                cpu_milli: 3,
+                memory_bytes: 4,
+            },
+        },
+        facts: Labels::from_pairs([("nodes", "3")]).expect("valid"),
+    })));
+    frames.push(AgentFrame::Waits {
+        attempt: ATTEMPT,
+        reason: "waits for a node".to_owned(),
+    });
     frames.push(AgentFrame::Progress(TransferProgress {
         attempt: ATTEMPT,
         parent: None,

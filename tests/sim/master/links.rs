@@ -142,7 +142,7 @@ impl World {
                         .inbox
                         .push_back((Origin::Session { connection, ticket }, command));
                 }
-                Action::Progress(_) => {}
+                Action::Tell(_) | Action::Progress(_) => {}
                 Action::Close(error) => {
                     self.history
                         .note(self.schedule.now(), || format!("master closes {connection}: {error}"));

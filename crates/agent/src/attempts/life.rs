@@ -11,9 +11,12 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
-use super::{Shared, Wish, faulty, inputs, log, progressed, wall};
+use super::reasons::tell_reasons;
+use super::wish::{Wish, until_forgotten, until_stopped};
+use super::{Shared, faulty, inputs, log, progressed, wall};
 use crate::executor::{self, Collected, Executor, Running, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::link::Lease;
 use crate::pauses::Pauses;
 use crate::seam::Notice;
 use crate::supervisor::{Ending, Exit, Usage};
@@ -232,6 +235,21 @@ impl<E: Executor> Life<E> {
             .start(&self.folder, assignment)
             .await
             .map_err(broken)?;
+        let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
+        tokio::select! {
+            result = self.go_on(&mut running, lease, prepared) => result,
+            () = reasons => Err(fault("nobody is told any more why an attempt waits")),
+        }
+    }
+
+    /// Waits for the beginning and the end of a command that was started, and for what it leaves behind.
+    async fn go_on(
+        &mut self,
+        running: &mut E::Running,
+        mut lease: Lease,
+        prepared: &Prepared,
+    ) -> Result<(Exit, Collected), Broken> {
+        let shared = Arc::clone(&self.shared);
         let attempt = self.attempt;
         let on_output = || shared.surroundings.shipper.hint(attempt);
         let mut stopping = false;
@@ -378,19 +396,6 @@ fn no_exit(started_at: Option<Timestamp>) -> Exit {
         ended_at: wall(),
         log_lines: 0,
         usage: Usage::default(),
-    }
-}
-
-/// Waits until somebody wants the end. If nobody can any more, never.
-async fn until_stopped(wish: &mut watch::Receiver<Wish>) {
-    if wish.wait_for(|wish| *wish != Wish::Run).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
-async fn until_forgotten(wish: &mut watch::Receiver<Wish>) {
-    if wish.wait_for(|wish| *wish == Wish::Forget).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

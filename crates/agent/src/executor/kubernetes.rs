@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod entrypoint;
 mod execute;
+mod keep;
 pub mod names;
 pub mod orphans;
 pub mod pod;

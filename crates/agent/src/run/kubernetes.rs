@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::id::AttemptId;
-use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
-use tombolo_core::resources::Resources;
+use tombolo_core::session::Survey;
 use tombolo_core::time::Timestamp;
 use tombolo_identity::tls::Identity;
 use tombolo_runtime::clock;
@@ -18,22 +18,24 @@ use tombolo_runtime::shutdown::TaskGroup;
 use tombolo_transfer::ChunkStore;
 
 use crate::couriers::{self, Couriers};
-use crate::executor::kubernetes::cluster::Cluster;
+use crate::executor::kubernetes::cluster::{Capacity, Cluster, Others};
 use crate::executor::kubernetes::entrypoint::Entrypoints;
 use crate::executor::kubernetes::settings::Settings;
 use crate::executor::kubernetes::watch::{self, Pods};
 use crate::executor::kubernetes::{KubernetesExecutor, Limits, Parts, orphans};
+use crate::seam::Notice;
 
 /// How often leftovers are looked for. It costs no request as long as there are none.
 const SWEEP: Duration = Duration::from_secs(60);
+/// How often it is looked what the nodes have: one request, for each 250 of them.
+const SURVEY: Duration = Duration::from_secs(60);
 
 /// What runs jobs in pods.
 pub(super) struct Kubernetes {
     pub(super) executor: KubernetesExecutor,
     /// What the nodes have, if the agent may look.
-    pub(super) capacity: Option<Resources>,
-    /// What is true of all nodes.
-    pub(super) facts: Labels,
+    pub(super) capacity: Option<Capacity>,
+    others: Others,
     cluster: Cluster,
     pods: Pods,
     settings: Settings,
@@ -55,7 +57,8 @@ impl Kubernetes {
         for denied in cluster.missing_rights(&settings).await? {
             tracing::error!(%denied, "the agent lacks a right; its Role needs the rule `{}`", denied.right.as_rule());
         }
-        let capacity = cluster.capacity(&settings).await?;
+        let mut others = Others::default();
+        let capacity = cluster.capacity(&settings, &mut others).await?;
         let couriers = Couriers::open(data_folder, store).context("cannot open the key for couriers")?;
         let entrypoints = Entrypoints::new(&settings).map_err(anyhow::Error::msg)?;
         let pods = Pods::default();
@@ -69,14 +72,10 @@ impl Kubernetes {
             couriers: couriers.clone(),
             trust: identity.trust().pem(),
         });
-        let (capacity, facts) = match capacity {
-            Some(capacity) => (Some(capacity.total), capacity.facts),
-            None => (None, Labels::default()),
-        };
         Ok(Self {
             executor,
             capacity,
-            facts,
+            others,
             cluster,
             pods,
             settings,
@@ -85,11 +84,12 @@ impl Kubernetes {
         })
     }
 
-    /// Starts the tasks. `attempts`: the folder of the attempts that the agent has.
+    /// Starts the tasks. `attempts`: the folder of the attempts that the agent has; `notices`: where news are told.
     pub(super) async fn start(
         self,
         identity: &Identity,
         attempts: PathBuf,
+        notices: mpsc::Sender<Notice>,
         group: &mut TaskGroup,
     ) -> anyhow::Result<()> {
         let listen = self.settings.courier_listen;
@@ -106,13 +106,54 @@ impl Kubernetes {
             let (pods, stop) = (self.pods.clone(), stop.clone());
             async move { Ok(watch::run(client, self.name, namespaces, pods, stop).await?) }
         });
-        group.spawn("leftovers", sweep(self.cluster, self.pods, attempts, stop));
+        let keep = self.settings.keep_finished;
+        if self.capacity.is_some() {
+            let (cluster, settings) = (self.cluster.clone(), self.settings.clone());
+            let surveying = survey(cluster, settings, self.others, notices);
+            let stop = stop.clone();
+            group.spawn("nodes", async move {
+                tokio::select! {
+                    () = surveying => {}
+                    () = stop.cancelled() => {}
+                }
+                Ok(())
+            });
+        }
+        group.spawn("leftovers", sweep(self.cluster, self.pods, attempts, keep, stop));
         Ok(())
     }
 }
 
-/// Removes pods of attempts that the agent does not have, again and again.
-async fn sweep(cluster: Cluster, pods: Pods, attempts: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
+/// Tells what there is for jobs, again and again.
+async fn survey(cluster: Cluster, settings: Settings, mut others: Others, notices: mpsc::Sender<Notice>) {
+    loop {
+        match cluster.capacity(&settings, &mut others).await {
+            Ok(Some(capacity)) => {
+                let survey = Survey {
+                    capacity: capacity.total,
+                    nodes: capacity.nodes,
+                    facts: capacity.facts,
+                };
+                if notices.send(Notice::Surveyed(Box::new(survey))).await.is_err() {
+                    return;
+                }
+            }
+            // The right was taken away: what was seen last stays.
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "it cannot be seen what the nodes have; trying again"),
+        }
+        tokio::time::sleep(SURVEY).await;
+    }
+}
+
+/// Removes pods of attempts that the agent does not have, again and again; those that have ended stay for `keep`.
+async fn sweep(
+    cluster: Cluster,
+    pods: Pods,
+    attempts: PathBuf,
+    keep: Duration,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -127,7 +168,7 @@ async fn sweep(cluster: Cluster, pods: Pods, attempts: PathBuf, stop: Cancellati
             }
         };
         let now = Timestamp(clock::now().wall_milliseconds);
-        if let Err(error) = orphans::remove(&cluster, &pods, &known, now).await {
+        if let Err(error) = orphans::remove(&cluster, &pods, &known, keep, now).await {
             tracing::warn!(%error, "cannot remove a pod that nobody knows; trying again");
         }
         tracing::debug!(

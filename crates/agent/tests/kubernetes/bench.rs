@@ -10,18 +10,22 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tombolo_agent::couriers::Couriers;
 use tombolo_agent::executor::kubernetes::cluster::Cluster;
+use tombolo_agent::executor::kubernetes::entrypoint::Entrypoints;
 use tombolo_agent::executor::kubernetes::pod::{Facts, render};
 use tombolo_agent::executor::kubernetes::settings::{JobSettings, Section, Settings};
 use tombolo_agent::executor::kubernetes::verdict::{Ended, Verdict, judge, judge_deleted};
 use tombolo_agent::executor::kubernetes::watch::{self, Pods, Seen};
+use tombolo_agent::executor::kubernetes::{KubernetesExecutor, Limits, Parts, names};
 use tombolo_core::attempt::{Assignment, BuildContext, Revision};
 use tombolo_core::build::JobSpec;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
-use tombolo_core::label::Selector;
+use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
 use tombolo_core::time::Timestamp;
+use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
 
 /// Long enough for a kubelet that looks every ten seconds, on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -138,7 +142,31 @@ impl Bench {
         let created = self.cluster.create_pod(pod).await.unwrap();
         let secret = tombolo_agent::executor::kubernetes::pod::token_secret(created.pod(), &"t".into()).unwrap();
         self.cluster.create_secret(&secret, &created).await.unwrap();
-        tombolo_agent::executor::kubernetes::names::attempt_of(pod).unwrap()
+        names::attempt_of(pod).unwrap()
+    }
+
+    /// The executor, on the pods of this bench, with its data in `folder`.
+    pub(crate) async fn executor(&self, folder: &std::path::Path) -> KubernetesExecutor {
+        let place = json!({ "local": { "path": folder.join("store") } });
+        let location: StoreLocation = serde_json::from_value(place).unwrap();
+        let owner = Owner {
+            trust_domain: "tombolo".to_owned(),
+            member: "east".to_owned(),
+        };
+        let store = ChunkStore::open(&location, &owner, Patience::default()).await.unwrap();
+        KubernetesExecutor::new(Parts {
+            name: cluster_name(),
+            settings: self.settings.clone(),
+            limits: Limits {
+                stop_grace: Duration::from_secs(1),
+                log_limit_bytes: 1 << 20,
+            },
+            cluster: self.cluster.clone(),
+            pods: self.pods.clone(),
+            entrypoints: Entrypoints::new(&self.settings).unwrap(),
+            couriers: Couriers::open(folder, store).unwrap(),
+            trust: "PEM".to_owned(),
+        })
     }
 
     pub(crate) fn verdict(&self, seen: &Seen) -> Option<Verdict> {
@@ -205,6 +233,16 @@ impl Bench {
         }
     }
 
+    /// Waits until the API server knows no pod of this attempt.
+    pub(crate) async fn gone(&self, attempt: AttemptId) {
+        let name = names::pod_name(attempt);
+        let is_gone = || async {
+            let found = self.cluster.find_pod(&self.namespace, &name).await.unwrap();
+            found.is_none()
+        };
+        self.eventually("the pod goes", is_gone).await;
+    }
+
     pub(crate) async fn secret(&self, name: &str) -> Option<Secret> {
         Api::<Secret>::namespaced(self.admin(), &self.namespace)
             .get_opt(name)
@@ -268,6 +306,6 @@ fn assignment(image: &str) -> Assignment {
         source: None,
         inputs: Vec::new(),
         parents: Vec::new(),
-        labels: tombolo_core::label::Labels::new(),
+        labels: Labels::default(),
     }
 }

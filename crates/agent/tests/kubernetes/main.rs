@@ -6,6 +6,7 @@
 
 mod bench;
 mod faults;
+mod kept;
 mod link;
 mod registries;
 mod rights;
@@ -53,15 +54,21 @@ async fn a_pod_from_its_creation_to_nothing() {
     let later = tombolo_core::time::Timestamp(u64::MAX / 2);
     let known = std::collections::HashSet::from([attempt]);
     assert_eq!(
-        orphans::remove(&bench.cluster, &bench.pods, &known, later)
+        orphans::remove(&bench.cluster, &bench.pods, &known, Duration::ZERO, later)
             .await
             .unwrap(),
         0
     );
     assert_eq!(
-        orphans::remove(&bench.cluster, &bench.pods, &std::collections::HashSet::new(), later)
-            .await
-            .unwrap(),
+        orphans::remove(
+            &bench.cluster,
+            &bench.pods,
+            &std::collections::HashSet::new(),
+            Duration::ZERO,
+            later
+        )
+        .await
+        .unwrap(),
         1
     );
     let gone = bench.seen(attempt, |seen| matches!(seen, Seen::Gone(_))).await;

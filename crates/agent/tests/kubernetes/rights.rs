@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{ResourceQuota, ServiceAccount};
 use kube::api::{Api, PostParams};
 use serde_json::json;
-use tombolo_agent::executor::kubernetes::cluster::{Cluster, Error};
+use tombolo_agent::executor::kubernetes::cluster::{Cluster, Error, Others};
 
 use crate::bench::{Bench, kubeconfig};
 
@@ -34,10 +34,21 @@ async fn a_missing_right_is_named() {
     let rules: Vec<_> = missing.iter().map(|denied| denied.right.as_rule()).collect();
     assert_eq!(rules.len(), 8, "{rules:?}");
     assert!(bench.cluster.missing_rights(&bench.settings).await.unwrap().is_empty());
-    assert!(nobody.capacity(&bench.settings).await.unwrap().is_none());
-    let capacity = bench.cluster.capacity(&bench.settings).await.unwrap().unwrap();
+    assert!(
+        nobody
+            .capacity(&bench.settings, &mut Others::default())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let capacity = bench
+        .cluster
+        .capacity(&bench.settings, &mut Others::default())
+        .await
+        .unwrap()
+        .unwrap();
     println!("{capacity:?}");
-    assert!(capacity.nodes >= 1 && capacity.largest.memory_bytes > 1 << 30);
+    assert!(capacity.nodes.count >= 1 && capacity.nodes.largest.memory_bytes > 1 << 29);
     assert_eq!(capacity.facts.get("os"), Some("linux"));
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::edges::Edges;
 use super::queue::ClassId;
 use super::record::{Build, JobNode, JobStatus};
+use super::waits::Waits;
 use crate::build::JobState;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 
@@ -26,6 +27,8 @@ pub(super) struct LiveJob {
     pub(super) touched: bool,
     /// The class that it is queued in.
     pub(super) class: Option<ClassId>,
+    /// Why its attempt does not go on, as the agent says.
+    pub(super) waits: Option<Box<Waits>>,
 }
 
 impl LiveJob {
@@ -36,6 +39,7 @@ impl LiveJob {
             status,
             touched: false,
             class: None,
+            waits: None,
         }
     }
 

@@ -88,6 +88,7 @@ impl Member {
             labels: &self.labels,
             connected: self.contact() == Contact::Connected,
             capacity: agent.map(|agent| agent.capacity).unwrap_or_default(),
+            largest: agent.and_then(|agent| agent.nodes).map(|nodes| nodes.largest),
             slots: agent.map(|agent| agent.slots).unwrap_or_default(),
             used: self.used,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),

@@ -6,7 +6,7 @@ use crate::build::BuildDefinition;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
 use crate::name::{ClusterName, ProjectName};
-use crate::session::Hello;
+use crate::session::{Hello, Survey};
 
 /// One thing to do. Whoever gives it has checked that the giver may.
 #[derive(Debug, Clone)]
@@ -87,6 +87,26 @@ pub enum Command {
         attempt: AttemptId,
         /// How far it is.
         phase: Phase,
+    },
+    /// An agent has looked what its cluster has for jobs. Writes nothing of that; but jobs may find room.
+    Survey {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session; an old one is ignored.
+        session: SessionId,
+        /// What there is.
+        survey: Box<Survey>,
+    },
+    /// An agent says why an attempt does not go on. Writes nothing, ever.
+    Waits {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session; an old one is ignored.
+        session: SessionId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words; empty if nothing holds it up any more.
+        reason: String,
     },
     /// A connection ended. The lease goes on.
     Disconnect {

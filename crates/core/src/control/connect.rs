@@ -37,6 +37,8 @@ impl Control {
         member.agent = Some(AgentFacts {
             version: hello.version,
             capacity: hello.capacity,
+            // Said soon after.
+            nodes: None,
             slots: hello.slots,
             capabilities: hello.capabilities,
             peer_address: hello.peer_address,

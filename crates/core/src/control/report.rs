@@ -122,6 +122,7 @@ fn advance(job: &mut LiveJob, phase: Phase, now: Timestamp) {
 /// Notes how the attempt ended, and says how the job therefore ends.
 fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalState {
     let limit = max_inputs(job);
+    job.waits = None;
     let status = &mut job.status;
     status.exit_code = outcome.exit_code;
     status.log_lines = Some(outcome.log_lines);
@@ -133,7 +134,7 @@ fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalStat
     if !outcome.inputs.is_empty() {
         status.inputs = bounded(outcome.inputs, limit);
     }
-    status.message = one_line(&outcome.message);
+    status.message = one_line(&outcome.message, MAX_MESSAGE_BYTES);
     match outcome.state {
         _ if status.cancel_requested => {
             status.message = "cancelled".to_owned();
@@ -158,9 +159,9 @@ fn bounded(mut inputs: Vec<TransferReceipt>, limit: usize) -> Vec<TransferReceip
     inputs
 }
 
-/// The text as one line of at most [`MAX_MESSAGE_BYTES`], without control characters (a database may refuse NUL).
-fn one_line(text: &str) -> String {
-    let mut end = text.len().min(MAX_MESSAGE_BYTES);
+/// The text as one line of at most `limit` bytes, without control characters (a database may refuse NUL).
+pub(super) fn one_line(text: &str, limit: usize) -> String {
+    let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -183,7 +184,7 @@ mod tests {
             (&"é".repeat(4096), "é".repeat(2048)),
             (&format!("x{}", "é".repeat(4096)), format!("x{}", "é".repeat(2047))),
         ] {
-            assert_eq!(one_line(text), line);
+            assert_eq!(one_line(text, MAX_MESSAGE_BYTES), line);
         }
     }
 }

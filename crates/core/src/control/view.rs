@@ -12,7 +12,7 @@ use crate::label::Labels;
 use crate::name::{ClusterName, ProjectName};
 use crate::placement::{Explanation, Situation, explain};
 use crate::resources::Resources;
-use crate::session::Capability;
+use crate::session::{Capability, Nodes};
 use crate::time::{Moment, Timestamp};
 
 /// How the control plane stands with a cluster.
@@ -54,6 +54,8 @@ pub struct AgentFacts {
     pub version: String,
     /// What it has for jobs, in all.
     pub capacity: Resources,
+    /// Its nodes, if it may look at them.
+    pub nodes: Option<Nodes>,
     /// How many attempts it runs at once at the most.
     pub slots: u32,
     /// What its executor can do.
@@ -214,7 +216,7 @@ impl Control {
             ),
             (JobState::Terminal(state), _) => Situation::Ended(state),
             (JobState::Queued, _) | (_, None) => Situation::Queued,
-            (_, Some(cluster)) => Situation::Placed(cluster),
+            (_, Some(cluster)) => Situation::Placed(cluster, job.waits()),
         };
         let clusters = self.clusters.iter().map(|(_, member)| member.candidate());
         Some(explain(&situation, &job.demand(), clusters))

@@ -3,6 +3,7 @@
 use super::{Candidate, ClusterVerdict, Demand, Explanation, Miss};
 use crate::build::TerminalState;
 use crate::name::{ClusterName, JobName};
+use crate::resources::Resources;
 
 /// The most names that a summary lists.
 const MAX_NAMES: usize = 3;
@@ -14,8 +15,8 @@ pub enum Situation<'a> {
     WaitsFor(Vec<&'a JobName>),
     /// It waits for a cluster.
     Queued,
-    /// It was given to this cluster.
-    Placed(&'a ClusterName),
+    /// It was given to this cluster, where this holds it up.
+    Placed(&'a ClusterName, Option<&'a str>),
     /// It is over.
     Ended(TerminalState),
 }
@@ -46,25 +47,35 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
 }
 
 fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
-    let (capacity, request) = (candidate.capacity, demand.resources);
-    let miss = |resource: &str, capacity, request| Miss::TooSmall {
+    let request = demand.resources;
+    let whole = candidate.capacity;
+    let node = candidate.largest.unwrap_or(whole);
+    // The node counts where it has less than there is in all.
+    let capacity = Resources {
+        cpu_milli: whole.cpu_milli.min(node.cpu_milli),
+        memory_bytes: whole.memory_bytes.min(node.memory_bytes),
+    };
+    let miss = |resource: &str, capacity, request, on_a_node| Miss::TooSmall {
         resource: resource.to_owned(),
         capacity,
+        on_a_node,
         request,
     };
     let mut misses = Vec::new();
     if capacity.cpu_milli < request.cpu_milli {
-        misses.push(miss("cpu", cpu(capacity.cpu_milli), cpu(request.cpu_milli)));
+        let on_a_node = node.cpu_milli < whole.cpu_milli;
+        misses.push(miss("cpu", cpu(capacity.cpu_milli), cpu(request.cpu_milli), on_a_node));
     }
     if capacity.memory_bytes < request.memory_bytes {
         misses.push(miss(
             "memory",
             memory(capacity.memory_bytes),
             memory(request.memory_bytes),
+            node.memory_bytes < whole.memory_bytes,
         ));
     }
     if candidate.slots == 0 {
-        misses.push(miss("slots", "0".to_owned(), "1".to_owned()));
+        misses.push(miss("slots", "0".to_owned(), "1".to_owned(), false));
     }
     misses
 }
@@ -85,7 +96,8 @@ pub fn explain<'a>(
     let summary = match situation {
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
         Situation::Queued => queued(&verdicts),
-        Situation::Placed(cluster) => format!("it was given to cluster `{cluster}`"),
+        Situation::Placed(cluster, None) => format!("it was given to cluster `{cluster}`"),
+        Situation::Placed(cluster, Some(reason)) => format!("it was given to cluster `{cluster}`, and {reason}"),
         Situation::Ended(state) => format!("it is over: {state}"),
     };
     Explanation {
@@ -180,9 +192,14 @@ mod tests {
             labels: &labels,
             connected: true,
             capacity: resources(4000, 8 * GIB),
+            largest: None,
             slots: 4,
             used: Resources::default(),
             attempts: 0,
+        };
+        let small_nodes = Candidate {
+            largest: Some(resources(2000, 8 * GIB)),
+            ..base
         };
         let no_slots = Candidate { slots: 0, ..base };
         let slots_taken = Candidate { attempts: 4, ..base };
@@ -197,6 +214,7 @@ mod tests {
         let small = |resource: &str, capacity: &str, request: &str| Miss::TooSmall {
             resource: resource.to_owned(),
             capacity: capacity.to_owned(),
+            on_a_node: false,
             request: request.to_owned(),
         };
         for (case, selector, request, candidate, expected) in [
@@ -215,6 +233,18 @@ mod tests {
                 resources(4001, 9 * GIB),
                 base,
                 vec![small("cpu", "4", "4.001"), small("memory", "8 GiB", "9 GiB")],
+            ),
+            (
+                "too small a node",
+                "",
+                resources(3000, 8 * GIB),
+                small_nodes,
+                vec![Miss::TooSmall {
+                    resource: "cpu".to_owned(),
+                    capacity: "2".to_owned(),
+                    on_a_node: true,
+                    request: "3".to_owned(),
+                }],
             ),
             (
                 "no slots",
@@ -252,6 +282,7 @@ mod tests {
             labels: &labels,
             connected,
             capacity: resources(1000, GIB),
+            largest: None,
             slots: 1,
             used: Resources::default(),
             attempts,
@@ -291,7 +322,18 @@ mod tests {
                 vec![],
                 "it waits for `a`, `b`, `c` and 1 more",
             ),
-            (Situation::Placed(&west), &any, vec![], "it was given to cluster `west`"),
+            (
+                Situation::Placed(&west, None),
+                &any,
+                vec![],
+                "it was given to cluster `west`",
+            ),
+            (
+                Situation::Placed(&west, Some("waits for a node")),
+                &any,
+                vec![],
+                "it was given to cluster `west`, and waits for a node",
+            ),
             (
                 Situation::Ended(TerminalState::Failure),
                 &any,

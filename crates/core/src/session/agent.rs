@@ -5,13 +5,15 @@ mod lease;
 mod link;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 use std::time::Duration;
 
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
 use self::lease::Lease;
 use self::link::{Link, Up};
-use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason};
+use self::waits::Waits;
+use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
 use crate::attempt::{Assignment, Phase};
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
@@ -72,6 +74,15 @@ pub enum Event {
     Forgotten(AttemptId),
     /// An input is on its way.
     Transfer(TransferProgress),
+    /// The executor has looked what there is for jobs.
+    Surveyed(Box<Survey>),
+    /// The executor says why an attempt does not go on.
+    Waits {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words; empty if nothing holds it up any more.
+        reason: String,
+    },
     /// The deadline has come.
     Tick,
 }
@@ -105,7 +116,9 @@ pub enum Action {
 pub struct Session {
     settings: Settings,
     description: Hello,
+    survey: Option<Box<Survey>>,
     attempts: Attempts,
+    waits: Waits,
     link: Link,
     lease: Lease,
 }
@@ -118,7 +131,9 @@ impl Session {
         Self {
             settings,
             description,
+            survey: None,
             attempts,
+            waits: Waits::default(),
             link: Link::Down,
             lease: Lease::default(),
         }
@@ -145,6 +160,7 @@ impl Session {
             Event::Progressed { attempt, phase } => {
                 if phase.rank() >= Phase::BEGUN {
                     self.lease.confirmed(attempt);
+                    self.waits(attempt, String::new(), &mut actions);
                 }
                 if let Some(sequence) = self.attempts.progressed(attempt, phase) {
                     self.acknowledge(sequence, &mut actions);
@@ -152,6 +168,7 @@ impl Session {
                 Ok(())
             }
             Event::Forgotten(attempt) => {
+                self.waits.set(attempt, String::new());
                 if let Some(sequence) = self.attempts.forgotten(attempt) {
                     self.acknowledge(sequence, &mut actions);
                 }
@@ -160,6 +177,22 @@ impl Session {
             Event::Transfer(progress) => {
                 if matches!(self.link, Link::Up(_)) {
                     actions.push(Action::Send(AgentFrame::Progress(progress)));
+                }
+                Ok(())
+            }
+            Event::Surveyed(survey) => {
+                self.description.capacity = survey.capacity;
+                self.description.facts.clone_from(&survey.facts);
+                if self.is_up() {
+                    actions.push(Action::Send(AgentFrame::Survey(survey.clone())));
+                }
+                self.survey = Some(survey);
+                Ok(())
+            }
+            Event::Waits { attempt, reason } => {
+                let goes_on = self.attempts.phase(attempt);
+                if goes_on.is_some_and(|phase| !matches!(phase, Phase::Ended(_))) {
+                    self.waits(attempt, reason, &mut actions);
                 }
                 Ok(())
             }
@@ -197,6 +230,14 @@ impl Session {
         matches!(self.link, Link::Up(_))
     }
 
+    fn waits(&mut self, attempt: AttemptId, reason: String, actions: &mut Vec<Action>) {
+        if let Some(frame) = self.waits.set(attempt, reason)
+            && self.is_up()
+        {
+            actions.push(Action::Send(frame));
+        }
+    }
+
     fn acknowledge(&self, sequence: u64, actions: &mut Vec<Action>) {
         if self.is_up() {
             actions.push(Action::Send(AgentFrame::OrderAcknowledged { sequence }));
@@ -222,6 +263,8 @@ impl Session {
                 let until = *first_at + welcome.lease;
                 self.link = Link::Up(Up::new(&self.settings, welcome, now.steady));
                 self.renew(now.steady, until);
+                let survey = self.survey.clone().map(AgentFrame::Survey);
+                actions.extend(survey.into_iter().chain(self.waits.frames()).map(Action::Send));
                 Ok(())
             }
             Link::Up(_) => self.hear_up(now, frame, actions),

@@ -37,6 +37,15 @@ pub enum AgentFrame {
     },
     /// How far a transfer is. May be lost.
     Progress(TransferProgress),
+    /// What the cluster has for jobs now. Not acknowledged; said again on every connection.
+    Survey(Box<Survey>),
+    /// Why an attempt does not go on. Not acknowledged; said again on every connection, for as long as it holds.
+    Waits {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// In words, for people; empty if nothing holds it up any more.
+        reason: String,
+    },
 }
 
 /// What an agent says of itself and of the attempts that it has.
@@ -56,6 +65,28 @@ pub struct Hello {
     pub peer_address: Option<String>,
     /// Every attempt that it has and was not told to forget, with its latest phase.
     pub attempts: Vec<AttemptReport>,
+}
+
+/// What a cluster has for jobs now: what the hello said may be old by then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey {
+    /// What it has for jobs, in all, without what others use there.
+    pub capacity: Resources,
+    /// Its nodes.
+    pub nodes: Nodes,
+    /// What it found out about its cluster; shown under `node.` only.
+    pub facts: Labels,
+}
+
+/// The nodes of a cluster that jobs can go to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nodes {
+    /// How many there are.
+    pub count: u32,
+    /// What they offer in all, also what others use of it.
+    pub allocatable: Resources,
+    /// The most of each that one of them has: no job that asks for more can run.
+    pub largest: Resources,
 }
 
 /// What an executor can do.

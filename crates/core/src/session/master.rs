@@ -108,6 +108,8 @@ pub enum Action {
         /// What to apply.
         command: Command,
     },
+    /// Give this to the control plane; nobody waits for the answer, and it may be dropped under load.
+    Tell(Command),
     /// Tell watchers how far a transfer is. The driver checks that the attempt is this cluster's.
     Progress(TransferProgress),
     /// Drop the connection and, if a hello was applied, apply [`Command::Disconnect`].
@@ -267,6 +269,17 @@ impl Session {
             }
             AgentFrame::OrderAcknowledged { sequence } => self.orders.acknowledged(sequence)?,
             AgentFrame::Progress(progress) => actions.push(Action::Progress(progress)),
+            AgentFrame::Survey(survey) => actions.push(Action::Tell(Command::Survey {
+                cluster,
+                session,
+                survey,
+            })),
+            AgentFrame::Waits { attempt, reason } => actions.push(Action::Tell(Command::Waits {
+                cluster,
+                session,
+                attempt,
+                reason,
+            })),
         }
         Ok(())
     }
@@ -356,5 +369,7 @@ const fn kind(frame: &AgentFrame) -> &'static str {
         AgentFrame::Report { .. } => "report",
         AgentFrame::OrderAcknowledged { .. } => "order acknowledged",
         AgentFrame::Progress(_) => "progress",
+        AgentFrame::Survey(_) => "survey",
+        AgentFrame::Waits { .. } => "waits",
     }
 }

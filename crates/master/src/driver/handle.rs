@@ -133,6 +133,13 @@ impl Handle {
         let _ = self.sender.try_send(Message::Progress { cluster, progress });
     }
 
+    /// Carries out a command that writes nothing and whose outcome nobody waits for. Dropped under load.
+    pub fn tell(&self, command: Command) {
+        let (reply, _) = oneshot::channel();
+        // A full queue or a stopped driver: it is said again when the agent connects.
+        let _ = self.sender.try_send(Message::Apply { command, reply });
+    }
+
     /// The present leadership: what is written to the store past the driver (logs) carries it.
     pub fn epoch(&self) -> LeaderEpoch {
         LeaderEpoch(self.shared.epoch.load(Ordering::Acquire))

@@ -216,6 +216,10 @@ impl Running {
                 self.apply(ticket, command);
                 Ok(())
             }
+            Action::Tell(command) => {
+                self.services.handle.tell(command);
+                Ok(())
+            }
             Action::Progress(progress) => {
                 self.services.handle.progress(self.link.cluster.clone(), progress);
                 Ok(())

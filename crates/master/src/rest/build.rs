@@ -212,27 +212,30 @@ pub(super) async fn read_build(state: &Application, build: &record::Build, proje
     let mut shown = view::build(build, &project.name, &jobs);
     for (id, reason) in waiting_reasons(state, &shown.jobs).await? {
         if let Some(job) = shown.jobs.iter_mut().find(|job| job.id == id) {
-            job.waiting = Some(reason);
+            job.waiting = reason;
         }
     }
     Ok(shown)
 }
 
-/// Why the queued ones among these jobs wait.
+/// Why those among these jobs wait that may: for a cluster, or on one.
 pub(super) async fn waiting_reasons<'a>(
     state: &Application,
     jobs: impl IntoIterator<Item = &'a tombolo_api::Job>,
-) -> Result<Vec<(JobId, String)>, Error> {
-    let queued = jobs
+) -> Result<Vec<(JobId, Option<String>)>, Error> {
+    // To find out why one waits for a cluster costs more than to look why one waits on it.
+    let (queued, placed): (Vec<_>, Vec<_>) = jobs
         .into_iter()
-        .filter(|job| job.state == tombolo_api::JobState::Queued);
-    let ids: Vec<JobId> = queued.map(|job| job.id).take(EXPLAINED_JOBS).collect();
+        .filter(|job| job.state.may_wait())
+        .partition(|job| job.state == tombolo_api::JobState::Queued);
+    let shown = queued.into_iter().take(EXPLAINED_JOBS).chain(placed);
+    let ids: Vec<JobId> = shown.map(|job| job.id).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
     }
     let reasons = state.handle.query(move |control| {
-        let explain = |id: JobId| control.explain(id).map(|explanation| (id, explanation.summary));
-        ids.into_iter().filter_map(explain).collect()
+        let explain = |id: JobId| (id, control.waiting_reason(id));
+        ids.into_iter().map(explain).collect()
     });
     Ok(reasons.await?)
 }

@@ -11,7 +11,7 @@ use futures::Stream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 use tombolo_api::problem::Code;
-use tombolo_api::{BuildSummary, Job, JobState, Progress, WatchEvent};
+use tombolo_api::{BuildSummary, Job, Progress, WatchEvent};
 use tombolo_core::control::EventKind;
 use tombolo_core::control::record::{Build, JobStatus, Project};
 use tombolo_core::id::JobId;
@@ -173,7 +173,7 @@ impl Watcher {
             self.phase = Phase::Behind;
             return Some(());
         };
-        let waits = self.jobs.values().any(|job| job.state == JobState::Queued);
+        let waits = self.jobs.values().any(|job| job.state.may_wait());
         tokio::select! {
             watched = subscription.next() => match watched {
                 Some(Watched::Event(event)) => {
@@ -240,8 +240,8 @@ impl Watcher {
         };
         for (id, reason) in reasons {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            if job.waiting.as_ref() != Some(&reason) {
-                job.waiting = Some(reason);
+            if job.waiting != reason {
+                job.waiting = reason;
                 self.pending.push_back(WatchEvent::Job {
                     job: Box::new(job.clone()),
                 });

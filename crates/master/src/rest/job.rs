@@ -44,7 +44,10 @@ pub(super) async fn show_job(
     let found = find_job(&state, &access.project, &path).await?;
     let names: Vec<&JobName> = found.jobs.iter().map(|(node, _)| &node.name).collect();
     let mut job = view::job(&found.node, &found.status, &names);
-    job.waiting = waiting_reasons(&state, [&job]).await?.pop().map(|(_, reason)| reason);
+    job.waiting = waiting_reasons(&state, [&job])
+        .await?
+        .pop()
+        .and_then(|(_, reason)| reason);
     Ok(Answer(job))
 }
 

@@ -45,6 +45,8 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),
         capacity: agent.map(|agent| agent.capacity.into()),
+        nodes: agent.and_then(|agent| agent.nodes).map(Into::into),
+        used: agent.map(|_| view.used.into()),
         free: agent.map(|agent| agent.capacity.minus(&view.used).into()),
         slots: agent.map(|agent| agent.slots),
         attempts: view.attempts as u64,
@@ -105,10 +107,11 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
 
 /// Brings a job up to date.
 pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
-    job.state = status.state.into();
-    if job.state != api::JobState::Queued {
+    let state = status.state.into();
+    if job.state != state || job.epoch != status.epoch.0 {
         job.waiting = None;
     }
+    job.state = state;
     job.cluster = status.cluster.clone();
     job.epoch = status.epoch.0;
     job.message = status.message.clone();

@@ -89,6 +89,19 @@ async fn a_watcher_sees_everything_to_the_end() {
     let east = Agent::join(&master, "east", &["AWS"]).await;
     let mut session = east.connect(Vec::new()).await;
     let attempt = session.assignment().await.attempt;
+    // Nothing is written of this, and no event is made of it.
+    let waits = |reason: &str| AgentFrame::Waits {
+        attempt,
+        reason: reason.to_owned(),
+    };
+    session.send(waits("waits for a node")).await;
+    let reason = |event: &WatchEvent, wanted: Option<&str>| match event {
+        WatchEvent::Job { job } if job.state == JobState::Assigned && job.waiting.as_deref() == wanted => Some(()),
+        _ => None,
+    };
+    watch.until(|event| reason(event, Some("waits for a node"))).await;
+    session.send(waits("")).await;
+    watch.until(|event| reason(event, None)).await;
     session.run(attempt).await;
     watch
         .until(|event| job_state(event, "make").filter(|state| *state == JobState::Running))

@@ -7,7 +7,7 @@ use tombolo_core::id::{SessionId, TunnelId};
 use tombolo_core::session::{AgentFrame, MasterFrame, OrderFrame, StopReason, Welcome};
 
 use super::phase::{cluster_name, job_name, phase, route};
-use super::{Error, attempt, milliseconds, required, uuid};
+use super::{Error, attempt, milliseconds, required, text, uuid};
 use crate::agent::v1 as wire;
 
 impl From<AgentFrame> for wire::AgentFrame {
@@ -29,6 +29,11 @@ impl From<AgentFrame> for wire::AgentFrame {
                 Frame::OrderAcknowledged(wire::OrderAcknowledged { sequence })
             }
             AgentFrame::Progress(progress) => Frame::Progress(progress.into()),
+            AgentFrame::Survey(survey) => Frame::Survey((*survey).into()),
+            AgentFrame::Waits { attempt, reason } => Frame::Waits(wire::Waits {
+                attempt: Some(attempt.into()),
+                reason,
+            }),
         };
         Self { frame: Some(frame) }
     }
@@ -53,6 +58,11 @@ impl TryFrom<wire::AgentFrame> for AgentFrame {
                 sequence: order.sequence,
             },
             Frame::Progress(progress) => Self::Progress(progress.try_into()?),
+            Frame::Survey(survey) => Self::Survey(Box::new(survey.try_into()?)),
+            Frame::Waits(waits) => Self::Waits {
+                attempt: attempt(waits.attempt, "Waits.attempt")?,
+                reason: text(waits.reason, "Waits.reason")?,
+            },
         })
     }
 }

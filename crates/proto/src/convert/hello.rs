@@ -1,6 +1,6 @@
 //! What an agent says of itself.
 
-use tombolo_core::session::{AttemptReport, Capability, Hello};
+use tombolo_core::session::{AttemptReport, Capability, Hello, Nodes, Survey};
 
 use super::phase::phase;
 use super::{Error, attempt, labels, labels_to_wire, required, text};
@@ -47,6 +47,34 @@ impl TryFrom<wire::Hello> for Hello {
                 .into_iter()
                 .map(AttemptReport::try_from)
                 .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<Survey> for wire::Survey {
+    fn from(survey: Survey) -> Self {
+        Self {
+            capacity: Some(survey.capacity.into()),
+            nodes: survey.nodes.count,
+            allocatable: Some(survey.nodes.allocatable.into()),
+            largest: Some(survey.nodes.largest.into()),
+            facts: labels_to_wire(&survey.facts),
+        }
+    }
+}
+
+impl TryFrom<wire::Survey> for Survey {
+    type Error = Error;
+
+    fn try_from(survey: wire::Survey) -> Result<Self, Error> {
+        Ok(Self {
+            capacity: required(survey.capacity, "Survey.capacity")?.into(),
+            nodes: Nodes {
+                count: survey.nodes,
+                allocatable: required(survey.allocatable, "Survey.allocatable")?.into(),
+                largest: required(survey.largest, "Survey.largest")?.into(),
+            },
+            facts: labels(survey.facts, "Survey.facts")?,
         })
     }
 }

@@ -22,7 +22,7 @@ use kube::{Client, Config};
 use secrecy::SecretString;
 use tower::util::MapRequestLayer;
 
-pub use self::capacity::Capacity;
+pub use self::capacity::{Capacity, Others};
 pub use self::error::{Denied, Error};
 use self::patience::Patience;
 pub use self::rights::Right;
@@ -206,6 +206,22 @@ impl Cluster {
             .await;
         match deleted {
             Ok(_) | Err(Error::Missing { .. } | Error::Exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a secret. It is no error if it is gone.
+    ///
+    /// # Errors
+    /// [`Error::Denied`], [`Error::Unavailable`].
+    pub async fn delete_secret(&self, namespace: &str, name: &str) -> Result<(), Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.client(), namespace);
+        let right = Right::namespaced("delete", "secrets", namespace);
+        let deleted = Patience::new(&right, REMOVAL_PATIENCE)
+            .ask(|| async { secrets.delete(name, &DeleteParams::background()).await })
+            .await;
+        match deleted {
+            Ok(_) | Err(Error::Missing { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }

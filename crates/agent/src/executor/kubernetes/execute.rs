@@ -13,8 +13,9 @@ use tombolo_core::session::Capability;
 
 use super::cluster::Cluster;
 use super::entrypoint::{self, Entrypoints, Image};
+use super::keep::{self, Fate};
 use super::pod::{Facts, render};
-use super::running::KubernetesRunning;
+use super::running::{KubernetesRunning, now};
 use super::settings::{JobSettings, Settings};
 use super::watch::Pods;
 use super::{cluster, names};
@@ -79,6 +80,46 @@ impl KubernetesExecutor {
         }
         let image = parts.entrypoints.command_of(&assignment.job.image, &secrets).await;
         image.map(Some).map_err(|error| refused_image(&error))
+    }
+
+    /// Whether the pod of an attempt that is cleared away stays for people to look at.
+    async fn fate(&self, folder: &AttemptFolder, attempt: AttemptId) -> Fate {
+        let parts = &self.parts;
+        // Before its end is recorded, an attempt is not held up.
+        let patience = folder.ended().exists().then_some(keep::ABOUT_TO_END);
+        let has_spoken = folder.collected().exists();
+        let seen = parts.pods.follow(attempt);
+        keep::fate(seen, parts.settings.keep_finished, patience, has_spoken, now).await
+    }
+
+    /// Removes the token of a pod that stays. False if the agent may not.
+    async fn take_token(&self, attempt: AttemptId, namespaces: &[String]) -> Result<bool, Error> {
+        for namespace in namespaces {
+            let deleted = self
+                .parts
+                .cluster
+                .delete_secret(namespace, &names::pod_name(attempt))
+                .await;
+            match deleted {
+                Ok(()) => {}
+                Err(error @ cluster::Error::Denied(_)) => {
+                    tracing::warn!(%error, "a pod that should be kept is removed, because its token must not stay");
+                    return Ok(false);
+                }
+                Err(error) => return Err(system("remove the token of the pod", &error)),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn remove(&self, attempt: AttemptId, namespaces: &[String]) -> Result<(), Error> {
+        let name = names::pod_name(attempt);
+        for namespace in namespaces {
+            let cluster = &self.parts.cluster;
+            let deleted = cluster.delete_pod(namespace, &name, None, Some(Duration::ZERO)).await;
+            deleted.map_err(|error| system("remove the pod", &error))?;
+        }
+        Ok(())
     }
 
     /// What the supervisor of an attempt is to run.
@@ -170,13 +211,10 @@ impl Executor for KubernetesExecutor {
             Some(assignment) => vec![parts.settings.namespace_of(&assignment.build.project_name).to_owned()],
             None => parts.settings.namespaces(),
         };
-        let name = names::pod_name(attempt);
-        for namespace in namespaces {
-            let deleted = parts
-                .cluster
-                .delete_pod(&namespace, &name, None, Some(Duration::ZERO))
-                .await;
-            deleted.map_err(|error| system("remove the pod", &error))?;
+        match self.fate(folder, attempt).await {
+            Fate::Later => return Ok(()),
+            Fate::Stays if self.take_token(attempt, &namespaces).await? => {}
+            Fate::Stays | Fate::Goes => self.remove(attempt, &namespaces).await?,
         }
         parts.pods.forget(attempt);
         Ok(())

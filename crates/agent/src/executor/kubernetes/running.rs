@@ -44,6 +44,8 @@ pub struct KubernetesRunning {
     seen: watch::Receiver<Seen>,
     /// The pod is known to be there, or to have been.
     is_made: bool,
+    /// Why it does not go on.
+    reason: watch::Sender<String>,
     /// By when a command that is to stop must have ended.
     stop_until: Option<Instant>,
     /// What the job's log was told last of why the pod does not run.
@@ -61,6 +63,7 @@ impl KubernetesRunning {
             visit,
             seen,
             is_made,
+            reason: watch::Sender::default(),
             stop_until: None,
             told: Mutex::default(),
         }
@@ -130,13 +133,26 @@ impl KubernetesRunning {
                         return Err(Error::Failed(error.to_string()));
                     }
                     self.tell(&format!("the pod waits: {error}"));
+                    let patience = verdict::patience(parts.settings.deadlines.schedule);
+                    self.waits(&format!("{error}; {patience}"));
                     sleep(QUOTA_PAUSE).await;
                 }
                 Err(error) => return Err(Error::Failed(error.to_string())),
             }
         };
+        self.waits("");
         parts.pods.note(created.pod(), now());
         self.give_token(&created).await
+    }
+
+    fn waits(&self, words: &str) {
+        self.reason.send_if_modified(|reason| {
+            let is_news = reason != words;
+            if is_news {
+                words.clone_into(reason);
+            }
+            is_news
+        });
     }
 
     async fn give_token(&self, created: &Created) -> Result<(), Error> {
@@ -166,6 +182,9 @@ impl KubernetesRunning {
                     (Some(view), Some(Verdict::Ended(ended)))
                 }
             };
+            if let Some(verdict) = &verdict {
+                self.waits(&verdict.words(SILENCE));
+            }
             let again = match (view, verdict) {
                 (Some(view), Some(Verdict::Ended(ended))) => {
                     sleep(LAST_WORDS).await;
@@ -230,6 +249,10 @@ impl KubernetesRunning {
 }
 
 impl Running for KubernetesRunning {
+    fn reason(&self) -> Option<watch::Receiver<String>> {
+        Some(self.reason.subscribe())
+    }
+
     async fn begun(
         &mut self,
         lease: &mut Lease,
@@ -289,6 +312,6 @@ async fn at(moment: Option<Instant>) {
     }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp(clock::now().wall_milliseconds)
 }

@@ -58,6 +58,24 @@ pub enum Verdict {
     Ended(Ended),
 }
 
+impl Verdict {
+    /// Why the pod's job does not go on; empty if nothing holds it up. `silence`: how long a node that does not answer is
+    /// waited for.
+    pub fn words(&self, silence: Duration) -> String {
+        match self {
+            Self::Waiting { words, .. } => words.clone(),
+            Self::Unreachable { words } => format!("{words}; {}", patience(silence)),
+            Self::Leaving { words } => words.clone(),
+            Self::Running | Self::Finishing | Self::Ended(_) => String::new(),
+        }
+    }
+}
+
+/// What becomes of a job that waits for too long.
+pub fn patience(limit: Duration) -> String {
+    format!("given up after {}", humantime::format_duration(limit))
+}
+
 /// How a pod came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {

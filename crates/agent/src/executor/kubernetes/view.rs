@@ -31,6 +31,8 @@ pub struct PodView {
     pub created_at: Option<Timestamp>,
     /// Since when it is to be removed.
     pub deleted_at: Option<Timestamp>,
+    /// When it ended, as far as this process knows, if it has: an evicted pod does not say it.
+    pub ended_at: Option<Timestamp>,
     /// Its node, if it has one.
     pub node: Option<String>,
     /// Since when it has a node.
@@ -113,6 +115,7 @@ impl PodView {
             container(status.container_statuses.as_deref(), pod::JOB),
         ];
         let pull_failing = pull_failing(&containers, before, now);
+        let ended_at = ended_at(status, before, now);
         let [install, courier, job] = containers;
         let scheduled = condition(status, "PodScheduled");
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
@@ -125,6 +128,7 @@ impl PodView {
             message: cut(status.message.as_deref(), MESSAGE_LIMIT),
             created_at: timestamp(metadata.creation_timestamp.as_ref()),
             deleted_at: timestamp(metadata.deletion_timestamp.as_ref()),
+            ended_at,
             node: node.map(|node| cut(Some(&node), NAME_LIMIT)),
             scheduled_at: scheduled.and_then(|condition| {
                 let holds = condition.status == "True";
@@ -210,6 +214,18 @@ fn pull_failing(containers: &[ContainerView], before: Option<&PodView>, now: Tim
         since: before.map_or(now, |before| before.since),
         words: if words.is_empty() { known } else { words.to_owned() },
     })
+}
+
+/// When the last container of a pod that has ended did so.
+fn ended_at(status: &PodStatus, before: Option<&PodView>, now: Timestamp) -> Option<Timestamp> {
+    let over = matches!(phase(status.phase.as_deref()), PodPhase::Succeeded | PodPhase::Failed);
+    let containers = status.container_statuses.iter().flatten();
+    let ends = containers.filter_map(|status| {
+        let ended = status.state.as_ref()?.terminated.as_ref()?;
+        timestamp(ended.finished_at.as_ref())
+    });
+    let known = || before.and_then(|before| before.ended_at);
+    over.then(|| ends.max().or_else(known).unwrap_or(now))
 }
 
 fn is_pull_failure(reason: &str) -> bool {
@@ -349,6 +365,26 @@ mod tests {
         assert!(!conditions(silent, "False").node_silent);
         assert!(!conditions(told, "True").node_silent);
         assert!(!conditions(json!({ "type": "Ready", "status": "True" }), "True").node_silent);
+    }
+
+    #[test]
+    fn when_a_pod_ended_is_told_or_remembered() {
+        let ended = |name: &str, at: &str| {
+            json!({ "name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "terminated": { "exitCode": 0, "finishedAt": at } } })
+        };
+        let statuses = json!([
+            ended("courier", "2026-11-21T15:00:01Z"),
+            ended("job", "2026-11-21T15:00:00Z")
+        ]);
+        let told = view(json!({ "phase": "Succeeded", "containerStatuses": statuses }));
+        assert_eq!(told.ended_at, Some(Timestamp(NOW.0 - 1000)));
+        let running = view(json!({ "phase": "Running", "containerStatuses": statuses }));
+        assert_eq!(running.ended_at, None);
+        let evicted = pod(json!({ "phase": "Failed", "reason": "Evicted" }));
+        let first = PodView::new(&evicted, Some(&running), NOW).unwrap();
+        let second = PodView::new(&evicted, Some(&first), Timestamp(NOW.0 + 5000)).unwrap();
+        assert_eq!((first.ended_at, second.ended_at), (Some(NOW), Some(NOW)));
     }
 
     #[test]

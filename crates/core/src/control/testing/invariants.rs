@@ -146,7 +146,9 @@ impl World {
             assert_eq!((here.node, here.status), (there.node, there.status));
             let summary = |control: &Control| control.explain(node.id).unwrap().summary;
             if here.status.state != JobState::Queued {
-                assert_eq!(summary(&self.control), summary(&restored));
+                // What an agent says of what holds a job up is said again when it connects.
+                let (here, there) = (summary(&self.control), summary(&restored));
+                assert!(here.starts_with(&there), "{here}: {there}");
             }
         }
     }

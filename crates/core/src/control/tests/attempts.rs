@@ -246,3 +246,48 @@ fn a_master_that_starts_again_takes_up_where_it_was() {
     world.report(jobs[2], ended(Killed));
     assert!(world.control.build(build).is_some());
 }
+
+#[test]
+fn why_an_attempt_waits_is_known_and_never_written() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 2);
+    world.up("west", &["GCP"], 2);
+    let (_, jobs) = world.submit(vec![job("a").on("AWS"), job("b").on("nowhere")]);
+    let attempt = world.attempt(jobs[0]);
+    let waits = |world: &World, name: &str, attempt, reason: &str| Command::Waits {
+        cluster: cluster(name),
+        session: world.session(name),
+        attempt,
+        reason: reason.to_owned(),
+    };
+    let reason = |world: &World, index: usize| world.control.waiting_reason(jobs[index]);
+    assert_eq!(reason(&world, 0), None);
+    assert!(reason(&world, 1).unwrap().contains("no cluster can run it"));
+
+    let effects = world.apply(waits(&world, "east", attempt, "no\nnode"));
+    assert!(effects.changes.is_empty() && effects.events.is_empty() && effects.orders.is_empty());
+    assert_eq!(reason(&world, 0).as_deref(), Some("no node"));
+    let explained = world.control.explain(jobs[0]).unwrap().summary;
+    assert_eq!(explained, "it was given to cluster `east`, and no node");
+
+    // Another cluster, another epoch: not theirs to say.
+    let foreign = world.refused(waits(&world, "west", attempt, "mine"));
+    assert_eq!(foreign, Refusal::StaleAttempt(attempt));
+    let older = AttemptId {
+        epoch: Epoch(0),
+        ..attempt
+    };
+    assert_eq!(
+        world.refused(waits(&world, "east", older, "old")),
+        Refusal::StaleAttempt(older)
+    );
+    assert_eq!(reason(&world, 0).as_deref(), Some("no node"));
+
+    world.done(waits(&world, "east", attempt, &"x".repeat(5000)));
+    assert_eq!(reason(&world, 0).unwrap().len(), 1024);
+    world.done(waits(&world, "east", attempt, ""));
+    assert_eq!(reason(&world, 0), None);
+    world.done(waits(&world, "east", attempt, "again"));
+    world.report(jobs[0], ended(Finished));
+    assert_eq!(reason(&world, 0), None, "it is over");
+}

@@ -6,7 +6,10 @@ use super::super::testing::{World, cluster, ended, job, orders, running};
 use super::super::{Change, Command, Contact, Refusal};
 use crate::attempt::Phase;
 use crate::build::TerminalState::Finished;
-use crate::id::Epoch;
+use crate::id::{Epoch, SessionId};
+use crate::label::Labels;
+use crate::resources::Resources;
+use crate::session::{Nodes, Survey};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -164,4 +167,44 @@ fn a_removed_cluster_gives_back_its_attempts_and_takes_its_outputs_along() {
         world.refused(Command::RemoveCluster { name }),
         Refusal::NotFound { .. }
     ));
+}
+
+#[test]
+fn nodes_that_come_make_room_and_nodes_that_are_too_small_do_not() {
+    let mut world = World::new();
+    world.up("east", &[], 1);
+    let (_, jobs) = world.submit(vec![job("a").cpu(2000)]);
+    assert_eq!(world.states(&jobs), ["queued"]);
+    let survey = |world: &World, largest: u64, session| Command::Survey {
+        cluster: cluster("east"),
+        session,
+        survey: Box::new(Survey {
+            capacity: Resources {
+                cpu_milli: 4000,
+                memory_bytes: 1 << 30,
+            },
+            nodes: Nodes {
+                count: 3,
+                allocatable: Resources::default(),
+                largest: Resources {
+                    cpu_milli: largest,
+                    memory_bytes: 1 << 30,
+                },
+            },
+            facts: Labels::from_pairs([("nodes", "3")]).unwrap(),
+        }),
+    };
+    let session = world.session("east");
+    let effects = world.done(survey(&world, 1500, session));
+    assert!(effects.changes.is_empty(), "nothing of it is written");
+    assert_eq!(world.states(&jobs), ["queued"]);
+    let reason = world.control.waiting_reason(jobs[0]).unwrap();
+    assert!(reason.contains("1.5 cpu on its largest node"), "{reason}");
+    let labels = world.control.cluster(&cluster("east")).unwrap().labels.clone();
+    assert_eq!(labels.get("node.nodes"), Some("3"));
+
+    let old = world.refused(survey(&world, 9000, SessionId(0)));
+    assert_eq!(old, Refusal::StaleSession);
+    world.done(survey(&world, 2000, session));
+    assert_eq!(world.states(&jobs), ["assigned"]);
 }

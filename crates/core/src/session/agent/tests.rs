@@ -13,7 +13,9 @@ use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::resources::Resources;
-use crate::session::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Welcome};
+use crate::session::{
+    AgentFrame, AttemptReport, Error, Hello, MasterFrame, Nodes, OrderFrame, StopReason, Survey, Welcome,
+};
 use crate::time::{Moment, Now, Timestamp};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);

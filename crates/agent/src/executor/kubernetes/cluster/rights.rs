@@ -106,6 +106,9 @@ pub(super) fn needed(settings: &Settings) -> Vec<Right> {
     let mut rights = Vec::new();
     for namespace in settings.namespaces() {
         rights.extend(RULES.map(|(verb, resource)| Right::namespaced(verb, resource, &namespace)));
+        if !settings.keep_finished.is_zero() {
+            rights.push(Right::namespaced("delete", "secrets", &namespace));
+        }
         let secrets = settings.image_pull_secrets.iter();
         rights.extend(secrets.map(|name| Right::named("get", "secrets", name, &namespace)));
     }

@@ -74,6 +74,12 @@ fn refusals_are_told_apart() {
 fn the_rules_of_all_settings() {
     let mut settings = sample::settings();
     settings.image_pull_secrets = vec!["registry".to_owned()];
+    assert!(
+        rights::needed(&settings)
+            .iter()
+            .all(|right| right.verb != "delete" || right.resource == "pods")
+    );
+    settings.keep_finished = Duration::from_secs(60);
     let rights = rights::needed(&settings);
     let secrets: Vec<_> = rights
         .iter()
@@ -84,6 +90,7 @@ fn the_rules_of_all_settings() {
         secrets,
         [
             "{apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"create\"]}",
+            "{apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"delete\"]}",
             "{apiGroups: [\"\"], resources: [\"secrets\"], verbs: [\"get\"], resourceNames: [\"registry\"]}",
         ]
     );
@@ -138,14 +145,23 @@ fn capacity_is_what_jobs_can_have() {
     .unwrap();
     let mut ours = sample::render(&sample::settings()).unwrap();
     ours.spec.as_mut().unwrap().node_name = Some("plain".to_owned());
-    let capacity = Capacity::of(&nodes, &[other, ours], &settings);
-    assert_eq!(capacity.nodes, 2);
+    let mut used = std::collections::BTreeMap::new();
+    [other, ours].iter().for_each(|pod| capacity::add_other(&mut used, pod));
+    let mut sum = capacity::Sum::default();
+    nodes.iter().for_each(|node| sum.add(node, &used, &settings));
+    let capacity = sum.capacity();
+    assert_eq!(capacity.nodes.count, 2);
+    let allocatable = capacity.nodes.allocatable;
+    assert_eq!(
+        (allocatable.cpu_milli, allocatable.memory_bytes),
+        (2000 + 3500, 6 << 30)
+    );
     assert_eq!(
         (capacity.total.cpu_milli, capacity.total.memory_bytes),
         (1900 + 3500, 5 << 30)
     );
     assert_eq!(
-        (capacity.largest.cpu_milli, capacity.largest.memory_bytes),
+        (capacity.nodes.largest.cpu_milli, capacity.nodes.largest.memory_bytes),
         (3500, 3 << 30)
     );
     let facts: Vec<_> = capacity.facts.iter().collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo_core::time::Timestamp;
 
-use super::{Ended, Kind, Verdict, after};
+use super::{Ended, Kind, Verdict, after, patience};
 use crate::executor::kubernetes::pod;
 use crate::executor::kubernetes::settings::Deadlines;
 use crate::executor::kubernetes::view::{ContainerView, PodView};
@@ -25,7 +25,11 @@ pub(super) fn judge(view: &PodView, now: Timestamp, deadlines: &Deadlines) -> Ve
         return wait_or(
             now,
             after(start, deadlines.schedule),
-            format!("waits for a node: {words}"),
+            format!(
+                "waits for a node: {}; {}",
+                words.trim_end_matches('.'),
+                patience(deadlines.schedule)
+            ),
             || unschedulable(words, deadlines),
         );
     }
@@ -38,18 +42,23 @@ pub(super) fn judge(view: &PodView, now: Timestamp, deadlines: &Deadlines) -> Ve
     }
     if let Some(failing) = &view.pull_failing {
         let definite = is_missing(&failing.words) || is_forbidden(&failing.words);
-        let patience = if definite {
+        let lasts = if definite {
             deadlines.image_pull.min(DOUBT)
         } else {
             deadlines.image_pull
         };
-        let words = format!("cannot pull an image: {}", failing.words);
-        return wait_or(now, after(failing.since, patience), words, || {
+        let said = match failing.words.as_str() {
+            "" => "the node does not say why",
+            said => said,
+        };
+        let words = format!("cannot pull an image: {said}; {}", patience(lasts));
+        return wait_or(now, after(failing.since, lasts), words, || {
             pull_failed(view, &failing.words)
         });
     }
     let placed = view.scheduled_at.unwrap_or(start);
-    wait_or(now, after(placed, deadlines.start), step(view), || {
+    let words = format!("{}; {}", step(view), patience(deadlines.start));
+    wait_or(now, after(placed, deadlines.start), words, || {
         start_timed_out(view, deadlines)
     })
 }

@@ -1,5 +1,7 @@
 //! On what a real cluster (Kubernetes 1.20, containerd) said of each fault, with the containers named as ours are.
 
+mod waiting;
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -147,3 +147,65 @@ fn offered_tunnels_are_accepted() {
     let actions = up().handle(now(1), Event::Frame(MasterFrame::TunnelOffered { tunnel }));
     assert_eq!(actions, [Action::AcceptTunnel(tunnel)]);
 }
+
+#[test]
+fn why_an_attempt_waits_is_said_on_every_connection_until_it_goes_on() {
+    let waits = |job: u128, reason: &str| Event::Waits {
+        attempt: id(job, 1),
+        reason: reason.to_owned(),
+    };
+    let said = |reason: &str| {
+        Action::Send(AgentFrame::Waits {
+            attempt: id(1, 1),
+            reason: reason.to_owned(),
+        })
+    };
+    let mut session = up_with(
+        Settings::default(),
+        vec![
+            report(id(1, 1), Phase::Preparing),
+            report(id(2, 1), ended(TerminalState::Killed)),
+        ],
+    );
+    assert_eq!(session.handle(now(1), waits(1, "no node")), [said("no node")]);
+    assert_eq!(session.handle(now(1), waits(1, "no node")), [], "no news");
+    assert_eq!(session.handle(now(1), waits(2, "over")), [], "it is over");
+    assert_eq!(session.handle(now(1), waits(3, "unknown")), [], "there is none");
+    session.handle(now(1), Event::Disconnected);
+    assert_eq!(session.handle(now(2), waits(1, "no image")), [], "nobody listens");
+    session.handle(now(3), Event::Connected);
+    let welcomed = session.handle(now(3), Event::Frame(welcome(2)));
+    assert!(welcomed.contains(&said("no image")), "{welcomed:?}");
+    let begun = session.handle(now(4), progressed(id(1, 1), running()));
+    assert_eq!(begun, [said(""), sent_report(2, id(1, 1), running())]);
+}
+
+#[test]
+fn what_there_is_for_jobs_is_said_on_every_connection() {
+    let survey = |nodes: &str| {
+        let facts = Labels::from_pairs([("nodes", nodes)]).unwrap();
+        Box::new(Survey {
+            capacity: Resources {
+                cpu_milli: 7,
+                memory_bytes: 8,
+            },
+            nodes: Nodes::default(),
+            facts,
+        })
+    };
+    let mut session = up();
+    let said = session.handle(now(1), Event::Surveyed(survey("2")));
+    assert_eq!(said, [Action::Send(AgentFrame::Survey(survey("2")))]);
+    session.handle(now(1), Event::Disconnected);
+    assert_eq!(session.handle(now(2), Event::Surveyed(survey("3"))), []);
+    let hello = session.handle(now(3), Event::Connected);
+    let [Action::Send(AgentFrame::Hello(hello))] = &hello[..] else {
+        panic!("{hello:?}")
+    };
+    assert_eq!((hello.capacity.cpu_milli, hello.facts.get("nodes")), (7, Some("3")));
+    let welcomed = session.handle(now(3), Event::Frame(welcome(2)));
+    assert!(
+        welcomed.contains(&Action::Send(AgentFrame::Survey(survey("3")))),
+        "{welcomed:?}"
+    );
+}

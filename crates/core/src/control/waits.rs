@@ -1,0 +1,64 @@
+//! Why attempts do not go on, as their agents say: a view, in memory only.
+//!
+//! It owns the latest words of each attempt that a cluster has in hands. It writes nothing, places nothing and tells no watcher:
+//! who wants to know asks ([`Control::waits`]). After a restart the agents say it again when they connect.
+
+use super::builds::LiveJob;
+use super::report::one_line;
+use super::{Control, Refusal, Reply};
+use crate::build::JobState;
+use crate::id::{AttemptId, Epoch, JobId, SessionId};
+use crate::name::ClusterName;
+
+/// The longest reason, in bytes.
+const REASON_LIMIT: usize = 1024;
+
+/// Why an attempt waits.
+#[derive(Debug)]
+pub(super) struct Waits {
+    /// Of which attempt that was said.
+    epoch: Epoch,
+    reason: Box<str>,
+}
+
+impl Control {
+    pub(super) fn waits(
+        &mut self,
+        cluster: &ClusterName,
+        session: SessionId,
+        attempt: AttemptId,
+        reason: &str,
+    ) -> Result<Reply, Refusal> {
+        self.check_session(cluster, session)?;
+        let key = self.builds.key(attempt.job);
+        let job = key.and_then(|key| self.builds.job_mut(key));
+        let own = job.filter(|job| job.attempt() == Some(attempt) && job.status.cluster.as_ref() == Some(cluster));
+        let job = own.ok_or(Refusal::StaleAttempt(attempt))?;
+        let reason = one_line(reason, REASON_LIMIT);
+        job.waits = (!reason.is_empty()).then(|| {
+            Box::new(Waits {
+                epoch: attempt.epoch,
+                reason: reason.into(),
+            })
+        });
+        Ok(Reply::Done)
+    }
+
+    /// Why the job waits, if it does: for a cluster, or on one. None if nothing is known to hold it up, or its build is over.
+    pub fn waiting_reason(&self, job: JobId) -> Option<String> {
+        let (_, live) = self.builds.job_by_id(job)?;
+        if live.status.state == JobState::Queued {
+            return self.explain(job).map(|explanation| explanation.summary);
+        }
+        live.waits().map(str::to_owned)
+    }
+}
+
+impl LiveJob {
+    /// Why its present attempt does not go on.
+    pub(super) fn waits(&self) -> Option<&str> {
+        let attempt = self.attempt()?;
+        let waits = self.waits.as_ref().filter(|waits| waits.epoch == attempt.epoch)?;
+        Some(&waits.reason)
+    }
+}

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod configuration;
 pub mod couriers;
+pub mod exec;
 pub mod executor;
 pub mod folder;
 pub mod join;

@@ -12,6 +12,7 @@ use tombolo_artifact::{BorrowedChunk, Chunk, ChunkSink, Manifest, PackLimits, St
 use tombolo_core::attempt::OutputReference;
 use tombolo_core::build::TerminalState;
 use tombolo_identity::transport::{Connections, Proxy};
+use tonic::service::Routes;
 use tombolo_transfer::peer::{ChunkService, Links, serve_offered};
 use tombolo_transfer::pull::ListedChunk;
 use tombolo_transfer::store::{Owner, Patience};
@@ -82,7 +83,8 @@ async fn serve(agent: Agent, mut session: Session, service: ChunkService) {
         let (channel, identity, service) = (agent.channel.clone(), agent.identity.clone(), service.clone());
         tunnels.spawn(async move {
             let (connections, stop) = (Connections::default(), CancellationToken::new());
-            Box::pin(serve_offered(channel, tunnel, &identity, &service, &connections, stop)).await
+            let services = Routes::new(service.server());
+            Box::pin(serve_offered(channel, tunnel, &identity, services, &connections, stop)).await
         });
     }
 }

@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "tombolo/agent/v1/agent.proto",
         "tombolo/agent/v1/job.proto",
         "tombolo/courier/v1/courier.proto",
+        "tombolo/exec/v1/exec.proto",
         "tombolo/transfer/v1/transfer.proto",
     ];
     for file in files {
@@ -19,6 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".tombolo.transfer.v1")
         .bytes(".tombolo.courier.v1.ChunkUpload")
         .bytes(".tombolo.courier.v1.ManifestUpload")
+        .bytes(".tombolo.exec.v1.Input")
+        .bytes(".tombolo.exec.v1.Output")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::world::World;
 
 const JOB: &str = "{version: 1, jobs: [{name: only, type: docker-image, image: b, command: ['true']}]}";
 
-fn log_in(world: &World, context: &str, arguments: &[&str]) {
+pub(crate) fn log_in(world: &World, context: &str, arguments: &[&str]) {
     let mut create = vec!["token", "create", context];
     create.extend(arguments);
     let secret = world.tombolo(&create).succeeded().output;

@@ -9,5 +9,6 @@ mod contract;
 mod crossing;
 mod damage;
 mod death;
+mod exec;
 mod large;
 mod world;

@@ -55,6 +55,16 @@ impl Printed {
     }
 }
 
+impl From<Output> for Printed {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            error: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
 impl std::fmt::Debug for Printed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -121,20 +131,21 @@ impl World {
 
     /// Runs a user's command with more variables.
     pub(crate) fn tombolo_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Printed {
-        let output: Output = Command::new(&*PROGRAM)
+        let mut command = self.command(arguments);
+        command.envs(environment.iter().copied());
+        command.output().expect("the program runs").into()
+    }
+
+    /// A user's command that was not started, without input.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&*PROGRAM);
+        command
             .args(arguments)
             .current_dir(self.folder.path())
             .env("TOMBOLO_CONFIG", self.path("cli.toml"))
             .env_remove("TOMBOLO_TOKEN")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .output()
-            .expect("the program runs");
-        Printed {
-            code: output.status.code().unwrap_or(-1),
-            output: String::from_utf8_lossy(&output.stdout).into_owned(),
-            error: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+            .stdin(Stdio::null());
+        command
     }
 
     /// Submits a job file and returns the build's number.

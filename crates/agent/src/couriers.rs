@@ -4,7 +4,9 @@
 //! acknowledged, so that an agent that comes back goes on where the last one was. An attempt that is not expected here is
 //! refused: its pod is stale.
 
+mod attend;
 mod chunks;
+mod entering;
 mod log;
 mod serve;
 mod service;
@@ -24,6 +26,7 @@ use tombolo_transfer::ChunkStore;
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
+use crate::exec::{self, Failure};
 use crate::executor::{Collected, Material};
 use crate::folder::AttemptFolder;
 use crate::supervisor::{Exit, Specification};
@@ -84,6 +87,18 @@ impl Couriers {
         let expected = Arc::new(visit::Expected::open(folder, duty)?);
         self.expected().insert(attempt, Arc::clone(&expected));
         Ok(Visit::new(expected))
+    }
+
+    /// Has the courier of an attempt start another command beside the attempt's own.
+    ///
+    /// # Errors
+    /// [`Failure`] if the attempt does not run, or its courier does not attend to it in time.
+    pub async fn enter(&self, attempt: AttemptId, request: exec::Request) -> Result<exec::Session, Failure> {
+        let expected = self.expected().get(&attempt).cloned();
+        match expected {
+            Some(expected) => expected.enter(request).await,
+            None => Err(visit::not_running()),
+        }
     }
 
     /// Refuses the courier of this attempt from now on.

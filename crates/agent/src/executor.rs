@@ -15,6 +15,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 
+use crate::exec;
 use crate::folder::AttemptFolder;
 use crate::link::Lease;
 use crate::supervisor::Exit;
@@ -67,6 +68,18 @@ pub trait Executor: Send + Sync + 'static {
         folder: &AttemptFolder,
         assignment: &Assignment,
     ) -> impl Future<Output = Result<Self::Running, Error>> + Send;
+
+    /// Starts another command beside that of an attempt that runs: with its variables, in its working directory, as its user, and
+    /// for no longer than it. May be called while nobody else has a value for the attempt.
+    ///
+    /// # Errors
+    /// [`exec::Failure`] if it is known at once that there is no way; else the session tells.
+    fn enter(
+        &self,
+        folder: &AttemptFolder,
+        attempt: AttemptId,
+        request: exec::Request,
+    ) -> impl Future<Output = Result<exec::Session, exec::Failure>> + Send;
 
     /// Ends whatever still runs of the attempt, and removes what of it lies outside of its folder. It is no error if there is
     /// nothing.

@@ -105,8 +105,20 @@ impl AttemptFolder {
     /// # Errors
     /// Those of opening the folder and of `work`.
     pub fn with_socket<T>(&self, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        self.with_short_name("socket", work)
+    }
+
+    /// The same for the socket at which the supervisor takes those who want another command beside the attempt's own.
+    ///
+    /// # Errors
+    /// As [`Self::with_socket`].
+    pub fn with_sessions_socket<T>(&self, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        self.with_short_name("sessions", work)
+    }
+
+    fn with_short_name<T>(&self, name: &str, work: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
         let folder = File::open(&self.path)?;
-        work(&PathBuf::from(format!("/proc/self/fd/{}/socket", folder.as_raw_fd())))
+        work(&PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd())))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod attempts;
 pub mod configuration;
 pub mod couriers;
 pub mod doctor;
+pub mod exec;
 pub mod executor;
 pub mod folder;
 pub mod join;

@@ -6,6 +6,7 @@
 //! courier reports ([`session`]); what is to happen, the courier says at the supervisor's socket. Whichever of the agent and the
 //! courier's connection goes away and comes back finds everything as it is.
 
+mod attend;
 pub mod courier;
 mod errand;
 pub mod install;

@@ -26,6 +26,7 @@ use tonic::transport::Channel;
 use self::kubernetes::Kubernetes;
 use crate::attempts::{self, Attempts, Found, Inputs, Surroundings};
 use crate::configuration::{Checked, Configuration};
+use crate::exec::{self, Enter, Entrance};
 use crate::executor::Executor;
 use crate::executor::kubernetes::Limits;
 use crate::executor::process::{self, ProcessExecutor};
@@ -168,7 +169,7 @@ impl Parts {
     }
 
     /// Starts all tasks that every agent has. What is sent there is told to the master.
-    async fn start_with<E: Executor>(
+    async fn start_with<E: Executor + Clone>(
         self,
         executor: E,
         facts: Labels,
@@ -199,6 +200,7 @@ impl Parts {
         let hello = self.hello(executor.capabilities(), facts);
         let link = Link::new(master.clone(), SessionSettings::default(), hello, found.reports(), ends);
 
+        let entrance = Entrance::new(executor.clone(), settings.folder.clone());
         let shipper = Shipper::new();
         let surroundings = Surroundings {
             executor,
@@ -225,7 +227,7 @@ impl Parts {
                 Ok(())
             }
         });
-        let server = Arc::new(self.server());
+        let server = Arc::new(self.server(entrance));
         group.spawn("tunnels", {
             let (server, stop) = (Arc::clone(&server), stop.clone());
             async move {
@@ -282,8 +284,9 @@ impl Parts {
         Inputs::new(Puller::new(self.store.clone(), patience), network)
     }
 
-    fn server(&self) -> Server {
+    fn server(&self, entrance: impl Enter) -> Server {
         Server {
+            exec: exec::Service::new(entrance),
             identity: self.membership.identity.clone(),
             chunks: ChunkService::new(self.store.clone(), self.membership.identity.clone()),
             connections: Connections::default(),

@@ -11,9 +11,13 @@ mod confinement;
 mod descendants;
 mod duty;
 mod echo;
+mod enter;
+mod launch;
 mod listeners;
 mod memory;
+mod packet;
 mod post;
+mod sessions;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -31,7 +35,11 @@ use crate::spool;
 
 pub(crate) use self::capture::SYSTEM_PREFIX;
 pub(crate) use self::client::Socket;
+pub use self::enter::{WORD as ENTER, enter};
+pub(crate) use self::packet::{Word, connect_in, receive, send};
 pub(crate) use self::post::{Container, Post};
+pub(crate) use self::sessions::set_size;
+use self::sessions::{Access, Sessions};
 use self::surroundings::Surroundings;
 
 /// What is to be run: `command.json`.
@@ -198,9 +206,18 @@ pub fn run(folder: &Path) -> Result<(), Error> {
     let spool = spool::Writer::open(&folder.log()).map_err(Error::system("cannot open the log"))?;
     let mut listeners = listeners::Listeners::bind(&folder).map_err(Error::system("cannot listen"))?;
     let mut log = capture::Capture::new(spool, specification.log_limit_bytes);
+    let sessions = Sessions::open(&folder, Access::Own, &mut log);
     let surroundings = Surroundings::bare(confinement::enter(&folder, specification.paths, &mut log));
 
-    let exit = duty::serve(&folder, &specification, &surroundings, &mut listeners, log, announce)?;
+    let exit = duty::serve(
+        &folder,
+        &specification,
+        &surroundings,
+        &mut listeners,
+        sessions,
+        log,
+        announce,
+    )?;
     write_record(&folder.exit(), &exit, Durability::Fast).map_err(Error::system("cannot write the exit"))?;
     // Those who wait are told when the exit is there.
     drop(listeners);

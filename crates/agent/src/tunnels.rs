@@ -1,4 +1,5 @@
-//! Gives this cluster's chunks to others: in tunnels that the master offers, and at the peer port where one is configured.
+//! Gives this cluster's chunks to others: in tunnels that the master offers, and at the peer port where one is configured. In tunnels
+//! the master also asks for commands beside those of jobs.
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -8,7 +9,10 @@ use tombolo_core::id::TunnelId;
 use tombolo_identity::tls::{ClientCertificate, Identity};
 use tombolo_identity::transport::{Acceptor, Connections, Limits, http2};
 use tombolo_transfer::peer::{ChunkService, serve_offered};
+use tonic::service::Routes;
 use tonic::transport::Channel;
+
+use crate::exec;
 
 /// Offers that may wait until they are taken; taking one only starts a task.
 pub const OFFERS_WAITING: usize = 64;
@@ -24,6 +28,8 @@ pub struct Server {
     pub identity: Identity,
     /// The chunks.
     pub chunks: ChunkService,
+    /// Commands beside those of jobs, for the master alone.
+    pub exec: exec::Service,
     /// The connections that are open, of tunnels and of the peer port.
     pub connections: Connections,
 }
@@ -56,7 +62,8 @@ impl Server {
 
     async fn serve(&self, master: Channel, tunnel: TunnelId, stop: CancellationToken) {
         tracing::debug!(%tunnel, "tunnel offered");
-        let serving = serve_offered(master, tunnel, &self.identity, &self.chunks, &self.connections, stop);
+        let services = Routes::new(self.chunks.server()).add_service(self.exec.server());
+        let serving = serve_offered(master, tunnel, &self.identity, services, &self.connections, stop);
         match Box::pin(serving).await {
             Ok(()) => tracing::debug!(%tunnel, "tunnel over"),
             Err(error) => tracing::warn!(%tunnel, %error, "tunnel failed"),

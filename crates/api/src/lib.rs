@@ -7,6 +7,7 @@
 pub mod build;
 pub mod cluster;
 pub mod event;
+pub mod exec;
 pub mod job;
 pub mod limit;
 pub mod log;

@@ -73,6 +73,11 @@ pub fn job_explain(project: &ProjectName, number: u64, job: &JobName) -> String 
     format!("{}/explain", self::job(project, number, job))
 }
 
+/// Where other commands are run beside a job's own: a WebSocket (see [`crate::exec`]).
+pub fn job_exec(project: &ProjectName, number: u64, job: &JobName) -> String {
+    format!("{}/exec", self::job(project, number, job))
+}
+
 /// A job's log. Query: `from`, `follow`, `epoch`.
 pub fn job_log(project: &ProjectName, number: u64, job: &JobName) -> String {
     format!("{}/log", self::job(project, number, job))

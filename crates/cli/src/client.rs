@@ -3,10 +3,15 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Upgraded, header};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tombolo_api::exec::FRAME_BYTES;
 use tombolo_api::problem;
 use tombolo_api::{Code, Problem};
 use url::Url;
@@ -26,47 +31,32 @@ const MAX_ANSWER_BYTES: usize = 64 << 20;
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
-    token: SecretString,
+    context: Context,
 }
 
 impl Client {
     /// Prepares the connection; nothing is sent yet.
     pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
         check_scheme(&context.server)?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT_WITHIN)
-            .read_timeout(SILENT_AT_MOST)
-            .redirect(reqwest::redirect::Policy::none())
-            .https_only(true);
-        if let Some(pem) = &context.certificate_authority {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|error| Failure::usage(format!("the context's certificates are not valid: {error}")))?;
-            builder = builder.tls_certs_only(certificates);
-        }
         let mut base = context.server.clone();
         if let Some(name) = &context.server_name {
-            builder = builder.resolve_to_addrs(name, &addresses(&context.server)?);
             base.set_host(Some(name))
                 .map_err(|error| Failure::usage(format!("`{name}` is not a host: {error}")))?;
         }
-        let http = builder
-            .build()
-            .map_err(|error| Failure::usage(format!("cannot prepare TLS: {error}")))?;
         Ok(Self {
-            http,
+            http: build(builder(context)?)?,
             base,
-            token: context.token.clone(),
+            context: context.clone(),
         })
     }
 
     /// A request for a path of `tombolo_api::path`.
     pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
-        let url = self
-            .base
-            .join(path)
-            .map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))?;
-        Ok(self.http.request(method, url).bearer_auth(self.token.expose_secret()))
+        let url = self.url(path)?;
+        Ok(self
+            .http
+            .request(method, url)
+            .bearer_auth(self.context.token.expose_secret()))
     }
 
     /// Sends a request and takes an answer of success as it is, to be read piece by piece.
@@ -98,6 +88,46 @@ impl Client {
     /// Asks for something to happen, without an answer beyond success.
     pub(crate) async fn act(&self, method: Method, path: &str) -> Result<(), Failure> {
         self.send(self.request(method, path)?).await.map(drop)
+    }
+
+    /// Opens a WebSocket.
+    pub(crate) async fn websocket(&self, path: &str, protocol: &str) -> Result<WebSocketStream<Upgraded>, Failure> {
+        // Only connections of HTTP/1.1 can become one.
+        let http = build(builder(&self.context)?.http1_only())?;
+        let key = generate_key();
+        let request = http
+            .get(self.url(path)?)
+            .bearer_auth(self.context.token.expose_secret())
+            .header(header::CONNECTION, "upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_PROTOCOL, protocol)
+            .header(header::SEC_WEBSOCKET_KEY, &key);
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+        let is_accepted =
+            accepted.is_some_and(|accepted| accepted.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes());
+        match response.status() {
+            StatusCode::SWITCHING_PROTOCOLS if is_accepted => {
+                let stream = response.upgrade().await.map_err(|error| self.unreachable(&error))?;
+                let config = WebSocketConfig::default()
+                    .write_buffer_size(0)
+                    .max_message_size(Some(FRAME_BYTES))
+                    .max_frame_size(Some(FRAME_BYTES));
+                Ok(WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await)
+            }
+            status if status.is_informational() || status.is_success() => Err(Failure::new(
+                ExitCode::Failed,
+                format!("the master answered {status} instead of opening a WebSocket"),
+            )
+            .hint("is there a proxy in between that does not pass WebSockets on?")),
+            _ => Err(refused(response).await.into()),
+        }
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Failure> {
+        let url = self.base.join(path);
+        url.map_err(|error| Failure::usage(format!("cannot ask for {path}: {error}")))
     }
 
     /// The next piece of a streamed answer.
@@ -142,6 +172,30 @@ impl Client {
             "is it running, and is this the right context? (`tombolo context list`)"
         })
     }
+}
+
+/// What all connections of a context have in common.
+fn builder(context: &Context) -> Result<ClientBuilder, Failure> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tombolo/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_WITHIN)
+        .read_timeout(SILENT_AT_MOST)
+        .redirect(reqwest::redirect::Policy::none())
+        .https_only(true);
+    if let Some(pem) = &context.certificate_authority {
+        let certificates = Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|error| Failure::usage(format!("the context's certificates are not valid: {error}")))?;
+        builder = builder.tls_certs_only(certificates);
+    }
+    if let Some(name) = &context.server_name {
+        builder = builder.resolve_to_addrs(name, &addresses(&context.server)?);
+    }
+    Ok(builder)
+}
+
+fn build(builder: ClientBuilder) -> Result<reqwest::Client, Failure> {
+    let built = builder.build();
+    built.map_err(|error| Failure::usage(format!("cannot prepare TLS: {error}")))
 }
 
 /// A token never crosses a network that others can read.

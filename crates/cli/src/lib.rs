@@ -4,6 +4,7 @@ mod client;
 mod command;
 mod context;
 mod dev;
+mod exec;
 mod failure;
 mod number;
 mod render;
@@ -16,6 +17,7 @@ use std::process;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use secrecy::SecretString;
+use tombolo_agent::supervisor::{ENTER, enter};
 use tombolo_core::name::ProjectName;
 
 use crate::client::Client;
@@ -69,6 +71,8 @@ enum Command {
     Jobs(command::builds::Jobs),
     /// Prints the log of a job.
     Logs(command::logs::Logs),
+    /// Runs a command, or a shell, beside the one of a running job.
+    Exec(exec::Exec),
     /// Lists and downloads what jobs left behind.
     #[command(subcommand)]
     Outputs(command::outputs::Outputs),
@@ -135,6 +139,11 @@ impl Session {
 
 /// Parses the arguments, carries out the command and returns the exit code.
 pub fn main() -> process::ExitCode {
+    // Before anything looks at the variables, which are a job's here.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == ENTER) {
+        return process::ExitCode::from(enter(words));
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -158,8 +167,9 @@ pub fn main() -> process::ExitCode {
     }
     let format = arguments.shared.output;
     let ended = match &arguments.command {
-        // Its exit code is that of the job's command.
+        // Their exit codes are those of the commands.
         Command::Supervise(command) => command::server::supervise(command),
+        Command::Exec(command) => exec::main(command, &arguments.shared),
         _ => run(arguments).map(|()| process::ExitCode::SUCCESS),
     };
     match ended {

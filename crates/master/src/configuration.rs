@@ -16,6 +16,8 @@ use tombolo_runtime::telemetry;
 use tombolo_transfer::store::location::StoreLocation;
 use url::Url;
 
+use crate::exec;
+
 /// What the variables that override the file begin with.
 pub const ENVIRONMENT_PREFIX: &str = "TOMBOLO_MASTER";
 
@@ -52,6 +54,9 @@ pub struct Configuration {
     /// How much there may be.
     #[serde(default)]
     pub limits: Limits,
+    /// Sessions of users with running jobs.
+    #[serde(default)]
+    pub exec: Exec,
     /// Where the sources of builds are kept; the folder `sources` in the data folder if this is not given.
     #[serde(default)]
     pub sources: Option<StoreLocation>,
@@ -174,6 +179,30 @@ impl Default for Limits {
     }
 }
 
+/// Sessions of users with running jobs (`tombolo exec`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exec {
+    /// How long a session may be open without a byte in either direction.
+    #[serde(with = "humantime_serde")]
+    pub idle: Duration,
+    /// How many sessions the jobs of one build may have at once.
+    pub sessions_per_build: usize,
+}
+
+impl Default for Exec {
+    fn default() -> Self {
+        let exec::Settings {
+            idle,
+            sessions_per_build,
+        } = exec::Settings::default();
+        Self {
+            idle,
+            sessions_per_build,
+        }
+    }
+}
+
 fn default_public_url() -> Url {
     format!("https://localhost:{DEFAULT_USER_PORT}")
         .parse()
@@ -207,6 +236,7 @@ impl Configuration {
             authority: Authority::default(),
             leases: Leases::default(),
             limits: Limits::default(),
+            exec: Exec::default(),
             sources: None,
             telemetry: telemetry::Settings::default(),
         }
@@ -258,6 +288,9 @@ impl Configuration {
     }
 
     fn check_numbers(&self, faults: &mut Faults) {
+        if self.exec.idle < Duration::from_secs(1) {
+            faults.add("exec.idle", "it is shorter than 1 s");
+        }
         let leases = &self.leases;
         if leases.heartbeat < Duration::from_millis(10) || leases.heartbeat * 3 > leases.lease {
             faults.add(
@@ -271,10 +304,19 @@ impl Configuration {
             ("limits.jobs_per_build", self.limits.jobs_per_build),
             ("limits.running_builds", self.limits.running_builds),
             ("limits.live_jobs", self.limits.live_jobs),
+            ("exec.sessions_per_build", self.exec.sessions_per_build),
         ] {
             if number == 0 {
                 faults.add(key, "it is 0");
             }
+        }
+    }
+
+    /// The settings of sessions with jobs.
+    pub const fn exec_settings(&self) -> exec::Settings {
+        exec::Settings {
+            idle: self.exec.idle,
+            sessions_per_build: self.exec.sessions_per_build,
         }
     }
 

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod clock;
 pub mod configuration;
 pub mod driver;
+pub mod exec;
 pub mod grants;
 pub mod grpc;
 mod leftovers;

@@ -9,6 +9,7 @@ mod build;
 mod cluster;
 mod error;
 mod events;
+mod exec;
 mod extract;
 mod guard;
 mod health;
@@ -53,6 +54,7 @@ pub use server::{Limits as ServerLimits, serve};
 use crate::Database;
 use crate::clock::Clock;
 use crate::driver::Handle;
+use crate::exec::Exec;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 
@@ -74,6 +76,8 @@ pub struct Application {
     pub sources: ChunkStore,
     /// Outputs of jobs, wherever they are.
     pub outputs: Outputs,
+    /// Sessions of users with running jobs.
+    pub exec: Exec,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The agents' connections.
@@ -173,6 +177,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(job::show_job))
         .routes(routes!(job::cancel_job))
         .routes(routes!(job::explain_job))
+        .routes(routes!(exec::exec_job))
         .routes(routes!(log::read_log))
         .routes(routes!(output::list_output))
         .routes(routes!(output::download_archive))

@@ -21,12 +21,13 @@ use crate::bootstrap::{self, DataFolder, Foundation};
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::{Checked, Configuration};
 use crate::driver::{self, Driver, Handle};
+use crate::exec::Exec;
 use crate::grants::Grants;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
-use crate::tasks::tasks;
+use crate::tasks::{Tasks, tasks};
 use crate::{Database, grpc, leftovers};
 use tombolo_runtime::configuration::Faults;
 
@@ -236,8 +237,8 @@ impl Parts {
             flusher.run(stopping).await;
             Ok(())
         });
-        self.serve_agents(ports.agents, &connections, &logs, group)?;
-        self.serve_users(ports.users, agents, connections.clone(), logs, group)?;
+        let tasks = self.serve_agents(ports.agents, &connections, &logs, group)?;
+        self.serve_users(ports.users, agents, connections.clone(), (logs, tasks), group)?;
         let (sources, handle, stopping) = (self.sources.clone(), self.handle.clone(), self.stopping.clone());
         group.spawn("leftovers", async move {
             leftovers::remove(sources, handle, stopping).await;
@@ -263,7 +264,7 @@ impl Parts {
         connections: &Connections,
         logs: &Logs,
         group: &mut TaskGroup,
-    ) -> Result<(), Error> {
+    ) -> Result<Tasks, Error> {
         let (tasks, owner) = tasks();
         let stopping = self.stopping.clone();
         group.spawn("sessions", async move {
@@ -279,7 +280,7 @@ impl Parts {
             foundation: self.foundation.clone(),
             clock: self.clock.clone(),
             offers: offers.clone(),
-            tasks,
+            tasks: tasks.clone(),
             session: session::master::Settings {
                 heartbeat: leases.heartbeat,
                 lease: leases.lease,
@@ -299,7 +300,7 @@ impl Parts {
         group.spawn("agents", async move {
             Ok(grpc::serve(services, switchboard, sources, incoming).await?)
         });
-        Ok(())
+        Ok(tasks)
     }
 
     fn serve_users(
@@ -307,12 +308,19 @@ impl Parts {
         listener: TcpListener,
         agents: SocketAddr,
         connections: Connections,
-        logs: Logs,
+        (logs, tasks): (Logs, Tasks),
         group: &mut TaskGroup,
     ) -> Result<(), Error> {
         let identity = &self.foundation.identity;
         let loopback = Loopback::new(identity, agents, self.grants.clone(), self.clock.clone())?;
+        let exec = Exec::new(
+            self.configuration.exec_settings(),
+            loopback.links(),
+            self.handle.clone(),
+            tasks,
+        );
         let application = Application {
+            exec,
             handle: self.handle.clone(),
             store: self.store.clone(),
             logs,

@@ -21,6 +21,15 @@ pub mod courier {
     }
 }
 
+/// Generated from `proto/tombolo/exec/v1`.
+pub mod exec {
+    /// Version 1.
+    #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
+    pub mod v1 {
+        tonic::include_proto!("tombolo.exec.v1");
+    }
+}
+
 /// Generated from `proto/tombolo/transfer/v1`.
 pub mod transfer {
     /// Version 1.

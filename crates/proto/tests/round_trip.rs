@@ -156,7 +156,7 @@ fn agent_frames() -> Vec<AgentFrame> {
             memory_bytes: 1 << 30,
         },
         slots: 4,
-        capabilities: vec![Capability::Images],
+        capabilities: vec![Capability::Images, Capability::Exec],
         facts: Labels::from_pairs([("arch", "amd64")]).expect("valid"),
         peer_address: Some("10.0.0.1:7445".to_owned()),
         attempts: phases

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_core::id::TunnelId;
 use tombolo_identity::tls::{ClientCertificate, Identity};
 use tombolo_identity::transport::{self, Connections, http2};
+use tonic::service::Routes;
 use tonic::transport::Channel;
 
 use crate::tunnel;
@@ -53,25 +54,25 @@ pub enum Error {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// Accepts the tunnel that the master offered, and serves chunks in it until the other end closes it or `stop` comes.
+/// Accepts the tunnel that the master offered, and serves `services` in it until the other end closes it or `stop` comes.
 pub async fn serve_offered(
     master: Channel,
     tunnel: TunnelId,
     identity: &Identity,
-    chunks: &ChunkService,
+    services: Routes,
     connections: &Connections,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     let stream = tunnel::accept(master, tunnel).await?;
     // Boxed: a TLS session and a server are tens of KiB, which would lie in every caller's future.
-    Box::pin(serve_stream(stream, identity, chunks, connections, stop)).await
+    Box::pin(serve_stream(stream, identity, services, connections, stop)).await
 }
 
-/// Serves chunks on any stream whose other end proves that it is a member.
+/// Serves `services` on any stream whose other end proves that it is a member.
 pub async fn serve_stream<S>(
     stream: S,
     identity: &Identity,
-    chunks: &ChunkService,
+    services: Routes,
     connections: &Connections,
     stop: CancellationToken,
 ) -> Result<(), Error>
@@ -83,6 +84,6 @@ where
     let connection = transport::accept(stream, identity, config, deadline, connections)
         .await
         .map_err(Error::Handshake)?;
-    let router = http2::server().add_service(chunks.server());
+    let router = http2::server().add_routes(services);
     Ok(transport::serve_one(router, connection, stop.cancelled_owned()).await?)
 }

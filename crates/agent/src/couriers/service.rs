@@ -14,6 +14,7 @@ use tombolo_proto::courier::v1::courier_server::Courier;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Couriers;
+use super::attend::{Inputs, attend};
 use super::upload::Uploads;
 use super::visit::{Expected, Wanted};
 use crate::executor::{Collected, Urgency};
@@ -44,6 +45,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl Courier for Service {
+    type AttendStream = Inputs;
     type SessionStream = Pin<Box<dyn Stream<Item = Result<wire::Order, Status>> + Send>>;
 
     async fn describe(&self, request: Request<wire::DescribeRequest>) -> Result<Response<wire::Description>, Status> {
@@ -79,6 +81,11 @@ impl Courier for Service {
         // Ends with the courier's stream, with the next session, or when the attempt is dismissed.
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(orders))))
+    }
+
+    async fn attend(&self, request: Request<Streaming<wire::Attendance>>) -> Result<Response<Inputs>, Status> {
+        let (attempt, expected) = self.caller(&request)?;
+        Ok(Response::new(attend(attempt, &expected, request.into_inner()).await?))
     }
 
     async fn find_missing(
@@ -195,6 +202,9 @@ impl Session {
         }
         if wanted.begin && !self.told.begin && wanted.stop.is_none() {
             self.send(Order::Begin(wire::Begin {})).await?;
+        }
+        for session in self.expected.entering.after(self.told.entering) {
+            self.send(Order::Enter(wire::Enter { session })).await?;
         }
         self.told = wanted;
         Ok(())

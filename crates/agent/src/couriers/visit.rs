@@ -2,15 +2,22 @@
 
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 use tombolo_core::time::Timestamp;
 
+use super::entering::{Entering, Entrant};
 use super::log::PodLog;
 use super::{Duty, Progress};
+use crate::exec::{self, Failure, Reason};
 use crate::executor::{Collected, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{Exit, SYSTEM_PREFIX, Started};
+
+/// How long a courier may take to attend to a command.
+const ATTEND_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What the courier is to be told.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub(super) struct Wanted {
     pub(super) stop: Option<Urgency>,
     /// Sessions older than this one are over.
     pub(super) session: u64,
+    /// The largest number of those who want another command in the pod.
+    pub(super) entering: u64,
     /// Nobody is expected any more.
     pub(super) dismissed: bool,
 }
@@ -39,6 +48,11 @@ pub(super) struct Expected {
     progress: watch::Sender<Progress>,
     wanted: watch::Sender<Wanted>,
     log_has_grown: Notify,
+    pub(super) entering: Entering,
+}
+
+pub(super) fn not_running() -> Failure {
+    Failure::new(Reason::NotRunning, "the job's command does not run here")
 }
 
 impl Expected {
@@ -60,7 +74,39 @@ impl Expected {
             progress: watch::channel(progress).0,
             wanted: watch::channel(Wanted::default()).0,
             log_has_grown: Notify::new(),
+            entering: Entering::default(),
         })
+    }
+
+    /// Has the courier start another command beside the attempt's own.
+    pub(super) async fn enter(&self, request: exec::Request) -> Result<exec::Session, Failure> {
+        let runs = {
+            let progress = self.progress.borrow();
+            progress.started.is_some() && progress.exit.is_none()
+        };
+        if !runs {
+            return Err(not_running());
+        }
+        let (session, far) = exec::session();
+        let (attended, attendance) = oneshot::channel();
+        let entrant = Entrant { request, far, attended };
+        let number = self.entering.add(entrant)?;
+        let _withdrawn = Withdrawn {
+            entering: &self.entering,
+            number,
+        };
+        self.wanted
+            .send_modify(|wanted| wanted.entering = wanted.entering.max(number));
+        match timeout(ATTEND_DEADLINE, attendance).await {
+            Ok(Ok(())) => Ok(session),
+            Ok(Err(_)) | Err(_) => {
+                let seconds = ATTEND_DEADLINE.as_secs();
+                let message = format!(
+                    "the job's pod did not answer within {seconds} s: its node may be busy or lost, or the pod was made by an older agent"
+                );
+                Err(Failure::new(Reason::Unavailable, message))
+            }
+        }
     }
 
     /// A new session, which ends the one before; and what it has to tell the courier.
@@ -178,6 +224,18 @@ impl Log {
             self.close();
         }
         self
+    }
+}
+
+/// Whoever does not wait any more is not attended to.
+struct Withdrawn<'entering> {
+    entering: &'entering Entering,
+    number: u64,
+}
+
+impl Drop for Withdrawn<'_> {
+    fn drop(&mut self) {
+        drop(self.entering.take(self.number));
     }
 }
 

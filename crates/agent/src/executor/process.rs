@@ -23,6 +23,7 @@ use tombolo_transfer::ChunkStore;
 use self::belongings::Belongings;
 use self::running::ProcessRunning;
 use super::{Error, Executor, Material, contract};
+use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
 
@@ -163,7 +164,7 @@ impl Executor for ProcessExecutor {
     type Running = ProcessRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        Vec::new()
+        vec![Capability::Exec]
     }
 
     fn is_lost(&self, folder: &AttemptFolder, attempt: AttemptId) -> io::Result<bool> {
@@ -240,6 +241,15 @@ impl Executor for ProcessExecutor {
             child = self.spawn(folder).await?;
         }
         ProcessRunning::attach(folder, assignment.attempt, child, belongings, START_DEADLINE).await
+    }
+
+    async fn enter(
+        &self,
+        folder: &AttemptFolder,
+        _: AttemptId,
+        request: exec::Request,
+    ) -> Result<exec::Session, exec::Failure> {
+        Ok(exec::Session::local(folder.clone(), request))
     }
 
     async fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> Result<(), Error> {

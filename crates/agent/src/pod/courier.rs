@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_identity::transport;
 use tombolo_runtime::shutdown::on_signals;
 
+use super::attend::{Attendants, Way};
 use super::observer::{Observer, Over, Seen, Wish};
 use super::proxy::{self, Proxy};
 use super::session::Session;
@@ -83,12 +84,26 @@ pub fn main(settings: &Settings, places: &Places) -> Result<(), Error> {
 pub async fn run(settings: &Settings, places: &Places, stop: CancellationToken) -> Result<(), Error> {
     let authorization = settings.authorization()?;
     let addresses = std::slice::from_ref(&settings.agent);
-    let agent = transport::connect_lazy(addresses, settings.tls()?, &transport::Proxy::none());
+    let tls = settings.tls()?;
+    let agent = transport::connect_lazy(addresses, tls.clone(), &transport::Proxy::none());
     let (wish, wishes) = watch::channel(Wish::default());
     let observer = Observer::new(places, wishes);
     let seen = observer.seen();
     let folder = places.attempt();
-    let session = Session::new(agent.clone(), authorization.clone(), &folder, seen.clone(), wish);
+    let way = Way {
+        agent: settings.agent.clone(),
+        tls,
+        authorization: authorization.clone(),
+    };
+    let attendants = Attendants::new(way, folder.clone());
+    let session = Session::new(
+        agent.clone(),
+        authorization.clone(),
+        &folder,
+        seen.clone(),
+        wish,
+        attendants,
+    );
     let proxy = Proxy::new(agent, authorization, session.reported());
     let path = places.courier();
     let listener = proxy::listen(&path).map_err(|source| Error::Listen { path, source })?;

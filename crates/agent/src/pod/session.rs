@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use self::log::Log;
+use super::attend::Attendants;
 use super::observer::{Seen, Wish};
 use crate::executor::Urgency;
 use crate::folder::AttemptFolder;
@@ -69,6 +70,7 @@ pub(super) struct Session {
     /// Whether the present session has been told of the command's end.
     reported: watch::Sender<bool>,
     log: Log,
+    attendants: Attendants,
     /// The log cannot be read: no more lines are to be expected.
     unreadable: bool,
 }
@@ -88,8 +90,10 @@ impl Session {
         folder: &AttemptFolder,
         seen: watch::Receiver<Seen>,
         wish: watch::Sender<Wish>,
+        attendants: Attendants,
     ) -> Self {
         Self {
+            attendants,
             client: CourierClient::with_interceptor(agent, Authorized(authorization)),
             seen,
             wish,
@@ -215,6 +219,7 @@ impl Session {
                 }
             }),
             Some(Order::Acknowledged(wire::Acknowledged { next_line })) => self.log.acknowledged(next_line),
+            Some(Order::Enter(wire::Enter { session })) => self.attendants.attend(session),
             None => tracing::warn!("the agent gives an order that this courier does not know"),
         }
     }

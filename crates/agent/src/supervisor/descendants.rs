@@ -6,7 +6,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpid, kill_process, kill_process_group, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpgid, getpid, getsid, kill_process, kill_process_group, wait,
+};
 
 /// How long killed processes may take to go: one that hangs in the kernel (a dead network file system) never does.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -22,8 +24,8 @@ pub(super) struct Reaped {
     pub(super) remaining: bool,
 }
 
-/// Collects all children that have ended, orphans of the command's among them.
-pub(super) fn reap(main: Pid) -> Reaped {
+/// Collects all children that have ended, orphans of the command's among them. `other` is told of those that are not `main`.
+pub(super) fn reap(main: Pid, mut other: impl FnMut(Pid, WaitStatus)) -> Reaped {
     let mut reaped = Reaped {
         main: None,
         remaining: true,
@@ -31,7 +33,8 @@ pub(super) fn reap(main: Pid) -> Reaped {
     loop {
         match wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == main => reaped.main = Some(status),
-            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(Some((pid, status))) => other(pid, status),
+            Err(Errno::INTR) => {}
             Ok(None) => return reaped,
             Err(_) => {
                 reaped.remaining = false;
@@ -60,13 +63,30 @@ pub(super) fn signal_all(main: Pid, signal: Signal) {
     }
 }
 
+/// Signals those descendants that are of the session that `leader` leads, or below it; also when it has ended itself.
+pub(super) fn signal_session(leader: Pid, signal: Signal) {
+    let below: HashSet<Pid> = descendants_of(leader).into_iter().collect();
+    let mut groups = HashSet::new();
+    for pid in descendants_of(getpid()) {
+        let is_of_session = pid == leader || below.contains(&pid) || getsid(Some(pid)) == Ok(leader);
+        if is_of_session && let Ok(group) = getpgid(Some(pid)) {
+            // A process that has only just been started may still be of this one's group.
+            let _ = match group == getpgid(None).unwrap_or(group) {
+                true => kill_process(pid, signal),
+                false if groups.insert(group) => kill_process_group(group, signal),
+                false => Ok(()),
+            };
+        }
+    }
+}
+
 /// Kills all descendants and waits until they are gone. Returns how `main` ended, if it had not before, and whether some
 /// remain all the same.
 pub(super) fn kill_all(main: Pid) -> Reaped {
     let deadline = Instant::now() + KILL_DEADLINE;
     let mut status = None;
     loop {
-        let reaped = reap(main);
+        let reaped = reap(main, |_, _| {});
         status = status.or(reaped.main);
         if !reaped.remaining || Instant::now() >= deadline {
             return Reaped {

@@ -2,8 +2,6 @@
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -14,16 +12,16 @@ use tombolo_core::time::Timestamp;
 use tombolo_runtime::clock;
 
 use super::capture::Capture;
+use super::launch::Launch;
 use super::listeners::{Listeners, Request};
 use super::memory::MemoryGroup;
+use super::sessions::Sessions;
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
 
-/// One read of what the command prints, and the size that the pipe is asked to have: a command that prints in bursts
-/// seldom waits for the disk.
+/// One read of what the command prints.
 const READ_BYTES: usize = 256 * 1024;
-const PIPE_BYTES: usize = 1024 * 1024;
 
 /// Reads in a row before anything else is looked at.
 const READS_IN_A_ROW: usize = 16;
@@ -40,11 +38,16 @@ pub(super) fn serve(
     specification: &Specification,
     surroundings: &Surroundings,
     listeners: &mut Listeners,
+    sessions: Sessions,
     mut log: Capture,
     announce: fn(),
 ) -> Result<Exit, Error> {
     let killed_before = killed_for_memory(surroundings);
-    let (output, command) = match start(specification, surroundings) {
+    let launch = Launch {
+        specification,
+        surroundings,
+    };
+    let (output, command) = match launch.start() {
         Ok(started) => started,
         Err(ending) => {
             let exit = end(ending, None, log, Usage::default())?;
@@ -62,7 +65,7 @@ pub(super) fn serve(
     };
     let recorded = write_record(&folder.started(), &started, Durability::Fast);
     announce();
-    let mut duty = match Duty::new(specification, listeners, &mut log, output, command) {
+    let mut duty = match Duty::new(launch, listeners, sessions, &mut log, output, command) {
         Ok(duty) => duty,
         Err(error) => {
             descendants::kill_all(command);
@@ -89,63 +92,6 @@ fn end(ending: Ending, started_at: Option<Timestamp>, log: Capture, usage: Usage
         log_lines: log.finish(ended_at).map_err(Error::system("cannot write the log"))?,
         usage,
     })
-}
-
-/// Starts the command; else says whose fault it is that it does not run.
-fn start(specification: &Specification, surroundings: &Surroundings) -> Result<(PipeReader, Pid), Ending> {
-    let fault = |what: &str, error: io::Error| Ending::Fault {
-        reason: format!("{what}: {error}"),
-    };
-    let Some((program, arguments)) = specification.command.split_first() else {
-        let reason = "the command is empty".to_owned();
-        return Err(Ending::NotStarted { reason });
-    };
-    let (reader, writer) = io::pipe().map_err(|error| fault("cannot make a pipe", error))?;
-    // Not all systems grant it, and none needs to.
-    let _ = rustix::pipe::fcntl_setpipe_size(&reader, PIPE_BYTES);
-    let second = writer.try_clone().map_err(|error| fault("cannot make a pipe", error))?;
-    rustix::io::ioctl_fionbio(&reader, true).map_err(|error| fault("cannot set the pipe up", error.into()))?;
-
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(surroundings.variables.iter().map(|(name, value)| (name, value)))
-        .envs(&specification.environment)
-        .envs(surroundings.paths.variables())
-        .env("HOME", &surroundings.home)
-        .envs(&specification.job_environment)
-        .current_dir(surroundings.paths.tombolo.join("context"))
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(second)
-        .process_group(0);
-    match command.spawn() {
-        Ok(child) => {
-            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-            Ok((reader, pid.expect("a child has a process id")))
-        }
-        Err(error) => Err(classify(program, error)),
-    }
-}
-
-fn classify(program: &str, error: io::Error) -> Ending {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound => format!("the command `{program}` was not found"),
-        io::ErrorKind::PermissionDenied => format!("the command `{program}` may not be executed"),
-        io::ErrorKind::ArgumentListTooLong => {
-            "the command's arguments and environment are larger than the system takes".to_owned()
-        }
-        io::ErrorKind::InvalidInput => format!("the command `{}` contains a NUL byte", program.replace('\0', "\\0")),
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
-            format!("the command `{program}` is not a program that this system runs")
-        }
-        _ => {
-            let reason = format!("the command `{program}` could not be started: {error}");
-            return Ending::Fault { reason };
-        }
-    };
-    Ending::NotStarted { reason }
 }
 
 /// What the command and all its descendants used, as far as they were collected.
@@ -177,8 +123,9 @@ struct Stopping {
 }
 
 struct Duty<'duty> {
-    specification: &'duty Specification,
+    launch: Launch<'duty>,
     listeners: &'duty mut Listeners,
+    sessions: Sessions,
     log: &'duty mut Capture,
     /// None after its end.
     output: Option<PipeReader>,
@@ -191,21 +138,23 @@ struct Duty<'duty> {
 
 impl<'duty> Duty<'duty> {
     fn new(
-        specification: &'duty Specification,
+        launch: Launch<'duty>,
         listeners: &'duty mut Listeners,
+        sessions: Sessions,
         log: &'duty mut Capture,
         output: PipeReader,
         command: Pid,
     ) -> io::Result<Self> {
         Ok(Self {
-            specification,
+            launch,
             listeners,
+            sessions,
             log,
             output: Some(output),
             buffer: vec![0; READ_BYTES],
             command,
             handle: pidfd_open(command, PidfdFlags::empty())?,
-            deadline: clock::now().steady.saturating_add(specification.timeout),
+            deadline: clock::now().steady.saturating_add(launch.specification.timeout),
             stopping: None,
         })
     }
@@ -218,13 +167,15 @@ impl<'duty> Duty<'duty> {
                 self.fault(format!("cannot keep the log: {error}"));
             }
             match self.listeners.serve() {
-                Some(Request::Terminate) => self.stop(Ending::Terminated, self.specification.stop_grace),
-                Some(Request::Stop) => self.stop(Ending::Stopped, self.specification.stop_grace),
+                Some(Request::Terminate) => self.stop(Ending::Terminated, self.launch.specification.stop_grace),
+                Some(Request::Stop) => self.stop(Ending::Stopped, self.launch.specification.stop_grace),
                 Some(Request::Kill) => self.stop(Ending::Stopped, Duration::ZERO),
                 Some(Request::Begin) | None => {}
             }
+            self.sessions.serve(self.launch);
             self.heed_time();
-            status = descendants::reap(self.command).main;
+            let sessions = &mut self.sessions;
+            status = descendants::reap(self.command, |child, status| sessions.ended(child, status)).main;
         }
         let rest = descendants::kill_all(self.command);
         self.drain();
@@ -243,15 +194,13 @@ impl<'duty> Duty<'duty> {
             .stopping
             .as_ref()
             .map_or(self.deadline, |stopping| stopping.kill_at);
+        let next = self.sessions.deadline().map_or(next, |deadline| deadline.min(next));
         let pause = next.saturating_sub(clock::now().steady).min(LONGEST_WAIT);
         let timeout = Timespec::try_from(pause).map_err(io::Error::other)?;
         let mut descriptors = vec![PollFd::new(&self.handle, PollFlags::IN)];
         descriptors.extend(self.output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
-        descriptors.extend(
-            self.listeners
-                .descriptors()
-                .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)),
-        );
+        let clients = self.listeners.descriptors().chain(self.sessions.descriptors());
+        descriptors.extend(clients.map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN)));
         match poll(&mut descriptors, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -301,7 +250,7 @@ impl<'duty> Duty<'duty> {
     fn heed_time(&mut self) {
         let now = clock::now().steady;
         match &mut self.stopping {
-            None if now >= self.deadline => self.stop(Ending::TimedOut, self.specification.stop_grace),
+            None if now >= self.deadline => self.stop(Ending::TimedOut, self.launch.specification.stop_grace),
             Some(stopping) if now >= stopping.kill_at => {
                 stopping.kill_at = now.saturating_add(LONGEST_WAIT);
                 descendants::signal_all(self.command, Signal::KILL);
@@ -320,7 +269,7 @@ impl<'duty> Duty<'duty> {
         let why = match &ending {
             Ending::TimedOut => format!(
                 "the time is up after {}",
-                humantime::format_duration(self.specification.timeout)
+                humantime::format_duration(self.launch.specification.timeout)
             ),
             Ending::Fault { reason } => reason.clone(),
             Ending::Terminated => "the pod is to end".to_owned(),

@@ -17,6 +17,7 @@ use super::confinement::Paths;
 use super::duty::{self, wall};
 use super::echo::Echo;
 use super::listeners::{Listeners, Request};
+use super::sessions::{Access, Sessions};
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Usage, take_charge};
 use crate::folder::{AttemptFolder, Durability, write_record};
@@ -101,12 +102,14 @@ impl Post {
             infrabox: container.infrabox.clone(),
         };
         let surroundings = Surroundings::container(paths, std::env::vars_os(), &container.control_groups);
-        let log = self.log(specification.log_limit_bytes)?;
+        let mut log = self.log(specification.log_limit_bytes)?;
+        let sessions = Sessions::open(&self.folder, Access::All, &mut log);
         let exit = duty::serve(
             &self.folder,
             specification,
             &surroundings,
             &mut self.listeners,
+            sessions,
             log,
             || {},
         )?;

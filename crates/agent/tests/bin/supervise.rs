@@ -6,6 +6,7 @@
 //! supervise-for-tests stage, publish <root folder>  as steps of that
 //! supervise-for-tests courier <root folder>       as the courier's
 //! supervise-for-tests install <root folder>       as the first container
+//! supervise-for-tests enter ...                   as the beginning of another command beside the attempt's
 //! ```
 
 use std::io::Write;
@@ -21,6 +22,10 @@ use tombolo_agent::supervisor;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == supervisor::ENTER) {
+        return ExitCode::from(supervisor::enter(words));
+    }
     let mut arguments = std::env::args().skip(1);
     let (Some(command), Some(folder)) = (arguments.next(), arguments.next().map(PathBuf::from)) else {
         return ExitCode::from(2);

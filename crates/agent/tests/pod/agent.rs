@@ -255,6 +255,12 @@ impl Service {
 #[tonic::async_trait]
 impl Courier for Service {
     type SessionStream = ReceiverStream<Result<wire::Order, Status>>;
+    type AttendStream = ReceiverStream<Result<tombolo_proto::exec::v1::Input, Status>>;
+
+    /// See `entering`, which has a real agent.
+    async fn attend(&self, _: Request<Streaming<wire::Attendance>>) -> Result<Response<Self::AttendStream>, Status> {
+        Err(Status::not_found("nobody wants to enter"))
+    }
 
     async fn describe(&self, request: Request<wire::DescribeRequest>) -> Result<Response<wire::Description>, Status> {
         self.admit("describe", &request)?;

@@ -6,6 +6,7 @@
 mod agent;
 mod away;
 mod ending;
+mod entering;
 mod life;
 mod memory;
 mod setting;

@@ -124,13 +124,18 @@ impl Pod {
     }
 
     pub(crate) fn start_courier_with(&mut self, agent: &Agent, cluster: &str, shown: &str) {
+        self.start_courier_of((agent.port, &agent.trust), cluster, shown);
+    }
+
+    /// With an agent at this port, of whom these certificates tell.
+    pub(crate) fn start_courier_of(&mut self, (port, agents): (u16, &str), cluster: &str, shown: &str) {
         let (token, trust) = (self.path("token"), self.path("trust.pem"));
         fs::write(&token, format!("{shown}\n")).unwrap();
-        fs::write(&trust, &agent.trust).unwrap();
+        fs::write(&trust, agents).unwrap();
         let mut program = self.program("courier");
         program
             .env_clear()
-            .env("TOMBOLO_COURIER_AGENT", format!("127.0.0.1:{}", agent.port))
+            .env("TOMBOLO_COURIER_AGENT", format!("127.0.0.1:{port}"))
             .env("TOMBOLO_COURIER_CLUSTER", cluster)
             .env("TOMBOLO_COURIER_TRUST", trust)
             .env("TOMBOLO_COURIER_TOKEN_FILE", token);

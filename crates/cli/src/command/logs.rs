@@ -82,7 +82,8 @@ pub(crate) async fn logs(command: &Logs, session: &Session) -> Result<(), Failur
     }
 }
 
-async fn only_job(number: u64, session: &Session) -> Result<JobName, Failure> {
+/// The job of a build that has one.
+pub(crate) async fn only_job(number: u64, session: &Session) -> Result<JobName, Failure> {
     let build: Build = session.client.get(&path::build(&session.project, number)).await?;
     match build.jobs.as_slice() {
         [job] => Ok(job.name.clone()),

@@ -95,6 +95,8 @@ pub struct Nodes {
 pub enum Capability {
     /// Runs the job's image. Without it, commands run on the agent's own system.
     Images,
+    /// Runs other commands beside those of running jobs.
+    Exec,
 }
 
 /// One attempt as its agent knows it.

@@ -45,7 +45,11 @@ fn every_commented_line_of_the_example_is_valid_too() {
 #[test]
 fn settings_that_cannot_be_are_named() {
     type Change = fn(&mut Configuration);
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 11] = [
+        ("exec.idle", |configuration| configuration.exec.idle = Duration::ZERO),
+        ("exec.sessions_per_build", |configuration| {
+            configuration.exec.sessions_per_build = 0
+        }),
         ("data_folder", |configuration| {
             configuration.data_folder = PathBuf::new()
         }),

@@ -52,6 +52,13 @@ impl Loopback {
     }
 }
 
+impl Loopback {
+    /// The way to clusters for other things than outputs.
+    pub fn links(&self) -> Links {
+        self.links.clone()
+    }
+}
+
 impl Reach for Loopback {
     fn source(
         &self,

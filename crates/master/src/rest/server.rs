@@ -138,7 +138,7 @@ impl Connection {
             router.clone().oneshot(request.map(Body::new))
         });
         let builder = builder(self.limits);
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

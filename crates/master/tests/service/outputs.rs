@@ -16,6 +16,7 @@ use tombolo_transfer::peer::{ChunkService, Links, serve_offered};
 use tombolo_transfer::pull::ListedChunk;
 use tombolo_transfer::store::{Owner, Patience};
 use tombolo_transfer::{ChunkStore, StoreLocation};
+use tonic::service::Routes;
 
 use crate::agent::{Agent, Session, ended};
 use crate::builds::{BUILDS, CHAIN, submit, wait_for};
@@ -82,7 +83,8 @@ async fn serve(agent: Agent, mut session: Session, service: ChunkService) {
         let (channel, identity, service) = (agent.channel.clone(), agent.identity.clone(), service.clone());
         tunnels.spawn(async move {
             let (connections, stop) = (Connections::default(), CancellationToken::new());
-            Box::pin(serve_offered(channel, tunnel, &identity, &service, &connections, stop)).await
+            let services = Routes::new(service.server());
+            Box::pin(serve_offered(channel, tunnel, &identity, services, &connections, stop)).await
         });
     }
 }

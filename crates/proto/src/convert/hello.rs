@@ -10,6 +10,7 @@ impl From<Hello> for wire::Hello {
     fn from(hello: Hello) -> Self {
         let capability = |capability| match capability {
             Capability::Images => wire::Capability::Images.into(),
+            Capability::Exec => wire::Capability::Exec.into(),
         };
         Self {
             version: hello.version,
@@ -30,6 +31,7 @@ impl TryFrom<wire::Hello> for Hello {
         // What this version does not know is left out: a newer agent may speak to an older master.
         let capabilities = hello.capabilities().filter_map(|capability| match capability {
             wire::Capability::Images => Some(Capability::Images),
+            wire::Capability::Exec => Some(Capability::Exec),
             wire::Capability::Unspecified => None,
         });
         Ok(Self {

@@ -84,6 +84,14 @@ impl Links {
         self.source(None, RouteKind::Master, Way::Master, grant)
     }
 
+    /// A connection of its own to a cluster, in a tunnel through the master: for what may stand still for long. It ends with the value.
+    ///
+    /// # Errors
+    /// As the sources'.
+    pub async fn dial(&self, cluster: &ClusterName) -> Result<Channel, SourceError> {
+        self.shared.dial(&Way::Relay(cluster.clone())).await
+    }
+
     fn source(&self, cluster: Option<ClusterName>, route: RouteKind, way: Way, grant: Vec<u8>) -> Source {
         let chunks = Arc::new(RemoteArtifact {
             link: self.link(way),
@@ -114,27 +122,35 @@ impl Link {
         if let Some(channel) = &state.channel {
             return Ok((channel.clone(), state.generation));
         }
-        let channel = self.connect().await?;
+        let channel = self.links.dial(&self.way).await?;
         state.generation += 1;
         state.channel = Some(channel.clone());
         Ok((channel, state.generation))
     }
 
-    async fn connect(&self) -> Result<Channel, SourceError> {
-        let links = &self.links;
+    /// The next call connects anew. (A direct channel would by itself, a tunnel is over.)
+    async fn forget(&self, generation: u64) {
+        let mut state = self.state.lock().await;
+        if state.generation == generation {
+            state.channel = None;
+        }
+    }
+}
+
+impl Shared {
+    async fn dial(&self, way: &Way) -> Result<Channel, SourceError> {
         let tls = |cluster: &ClusterName| {
             let expected = Member::Cluster(cluster.clone());
-            links
-                .identity
+            self.identity
                 .client(&expected)
                 .map_err(|error| SourceError::Unreachable(error.to_string()))
         };
         let unreachable = |error: transport::Error| SourceError::Unreachable(error.to_string());
-        match &self.way {
-            Way::Master => Ok(links.master.clone()),
+        match way {
+            Way::Master => Ok(self.master.clone()),
             Way::Peer(cluster, address) => {
                 let address = std::slice::from_ref(address);
-                let dialling = transport::connect(address, tls(cluster)?, &links.proxy);
+                let dialling = transport::connect(address, tls(cluster)?, &self.proxy);
                 match tokio::time::timeout(PEER_DIAL_DEADLINE, dialling).await {
                     Ok(dialled) => dialled.map_err(unreachable),
                     Err(_) => {
@@ -145,7 +161,7 @@ impl Link {
                 }
             }
             Way::Relay(cluster) => {
-                let tunnel = tunnel::open(links.master.clone(), cluster)
+                let tunnel = tunnel::open(self.master.clone(), cluster)
                     .await
                     .map_err(|error| match error {
                         tunnel::Error::Unavailable(_) => SourceError::Unreachable(error.to_string()),
@@ -157,14 +173,6 @@ impl Link {
                     .await
                     .map_err(unreachable)
             }
-        }
-    }
-
-    /// The next call connects anew. (A direct channel would by itself, a tunnel is over.)
-    async fn forget(&self, generation: u64) {
-        let mut state = self.state.lock().await;
-        if state.generation == generation {
-            state.channel = None;
         }
     }
 }

@@ -28,8 +28,10 @@ const OFFER_DEADLINE: Duration = Duration::from_secs(5);
 /// How many tunnels there may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// That one member has dialled (the master too: it reads outputs for users).
+    /// That one agent has dialled.
     pub from_one: usize,
+    /// That the master itself has dialled: to read outputs for users, and for their sessions with jobs.
+    pub from_master: usize,
     /// To one cluster.
     pub to_one: usize,
     /// How long the target may take to dial back.
@@ -37,11 +39,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 32: an agent fetches the inputs of its jobs with a few tunnels. 256: what a source's agent can serve, and half of it stays free
+    /// 32: an agent fetches the inputs of its jobs with a few tunnels. 96: as many for outputs, and 64 sessions. 256: what a source's agent can serve, and half of it stays free
     /// when seven others use up theirs. 15 s: a round trip on a bad link, and a new connection.
     fn default() -> Self {
         Self {
             from_one: 32,
+            from_master: 96,
             to_one: 256,
             accept: Duration::from_secs(15),
         }
@@ -249,10 +252,13 @@ impl<O> Drop for Withdrawn<'_, O> {
 impl Places {
     fn take(count: &Arc<Mutex<Count>>, limits: Limits, from: Member, to: ClusterName) -> Result<Self, Status> {
         let mut open = lock(count);
-        if open.from.get(&from).is_some_and(|count| *count >= limits.from_one) {
+        let limit = match &from {
+            Member::Master => limits.from_master,
+            _ => limits.from_one,
+        };
+        if open.from.get(&from).is_some_and(|count| *count >= limit) {
             return Err(Status::resource_exhausted(format!(
-                "{from} has {} tunnels already",
-                limits.from_one
+                "{from} has {limit} tunnels already"
             )));
         }
         if open.to.get(&to).is_some_and(|count| *count >= limits.to_one) {

@@ -19,6 +19,7 @@ use tombolo_identity::transport::{Address, Connections, Proxy, http2};
 use tombolo_transfer::peer::{ChunkService, Links, serve_offered};
 use tombolo_transfer::pull::{self, Error, Progress, Puller, Receipt, Request, Source};
 use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
+use tonic::service::Routes;
 use tonic::transport::Channel;
 
 use crate::setting::{Setting, listen, now};
@@ -97,7 +98,7 @@ impl Place {
                         bulk,
                         tunnel,
                         &identity,
-                        &service,
+                        Routes::new(service.server()),
                         &connections,
                         CancellationToken::new(),
                     )

@@ -123,6 +123,7 @@ fn refused(outcome: Result<Tunnel, Error>) -> String {
 async fn tunnels_that_are_not_opened() {
     let limits = Limits {
         from_one: 2,
+        from_master: 2,
         to_one: 256,
         accept: Duration::from_millis(300),
     };

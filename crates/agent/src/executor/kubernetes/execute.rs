@@ -20,6 +20,7 @@ use super::settings::{JobSettings, Settings};
 use super::watch::Pods;
 use super::{cluster, names};
 use crate::couriers::{Couriers, Duty};
+use crate::exec;
 use crate::executor::{Error, Executor, Material, contract};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{SandboxPaths, Specification};
@@ -143,7 +144,7 @@ impl Executor for KubernetesExecutor {
     type Running = KubernetesRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        vec![Capability::Images]
+        vec![Capability::Images, Capability::Exec]
     }
 
     /// Pods outlive agents. One that is gone is missed when it is looked for.
@@ -201,6 +202,16 @@ impl Executor for KubernetesExecutor {
             image,
             visit,
         ))
+    }
+
+    /// By the courier, not by the API server: no right to enter pods is needed, input has an end, and nothing goes on when nobody listens.
+    async fn enter(
+        &self,
+        _: &AttemptFolder,
+        attempt: AttemptId,
+        request: exec::Request,
+    ) -> Result<exec::Session, exec::Failure> {
+        self.parts.couriers.enter(attempt, request).await
     }
 
     async fn clear(&self, folder: &AttemptFolder, attempt: AttemptId) -> Result<(), Error> {

@@ -28,20 +28,15 @@ impl PodLog {
     /// Opens the log; what a pod has written before is counted.
     pub(super) fn open(folder: &AttemptFolder, limit_bytes: u64) -> io::Result<Self> {
         let writer = Writer::open(&folder.log())?;
-        let beginning = match read_record::<Beginning>(&folder.pod())? {
-            // A crash between the record and the agent's own words: no line of a pod is there then.
-            Some(beginning) => Beginning {
-                lines: beginning.lines.min(writer.lines()),
-            },
-            None => {
-                let beginning = Beginning { lines: writer.lines() };
-                write_record(&folder.pod(), &beginning, Durability::Fast)?;
-                beginning
-            }
-        };
+        let recorded = read_record::<Beginning>(&folder.pod())?.map(|recorded| recorded.lines);
+        // After a crash between the record and the agent's own words, the record says too much: no line of a pod is there then.
+        let beginning = recorded.map_or(writer.lines(), |lines| lines.min(writer.lines()));
+        if recorded != Some(beginning) {
+            write_record(&folder.pod(), &Beginning { lines: beginning }, Durability::Fast)?;
+        }
         Ok(Self {
             writer,
-            beginning: beginning.lines,
+            beginning,
             limit_bytes: limit_bytes.saturating_add(SLACK_BYTES),
         })
     }

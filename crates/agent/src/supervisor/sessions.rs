@@ -136,12 +136,15 @@ impl Sessions {
         }
     }
 
-    /// Takes note of a child that has ended; those that are not of a session are somebody else's.
-    pub(super) fn ended(&mut self, child: Pid, status: WaitStatus) {
+    /// Takes note of a child that has ended; those that are not of a session are somebody else's. `is_stopping`: all that runs here
+    /// has been sent signals, since the attempt is to end.
+    pub(super) fn ended(&mut self, child: Pid, status: WaitStatus, is_stopping: bool) {
         let Some(session) = self.open.iter_mut().find(|session| session.process() == Some(child)) else {
             return;
         };
         match session.state {
+            // Not that signal but the attempt's end is the reason then, which the end of the connection tells.
+            State::Running { .. } if is_stopping && status.signaled() => {}
             // What it has left in the background goes on, as in any shell, and ends with the attempt.
             State::Running { .. } => {
                 let _ = packet::send(&session.connection, &Word::Exited(exit(status)), &[]);

@@ -30,7 +30,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How a session ends.
 enum End {
     Exited(Exit),
-    Failed(Problem),
+    Failed(Box<Problem>),
     /// A signal to this process.
     Signalled(i32),
     /// What was printed cannot be written.
@@ -112,7 +112,7 @@ pub(super) async fn run(socket: WebSocketStream<Upgraded>, start: StartExec) -> 
                 Exit::Signal(signal) => by_signal(signal),
             })
         }
-        End::Failed(problem) => Err(problem.into()),
+        End::Failed(problem) => Err((*problem).into()),
         End::Signalled(signal) => Ok(by_signal(signal)),
         End::Unwritable => Err(printed
             .err()
@@ -204,7 +204,7 @@ impl Session {
                 self.room = room.ok_or_else(|| lost(&"it takes more than was sent"))?;
             }
             ServerFrame::Exited(exit) => return Err(End::Exited(exit)),
-            ServerFrame::Failed(problem) => return Err(End::Failed(problem)),
+            ServerFrame::Failed(problem) => return Err(End::Failed(Box::new(problem))),
         }
         Ok(())
     }

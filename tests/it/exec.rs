@@ -120,7 +120,12 @@ fn input_is_passed_on_to_its_end() {
     let output = child.wait_with_output().expect("it ends");
     writing.join().expect("no panic").expect("all of it is taken");
     assert_eq!(output.status.code(), Some(0), "{:?}", Printed::from(output.clone()));
-    assert!(output.stdout == text, "{} of {} bytes came back", output.stdout.len(), text.len());
+    assert!(
+        output.stdout == text,
+        "{} of {} bytes came back",
+        output.stdout.len(),
+        text.len()
+    );
     // A command that takes only some of it ends all the same.
     let mut child = world
         .command(&["exec", "1", "long", "-i", "--", "head", "-c", "3"])
@@ -147,11 +152,23 @@ fn what_cannot_be_is_refused_in_words() {
     let over = world.run("{version: 1, jobs: [{name: over, type: docker-image, image: b, command: ['true']}]}");
     let over = over["number"].to_string();
     for (arguments, code, words) in [
-        (&["--context", "viewer", "exec", "1", "long", "--", "true"][..], 4, "needs the role `developer`"),
+        (
+            &["--context", "viewer", "exec", "1", "long", "--", "true"][..],
+            4,
+            "needs the role `developer`",
+        ),
         (&["exec", "1", "nobody", "--", "true"], 1, "job `nobody` does not exist"),
         (&["exec", "99", "long", "--", "true"], 1, "build 99"),
-        (&["exec", &waiting, "waiting", "--", "true"], 1, "does not run yet: it is `queued`"),
-        (&["exec", &over, "over", "--", "true"], 1, "job `over` is over: finished"),
+        (
+            &["exec", &waiting, "waiting", "--", "true"],
+            1,
+            "does not run yet: it is `queued`",
+        ),
+        (
+            &["exec", &over, "over", "--", "true"],
+            1,
+            "job `over` is over: finished",
+        ),
         (&["exec", "1", "long"], 2, "no command is given"),
         (&["exec", "1", "long", "--", ""], 2, "the command is empty"),
     ] {
@@ -163,12 +180,18 @@ fn what_cannot_be_is_refused_in_words() {
     assert_eq!(allowed.succeeded().output, "yes\n");
     // The master has written down who did what, and who was refused.
     let log = std::fs::read_to_string(world.path("logs/master.log")).expect("it is there");
-    let opened = log.lines().find(|line| line.contains("session opened") && line.contains("echo yes"));
+    let opened = log
+        .lines()
+        .find(|line| line.contains("session opened") && line.contains("echo yes"));
     let opened = opened.unwrap_or_else(|| panic!("no session is recorded: {log}"));
     for word in ["developer", "long", "cluster=east"] {
         assert!(opened.contains(word), "{word}: {opened}");
     }
-    assert!(log.lines().any(|line| line.contains("session closed") && line.contains("exit code 0")), "{log}");
+    assert!(
+        log.lines()
+            .any(|line| line.contains("session closed") && line.contains("exit code 0")),
+        "{log}"
+    );
     world.tombolo(&["cancel", &waiting]).succeeded();
     stop(&world);
 }

@@ -209,7 +209,15 @@ pub fn run(folder: &Path) -> Result<(), Error> {
     let sessions = Sessions::open(&folder, Access::Own, &mut log);
     let surroundings = Surroundings::bare(confinement::enter(&folder, specification.paths, &mut log));
 
-    let exit = duty::serve(&folder, &specification, &surroundings, &mut listeners, sessions, log, announce)?;
+    let exit = duty::serve(
+        &folder,
+        &specification,
+        &surroundings,
+        &mut listeners,
+        sessions,
+        log,
+        announce,
+    )?;
     write_record(&folder.exit(), &exit, Durability::Fast).map_err(Error::system("cannot write the exit"))?;
     // Those who wait are told when the exit is there.
     drop(listeners);

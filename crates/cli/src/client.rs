@@ -53,7 +53,10 @@ impl Client {
     /// A request for a path of `tombolo_api::path`.
     pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = self.url(path)?;
-        Ok(self.http.request(method, url).bearer_auth(self.context.token.expose_secret()))
+        Ok(self
+            .http
+            .request(method, url)
+            .bearer_auth(self.context.token.expose_secret()))
     }
 
     /// Sends a request and takes an answer of success as it is, to be read piece by piece.
@@ -102,7 +105,8 @@ impl Client {
             .header(header::SEC_WEBSOCKET_KEY, &key);
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let accepted = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
-        let is_accepted = accepted.is_some_and(|accepted| accepted.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes());
+        let is_accepted =
+            accepted.is_some_and(|accepted| accepted.as_bytes() == derive_accept_key(key.as_bytes()).as_bytes());
         match response.status() {
             StatusCode::SWITCHING_PROTOCOLS if is_accepted => {
                 let stream = response.upgrade().await.map_err(|error| self.unreachable(&error))?;

@@ -52,7 +52,11 @@ impl Exec {
             let hint = "say the command after `--`, or pass one to a shell on standard input with `--stdin`";
             return Err(Failure::usage(message).hint(hint));
         }
-        let command = if shell { vec![SHELL.to_owned()] } else { self.command.clone() };
+        let command = if shell {
+            vec![SHELL.to_owned()]
+        } else {
+            self.command.clone()
+        };
         Ok(Plan {
             command,
             stdin: self.stdin || (shell && interactive),

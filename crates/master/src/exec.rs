@@ -105,14 +105,19 @@ impl Exec {
         let limit = self.shared.settings.sessions_per_build;
         let mut open = self.shared.open();
         let refused = |what: fmt::Arguments<'_>| {
-            Err(Error::new(Code::LimitReached, what).with_hint("end another session with `exit`, or wait until one ends"))
+            Err(Error::new(Code::LimitReached, what)
+                .with_hint("end another session with `exit`, or wait until one ends"))
         };
         if open.values().sum::<usize>() >= SESSIONS {
-            return refused(format_args!("{SESSIONS} sessions with jobs are open, as many as this master takes"));
+            return refused(format_args!(
+                "{SESSIONS} sessions with jobs are open, as many as this master takes"
+            ));
         }
         let of_build = open.entry(build).or_default();
         if *of_build >= limit {
-            return refused(format_args!("{limit} sessions with jobs of this build are open, as many as there may be"));
+            return refused(format_args!(
+                "{limit} sessions with jobs of this build are open, as many as there may be"
+            ));
         }
         *of_build += 1;
         drop(open);

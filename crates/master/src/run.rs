@@ -308,7 +308,12 @@ impl Parts {
     ) -> Result<(), Error> {
         let identity = &self.foundation.identity;
         let loopback = Loopback::new(identity, agents, self.grants.clone(), self.clock.clone())?;
-        let exec = Exec::new(self.configuration.exec_settings(), loopback.links(), self.handle.clone(), tasks);
+        let exec = Exec::new(
+            self.configuration.exec_settings(),
+            loopback.links(),
+            self.handle.clone(),
+            tasks,
+        );
         let application = Application {
             exec,
             handle: self.handle.clone(),

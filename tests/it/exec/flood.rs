@@ -17,7 +17,15 @@ fn a_reader_that_stalls_stalls_the_command_and_fills_nothing() {
     exec(&world, &[], &["true"]).succeeded();
     let before = ["master", "east"].map(|part| world.peak_resident_bytes(part));
     let mut child = world
-        .command(&["exec", "1", "long", "--", "sh", "-c", "while :; do echo $((n += 1)); done"])
+        .command(&[
+            "exec",
+            "1",
+            "long",
+            "--",
+            "sh",
+            "-c",
+            "while :; do echo $((n += 1)); done",
+        ])
         .stdout(Stdio::piped())
         .spawn()
         .expect("the program runs");

@@ -161,8 +161,20 @@ fn the_user_s_terminal_is_as_before_whatever_ends_the_session() {
 #[test]
 fn a_terminal_can_be_had_without_one() {
     let world = running();
-    let printed = exec(&world, &["--tty"], &["sh", "-c", "test -t 0 && test -t 1 && test -t 2 && stty size; echo err >&2"]);
+    let printed = exec(
+        &world,
+        &["--tty"],
+        &[
+            "sh",
+            "-c",
+            "test -t 0 && test -t 1 && test -t 2 && stty size; echo err >&2",
+        ],
+    );
     // A terminal has one output, and its lines end as on screens.
-    assert_eq!((printed.code, printed.output.as_str(), printed.error.as_str()), (0, "24 80\r\nerr\r\n", ""), "{printed:?}");
+    assert_eq!(
+        (printed.code, printed.output.as_str(), printed.error.as_str()),
+        (0, "24 80\r\nerr\r\n", ""),
+        "{printed:?}"
+    );
     stop(&world);
 }

@@ -51,7 +51,11 @@ impl Entering {
     /// The numbers of those that wait, as far as they are larger than this one.
     pub(super) fn after(&self, number: u64) -> Vec<u64> {
         let state = self.lock();
-        state.waiting.range(number.saturating_add(1)..).map(|(number, _)| *number).collect()
+        state
+            .waiting
+            .range(number.saturating_add(1)..)
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -89,11 +89,7 @@ impl Expected {
         }
         let (session, far) = exec::session();
         let (attended, attendance) = oneshot::channel();
-        let entrant = Entrant {
-            request,
-            far,
-            attended,
-        };
+        let entrant = Entrant { request, far, attended };
         let number = self.entering.add(entrant)?;
         let _withdrawn = Withdrawn {
             entering: &self.entering,

@@ -33,7 +33,8 @@ async fn start(folder: &AttemptFolder, request: &Request) -> Result<(Connection,
     if let Some(fault) = request.fault() {
         return Err(Failure::new(Reason::Fault, fault));
     }
-    let fault = |error: io::Error| Failure::new(Reason::Fault, format!("the job's supervisor cannot be asked: {error}"));
+    let fault =
+        |error: io::Error| Failure::new(Reason::Fault, format!("the job's supervisor cannot be asked: {error}"));
     let connection = match Connection::open(folder) {
         Ok(connection) => connection,
         Err(error) if error.kind() == io::ErrorKind::NotFound && folder.started().exists() => {
@@ -55,7 +56,10 @@ async fn start(folder: &AttemptFolder, request: &Request) -> Result<(Connection,
             format!("the job's supervisor did not start the command within {seconds} s"),
         )
     };
-    match timeout(START_DEADLINE, connection.receive::<Word>()).await.map_err(too_late)? {
+    match timeout(START_DEADLINE, connection.receive::<Word>())
+        .await
+        .map_err(too_late)?
+    {
         Ok(Some((Word::Started, streams))) => {
             let streams = Streams::new(request, streams).map_err(fault)?;
             Ok((connection, Command::new(streams)))
@@ -105,7 +109,10 @@ impl Connection {
         match self.receive::<Word>().await {
             Ok(Some((Word::Exited(exit), _))) => Ok(exit),
             Ok(None) => Err(job_ended()),
-            Ok(Some(_)) => Err(Failure::new(Reason::Fault, "the job's supervisor says what makes no sense")),
+            Ok(Some(_)) => Err(Failure::new(
+                Reason::Fault,
+                "the job's supervisor says what makes no sense",
+            )),
             Err(error) => Err(Failure::new(
                 Reason::Fault,
                 format!("the job's supervisor cannot be heard: {error}"),

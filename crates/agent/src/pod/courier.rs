@@ -96,7 +96,14 @@ pub async fn run(settings: &Settings, places: &Places, stop: CancellationToken) 
         authorization: authorization.clone(),
     };
     let attendants = Attendants::new(way, folder.clone());
-    let session = Session::new(agent.clone(), authorization.clone(), &folder, seen.clone(), wish, attendants);
+    let session = Session::new(
+        agent.clone(),
+        authorization.clone(),
+        &folder,
+        seen.clone(),
+        wish,
+        attendants,
+    );
     let proxy = Proxy::new(agent, authorization, session.reported());
     let path = places.courier();
     let listener = proxy::listen(&path).map_err(|source| Error::Listen { path, source })?;

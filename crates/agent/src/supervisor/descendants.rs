@@ -6,7 +6,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpgid, getpid, getsid, kill_process, kill_process_group, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpgid, getpid, getsid, kill_process, kill_process_group, wait,
+};
 
 /// How long killed processes may take to go: one that hangs in the kernel (a dead network file system) never does.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);

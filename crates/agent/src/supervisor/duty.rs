@@ -12,8 +12,8 @@ use tombolo_core::time::Timestamp;
 use tombolo_runtime::clock;
 
 use super::capture::Capture;
-use super::listeners::{Listeners, Request};
 use super::launch::Launch;
+use super::listeners::{Listeners, Request};
 use super::memory::MemoryGroup;
 use super::sessions::Sessions;
 use super::surroundings::Surroundings;

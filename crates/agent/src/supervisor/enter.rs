@@ -39,7 +39,10 @@ pub fn enter(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         io::ErrorKind::PermissionDenied => {
             complain(&format!("the command `{program}` may not be executed"), NOT_EXECUTABLE)
         }
-        _ => complain(&format!("the command `{program}` cannot be run: {error}"), NOT_EXECUTABLE),
+        _ => complain(
+            &format!("the command `{program}` cannot be run: {error}"),
+            NOT_EXECUTABLE,
+        ),
     }
 }
 

@@ -58,12 +58,7 @@ pub(crate) fn connect_in(folder: &AttemptFolder) -> io::Result<OwnedFd> {
 /// Packets, so that none has to be put together.
 fn socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        flags,
-        None,
-    )?)
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
 /// Sends a packet with descriptors.

@@ -54,10 +54,17 @@ struct Session {
 
 enum State {
     /// It has not said what it wants.
-    New { until: Duration },
-    Running { process: Pid },
+    New {
+        until: Duration,
+    },
+    Running {
+        process: Pid,
+    },
     /// Nobody listens any more.
-    Leaving { process: Pid, kill_at: Duration },
+    Leaving {
+        process: Pid,
+        kill_at: Duration,
+    },
     Over,
 }
 

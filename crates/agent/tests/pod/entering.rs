@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::couriers::{self, Couriers, Duty, Visit};
-use tombolo_agent::exec::{Exit, Failure, Input, Output, Reason, Request, Session, Size, Terminal, WINDOW_BYTES};
+use tombolo_agent::exec::{Exit, Failure, Input, Output, Reason, Request, Session, Size, Terminal, WINDOW_BYTES, cost};
 use tombolo_agent::executor::Urgency;
 use tombolo_agent::folder::AttemptFolder;
 use tombolo_agent::supervisor::Specification;
@@ -123,7 +123,7 @@ async fn collect(mut session: Session) -> Said {
     let mut said = Said::default();
     while let Some(output) = next(&mut session).await {
         let taken = match &output {
-            Output::Stdout(bytes) | Output::Stderr(bytes) => bytes.len() as u32,
+            Output::Stdout(bytes) | Output::Stderr(bytes) => cost(bytes.len()),
             _ => 0,
         };
         match output {
@@ -145,7 +145,11 @@ fn sleepers(seconds: &str) -> usize {
     let wanted = format!("sleep\0{seconds}\0");
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let line = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-    entries.filter(|_| true).map(line).filter(|line| line == wanted.as_bytes()).count()
+    entries
+        .filter(|_| true)
+        .map(line)
+        .filter(|line| line == wanted.as_bytes())
+        .count()
 }
 
 #[tokio::test]
@@ -171,7 +175,11 @@ async fn a_command_finds_what_the_pod_s_own_finds() {
     assert!(said.errors.contains("was not found"), "{said:?}");
     // Input, to its end.
     let session = world.enter(shell("cat", true)).await.unwrap();
-    session.input.send(Input::Stdin(Bytes::from_static(b"in\n"))).await.unwrap();
+    session
+        .input
+        .send(Input::Stdin(Bytes::from_static(b"in\n")))
+        .await
+        .unwrap();
     session.input.send(Input::StdinEnded).await.unwrap();
     assert_eq!(collect(session).await.output, "in\n");
 }
@@ -200,7 +208,10 @@ async fn a_terminal_has_its_size() {
 #[tokio::test]
 async fn a_session_that_is_dropped_leaves_nothing() {
     let world = World::running().await;
-    let mut session = world.enter(shell("trap '' HUP; echo; sleep 86201 & sleep 86201; :", false)).await.unwrap();
+    let mut session = world
+        .enter(shell("trap '' HUP; echo; sleep 86201 & sleep 86201; :", false))
+        .await
+        .unwrap();
     while !matches!(next(&mut session).await, Some(Output::Stdout(_))) {}
     until("the command sleeps", || sleepers("86201") == 2).await;
     drop(session);
@@ -241,12 +252,12 @@ async fn output_that_nobody_takes_stops_at_the_window() {
     let world = World::running().await;
     let mut session = world.enter(shell("exec yes", false)).await.unwrap();
     let mut came = 0;
-    while came < u64::from(WINDOW_BYTES) {
+    while came < WINDOW_BYTES {
         if let Some(Output::Stdout(bytes)) = next(&mut session).await {
-            came += bytes.len() as u64;
+            came += cost(bytes.len());
         }
     }
-    assert_eq!(came, u64::from(WINDOW_BYTES));
+    assert_eq!(came, WINDOW_BYTES);
     let more = tokio::time::timeout(Duration::from_millis(500), session.output.recv()).await;
     assert!(more.is_err(), "{more:?}");
     session.input.send(Input::Taken(1000)).await.unwrap();

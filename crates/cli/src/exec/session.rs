@@ -11,7 +11,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tombolo_api::Problem;
-use tombolo_api::exec::{ClientFrame, Exit, ServerFrame, StartExec, WINDOW_BYTES};
+use tombolo_api::exec::{ClientFrame, Exit, LEAST_COST, ServerFrame, StartExec, WINDOW_BYTES, cost};
 
 use super::streams::{self, Piece, Printer};
 use super::terminal::{self, Raw};
@@ -30,7 +30,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 /// How a session ends.
 enum End {
     Exited(Exit),
-    Failed(Problem),
+    Failed(Box<Problem>),
     /// A signal to this process.
     Signalled(i32),
     /// What was printed cannot be written.
@@ -43,7 +43,7 @@ struct Session {
     input: Option<mpsc::Receiver<Bytes>>,
     /// What was read and not sent yet.
     unsent: Bytes,
-    /// How many bytes of input may be sent.
+    /// What input may cost.
     room: u32,
     printer: Printer,
     has_terminal: bool,
@@ -67,7 +67,6 @@ impl Signals {
             ends: ends.into_iter().collect::<Result<_, _>>()?,
         })
     }
-
 }
 
 /// The number of the next signal that is to end this process.
@@ -113,9 +112,11 @@ pub(super) async fn run(socket: WebSocketStream<Upgraded>, start: StartExec) -> 
                 Exit::Signal(signal) => by_signal(signal),
             })
         }
-        End::Failed(problem) => Err(problem.into()),
+        End::Failed(problem) => Err((*problem).into()),
         End::Signalled(signal) => Ok(by_signal(signal)),
-        End::Unwritable => Err(printed.err().map_or_else(|| Failure::silent(ExitCode::Failed), write_failure)),
+        End::Unwritable => Err(printed
+            .err()
+            .map_or_else(|| Failure::silent(ExitCode::Failed), write_failure)),
         End::Lost(reason) => {
             let message = format!("the connection to the master broke, which ends the command: {reason}");
             Err(Failure::new(ExitCode::Unreachable, message))
@@ -140,9 +141,9 @@ impl Session {
     }
 
     async fn step(&mut self) -> Result<(), End> {
-        let wants_input = self.room > 0 && self.unsent.is_empty();
-        let can_send = self.room > 0 && !self.unsent.is_empty();
-        if can_send {
+        let has_room = self.room >= LEAST_COST;
+        let wants_input = has_room && self.unsent.is_empty();
+        if has_room && !self.unsent.is_empty() {
             return self.send_input().await;
         }
         let Signals { resized, ends } = &mut self.signals;
@@ -178,7 +179,7 @@ impl Session {
     async fn send_input(&mut self) -> Result<(), End> {
         let length = self.unsent.len().min(self.room as usize);
         let piece = self.unsent.split_to(length);
-        self.room -= length as u32;
+        self.room -= cost(length);
         self.send(ClientFrame::Stdin(piece)).await
     }
 
@@ -203,7 +204,7 @@ impl Session {
                 self.room = room.ok_or_else(|| lost(&"it takes more than was sent"))?;
             }
             ServerFrame::Exited(exit) => return Err(End::Exited(exit)),
-            ServerFrame::Failed(problem) => return Err(End::Failed(problem)),
+            ServerFrame::Failed(problem) => return Err(End::Failed(Box::new(problem))),
         }
         Ok(())
     }

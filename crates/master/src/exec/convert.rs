@@ -50,9 +50,10 @@ pub(super) fn frame(output: wire::Output) -> Option<ServerFrame> {
 fn problem(failed: &wire::Failed) -> Problem {
     use wire::FailedReason;
     let (code, hint) = match failed.reason() {
-        FailedReason::NotRunning | FailedReason::JobEnded => {
-            (Code::Conflict, "`tombolo jobs` shows the state of the jobs, `tombolo logs` what this one printed")
-        }
+        FailedReason::NotRunning | FailedReason::JobEnded => (
+            Code::Conflict,
+            "`tombolo jobs` shows the state of the jobs, `tombolo logs` what this one printed",
+        ),
         FailedReason::TooMany => (Code::LimitReached, "end another session, or wait until one ends"),
         FailedReason::Unavailable => (
             Code::Unavailable,

@@ -96,7 +96,11 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<S> {
             Ok(Ok(start)) => start,
             Ok(Err(End::Failed(problem))) => return self.fail(problem).await,
             Ok(Err(_)) => return,
-            Err(_) => return self.fail(Problem::new(Code::RequestTimeout, "the command did not arrive in time")).await,
+            Err(_) => {
+                return self
+                    .fail(Problem::new(Code::RequestTimeout, "the command did not arrive in time"))
+                    .await;
+            }
         };
         let command: String = start.command.join(" ").chars().take(LOGGED_CHARACTERS).collect();
         let Subject {
@@ -121,7 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<S> {
             }
             Ok(Err(problem)) => (self.socket, End::Failed(problem), 0, 0),
             Err(_) => {
-                let detail = format!("cluster `{}` did not start the command in time", self.subject.target.cluster);
+                let detail = format!(
+                    "cluster `{}` did not start the command in time",
+                    self.subject.target.cluster
+                );
                 (self.socket, End::Failed(Problem::new(Code::Unavailable, detail)), 0, 0)
             }
         };
@@ -160,7 +167,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Session<S> {
             };
         }
     }
-
 }
 
 impl Subject {
@@ -241,7 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Relay<S> {
 
     fn lost(&self, reason: &str) -> End {
         let cluster = &self.session.subject.target.cluster;
-        let detail = format!("the connection to the agent of cluster `{cluster}` broke, which ends the session: {reason}");
+        let detail =
+            format!("the connection to the agent of cluster `{cluster}` broke, which ends the session: {reason}");
         End::Failed(Problem::new(Code::Unavailable, detail))
     }
 

@@ -112,12 +112,18 @@ async fn running(state: &Application, found: &FoundJob) -> Result<(AttemptId, Cl
     match agent.await? {
         Some((_, true)) => Ok((attempt, cluster.clone())),
         Some((version, false)) => {
-            let detail = format!("the agent of cluster `{cluster}` (version {version}) cannot run commands beside those of jobs");
+            let detail = format!(
+                "the agent of cluster `{cluster}` (version {version}) cannot run commands beside those of jobs"
+            );
             Err(Error::new(Code::Conflict, detail).with_hint("bring the agent up to the master's version"))
         }
         None => {
-            let detail = format!("the agent of cluster `{cluster}`, where job `{}` runs, is not connected", node.name);
-            Err(Error::new(Code::Unavailable, detail).with_hint("see `tombolo cluster show`; the job goes on meanwhile"))
+            let detail = format!(
+                "the agent of cluster `{cluster}`, where job `{}` runs, is not connected",
+                node.name
+            );
+            Err(Error::new(Code::Unavailable, detail)
+                .with_hint("see `tombolo cluster show`; the job goes on meanwhile"))
         }
     }
 }
@@ -151,8 +157,13 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let refused = |what: &str| {
-            Error::new(Code::InvalidRequest, format_args!("this path is a WebSocket, and {what}"))
-                .with_hint(format_args!("use `tombolo exec`, or a WebSocket client with the subprotocol `{PROTOCOL}`"))
+            Error::new(
+                Code::InvalidRequest,
+                format_args!("this path is a WebSocket, and {what}"),
+            )
+            .with_hint(format_args!(
+                "use `tombolo exec`, or a WebSocket client with the subprotocol `{PROTOCOL}`"
+            ))
         };
         let headers = &parts.headers;
         if !has(headers, header::CONNECTION, "upgrade") || !has(headers, header::UPGRADE, "websocket") {
@@ -164,7 +175,9 @@ impl<S: Sync> FromRequestParts<S> for Upgrade {
         if !has(headers, header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL) {
             return Err(refused("the request does not name its subprotocol"));
         }
-        let key = headers.get(header::SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+        let key = headers
+            .get(header::SEC_WEBSOCKET_KEY)
+            .map(|key| derive_accept_key(key.as_bytes()));
         let accept = key.and_then(|key| HeaderValue::from_str(&key).ok());
         let accept = accept.ok_or_else(|| refused("the request has no key"))?;
         let upgrade = parts.extract::<Extension<OnUpgrade>>().await;

@@ -12,11 +12,11 @@ use tombolo_artifact::{BorrowedChunk, Chunk, ChunkSink, Manifest, PackLimits, St
 use tombolo_core::attempt::OutputReference;
 use tombolo_core::build::TerminalState;
 use tombolo_identity::transport::{Connections, Proxy};
-use tonic::service::Routes;
 use tombolo_transfer::peer::{ChunkService, Links, serve_offered};
 use tombolo_transfer::pull::ListedChunk;
 use tombolo_transfer::store::{Owner, Patience};
 use tombolo_transfer::{ChunkStore, StoreLocation};
+use tonic::service::Routes;
 
 use crate::agent::{Agent, Session, ended};
 use crate::builds::{BUILDS, CHAIN, submit, wait_for};

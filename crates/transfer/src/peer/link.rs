@@ -139,7 +139,7 @@ impl Link {
 
 impl Shared {
     async fn dial(&self, way: &Way) -> Result<Channel, SourceError> {
-                let tls = |cluster: &ClusterName| {
+        let tls = |cluster: &ClusterName| {
             let expected = Member::Cluster(cluster.clone());
             self.identity
                 .client(&expected)

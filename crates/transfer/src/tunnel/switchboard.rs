@@ -257,7 +257,9 @@ impl Places {
             _ => limits.from_one,
         };
         if open.from.get(&from).is_some_and(|count| *count >= limit) {
-            return Err(Status::resource_exhausted(format!("{from} has {limit} tunnels already")));
+            return Err(Status::resource_exhausted(format!(
+                "{from} has {limit} tunnels already"
+            )));
         }
         if open.to.get(&to).is_some_and(|count| *count >= limits.to_one) {
             return Err(Status::resource_exhausted(format!(

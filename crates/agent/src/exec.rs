@@ -25,12 +25,23 @@ pub use service::Service;
 
 /// How many bytes of each direction may be on their way.
 pub const WINDOW_BYTES: u32 = 256 * 1024;
+/// What a piece counts for at least: the smallest costs as much on its way.
+pub const LEAST_COST: u32 = 256;
 /// The most bytes of one piece.
 pub const PIECE_BYTES: usize = 32 * 1024;
 /// The most bytes of a command with its arguments, each counted with its end.
 pub const COMMAND_BYTES: usize = 64 * 1024;
-/// Pieces that wait in a channel: the window bounds their bytes, this their number.
+/// Pieces that wait in a channel; the window bounds their bytes.
 const PIECES_WAITING: usize = 64;
+
+/// What a piece of so many bytes, at most [`PIECE_BYTES`], takes of the window.
+pub const fn cost(bytes: usize) -> u32 {
+    if bytes > LEAST_COST as usize {
+        bytes as u32
+    } else {
+        LEAST_COST
+    }
+}
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +81,7 @@ pub enum Input {
     StdinEnded,
     /// The terminal has another size.
     Size(Size),
-    /// So many bytes of output were taken.
+    /// Output that cost so much was taken.
     Taken(u32),
 }
 
@@ -83,7 +94,7 @@ pub enum Output {
     Stdout(Bytes),
     /// It complains.
     Stderr(Bytes),
-    /// It took so many bytes of input.
+    /// It took input that cost so much.
     Taken(u32),
     /// It has ended; nothing else comes.
     Exited(Exit),

@@ -2,7 +2,7 @@
 //! frame is the client's [`ClientFrame::Start`], the last one the server's [`ServerFrame::Exited`] or [`ServerFrame::Failed`].
 //!
 //! A frame is a byte that says which, and then bytes as they are, or JSON. Whoever sends data may have [`WINDOW_BYTES`] of it that the
-//! other end has not said `Taken` of; whoever sends more is cut off.
+//! other end has not said `Taken` of, where each piece has its [`cost`]; whoever sends more is cut off.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
@@ -13,6 +13,8 @@ use crate::problem::Problem;
 
 /// How many bytes of each direction may be on their way.
 pub const WINDOW_BYTES: u32 = 256 * 1024;
+/// What a piece of data counts for at least: the smallest costs as much on its way.
+pub const LEAST_COST: u32 = 256;
 /// The most bytes of data in one frame.
 pub const PIECE_BYTES: usize = 32 * 1024;
 /// The largest frame: the longest command as JSON, each byte of it escaped.
@@ -21,6 +23,15 @@ pub const FRAME_BYTES: usize = 6 * COMMAND_BYTES + 4096;
 pub const COMMAND_BYTES: usize = 64 * 1024;
 /// What the handshake must name as subprotocol.
 pub const PROTOCOL: &str = "exec.v1.tombolo.dev";
+
+/// What a piece of so many bytes, at most [`PIECE_BYTES`], takes of the window.
+pub const fn cost(bytes: usize) -> u32 {
+    if bytes > LEAST_COST as usize {
+        bytes as u32
+    } else {
+        LEAST_COST
+    }
+}
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -78,7 +89,7 @@ pub enum ClientFrame {
     StdinEnded,
     /// The terminal has another size.
     Resize(TerminalSize),
-    /// So many bytes of output were taken.
+    /// Output that cost so much was taken.
     Taken(u32),
 }
 
@@ -91,7 +102,7 @@ pub enum ServerFrame {
     Stdout(Bytes),
     /// It complains.
     Stderr(Bytes),
-    /// It took so many bytes of input.
+    /// It took input that cost so much.
     Taken(u32),
     /// It has ended.
     Exited(Exit),

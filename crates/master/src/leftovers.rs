@@ -27,8 +27,10 @@ async fn removing(sources: &ChunkStore, handle: &Handle) -> anyhow::Result<()> {
     let known = handle.query(|control| control.projects().map(|project| project.id).collect());
     let known: HashSet<ProjectId> = known.await?;
     for project in stored.into_iter().filter(|project| !known.contains(project)) {
-        sources.delete_project(project).await?;
-        tracing::info!(%project, "removed the sources of a project that was deleted");
+        let objects = sources.delete_project(project).await?;
+        if objects > 0 {
+            tracing::info!(%project, objects, "removed the sources of a project that was deleted");
+        }
     }
     Ok(())
 }

@@ -186,7 +186,8 @@ impl ChunkStore {
         }
     }
 
-    /// The projects that have chunks or manifests here, as their folders say: other names in that place are passed over.
+    /// The projects that have chunks or manifests here, as their folders say: some stores keep the folder of one that has none
+    /// any more. Other names in that place are passed over.
     pub async fn projects(&self) -> Result<Vec<ProjectId>, Error> {
         let inner = &self.inner;
         let prefix = inner.projects_path();
@@ -197,9 +198,10 @@ impl ChunkStore {
         Ok(names.filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Removes all chunks and manifests of a project.
-    pub async fn delete_project(&self, project: ProjectId) -> Result<(), Error> {
+    /// Removes all chunks and manifests of a project, and says how many objects that were.
+    pub async fn delete_project(&self, project: ProjectId) -> Result<usize, Error> {
         let inner = &self.inner;
+        let mut removed = 0;
         let prefix = inner.project_path(project);
         loop {
             let paths: Vec<Path> = inner
@@ -214,8 +216,9 @@ impl ChunkStore {
                 .await?;
             if paths.is_empty() {
                 inner.known().forget_project(project);
-                return Ok(());
+                return Ok(removed);
             }
+            removed += paths.len();
             inner
                 .retry("delete a project's objects", || inner.delete(paths.clone()))
                 .await?;

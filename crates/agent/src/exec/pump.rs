@@ -14,14 +14,14 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::{Exit, Failure, Far, Input, Output, PIECE_BYTES, Reason, Request, Size, WINDOW_BYTES};
+use super::{Exit, Failure, Far, Input, LEAST_COST, Output, PIECE_BYTES, Reason, Request, Size, WINDOW_BYTES, cost};
 use crate::supervisor::set_size;
 
 /// How long the streams of a command that has ended may be quiet before they are taken to have said all: what it has left in the background
 /// may hold them open for ever.
 const QUIET: Duration = Duration::from_millis(200);
-/// Pieces of input that wait for the command; keystrokes are pieces too.
-const INPUTS_WAITING: usize = 4096;
+/// Pieces of input that wait for the command: as many as the window can hold, and some ends.
+const INPUTS_WAITING: usize = (WINDOW_BYTES / LEAST_COST) as usize + 16;
 /// What ends the input of a terminal in its usual mode (Ctrl-D).
 const END_OF_TRANSMISSION: &[u8] = &[4];
 
@@ -50,7 +50,7 @@ pub(super) struct Command {
 /// What has moved, and what may.
 #[derive(Clone)]
 struct Flow {
-    /// The bytes of output that may be sent.
+    /// What output may cost.
     credits: Arc<Semaphore>,
     /// How many bytes were read.
     moved: Arc<AtomicU64>,
@@ -204,7 +204,7 @@ pub(super) async fn pump(
 /// Takes what comes for the command.
 struct Hearing {
     feed: mpsc::Sender<Option<Bytes>>,
-    /// How many bytes of input wait for the command.
+    /// What the input that waits for the command costs.
     waiting: Arc<AtomicU64>,
     terminal: Option<Stream>,
     credits: Arc<Semaphore>,
@@ -216,8 +216,8 @@ impl Hearing {
         while let Some(next) = input.recv().await {
             match next {
                 Input::Stdin(bytes) => {
-                    let length = bytes.len() as u64;
-                    let waiting = self.waiting.fetch_add(length, Ordering::AcqRel) + length;
+                    let cost = u64::from(cost(bytes.len()));
+                    let waiting = self.waiting.fetch_add(cost, Ordering::AcqRel) + cost;
                     if waiting > u64::from(WINDOW_BYTES) {
                         return Err(Failure::new(Reason::Fault, "more input was sent than was allowed"));
                     }
@@ -277,8 +277,9 @@ impl Feeding {
             {
                 self.stream = None;
             }
-            self.waiting.fetch_sub(bytes.len() as u64, Ordering::AcqRel);
-            let _ = self.output.send(Output::Taken(bytes.len() as u32)).await;
+            let cost = cost(bytes.len());
+            self.waiting.fetch_sub(cost.into(), Ordering::AcqRel);
+            let _ = self.output.send(Output::Taken(cost)).await;
         }
         std::future::pending().await
     }
@@ -310,7 +311,7 @@ impl Flow {
             self.busy.fetch_add(1, Ordering::AcqRel);
             self.moved.fetch_add(count as u64, Ordering::AcqRel);
             // Where two streams share the credits, the other one may have taken some meanwhile.
-            let spent = self.credits.acquire_many(count as u32).await.map_err(closed)?;
+            let spent = self.credits.acquire_many(cost(count)).await.map_err(closed)?;
             spent.forget();
             let sent = output.send(kind(Bytes::copy_from_slice(&buffer[..count]))).await;
             self.busy.fetch_sub(1, Ordering::AcqRel);
@@ -323,9 +324,9 @@ impl Flow {
 
     /// Waits until something may be sent: how much may be read for that.
     async fn room(&self) -> Result<usize, Failure> {
-        let one = self.credits.acquire().await.map_err(closed)?;
-        let room = self.credits.available_permits() + 1;
-        drop(one);
+        let least = self.credits.acquire_many(LEAST_COST).await.map_err(closed)?;
+        let room = self.credits.available_permits() + LEAST_COST as usize;
+        drop(least);
         Ok(room.min(PIECE_BYTES))
     }
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::couriers::{self, Couriers, Duty, Visit};
-use tombolo_agent::exec::{Exit, Failure, Input, Output, Reason, Request, Session, Size, Terminal, WINDOW_BYTES};
+use tombolo_agent::exec::{Exit, Failure, Input, Output, Reason, Request, Session, Size, Terminal, WINDOW_BYTES, cost};
 use tombolo_agent::executor::Urgency;
 use tombolo_agent::folder::AttemptFolder;
 use tombolo_agent::supervisor::Specification;
@@ -123,7 +123,7 @@ async fn collect(mut session: Session) -> Said {
     let mut said = Said::default();
     while let Some(output) = next(&mut session).await {
         let taken = match &output {
-            Output::Stdout(bytes) | Output::Stderr(bytes) => bytes.len() as u32,
+            Output::Stdout(bytes) | Output::Stderr(bytes) => cost(bytes.len()),
             _ => 0,
         };
         match output {
@@ -252,12 +252,12 @@ async fn output_that_nobody_takes_stops_at_the_window() {
     let world = World::running().await;
     let mut session = world.enter(shell("exec yes", false)).await.unwrap();
     let mut came = 0;
-    while came < u64::from(WINDOW_BYTES) {
+    while came < WINDOW_BYTES {
         if let Some(Output::Stdout(bytes)) = next(&mut session).await {
-            came += bytes.len() as u64;
+            came += cost(bytes.len());
         }
     }
-    assert_eq!(came, u64::from(WINDOW_BYTES));
+    assert_eq!(came, WINDOW_BYTES);
     let more = tokio::time::timeout(Duration::from_millis(500), session.output.recv()).await;
     assert!(more.is_err(), "{more:?}");
     session.input.send(Input::Taken(1000)).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tombolo_api::Problem;
-use tombolo_api::exec::{ClientFrame, Exit, ServerFrame, StartExec, WINDOW_BYTES};
+use tombolo_api::exec::{ClientFrame, Exit, LEAST_COST, ServerFrame, StartExec, WINDOW_BYTES, cost};
 
 use super::streams::{self, Piece, Printer};
 use super::terminal::{self, Raw};
@@ -43,7 +43,7 @@ struct Session {
     input: Option<mpsc::Receiver<Bytes>>,
     /// What was read and not sent yet.
     unsent: Bytes,
-    /// How many bytes of input may be sent.
+    /// What input may cost.
     room: u32,
     printer: Printer,
     has_terminal: bool,
@@ -141,9 +141,9 @@ impl Session {
     }
 
     async fn step(&mut self) -> Result<(), End> {
-        let wants_input = self.room > 0 && self.unsent.is_empty();
-        let can_send = self.room > 0 && !self.unsent.is_empty();
-        if can_send {
+        let has_room = self.room >= LEAST_COST;
+        let wants_input = has_room && self.unsent.is_empty();
+        if has_room && !self.unsent.is_empty() {
             return self.send_input().await;
         }
         let Signals { resized, ends } = &mut self.signals;
@@ -179,7 +179,7 @@ impl Session {
     async fn send_input(&mut self) -> Result<(), End> {
         let length = self.unsent.len().min(self.room as usize);
         let piece = self.unsent.split_to(length);
-        self.room -= length as u32;
+        self.room -= cost(length);
         self.send(ClientFrame::Stdin(piece)).await
     }
 

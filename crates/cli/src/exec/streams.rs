@@ -5,7 +5,7 @@ use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tombolo_api::exec::PIECE_BYTES;
+use tombolo_api::exec::{PIECE_BYTES, cost};
 
 /// Pieces of input that are read ahead.
 const INPUT_PIECES: usize = 2;
@@ -40,10 +40,10 @@ pub(super) enum Piece {
     Error(Bytes),
 }
 
-/// Prints, and tells how much it has printed.
+/// Prints, and tells what it has printed.
 pub(super) struct Printer {
     pieces: mpsc::UnboundedSender<Piece>,
-    /// How many bytes were printed.
+    /// What was printed, by its cost.
     pub(super) printed: mpsc::UnboundedReceiver<u32>,
     ended: oneshot::Receiver<io::Result<()>>,
 }
@@ -59,7 +59,7 @@ impl Printer {
             while let Some(piece) = receiver.blocking_recv() {
                 match print(&piece) {
                     // Nobody is left to be told.
-                    Ok(count) => drop(sender.send(count)),
+                    Ok(cost) => drop(sender.send(cost)),
                     Err(error) => {
                         result = Err(error);
                         break;
@@ -97,5 +97,5 @@ fn print(piece: &Piece) -> io::Result<u32> {
             bytes
         }
     };
-    Ok(bytes.len() as u32)
+    Ok(cost(bytes.len()))
 }

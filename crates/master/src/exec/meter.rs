@@ -1,8 +1,8 @@
 //! What is on its way in one direction of a session.
 
-use tombolo_api::exec::WINDOW_BYTES;
+use tombolo_api::exec::{WINDOW_BYTES, cost};
 
-/// Counts the bytes that were sent and not yet taken.
+/// Counts what was sent and not yet taken.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     outstanding: u32,
@@ -14,19 +14,17 @@ pub(super) struct Meter {
 pub(super) struct Broken;
 
 impl Meter {
-    /// So many bytes were sent.
+    /// A piece of so many bytes was sent.
     pub(super) fn sent(&mut self, bytes: usize) -> Result<(), Broken> {
-        let outstanding = u32::try_from(bytes)
-            .ok()
-            .and_then(|bytes| self.outstanding.checked_add(bytes));
-        self.outstanding = outstanding.filter(|bytes| *bytes <= WINDOW_BYTES).ok_or(Broken)?;
+        let outstanding = self.outstanding.checked_add(cost(bytes));
+        self.outstanding = outstanding.filter(|cost| *cost <= WINDOW_BYTES).ok_or(Broken)?;
         self.total += bytes as u64;
         Ok(())
     }
 
-    /// So many bytes were taken.
-    pub(super) fn taken(&mut self, bytes: u32) -> Result<(), Broken> {
-        self.outstanding = self.outstanding.checked_sub(bytes).ok_or(Broken)?;
+    /// What cost so much was taken.
+    pub(super) fn taken(&mut self, cost: u32) -> Result<(), Broken> {
+        self.outstanding = self.outstanding.checked_sub(cost).ok_or(Broken)?;
         Ok(())
     }
 
@@ -38,18 +36,27 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
+    use tombolo_api::exec::{LEAST_COST, PIECE_BYTES};
+
     use super::*;
 
     #[test]
     fn nobody_sends_more_than_the_window_nor_takes_more_than_was_sent() {
         let mut meter = Meter::default();
-        meter.sent(WINDOW_BYTES as usize).unwrap();
+        let mut pieces = 0;
+        while meter.sent(PIECE_BYTES).is_ok() {
+            pieces += 1;
+        }
+        assert_eq!(pieces, WINDOW_BYTES / PIECE_BYTES as u32);
         assert_eq!(meter.sent(1), Err(Broken));
-        meter.taken(10).unwrap();
-        meter.sent(10).unwrap();
-        assert_eq!(meter.sent(usize::MAX), Err(Broken));
+        meter.taken(2 * LEAST_COST).unwrap();
+        // Small ones count too.
+        for bytes in [1, LEAST_COST as usize] {
+            meter.sent(bytes).unwrap();
+        }
+        assert_eq!(meter.sent(1), Err(Broken));
         meter.taken(WINDOW_BYTES).unwrap();
         assert_eq!(meter.taken(1), Err(Broken));
-        assert_eq!(meter.total(), u64::from(WINDOW_BYTES) + 10);
+        assert_eq!(meter.total(), u64::from(WINDOW_BYTES + 1 + LEAST_COST));
     }
 }

@@ -207,7 +207,7 @@ impl Subject {
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Relay<S> {
     fn new(session: Session<S>, input: mpsc::Sender<wire::Input>, output: Streaming<wire::Output>) -> Self {
-        let mut ticks = interval(TICK);
+        let mut ticks = interval(TICK.min(session.subject.exec.shared.settings.idle));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let now = Instant::now();
         Self {

@@ -9,7 +9,7 @@ use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, TunnelId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
-use tombolo_core::session::{AgentFrame, AttemptReport, Hello, MasterFrame, OrderFrame, StopReason};
+use tombolo_core::session::{AgentFrame, AttemptReport, Capability, Hello, MasterFrame, OrderFrame, StopReason};
 use tombolo_core::time::Timestamp;
 use tombolo_identity::credentials::{Chain, Credentials};
 use tombolo_identity::invite::Invite;
@@ -88,6 +88,11 @@ impl Agent {
 
     /// Begins a session and says hello with the attempts that it has.
     pub(crate) async fn connect(&self, attempts: Vec<AttemptReport>) -> Session {
+        self.connect_with(attempts, Vec::new()).await
+    }
+
+    /// The same with what it can do.
+    pub(crate) async fn connect_with(&self, attempts: Vec<AttemptReport>, capabilities: Vec<Capability>) -> Session {
         let mut session = self.try_connect().await.unwrap();
         let hello = Hello {
             version: "test".to_owned(),
@@ -96,7 +101,7 @@ impl Agent {
                 memory_bytes: 8 << 30,
             },
             slots: 8,
-            capabilities: Vec::new(),
+            capabilities,
             facts: Default::default(),
             peer_address: None,
             attempts,

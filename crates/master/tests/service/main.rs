@@ -4,6 +4,7 @@
 mod agent;
 mod audit;
 mod builds;
+mod exec;
 mod joining;
 mod matrix;
 mod outputs;

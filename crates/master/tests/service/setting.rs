@@ -44,12 +44,18 @@ fn prepare_process() {
 
 impl Master {
     pub(crate) async fn start() -> Self {
+        Self::start_changed(|_| {}).await
+    }
+
+    /// With settings of its own.
+    pub(crate) async fn start_changed(change: impl FnOnce(&mut Configuration)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut configuration = Configuration::in_folder(folder.path().join("data"));
         configuration.agents.listen = "127.0.0.1:0".parse().unwrap();
         configuration.users.listen = "127.0.0.1:0".parse().unwrap();
         configuration.leases.lease = Duration::from_secs(6);
         configuration.leases.heartbeat = Duration::from_secs(1);
+        change(&mut configuration);
         let mut master = Self::start_with(configuration).await;
         master.folder = Some(folder);
         master

@@ -14,7 +14,7 @@ use crate::executor::kubernetes::settings::Settings;
 pub struct Right {
     /// What to do: `create`, `get`, ...
     pub verb: &'static str,
-    /// With what: `pods`, `pods/exec`, ...
+    /// With what: `pods`, `secrets`, ...
     pub resource: &'static str,
     /// Of that, only the one of this name.
     pub name: Option<String>,
@@ -93,13 +93,12 @@ impl fmt::Display for Right {
 
 /// Everything that an agent with these settings does.
 pub(super) fn needed(settings: &Settings) -> Vec<Right> {
-    const RULES: [(&str, &str); 8] = [
+    const RULES: [(&str, &str); 7] = [
         ("create", "pods"),
         ("get", "pods"),
         ("list", "pods"),
         ("watch", "pods"),
         ("delete", "pods"),
-        ("create", "pods/exec"),
         ("create", "secrets"),
         ("list", "events"),
     ];

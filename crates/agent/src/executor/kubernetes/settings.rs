@@ -54,6 +54,9 @@ pub struct Section {
     /// How much of that the scheduler sets aside.
     #[serde(default = "default_ephemeral_storage_request")]
     pub ephemeral_storage_request: ByteSize,
+    /// Volumes for jobs whose inputs would fill their node's disk; none if it is not given.
+    #[serde(default)]
+    pub sandbox_volume: Option<VolumeSection>,
     /// `key=value`: nodes that are kept for jobs by a label and a taint.
     #[serde(default)]
     pub dedicated_nodes: Option<String>,
@@ -126,6 +129,26 @@ pub struct ProjectSection {
     pub pod_security: Option<PodSecurity>,
     /// The user that they run as.
     pub run_as_user: Option<i64>,
+}
+
+/// Volumes for jobs whose inputs would fill their node's disk, as it is written.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeSection {
+    /// Their class; the cluster's default if it is not given.
+    #[serde(default)]
+    pub storage_class: Option<String>,
+    /// The largest.
+    #[serde(default = "default_volume_maximum")]
+    pub maximum: ByteSize,
+}
+
+/// Volumes for jobs whose inputs would fill their node's disk, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of `VolumeSection`")]
+pub struct SandboxVolume {
+    pub storage_class: Option<String>,
+    pub maximum_bytes: u64,
 }
 
 /// Processor and memory, as they are written.
@@ -219,6 +242,7 @@ pub struct Settings {
     pub courier_resources: Resources,
     pub ephemeral_storage_limit_bytes: u64,
     pub ephemeral_storage_request_bytes: u64,
+    pub sandbox_volume: Option<SandboxVolume>,
     pub dedicated_nodes: Option<DedicatedNodes>,
     pub node_selector: BTreeMap<String, String>,
     pub tolerations: Vec<Toleration>,
@@ -358,6 +382,10 @@ const fn default_ephemeral_storage_limit() -> ByteSize {
 
 const fn default_ephemeral_storage_request() -> ByteSize {
     ByteSize::mib(128)
+}
+
+const fn default_volume_maximum() -> ByteSize {
+    ByteSize::gib(100)
 }
 
 fn default_operating_system() -> String {

@@ -175,7 +175,7 @@ fn nodes_that_come_make_room_and_nodes_that_are_too_small_do_not() {
     world.up("east", &[], 1);
     let (_, jobs) = world.submit(vec![job("a").cpu(2000)]);
     assert_eq!(world.states(&jobs), ["queued"]);
-    let survey = |world: &World, largest: u64, session| Command::Survey {
+    let survey = |largest: u64, session| Command::Survey {
         cluster: cluster("east"),
         session,
         survey: Box::new(Survey {
@@ -195,7 +195,7 @@ fn nodes_that_come_make_room_and_nodes_that_are_too_small_do_not() {
         }),
     };
     let session = world.session("east");
-    let effects = world.done(survey(&world, 1500, session));
+    let effects = world.done(survey(1500, session));
     assert!(effects.changes.is_empty(), "nothing of it is written");
     assert_eq!(world.states(&jobs), ["queued"]);
     let reason = world.control.waiting_reason(jobs[0]).unwrap();
@@ -203,8 +203,8 @@ fn nodes_that_come_make_room_and_nodes_that_are_too_small_do_not() {
     let labels = world.control.cluster(&cluster("east")).unwrap().labels.clone();
     assert_eq!(labels.get("node.nodes"), Some("3"));
 
-    let old = world.refused(survey(&world, 9000, SessionId(0)));
+    let old = world.refused(survey(9000, SessionId(0)));
     assert_eq!(old, Refusal::StaleSession);
-    world.done(survey(&world, 2000, session));
+    world.done(survey(2000, session));
     assert_eq!(world.states(&jobs), ["assigned"]);
 }

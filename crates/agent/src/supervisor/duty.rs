@@ -3,6 +3,7 @@
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tombolo_runtime::clock;
 use super::capture::Capture;
 use super::listeners::{Listeners, Request};
 use super::memory::MemoryGroup;
+use super::storage::Storage;
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
@@ -62,7 +64,14 @@ pub(super) fn serve(
     };
     let recorded = write_record(&folder.started(), &started, Durability::Fast);
     announce();
-    let mut duty = match Duty::new(specification, listeners, &mut log, output, command) {
+    let mut duty = match Duty::new(
+        specification,
+        listeners,
+        &mut log,
+        output,
+        command,
+        &surroundings.paths.tombolo,
+    ) {
         Ok(duty) => duty,
         Err(error) => {
             descendants::kill_all(command);
@@ -187,6 +196,7 @@ struct Duty<'duty> {
     handle: OwnedFd,
     deadline: Duration,
     stopping: Option<Stopping>,
+    storage: Option<Storage>,
 }
 
 impl<'duty> Duty<'duty> {
@@ -196,7 +206,10 @@ impl<'duty> Duty<'duty> {
         log: &'duty mut Capture,
         output: PipeReader,
         command: Pid,
+        sandbox: &Path,
     ) -> io::Result<Self> {
+        let now = clock::now().steady;
+        let storage = |limit| Storage::new(sandbox.to_owned(), limit, now);
         Ok(Self {
             specification,
             listeners,
@@ -205,8 +218,9 @@ impl<'duty> Duty<'duty> {
             buffer: vec![0; READ_BYTES],
             command,
             handle: pidfd_open(command, PidfdFlags::empty())?,
-            deadline: clock::now().steady.saturating_add(specification.timeout),
+            deadline: now.saturating_add(specification.timeout),
             stopping: None,
+            storage: specification.storage_limit_bytes.map(storage),
         })
     }
 
@@ -243,6 +257,8 @@ impl<'duty> Duty<'duty> {
             .stopping
             .as_ref()
             .map_or(self.deadline, |stopping| stopping.kill_at);
+        let counting = self.storage.as_ref().map_or(next, Storage::next_at);
+        let next = next.min(counting);
         let pause = next.saturating_sub(clock::now().steady).min(LONGEST_WAIT);
         let timeout = Timespec::try_from(pause).map_err(io::Error::other)?;
         let mut descriptors = vec![PollFd::new(&self.handle, PollFlags::IN)];
@@ -300,6 +316,9 @@ impl<'duty> Duty<'duty> {
 
     fn heed_time(&mut self) {
         let now = clock::now().steady;
+        if let Some(words) = self.storage.as_mut().and_then(|storage| storage.heed(now)) {
+            self.say(&words);
+        }
         match &mut self.stopping {
             None if now >= self.deadline => self.stop(Ending::TimedOut, self.specification.stop_grace),
             Some(stopping) if now >= stopping.kill_at => {

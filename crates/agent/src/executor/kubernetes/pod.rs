@@ -121,7 +121,7 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
     let level = settings.pod_security_of(project);
     let user = user_of(settings, facts, level)?;
     let resources = settings.resources_of(facts.job).map_err(Error::TooMuch)?;
-    let sandbox = Sandbox::new(settings, facts)?;
+    let sandbox = Sandbox::new(settings, facts.job, facts.assignment)?;
     let shape = containers::Shape {
         settings,
         facts,
@@ -182,6 +182,15 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
     } else {
         Err(Error::Security { level, violations })
     }
+}
+
+/// How many bytes the volume that a job works in holds.
+///
+/// # Errors
+/// [`Error::TooMuchStorage`].
+pub fn sandbox_bytes(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Result<u64, Error> {
+    let sandbox = Sandbox::new(settings, job, assignment)?;
+    Ok(sandbox.claim_bytes.unwrap_or(sandbox.node_bytes))
 }
 
 /// The longest that a pod may live.

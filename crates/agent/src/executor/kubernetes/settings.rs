@@ -4,6 +4,7 @@
 
 mod check;
 mod quantity;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use tombolo_core::resources::Resources;
 use tombolo_identity::transport::Address;
 
 pub use self::check::{Error, Fault, own_namespace};
+pub use self::volume::{SandboxVolume, VolumeSection};
 use super::pod::Overlay;
 
 /// Everything that can be set, as it is written.
@@ -129,26 +131,6 @@ pub struct ProjectSection {
     pub pod_security: Option<PodSecurity>,
     /// The user that they run as.
     pub run_as_user: Option<i64>,
-}
-
-/// Volumes for jobs whose inputs would fill their node's disk, as it is written.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct VolumeSection {
-    /// Their class; the cluster's default if it is not given.
-    #[serde(default)]
-    pub storage_class: Option<String>,
-    /// The largest.
-    #[serde(default = "default_volume_maximum")]
-    pub maximum: ByteSize,
-}
-
-/// Volumes for jobs whose inputs would fill their node's disk, checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the fields of `VolumeSection`")]
-pub struct SandboxVolume {
-    pub storage_class: Option<String>,
-    pub maximum_bytes: u64,
 }
 
 /// Processor and memory, as they are written.
@@ -382,10 +364,6 @@ const fn default_ephemeral_storage_limit() -> ByteSize {
 
 const fn default_ephemeral_storage_request() -> ByteSize {
     ByteSize::mib(128)
-}
-
-const fn default_volume_maximum() -> ByteSize {
-    ByteSize::gib(100)
 }
 
 fn default_operating_system() -> String {

@@ -8,11 +8,12 @@ use k8s_openapi::api::core::v1::{
     VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tombolo_core::attempt::Assignment;
 
 use super::containers::bytes;
 use super::{Error, Facts, SANDBOX};
 use crate::executor::kubernetes::names;
-use crate::executor::kubernetes::settings::Settings;
+use crate::executor::kubernetes::settings::{JobSettings, Settings};
 
 /// Claims are whole multiples of this: some storage takes no others.
 const UNIT_BYTES: u64 = 1024 * 1024;
@@ -31,11 +32,11 @@ pub(super) struct Sandbox {
 impl Sandbox {
     /// A job whose inputs leave it half of what it may write works on its node's disk. Others get a claim that has room for
     /// the inputs and as much again as they may write, where the settings allow claims.
-    pub(super) fn new(settings: &Settings, facts: &Facts<'_>) -> Result<Self, Error> {
+    pub(super) fn new(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Result<Self, Error> {
         let limit_bytes = settings.ephemeral_storage_limit_bytes;
-        let asked = facts.job.ephemeral_storage_bytes.filter(|asked| *asked > 0);
+        let asked = job.ephemeral_storage_bytes.filter(|asked| *asked > 0);
         let own_bytes = asked.unwrap_or(limit_bytes);
-        let inputs = facts.assignment.inputs.iter();
+        let inputs = assignment.inputs.iter();
         let inputs_bytes = inputs.fold(0_u64, |sum, input| sum.saturating_add(input.output.bytes));
         let on_node = Self {
             node_bytes: own_bytes.min(limit_bytes),

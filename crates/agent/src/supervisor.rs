@@ -18,6 +18,7 @@ mod memory;
 mod packet;
 mod post;
 mod sessions;
+mod storage;
 mod surroundings;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,9 @@ pub struct Specification {
     pub stop_grace: Duration,
     /// How many bytes the log may take on the disk.
     pub log_limit_bytes: u64,
+    /// How many bytes the sandbox may have; none if nobody counts.
+    #[serde(default)]
+    pub storage_limit_bytes: Option<u64>,
 }
 
 /// How the command finds its sandbox.

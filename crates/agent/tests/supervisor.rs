@@ -53,6 +53,7 @@ impl Attempt {
             timeout: PATIENCE,
             stop_grace: PATIENCE,
             log_limit_bytes: 1024 * 1024,
+            storage_limit_bytes: None,
         };
         Self {
             folder,

@@ -95,6 +95,7 @@ impl Port {
             timeout: SOON,
             stop_grace: SOON,
             log_limit_bytes: 1 << 20,
+            storage_limit_bytes: None,
         };
         let duty = Duty {
             project: PROJECT,

@@ -107,6 +107,7 @@ impl ProcessExecutor {
             timeout: assignment.job.timeout,
             stop_grace: self.settings.stop_grace,
             log_limit_bytes: self.settings.log_limit_bytes,
+            storage_limit_bytes: None,
         }
     }
 

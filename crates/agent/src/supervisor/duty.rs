@@ -2,6 +2,7 @@
 
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -16,6 +17,7 @@ use super::launch::Launch;
 use super::listeners::{Listeners, Request};
 use super::memory::MemoryGroup;
 use super::sessions::Sessions;
+use super::storage::Storage;
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
@@ -65,7 +67,8 @@ pub(super) fn serve(
     };
     let recorded = write_record(&folder.started(), &started, Durability::Fast);
     announce();
-    let mut duty = match Duty::new(launch, listeners, sessions, &mut log, output, command) {
+    let sandbox = &surroundings.paths.tombolo;
+    let mut duty = match Duty::new(launch, listeners, sessions, &mut log, output, command, sandbox) {
         Ok(duty) => duty,
         Err(error) => {
             descendants::kill_all(command);
@@ -134,6 +137,7 @@ struct Duty<'duty> {
     handle: OwnedFd,
     deadline: Duration,
     stopping: Option<Stopping>,
+    storage: Option<Storage>,
 }
 
 impl<'duty> Duty<'duty> {
@@ -144,7 +148,10 @@ impl<'duty> Duty<'duty> {
         log: &'duty mut Capture,
         output: PipeReader,
         command: Pid,
+        sandbox: &Path,
     ) -> io::Result<Self> {
+        let now = clock::now().steady;
+        let storage = |limit| Storage::new(sandbox.to_owned(), limit, now);
         Ok(Self {
             launch,
             listeners,
@@ -154,8 +161,9 @@ impl<'duty> Duty<'duty> {
             buffer: vec![0; READ_BYTES],
             command,
             handle: pidfd_open(command, PidfdFlags::empty())?,
-            deadline: clock::now().steady.saturating_add(launch.specification.timeout),
+            deadline: now.saturating_add(launch.specification.timeout),
             stopping: None,
+            storage: launch.specification.storage_limit_bytes.map(storage),
         })
     }
 
@@ -195,6 +203,10 @@ impl<'duty> Duty<'duty> {
             .as_ref()
             .map_or(self.deadline, |stopping| stopping.kill_at);
         let next = self.sessions.deadline().map_or(next, |deadline| deadline.min(next));
+        let next = self
+            .storage
+            .as_ref()
+            .map_or(next, |storage| next.min(storage.next_at()));
         let pause = next.saturating_sub(clock::now().steady).min(LONGEST_WAIT);
         let timeout = Timespec::try_from(pause).map_err(io::Error::other)?;
         let mut descriptors = vec![PollFd::new(&self.handle, PollFlags::IN)];
@@ -249,6 +261,9 @@ impl<'duty> Duty<'duty> {
 
     fn heed_time(&mut self) {
         let now = clock::now().steady;
+        if let Some(words) = self.storage.as_mut().and_then(|storage| storage.heed(now)) {
+            self.say(&words);
+        }
         match &mut self.stopping {
             None if now >= self.deadline => self.stop(Ending::TimedOut, self.launch.specification.stop_grace),
             Some(stopping) if now >= stopping.kill_at => {

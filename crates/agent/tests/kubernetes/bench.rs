@@ -29,7 +29,7 @@ use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
 
 /// Long enough for a kubelet that looks every ten seconds, on a machine under load.
 const PATIENCE: Duration = Duration::from_secs(120);
-const BUSYBOX: &str = "docker.io/library/busybox:1";
+pub(crate) const BUSYBOX: &str = "docker.io/library/busybox:1";
 
 pub(crate) struct Bench {
     pub(crate) cluster: Cluster,
@@ -118,12 +118,17 @@ impl Bench {
 
     /// A pod as it is rendered, but for what runs in it: busybox in place of this program.
     pub(crate) fn pod(&self, command: &str, change: impl Fn(&mut Settings)) -> Pod {
+        self.pod_of(&assignment(BUSYBOX), command, change)
+    }
+
+    /// The same for a job of the caller's.
+    pub(crate) fn pod_of(&self, assignment: &Assignment, command: &str, change: impl Fn(&mut Settings)) -> Pod {
         let mut settings = self.settings.clone();
         change(&mut settings);
-        let (assignment, job, cluster) = (assignment(BUSYBOX), JobSettings::default(), cluster_name());
+        let (job, cluster) = (JobSettings::default(), cluster_name());
         let facts = Facts {
             cluster: &cluster,
-            assignment: &assignment,
+            assignment,
             job: &job,
             image: None,
             trust: "PEM",
@@ -277,7 +282,7 @@ fn now() -> Timestamp {
 }
 
 /// A job of its own each time.
-fn assignment(image: &str) -> Assignment {
+pub(crate) fn assignment(image: &str) -> Assignment {
     Assignment {
         attempt: AttemptId {
             job: JobId::from_u128(rand::random()),

@@ -10,6 +10,7 @@ mod kept;
 mod link;
 mod registries;
 mod rights;
+mod volumes;
 
 use std::time::Duration;
 

@@ -90,6 +90,7 @@ pub(crate) fn specification(script: &str) -> Specification {
         timeout: Duration::from_secs(60),
         stop_grace: Duration::from_millis(300),
         log_limit_bytes: 16 << 20,
+        storage_limit_bytes: None,
     }
 }
 

@@ -18,7 +18,7 @@ use super::pod::{Facts, render};
 use super::running::{KubernetesRunning, now};
 use super::settings::{JobSettings, Settings};
 use super::watch::Pods;
-use super::{cluster, names};
+use super::{cluster, names, pod};
 use crate::couriers::{Couriers, Duty};
 use crate::exec;
 use crate::executor::{Error, Executor, Material, contract};
@@ -136,6 +136,7 @@ impl KubernetesExecutor {
             timeout: job.timeout,
             stop_grace: self.parts.limits.stop_grace,
             log_limit_bytes: self.parts.limits.log_limit_bytes,
+            storage_limit_bytes: storage_of(&self.parts.settings, assignment),
         }
     }
 }
@@ -230,6 +231,13 @@ impl Executor for KubernetesExecutor {
         parts.pods.forget(attempt);
         Ok(())
     }
+}
+
+/// What the volume that the job works in holds.
+fn storage_of(settings: &Settings, assignment: &Assignment) -> Option<u64> {
+    let job = job_settings(assignment);
+    // One that is too large was refused before.
+    pod::sandbox_bytes(settings, &job, assignment).ok()
 }
 
 /// What a job file says of pods.

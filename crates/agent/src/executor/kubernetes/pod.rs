@@ -5,19 +5,20 @@ mod overlay;
 mod placement;
 #[cfg(test)]
 pub(crate) mod sample;
+mod sandbox;
 mod token;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{
-    EmptyDirVolumeSource, LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile, SecretVolumeSource,
-    Volume,
+    LocalObjectReference, Pod, PodSecurityContext, PodSpec, SeccompProfile, SecretVolumeSource, Volume,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tombolo_core::attempt::Assignment;
 use tombolo_core::name::ClusterName;
 
 pub use self::overlay::{InvalidOverlay, Overlay};
+use self::sandbox::Sandbox;
 pub use self::token::{Unowned, token_secret};
 use super::security::{self, Violation};
 use super::settings::{JobSettings, PodSecurity, Settings};
@@ -66,11 +67,14 @@ pub enum Error {
     TooMuch(String),
     /// It writes more than it may.
     #[error(
-        "the job asks for {asked_bytes} bytes of ephemeral storage, and this cluster gives one job at most {limit_bytes}"
+        "the job needs {asked_bytes} bytes of storage (its inputs alone have {inputs_bytes}), and this cluster gives one job at \
+         most {limit_bytes}: have `kubernetes.ephemeral_storage_limit` raised, or `kubernetes.sandbox_volume` set"
     )]
     TooMuchStorage {
-        /// What it asks for.
+        /// What it needs.
         asked_bytes: u64,
+        /// What of that its inputs need.
+        inputs_bytes: u64,
         /// What there is.
         limit_bytes: u64,
     },
@@ -117,14 +121,14 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
     let level = settings.pod_security_of(project);
     let user = user_of(settings, facts, level)?;
     let resources = settings.resources_of(facts.job).map_err(Error::TooMuch)?;
-    let storage_bytes = storage_of(settings, facts.job)?;
+    let sandbox = Sandbox::new(settings, facts.job, facts.assignment)?;
     let shape = containers::Shape {
         settings,
         facts,
         user,
         level,
         resources,
-        storage_bytes,
+        storage_bytes: sandbox.node_bytes,
     };
     let metadata = ObjectMeta {
         name: Some(names::pod_name(facts.assignment.attempt)),
@@ -136,7 +140,7 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
     let spec = PodSpec {
         init_containers: Some(vec![containers::install(&shape)]),
         containers: vec![containers::courier(&shape), containers::job(&shape)],
-        volumes: Some(volumes(facts, storage_bytes)),
+        volumes: Some(volumes(facts, sandbox.volume(settings, facts))),
         restart_policy: Some("Never".to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -152,6 +156,9 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
         active_deadline_seconds: Some(seconds(lifetime(settings, facts.assignment))),
         security_context: Some(PodSecurityContext {
             run_as_non_root: (level == PodSecurity::Restricted).then_some(true),
+            fs_group: sandbox.group(user),
+            // What is in a claim the job made itself: it need not be gone through at every mount.
+            fs_group_change_policy: sandbox.group(user).map(|_| "OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".to_owned(),
                 ..SeccompProfile::default()
@@ -175,6 +182,15 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
     } else {
         Err(Error::Security { level, violations })
     }
+}
+
+/// How many bytes the volume that a job works in holds.
+///
+/// # Errors
+/// [`Error::TooMuchStorage`].
+pub fn sandbox_bytes(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Result<u64, Error> {
+    let sandbox = Sandbox::new(settings, job, assignment)?;
+    Ok(sandbox.claim_bytes.unwrap_or(sandbox.node_bytes))
 }
 
 /// The longest that a pod may live.
@@ -203,25 +219,10 @@ fn user_of(settings: &Settings, facts: &Facts<'_>, level: PodSecurity) -> Result
     }
 }
 
-fn storage_of(settings: &Settings, job: &JobSettings) -> Result<u64, Error> {
-    let limit_bytes = settings.ephemeral_storage_limit_bytes;
-    match job.ephemeral_storage_bytes {
-        Some(asked_bytes) if asked_bytes > limit_bytes => Err(Error::TooMuchStorage {
-            asked_bytes,
-            limit_bytes,
-        }),
-        Some(asked_bytes) if asked_bytes > 0 => Ok(asked_bytes),
-        _ => Ok(limit_bytes),
-    }
-}
-
-fn volumes(facts: &Facts<'_>, storage_bytes: u64) -> Vec<Volume> {
-    let empty = |name: &str, bytes: u64| Volume {
-        name: name.to_owned(),
-        empty_dir: Some(EmptyDirVolumeSource {
-            size_limit: Some(containers::bytes(bytes)),
-            ..EmptyDirVolumeSource::default()
-        }),
+fn volumes(facts: &Facts<'_>, sandbox: Volume) -> Vec<Volume> {
+    let system = Volume {
+        name: SYSTEM.to_owned(),
+        empty_dir: Some(sandbox::empty(SYSTEM_BYTES)),
         ..Volume::default()
     };
     let token = Volume {
@@ -234,7 +235,7 @@ fn volumes(facts: &Facts<'_>, storage_bytes: u64) -> Vec<Volume> {
         }),
         ..Volume::default()
     };
-    vec![empty(SANDBOX, storage_bytes), empty(SYSTEM, SYSTEM_BYTES), token]
+    vec![sandbox, system, token]
 }
 
 fn pull_secrets(settings: &Settings) -> Option<Vec<LocalObjectReference>> {

@@ -4,6 +4,7 @@
 
 mod check;
 mod quantity;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -17,6 +18,7 @@ use tombolo_core::resources::Resources;
 use tombolo_identity::transport::Address;
 
 pub use self::check::{Error, Fault, own_namespace};
+pub use self::volume::{SandboxVolume, VolumeSection};
 use super::pod::Overlay;
 
 /// Everything that can be set, as it is written.
@@ -54,6 +56,9 @@ pub struct Section {
     /// How much of that the scheduler sets aside.
     #[serde(default = "default_ephemeral_storage_request")]
     pub ephemeral_storage_request: ByteSize,
+    /// Volumes for jobs whose inputs would fill their node's disk; none if it is not given.
+    #[serde(default)]
+    pub sandbox_volume: Option<VolumeSection>,
     /// `key=value`: nodes that are kept for jobs by a label and a taint.
     #[serde(default)]
     pub dedicated_nodes: Option<String>,
@@ -219,6 +224,7 @@ pub struct Settings {
     pub courier_resources: Resources,
     pub ephemeral_storage_limit_bytes: u64,
     pub ephemeral_storage_request_bytes: u64,
+    pub sandbox_volume: Option<SandboxVolume>,
     pub dedicated_nodes: Option<DedicatedNodes>,
     pub node_selector: BTreeMap<String, String>,
     pub tolerations: Vec<Toleration>,

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use tombolo_core::attempt::{Assignment, BuildContext, Revision};
+use tombolo_core::attempt::{Assignment, BuildContext, InputReference, OutputReference, Revision};
 use tombolo_core::build::JobSpec;
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
 use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
@@ -70,11 +71,27 @@ pub(crate) fn assignment() -> Assignment {
 }
 
 pub(crate) fn render(settings: &Settings) -> Result<Pod, Error> {
-    let (assignment, job, cluster) = (assignment(), job(), cluster());
+    render_with(settings, &job(), &[])
+}
+
+/// With inputs of these sizes.
+pub(crate) fn render_with(settings: &Settings, job: &JobSettings, inputs: &[u64]) -> Result<Pod, Error> {
+    let (mut assignment, cluster) = (assignment(), cluster());
+    assignment.inputs.extend(inputs.iter().map(|bytes| InputReference {
+        job: JobId::from_u128(1),
+        name: JobName::new("a").unwrap(),
+        output: OutputReference {
+            manifest: Digest::new([0; 32]),
+            bytes: *bytes,
+            files: 1,
+        },
+        sources: Vec::new(),
+        grant: Vec::new(),
+    }));
     let facts = Facts {
         cluster: &cluster,
         assignment: &assignment,
-        job: &job,
+        job,
         image: None,
         trust: "PEM",
     };

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::executor::kubernetes::entrypoint::Image;
-use crate::executor::kubernetes::settings::DedicatedNodes;
+use crate::executor::kubernetes::settings::{DedicatedNodes, SandboxVolume};
 
 /// The whole pod as the API server gets it. A change here is a change of what every cluster runs.
 #[test]
@@ -240,6 +240,60 @@ fn what_is_too_much_is_refused() {
         with_image(&settings, None, &sample::job()),
         Err(Error::TooMuch(_))
     ));
+}
+
+#[test]
+fn large_inputs_get_a_volume_of_their_own() {
+    const GIB: u64 = 1 << 30;
+    let (none, volume) = (
+        None,
+        Some(SandboxVolume {
+            storage_class: Some("fast".to_owned()),
+            maximum_bytes: 40 * GIB,
+        }),
+    );
+    for (inputs, asked, volume, expected) in [
+        (vec![], None, &volume, Some(None)),
+        (vec![GIB, 3 * GIB], None, &volume, Some(None)),
+        (vec![5 * GIB], None, &none, Some(None)),
+        (vec![8 * GIB], None, &none, None),
+        (vec![], Some(9 * GIB), &none, None),
+        (vec![5 * GIB], None, &volume, Some(Some("13Gi"))),
+        (vec![4 * GIB + 1], None, &volume, Some(Some("12289Mi"))),
+        (vec![2 * GIB], Some(3 * GIB), &volume, Some(Some("5Gi"))),
+        (vec![], Some(9 * GIB), &volume, Some(Some("9Gi"))),
+        (vec![33 * GIB], None, &volume, None),
+        (vec![u64::MAX, u64::MAX], None, &volume, None),
+    ] {
+        let settings = Settings {
+            sandbox_volume: volume.clone(),
+            run_as_user: Some(1000),
+            ..sample::settings()
+        };
+        let job = JobSettings {
+            ephemeral_storage_bytes: asked,
+            ..JobSettings::default()
+        };
+        let what = format!("{inputs:?} {asked:?} {volume:?}");
+        match (sample::render_with(&settings, &job, &inputs), expected) {
+            (Err(Error::TooMuchStorage { .. }), None) => {}
+            (Ok(pod), Some(size)) => {
+                let spec = serde_json::to_value(pod.spec.unwrap()).unwrap();
+                let template = &spec["volumes"][0]["ephemeral"]["volumeClaimTemplate"];
+                let claim = &template["spec"];
+                assert_eq!(claim["resources"]["requests"]["storage"].as_str(), size, "{what}");
+                assert_eq!(spec["volumes"][0]["emptyDir"].is_object(), size.is_none(), "{what}");
+                if size.is_some() {
+                    assert_eq!(claim["storageClassName"], "fast");
+                    assert_eq!(spec["securityContext"]["fsGroup"], 1000);
+                    assert_eq!(template["metadata"]["labels"]["tombolo.dev/project"], "shop");
+                } else {
+                    assert!(spec["securityContext"]["fsGroup"].is_null(), "{what}");
+                }
+            }
+            (rendered, _) => panic!("{what}: {rendered:?}"),
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::Toleration;
 use tombolo_core::name::ProjectName;
 use tombolo_identity::transport::Address;
 
-use super::{Deadlines, DedicatedNodes, PodSecurity, ProjectSection, ProjectSettings, Section, Settings};
+use super::{
+    Deadlines, DedicatedNodes, PodSecurity, ProjectSection, ProjectSettings, SandboxVolume, Section, Settings,
+};
 use crate::executor::kubernetes::pod::Overlay;
 
 /// Where a pod finds the name of its own namespace.
@@ -95,6 +97,10 @@ impl Section {
                 courier_resources: self.courier_resources.resources(),
                 ephemeral_storage_limit_bytes: self.ephemeral_storage_limit.0,
                 ephemeral_storage_request_bytes: self.ephemeral_storage_request.0,
+                sandbox_volume: self.sandbox_volume.as_ref().map(|volume| SandboxVolume {
+                    storage_class: volume.storage_class.clone(),
+                    maximum_bytes: volume.maximum.0,
+                }),
                 dedicated_nodes,
                 node_selector: self.node_selector.clone(),
                 tolerations: self.tolerations.clone(),
@@ -128,6 +134,12 @@ impl Section {
             ("priority_class", self.priority_class.as_ref()),
             ("runtime_class", self.runtime_class.as_ref()),
             ("service_account", self.service_account.as_ref()),
+            (
+                "sandbox_volume.storage_class",
+                self.sandbox_volume
+                    .as_ref()
+                    .and_then(|volume| volume.storage_class.as_ref()),
+            ),
         ];
         let secrets = self
             .image_pull_secrets
@@ -207,6 +219,13 @@ impl Section {
             "ephemeral_storage_request",
             "it is more than `ephemeral_storage_limit`",
         );
+        if let Some(volume) = &self.sandbox_volume {
+            faults.unless(
+                volume.maximum >= self.ephemeral_storage_limit,
+                "sandbox_volume.maximum",
+                "it is less than `ephemeral_storage_limit`",
+            );
+        }
         if let Some(maximum) = self.maximum_resources {
             faults.unless(
                 maximum.resources().fits(&self.default_resources.resources()),

@@ -54,6 +54,11 @@ fn each_fault_names_its_setting() {
     for (text, key) in [
         ("namespace = 'Jobs'", "namespace"),
         ("namespace = '-jobs'", "namespace"),
+        (
+            "sandbox_volume = { storage_class = 'A b' }",
+            "sandbox_volume.storage_class",
+        ),
+        ("sandbox_volume = { maximum = '1GiB' }", "sandbox_volume.maximum"),
         ("image_pull_secrets = ['a b']", "image_pull_secrets"),
         ("node_selector = { 'a b' = 'c' }", "node_selector"),
         ("operating_system = 'windows'", "operating_system"),

@@ -130,6 +130,7 @@ fn assignment() -> Assignment {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one of each")]
 fn agent_frames() -> Vec<AgentFrame> {
     let phases = [
         Phase::Accepted,

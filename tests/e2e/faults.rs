@@ -67,10 +67,13 @@ fn more_memory_than_any_node_has() {
     east.ends("killed", &[]);
     // One that may lets the master say at once that no cluster has as much.
     let west = world.run("west", "true", &huge);
-    let waiting = west.until_job("it", "waiting for memory", |job| {
-        job["waiting"].as_str().is_some_and(|words| words.contains("memory"))
+    let explained = crate::cluster::wait_for("the job to be explained", || {
+        let explained = west.tombolo("explain", &["it"]);
+        (explained.code == 0).then_some(explained.output)
     });
-    println!("{}", waiting["waiting"]);
+    println!("{explained}");
+    let line = explained.lines().find(|line| line.starts_with("west "));
+    assert!(line.is_some_and(|line| line.contains("memory in all")), "{explained}");
     west.tombolo("cancel", &[]).succeeded();
     west.ends("killed", &[]);
 }

@@ -89,25 +89,6 @@ impl Build<'_> {
         self.job(name)["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Waits until a job is so.
-    #[track_caller]
-    pub(crate) fn until_job(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let found = wait_for(
-            &format!("the job `{name}` of build {} to be {what}", self.number),
-            || {
-                let job = self.job(name);
-                let over = job["ended_at"].is_string();
-                (is(&job) || over).then_some(job)
-            },
-        );
-        assert!(
-            is(&found),
-            "the job `{name}` is not {what}: {found:#}\n{}",
-            self.log(name).join("\n")
-        );
-        found
-    }
-
     /// Waits until the build is over, and returns it.
     #[track_caller]
     pub(crate) fn finish(&self) -> Value {

@@ -1,6 +1,10 @@
 //! `cargo xtask bench kubernetes`: what a job costs in time and requests, and an agent that has nothing to do. Nothing here fails
 //! for being slow: each number stands beside its target.
-#![allow(clippy::print_stdout, reason = "this program prints a table")]
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "this program prints a table, and ends where it cannot measure"
+)]
 
 #[path = "../cluster.rs"]
 #[allow(dead_code, reason = "tests use the rest")]

@@ -130,6 +130,27 @@ fn assignment() -> Assignment {
     }
 }
 
+fn survey() -> Survey {
+    Survey {
+        capacity: Resources {
+            cpu_milli: 5,
+            memory_bytes: 6,
+        },
+        nodes: Nodes {
+            count: 3,
+            allocatable: Resources {
+                cpu_milli: 9,
+                memory_bytes: 10,
+            },
+            largest: Resources {
+                cpu_milli: 3,
+                memory_bytes: 4,
+            },
+        },
+        facts: Labels::from_pairs([("nodes", "3")]).expect("valid"),
+    }
+}
+
 fn agent_frames() -> Vec<AgentFrame> {
     let phases = [
         Phase::Accepted,
@@ -169,24 +190,7 @@ fn agent_frames() -> Vec<AgentFrame> {
     })));
     frames.push(AgentFrame::Heartbeat { sequence: u64::MAX });
     frames.push(AgentFrame::OrderAcknowledged { sequence: 2 });
-    frames.push(AgentFrame::Survey(Box::new(Survey {
-        capacity: Resources {
-            cpu_milli: 5,
-            memory_bytes: 6,
-        },
-        nodes: Nodes {
-            count: 3,
-            allocatable: Resources {
-                cpu_milli: 9,
-                memory_bytes: 10,
-            },
-            largest: Resources {
-                cpu_milli: 3,
-                memory_bytes: 4,
-            },
-        },
-        facts: Labels::from_pairs([("nodes", "3")]).expect("valid"),
-    })));
+    frames.push(AgentFrame::Survey(Box::new(survey())));
     frames.push(AgentFrame::Waits {
         attempt: ATTEMPT,
         reason: "waits for a node".to_owned(),

@@ -184,6 +184,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_miss_is_found() {
         let east = name("east");
         let labels = Labels::parse(["AWS", "region=us"]).unwrap().with_cluster(&east);
@@ -274,6 +275,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn summaries() {
         let (east, west) = (name("east"), name("west"));
         let labels = Labels::new();

@@ -30,6 +30,8 @@ pub(crate) struct Master {
 #[derive(Clone)]
 pub(crate) struct User {
     client: Client,
+    /// Of HTTP/1.1 alone, which is the one whose connections can become WebSockets here.
+    client_for_upgrades: Client,
     base: Url,
     token: Option<String>,
 }
@@ -76,11 +78,13 @@ impl Master {
             .trim()
             .to_owned();
         let trust = Certificate::from_pem(&std::fs::read(running.trust()).unwrap()).unwrap();
-        let client = Client::builder().tls_certs_only([trust]).no_proxy().build().unwrap();
+        let builder = || Client::builder().tls_certs_only([trust.clone()]).no_proxy();
+        let (client, client_for_upgrades) = (builder().build().unwrap(), builder().http1_only().build().unwrap());
         Self {
             configuration,
             user: User {
                 client,
+                client_for_upgrades,
                 base,
                 token: Some(token),
             },
@@ -125,10 +129,16 @@ impl User {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self
-            .client
-            .request(method, self.base.join(path).unwrap())
-            .timeout(DEADLINE);
+        self.request_by(&self.client, method, path)
+    }
+
+    /// A request by which the connection is to become another one.
+    pub(crate) fn upgrade(&self, path: &str) -> RequestBuilder {
+        self.request_by(&self.client_for_upgrades, Method::GET, path)
+    }
+
+    fn request_by(&self, client: &Client, method: Method, path: &str) -> RequestBuilder {
+        let request = client.request(method, self.base.join(path).unwrap()).timeout(DEADLINE);
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The content of chunks that one packing, unpacking or pull holds in memory at once, in bytes, before compression: four average
+/// The content of chunks that one packing, unpacking or pull holds in memory at once, in bytes, before compression: six average
 /// ones, enough to keep a store busy. With the packer's buffer (16 MiB), the compressed forms and what the allocator keeps,
 /// a process stays well below the 160 MiB that it may take (`tests/memory.rs` measures it).
-const BUDGET_BYTES: u32 = 16 << 20;
+const BUDGET_BYTES: u32 = 24 << 20;
 
 /// Shares of [`BUDGET_BYTES`], in order of arrival.
 #[derive(Clone)]

@@ -174,8 +174,8 @@ impl<'duty> Duty<'duty> {
             }
             self.sessions.serve(self.launch);
             self.heed_time();
-            let sessions = &mut self.sessions;
-            status = descendants::reap(self.command, |child, status| sessions.ended(child, status)).main;
+            let (sessions, stopping) = (&mut self.sessions, self.stopping.is_some());
+            status = descendants::reap(self.command, |child, status| sessions.ended(child, status, stopping)).main;
         }
         let rest = descendants::kill_all(self.command);
         self.drain();

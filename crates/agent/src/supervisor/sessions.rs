@@ -136,12 +136,14 @@ impl Sessions {
         }
     }
 
-    /// Takes note of a child that has ended; those that are not of a session are somebody else's.
-    pub(super) fn ended(&mut self, child: Pid, status: WaitStatus) {
+    /// Takes note of a child that has ended; those that are not of a session are somebody else's. `stopping` says that the attempt is
+    /// being ended: a signal was that, then, and the connection ends without a word, as with the attempt.
+    pub(super) fn ended(&mut self, child: Pid, status: WaitStatus, stopping: bool) {
         let Some(session) = self.open.iter_mut().find(|session| session.process() == Some(child)) else {
             return;
         };
         match session.state {
+            State::Running { .. } if stopping && status.signaled() => {}
             // What it has left in the background goes on, as in any shell, and ends with the attempt.
             State::Running { .. } => {
                 let _ = packet::send(&session.connection, &Word::Exited(exit(status)), &[]);

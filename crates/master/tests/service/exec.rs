@@ -123,7 +123,10 @@ async fn open(user: &User) -> Socket {
     let response = handshake(user, "make").await;
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
     // The answer to this key that the standard shows.
-    assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(
+        response.headers()["sec-websocket-accept"],
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    );
     WebSocketStream::from_raw_socket(response.upgrade().await.unwrap(), Role::Client, None).await
 }
 
@@ -141,7 +144,9 @@ fn start(command: &str) -> ClientFrame {
 
 async fn next(socket: &mut Socket) -> Option<ServerFrame> {
     loop {
-        let message = tokio::time::timeout(DEADLINE + Duration::from_secs(5), socket.next()).await.unwrap();
+        let message = tokio::time::timeout(DEADLINE + Duration::from_secs(5), socket.next())
+            .await
+            .unwrap();
         match message?.ok()? {
             Message::Binary(content) => return Some(ServerFrame::decode(&content).unwrap()),
             Message::Close(_) => return None,
@@ -169,18 +174,30 @@ async fn frames_pass_in_both_directions() {
     let Some(Input::Start(started)) = call.next().await else {
         panic!("it does not begin with a start")
     };
-    assert_eq!((started.command, started.epoch, started.stdin), (vec!["cat".to_owned()], 1, true));
+    assert_eq!(
+        (started.command, started.epoch, started.stdin),
+        (vec!["cat".to_owned()], 1, true)
+    );
     call.say(Output::Started(wire::Started {})).await;
     assert_eq!(next(&mut socket).await, Some(ServerFrame::Started));
     send(&mut socket, ClientFrame::Stdin(Bytes::from_static(b"in"))).await;
     send(&mut socket, ClientFrame::StdinEnded).await;
     assert_eq!(call.next().await, Some(Input::Stdin(Bytes::from_static(b"in"))));
     assert_eq!(call.next().await, Some(Input::StdinEnded(wire::StdinEnded {})));
-    for output in [Output::Stdout(Bytes::from_static(b"out")), Output::Stderr(Bytes::from_static(b"err"))] {
+    for output in [
+        Output::Stdout(Bytes::from_static(b"out")),
+        Output::Stderr(Bytes::from_static(b"err")),
+    ] {
         call.say(output).await;
     }
-    assert_eq!(next(&mut socket).await, Some(ServerFrame::Stdout(Bytes::from_static(b"out"))));
-    assert_eq!(next(&mut socket).await, Some(ServerFrame::Stderr(Bytes::from_static(b"err"))));
+    assert_eq!(
+        next(&mut socket).await,
+        Some(ServerFrame::Stdout(Bytes::from_static(b"out")))
+    );
+    assert_eq!(
+        next(&mut socket).await,
+        Some(ServerFrame::Stderr(Bytes::from_static(b"err")))
+    );
     let how = Some(exited::How::Code(3));
     call.say(Output::Exited(wire::Exited { how })).await;
     assert_eq!(next(&mut socket).await, Some(ServerFrame::Exited(Exit::Code(3))));
@@ -222,7 +239,11 @@ async fn whoever_breaks_the_rules_is_cut_off() {
     // An agent, too.
     let large = || Output::Stdout(vec![0; PIECE_BYTES].into());
     let flood: Vec<Output> = (0..=WINDOW_BYTES as usize / PIECE_BYTES).map(|_| large()).collect();
-    for outputs in [vec![Output::Taken(wire::Taken { bytes: 1 })], vec![Output::Stdout(Bytes::new())], flood] {
+    for outputs in [
+        vec![Output::Taken(wire::Taken { bytes: 1 })],
+        vec![Output::Stdout(Bytes::new())],
+        flood,
+    ] {
         let mut socket = open(&user).await;
         send(&mut socket, start("cat")).await;
         let call = world.calls.recv().await.unwrap();

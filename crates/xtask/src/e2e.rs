@@ -135,10 +135,7 @@ fn test(shell: &Shell, options: &Options, clusters: &Clusters, what: What) -> an
         .to_owned();
     let (s3, _server) = bucket(shell, clusters, &target)?;
     let command = match what {
-        What::Bench => plain(cmd!(
-            shell,
-            "cargo test --package tombolo-tests --test kubernetes-bench"
-        )),
+        What::Bench => plain(cmd!(shell, "cargo test --workspace --test kubernetes-bench")),
         What::Tests => {
             if options.filter.is_none() {
                 parts(shell, clusters).context("to see it again: cargo xtask e2e --keep")?;
@@ -165,10 +162,7 @@ fn whole<'shell>(shell: &'shell Shell, options: &Options, clusters: &Clusters) -
         arguments.extend(["--skip", MACHINE]);
     }
     arguments.extend(options.filter.as_deref());
-    plain(cmd!(
-        shell,
-        "cargo test --package tombolo-tests --test e2e -- {arguments...}"
-    ))
+    plain(cmd!(shell, "cargo test --workspace --test e2e -- {arguments...}"))
 }
 
 /// The S3 server of the cluster `west`: one that was named, or one of ours.
@@ -189,7 +183,7 @@ fn bucket(shell: &Shell, clusters: &Clusters, target: &Path) -> anyhow::Result<(
 fn parts(shell: &Shell, clusters: &Clusters) -> anyhow::Result<()> {
     let mut command = plain(cmd!(
         shell,
-        "cargo test --package tombolo-agent --test kubernetes -- --test-threads {THREADS}"
+        "cargo test --workspace --test kubernetes -- --test-threads {THREADS}"
     ))
     .env("TOMBOLO_TEST_KUBECONFIG", &clusters.east);
     if clusters.own {

@@ -59,10 +59,9 @@ fn more_memory_than_any_node_has() {
     let huge = json!({"resources": {"limits": {"cpu": 1, "memory": 50_000_000}}});
     // An agent that may not look at nodes leaves it to the scheduler, whose words are in the job's log.
     let east = world.run("east", "true", &huge);
-    east.says(
-        "it",
-        "tombolo: waits for a node: 0/1 nodes are available: 1 Insufficient memory",
-    );
+    let waits = east.says("it", "tombolo: waits for a node: 0/1 nodes are available: ");
+    // Where other tests run, it may miss more than that.
+    assert!(waits.contains("1 Insufficient memory"), "{waits}");
     east.tombolo("cancel", &[]).succeeded();
     east.ends("killed", &[]);
     // One that may lets the master say at once that no cluster has as much.

@@ -207,7 +207,7 @@ fn the_sandbox_is_at_its_well_known_paths_and_nowhere_else() {
     assert_eq!(attempt.sandbox_text("output/made"), "made");
     assert!(!Path::new("/infrabox").exists());
     let left = std::fs::read_dir(attempt.folder.path()).unwrap().count();
-    assert_eq!(left, 7, "nothing but records, log, lock, socket and sandbox is left");
+    assert_eq!(left, 8, "nothing but records, log, lock, sockets and sandbox is left");
 }
 
 /// As root, gives everything to another user and lets that one supervise; others have no more rights than that one.

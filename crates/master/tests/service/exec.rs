@@ -109,8 +109,7 @@ fn path(job: &str) -> String {
 
 async fn handshake(user: &User, job: &str) -> reqwest::Response {
     let request = user
-        .request(Method::GET, &path(job))
-        .version(http::Version::HTTP_11)
+        .upgrading_request(&path(job))
         .header("connection", "upgrade")
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")

@@ -29,6 +29,8 @@ pub(crate) struct Master {
 #[derive(Clone)]
 pub(crate) struct User {
     client: Client,
+    /// Speaks HTTP/1.1 only.
+    first_version: Client,
     base: Url,
     token: Option<String>,
 }
@@ -75,11 +77,13 @@ impl Master {
             .trim()
             .to_owned();
         let trust = Certificate::from_pem(&std::fs::read(running.trust()).unwrap()).unwrap();
-        let client = Client::builder().tls_certs_only([trust]).no_proxy().build().unwrap();
+        let builder = || Client::builder().tls_certs_only([trust.clone()]).no_proxy();
+        let (client, first_version) = (builder().build().unwrap(), builder().http1_only().build().unwrap());
         Self {
             configuration,
             user: User {
                 client,
+                first_version,
                 base,
                 token: Some(token),
             },
@@ -119,10 +123,16 @@ impl User {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self
-            .client
-            .request(method, self.base.join(path).unwrap())
-            .timeout(DEADLINE);
+        self.request_of(&self.client, method, path).timeout(DEADLINE)
+    }
+
+    /// Of HTTP/1.1, for as long as it takes: one that becomes something else.
+    pub(crate) fn upgrading_request(&self, path: &str) -> RequestBuilder {
+        self.request_of(&self.first_version, Method::GET, path)
+    }
+
+    fn request_of(&self, client: &Client, method: Method, path: &str) -> RequestBuilder {
+        let request = client.request(method, self.base.join(path).unwrap());
         match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -25,7 +25,7 @@ pub(crate) fn without_libraries(shell: &Shell, profile: &str) -> anyhow::Result<
     // The C library is chosen when the program is linked, so that everything below is the same as in a usual build.
     let command = cmd!(
         shell,
-        "cargo rustc --profile {profile} --package tombolo-cli --bin tombolo -- -C target-feature=+crt-static -C strip=debuginfo"
+        "cargo rustc --profile {profile} --package tombolo-cli --bin tombolo -- -C target-feature=+crt-static -C strip=symbols"
     );
     plain(command).run()?;
     let program = built(shell, profile)?;

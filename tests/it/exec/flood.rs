@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::{exec, running, stop};
 
-/// How much master and agent may grow: some windows, and what allocators do.
-const ALLOWED: u64 = 12 * 1024 * 1024;
+/// How much master and agent may grow: some windows, what allocators do, and pages of a program with debug information that were
+/// not needed before (21 MB measured). What the command prints meanwhile is hundreds of MB.
+const ALLOWED: u64 = 48 * 1024 * 1024;
 
 #[test]
 fn a_reader_that_stalls_stalls_the_command_and_fills_nothing() {

@@ -146,3 +146,72 @@ impl Stream for Outputs {
         Poll::Ready(Some(Ok(output.into())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+    use tokio_util::sync::CancellationToken;
+    use tombolo_core::id::AttemptId;
+    use tombolo_core::name::ClusterName;
+    use tombolo_identity::authority::Authority;
+    use tombolo_identity::member::TrustDomain;
+    use tombolo_identity::tls::Identity;
+    use tombolo_identity::transport::{Connections, connect_over};
+    use tombolo_proto::exec::v1::exec_client::ExecClient;
+    use tombolo_proto::exec::v1::output::Output as Wire;
+    use tombolo_transfer::peer::serve_stream;
+    use tonic::Code;
+    use tonic::service::Routes;
+
+    use super::*;
+    use crate::exec::wire::start_of;
+    use crate::trial::{attempt, cluster, install_cryptography, wall};
+
+    struct Nobody;
+
+    impl Enter for Nobody {
+        fn enter(&self, _: AttemptId, _: super::super::Request) -> BoxFuture<'_, Result<Session, Failure>> {
+            async { Err(Failure::new(Reason::NotRunning, "nobody is here")) }.boxed()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_master_starts_commands() {
+        install_cryptography();
+        let authority = Authority::create(TrustDomain::default(), wall()).unwrap();
+        let identity =
+            |member: &Member| Identity::new(authority.issue(member, authority.trust(), wall()).unwrap()).unwrap();
+        let (east, west) = (
+            Member::Cluster(cluster()),
+            Member::Cluster(ClusterName::new("west").unwrap()),
+        );
+        for caller in [Member::Master, west] {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let served = identity(&east);
+            let services = Routes::new(Service::new(Nobody).server());
+            let serving = tokio::spawn(async move {
+                let (connections, stop) = (Connections::default(), CancellationToken::new());
+                Box::pin(serve_stream(far, &served, services, &connections, stop)).await
+            });
+            let channel = connect_over(near, identity(&caller).client(&east).unwrap())
+                .await
+                .unwrap();
+            let request = super::super::Request {
+                command: vec!["true".to_owned()],
+                stdin: false,
+                terminal: None,
+            };
+            let start = start_of(attempt(1), request);
+            let answer = ExecClient::new(channel).run(tokio_stream::once(start)).await;
+            match caller {
+                Member::Master => {
+                    let output = answer.unwrap().into_inner().message().await.unwrap().unwrap().output;
+                    assert!(matches!(output, Some(Wire::Failed(_))), "{output:?}");
+                }
+                _ => assert_eq!(answer.unwrap_err().code(), Code::PermissionDenied),
+            }
+            serving.abort();
+        }
+    }
+}

@@ -7,9 +7,11 @@
 mod attend;
 mod chunks;
 mod entering;
+mod ledger;
 mod log;
 mod serve;
 mod service;
+mod signing;
 mod token;
 mod upload;
 mod visit;

@@ -30,7 +30,7 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 pub struct Deadlines {
     /// For a connection to come about.
     pub connect: Duration,
-    /// For one request: a chunk of the longest kind at 300 KiB/s, by default.
+    /// For one request: a chunk of the longest kind at 400 KiB/s, by default.
     pub request: Duration,
     /// For one operation with all its repetitions.
     pub operation: Duration,
@@ -40,8 +40,8 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            request: Duration::from_secs(60),
-            operation: Duration::from_secs(90),
+            request: Duration::from_secs(45),
+            operation: Duration::from_secs(60),
         }
     }
 }

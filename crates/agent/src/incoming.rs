@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
 use tombolo_core::digest::Digest;
@@ -40,8 +41,19 @@ impl Incoming {
         share.map_err(|_| Status::unavailable("it is shutting down"))
     }
 
-    /// The next chunk of a call; none at its end.
-    pub(crate) async fn next_chunk(&self, messages: &mut Streaming<ChunkUpload>) -> Result<Option<Received>, Status> {
+    /// The chunks of a call. Waiting for the next one must not keep those before it from going on: they have its memory.
+    pub(crate) fn chunks(
+        &self,
+        messages: Streaming<ChunkUpload>,
+    ) -> impl Stream<Item = Result<Received, Status>> + use<> {
+        let state = (self.clone(), messages);
+        stream::try_unfold(state, |(incoming, mut messages)| async move {
+            let next = incoming.next_chunk(&mut messages).await?;
+            Ok(next.map(|chunk| (chunk, (incoming, messages))))
+        })
+    }
+
+    async fn next_chunk(&self, messages: &mut Streaming<ChunkUpload>) -> Result<Option<Received>, Status> {
         let Some(first) = message(messages).await? else {
             return Ok(None);
         };

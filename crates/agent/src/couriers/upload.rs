@@ -1,7 +1,7 @@
 //! What a courier brings: chunks and the manifest of its attempt's output.
 
 use bytes::{Bytes, BytesMut};
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{StreamExt, TryStreamExt};
 use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
 use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
 use tombolo_artifact::{Manifest, StoredChunk};
@@ -62,18 +62,11 @@ impl Uploads {
     }
 
     /// Writes all chunks of a call. Each is checked against its digest first.
-    pub(super) async fn chunks(&self, project: ProjectId, mut messages: Streaming<ChunkUpload>) -> Result<(), Status> {
-        let mut writes = FuturesUnordered::new();
-        while let Some(chunk) = self.incoming.next_chunk(&mut messages).await? {
-            writes.push(self.write(project, chunk));
-            while writes.len() >= WRITES_AT_ONCE {
-                writes.next().await.transpose()?;
-            }
-        }
-        while let Some(written) = writes.next().await {
-            written?;
-        }
-        Ok(())
+    pub(super) async fn chunks(&self, project: ProjectId, messages: Streaming<ChunkUpload>) -> Result<(), Status> {
+        let writes = self.incoming.chunks(messages);
+        writes
+            .try_for_each_concurrent(WRITES_AT_ONCE, |chunk| self.write(project, chunk))
+            .await
     }
 
     async fn write(&self, project: ProjectId, received: Received) -> Result<(), Status> {

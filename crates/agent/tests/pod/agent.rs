@@ -346,6 +346,43 @@ impl Courier for Service {
         Ok(Response::new(wire::PutChunksResponse {}))
     }
 
+    /// As an agent that is older than this call: see `direct`, which has a real one.
+    async fn describe_store(
+        &self,
+        request: Request<wire::DescribeStoreRequest>,
+    ) -> Result<Response<wire::StoreDescription>, Status> {
+        self.admit("describe_store", &request)?;
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn prepare_upload(
+        &self,
+        _: Request<wire::PrepareUploadRequest>,
+    ) -> Result<Response<wire::PrepareUploadResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn confirm_upload(
+        &self,
+        _: Request<wire::ConfirmUploadRequest>,
+    ) -> Result<Response<wire::ConfirmUploadResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn prepare_download(
+        &self,
+        _: Request<wire::PrepareDownloadRequest>,
+    ) -> Result<Response<wire::PrepareDownloadResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn renounce_store(
+        &self,
+        _: Request<wire::RenounceStoreRequest>,
+    ) -> Result<Response<wire::RenounceStoreResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
     async fn put_manifest(
         &self,
         request: Request<Streaming<wire::ManifestUpload>>,

@@ -5,8 +5,12 @@
 
 mod agent;
 mod away;
+mod direct;
 mod ending;
 mod entering;
 mod life;
+mod link;
 mod memory;
+#[path = "../../../transfer/src/store/tests/seaweed/process.rs"]
+mod seaweed;
 mod setting;

@@ -6,6 +6,7 @@
 
 mod probe;
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,17 @@ pub struct Reachable {
     pub downloads: bool,
     /// PEM text of certificate authorities that the store's certificate may be signed by, beside the system's.
     pub certificates: Option<String>,
+}
+
+impl fmt::Display for Reachable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match (self.uploads, self.downloads) {
+            (true, true) => "pods may write and read chunks by signed requests",
+            (false, true) => "pods may read chunks by signed requests, and write through the agent",
+            (true, false) => "pods may write chunks by signed requests, and read through the agent",
+            (false, false) => "pods write and read chunks through the agent",
+        })
+    }
 }
 
 /// How a chunk comes into the store.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::stream::{self, FuturesUnordered, StreamExt};
+use futures::{TryStreamExt, stream};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
@@ -41,18 +41,11 @@ impl Direct {
 }
 
 impl Shared {
-    async fn put_all(&self, mut messages: Streaming<wire::ChunkUpload>) -> Result<(), Status> {
-        let mut writes = FuturesUnordered::new();
-        while let Some(chunk) = self.incoming.next_chunk(&mut messages).await? {
-            writes.push(self.put(chunk));
-            while writes.len() >= WRITES_AT_ONCE {
-                writes.next().await.transpose()?;
-            }
-        }
-        while let Some(written) = writes.next().await {
-            written?;
-        }
-        Ok(())
+    async fn put_all(&self, messages: Streaming<wire::ChunkUpload>) -> Result<(), Status> {
+        let writes = self.incoming.chunks(messages);
+        writes
+            .try_for_each_concurrent(WRITES_AT_ONCE, |chunk| self.put(chunk))
+            .await
     }
 
     /// Brings one chunk into the store, by whichever way.

@@ -1,0 +1,255 @@
+//! Chunks between a pod and a real store, with the agent's real side of couriers.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tombolo_agent::couriers::{self, Couriers, Duty};
+use tombolo_agent::executor::Material;
+use tombolo_agent::folder::AttemptFolder;
+use tombolo_artifact::{PackLimits, UnpackOptions};
+use tombolo_core::id::ProjectId;
+use tombolo_core::name::ClusterName;
+use tombolo_core::time::Timestamp;
+use tombolo_identity::authority::Authority;
+use tombolo_identity::member::{Member, TrustDomain};
+use tombolo_identity::tls::Identity;
+use tombolo_transfer::store::location::{S3Location, SecretReference};
+use tombolo_transfer::store::{DirectAccess, Owner, Patience};
+use tombolo_transfer::{ChunkStore, StoreLocation};
+
+use crate::agent::specification;
+use crate::life::noise;
+use crate::link::{Counted, Meddling, Storeway};
+use crate::seaweed::{ACCESS_KEY, SECRET_KEY, Server};
+use crate::setting::{Pod, SOON};
+
+const PROJECT: ProjectId = ProjectId::from_u128(7);
+/// What the input of a job has, and what the job adds to it.
+const INPUT_BYTES: u64 = 12 << 20;
+const OUTPUT_BYTES: u64 = 9 << 20;
+/// Talk without chunks: TLS, the manifests, questions.
+const TALK_BYTES: u64 = 512 << 10;
+
+/// What a job's chunks went by.
+struct Moved {
+    /// Between pod and agent, all in all.
+    agent_bytes: u64,
+    took: Duration,
+}
+
+fn owner() -> Owner {
+    Owner {
+        trust_domain: "test.internal".to_owned(),
+        member: "cluster/east".to_owned(),
+    }
+}
+
+fn bucket(address: SocketAddr, prefix: &str) -> StoreLocation {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    StoreLocation::S3(Box::new(S3Location {
+        bucket: "bucket".to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(format!("http://{address}")),
+        prefix: prefix.to_owned(),
+        allow_http: true,
+        ca_file: None,
+        access_key_id: ACCESS_KEY.to_owned(),
+        secret_access_key: SecretReference::Value(SECRET_KEY.to_owned().into()),
+    }))
+}
+
+fn at(address: SocketAddr) -> DirectAccess {
+    DirectAccess {
+        endpoint: Some(format!("http://{address}")),
+        ..DirectAccess::default()
+    }
+}
+
+async fn is_ready(address: SocketAddr) -> Result<(), String> {
+    let patience = Patience {
+        request: Duration::from_secs(5),
+        operation: Duration::from_secs(5),
+    };
+    let opened = ChunkStore::open(&bucket(address, "ready"), &owner(), patience).await;
+    opened.map(drop).map_err(|error| error.to_string())
+}
+
+/// Runs a job that copies its input and adds to it. Its output must be whole in the store.
+async fn run(location: &StoreLocation, access: &DirectAccess) -> Moved {
+    let store = ChunkStore::open_direct(location, access, &owner(), Patience::default()).await;
+    let (store, root) = (store.unwrap(), tempfile::tempdir().unwrap());
+    let input = root.path().join("input");
+    fs::create_dir(&input).unwrap();
+    fs::write(input.join("noise"), noise(INPUT_BYTES as usize)).unwrap();
+    let packed = store.pack(PROJECT, &input, PackLimits::default()).await.unwrap();
+    // As if another agent had brought it.
+    let store = ChunkStore::open_direct(location, access, &owner(), Patience::default()).await;
+    let store = store.unwrap();
+
+    let couriers = Couriers::open(root.path(), store.clone()).unwrap();
+    let now = Timestamp(tombolo_runtime::clock::now().wall_milliseconds);
+    let authority = Authority::create(TrustDomain::default(), now).unwrap();
+    let member = Member::Cluster(ClusterName::new("east").unwrap());
+    let identity = Identity::new(authority.issue(&member, authority.trust(), now).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let counted = Counted::start(listener.local_addr().unwrap().port()).await;
+    let stop = CancellationToken::new();
+    let (serving, token) = (couriers.clone(), stop.clone());
+    let _stop = stop.drop_guard();
+    tokio::spawn(async move { couriers::serve(serving, listener, &identity, token).await });
+
+    let script = format!(
+        "cp $TOMBOLO_INPUTS/a/noise $TOMBOLO_OUTPUT/copy
+        head -c {OUTPUT_BYTES} /dev/urandom > $TOMBOLO_OUTPUT/new; seq 200000 > $TOMBOLO_OUTPUT/text"
+    );
+    let attempt = specification(&script);
+    let folder = AttemptFolder::new(root.path().join("attempt"));
+    fs::create_dir(folder.path()).unwrap();
+    let duty = Duty {
+        project: PROJECT,
+        command: attempt.clone(),
+        job_file: b"{}".to_vec(),
+        materials: vec![Material {
+            folder: "inputs/a".to_owned(),
+            manifest: packed.manifest,
+        }],
+    };
+    let visit = couriers.expect(attempt.attempt, &folder, duty).unwrap();
+    visit.begin();
+    let began = Instant::now();
+    let mut pod = Pod::new();
+    let token = couriers.token(attempt.attempt);
+    pod.start_courier_of((counted.port, &authority.trust().pem()), "east", token.expose_secret());
+    pod.start_job();
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    let took = began.elapsed();
+    let collected = tokio::time::timeout(SOON, visit.collected()).await.unwrap();
+    let output = collected.output.unwrap().unwrap();
+    let fresh = ChunkStore::open(location, &owner(), Patience::default()).await.unwrap();
+    let into = root.path().join("output");
+    fresh
+        .unpack(PROJECT, output.manifest, &into, UnpackOptions::default())
+        .await
+        .unwrap();
+    assert!(fs::read(into.join("copy")).unwrap() == fs::read(input.join("noise")).unwrap());
+    let made = pod.path("sandbox/output/new");
+    assert!(fs::read(into.join("new")).unwrap() == fs::read(made).unwrap());
+    Moved {
+        agent_bytes: counted.bytes(),
+        took,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_go_directly_where_they_can() {
+    let server = Server::start(is_ready).await;
+    let address = server.address;
+    straight(address).await;
+    a_busy_store_is_waited_for(address).await;
+    damage_on_the_way_is_found(address).await;
+    a_store_out_of_reach_is_not_needed(address).await;
+    what_may_not_go_directly_does_not(address).await;
+}
+
+async fn straight(address: SocketAddr) {
+    let way = Storeway::start(address, Meddling::default()).await;
+    let moved = run(&bucket(address, "straight"), &at(way.address)).await;
+    let (up, down) = way.seen.bytes();
+    // The copy is there already.
+    assert!(
+        up >= OUTPUT_BYTES && up < OUTPUT_BYTES + INPUT_BYTES,
+        "{up} bytes went up"
+    );
+    assert!(down >= INPUT_BYTES, "{down} bytes came down");
+    assert!(
+        moved.agent_bytes < TALK_BYTES,
+        "{} bytes through the agent",
+        moved.agent_bytes
+    );
+}
+
+async fn a_busy_store_is_waited_for(address: SocketAddr) {
+    let busy = Meddling {
+        busy: 2,
+        ..Meddling::default()
+    };
+    let way = Storeway::start(address, busy).await;
+    let moved = run(&bucket(address, "busy"), &at(way.address)).await;
+    assert!(moved.took >= Duration::from_secs(1), "{:?}", moved.took);
+    assert!(way.seen.bytes().0 >= OUTPUT_BYTES);
+    assert!(
+        moved.agent_bytes < TALK_BYTES,
+        "{} bytes through the agent",
+        moved.agent_bytes
+    );
+}
+
+async fn damage_on_the_way_is_found(address: SocketAddr) {
+    let damage = Meddling {
+        corrupt_uploads: 1,
+        corrupt_downloads: 1,
+        ..Meddling::default()
+    };
+    let way = Storeway::start(address, damage).await;
+    let moved = run(&bucket(address, "damage"), &at(way.address)).await;
+    // The upload was refused by the store and repeated; the download came once more, from the agent.
+    let (up, down) = way.seen.bytes();
+    assert!(up > OUTPUT_BYTES && down >= INPUT_BYTES, "{up} bytes up, {down} down");
+    assert!(
+        moved.agent_bytes > TALK_BYTES && moved.agent_bytes < INPUT_BYTES,
+        "{} bytes through the agent",
+        moved.agent_bytes
+    );
+}
+
+async fn a_store_out_of_reach_is_not_needed(address: SocketAddr) {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let moved = run(&bucket(address, "closed"), &at(closed)).await;
+    assert!(
+        moved.agent_bytes > INPUT_BYTES + OUTPUT_BYTES,
+        "{} bytes through the agent",
+        moved.agent_bytes
+    );
+    // Somebody else answers there, and does not know the signatures.
+    let stranger = Storeway::start(closed_server().await, Meddling::default()).await;
+    let moved = run(&bucket(address, "stranger"), &at(stranger.address)).await;
+    assert_eq!(stranger.seen.requests(), 1, "it was asked again");
+    assert!(moved.agent_bytes > INPUT_BYTES + OUTPUT_BYTES);
+}
+
+async fn what_may_not_go_directly_does_not(address: SocketAddr) {
+    let folder = tempfile::tempdir().unwrap();
+    for (location, access) in [
+        (StoreLocation::local(folder.path()), DirectAccess::default()),
+        (bucket(address, "never"), DirectAccess::never()),
+    ] {
+        let moved = run(&location, &access).await;
+        assert!(
+            moved.agent_bytes > INPUT_BYTES + OUTPUT_BYTES,
+            "{} bytes through the agent",
+            moved.agent_bytes
+        );
+    }
+}
+
+/// A server that answers 403 to whatever is asked.
+async fn closed_server() -> SocketAddr {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 64 * 1024];
+            let _ = stream.read(&mut request).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .await;
+        }
+    });
+    address
+}

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tombolo_agent::couriers::{self, Couriers, Duty};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tombolo_agent::couriers::{self, Couriers, Duty, Visit};
 use tombolo_agent::executor::Material;
 use tombolo_agent::folder::AttemptFolder;
+use tombolo_agent::supervisor::Specification;
 use tombolo_artifact::{PackLimits, UnpackOptions};
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::ClusterName;
@@ -27,12 +28,15 @@ use crate::link::{Counted, Meddling, Storeway};
 use crate::seaweed::{ACCESS_KEY, SECRET_KEY, Server};
 use crate::setting::{Pod, SOON};
 
-const PROJECT: ProjectId = ProjectId::from_u128(7);
+pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(7);
 /// What the input of a job has, and what the job adds to it.
 const INPUT_BYTES: u64 = 12 << 20;
 const OUTPUT_BYTES: u64 = 9 << 20;
 /// Talk without chunks: TLS, the manifests, questions.
 const TALK_BYTES: u64 = 512 << 10;
+
+/// A courier that holds chunks itself. Its container may take 256.
+const COURIER_LIMIT_MIB: u64 = 96;
 
 /// What a job's chunks went by.
 struct Moved {
@@ -48,7 +52,7 @@ fn owner() -> Owner {
     }
 }
 
-fn bucket(address: SocketAddr, prefix: &str) -> StoreLocation {
+pub(crate) fn bucket(address: SocketAddr, prefix: &str) -> StoreLocation {
     let _ = rustls::crypto::ring::default_provider().install_default();
     StoreLocation::S3(Box::new(S3Location {
         bucket: "bucket".to_owned(),
@@ -69,7 +73,7 @@ fn at(address: SocketAddr) -> DirectAccess {
     }
 }
 
-async fn is_ready(address: SocketAddr) -> Result<(), String> {
+pub(crate) async fn is_ready(address: SocketAddr) -> Result<(), String> {
     let patience = Patience {
         request: Duration::from_secs(5),
         operation: Duration::from_secs(5),
@@ -78,66 +82,100 @@ async fn is_ready(address: SocketAddr) -> Result<(), String> {
     opened.map(drop).map_err(|error| error.to_string())
 }
 
+/// An agent with a real store: what it serves to couriers.
+pub(crate) struct Port {
+    pub(crate) store: ChunkStore,
+    pub(crate) couriers: Couriers,
+    pub(crate) port: u16,
+    pub(crate) trust: String,
+    pub(crate) root: tempfile::TempDir,
+    _stop: DropGuard,
+}
+
+impl Port {
+    pub(crate) async fn open(location: &StoreLocation, access: &DirectAccess) -> Self {
+        let store = ChunkStore::open_direct(location, access, &owner(), Patience::default()).await;
+        let (store, root) = (store.unwrap(), tempfile::tempdir().unwrap());
+        let couriers = Couriers::open(root.path(), store.clone()).unwrap();
+        let now = Timestamp(tombolo_runtime::clock::now().wall_milliseconds);
+        let authority = Authority::create(TrustDomain::default(), now).unwrap();
+        let member = Member::Cluster(ClusterName::new("east").unwrap());
+        let identity = Identity::new(authority.issue(&member, authority.trust(), now).unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = CancellationToken::new();
+        let (serving, token) = (couriers.clone(), stop.clone());
+        tokio::spawn(async move { couriers::serve(serving, listener, &identity, token).await });
+        Self {
+            store,
+            couriers,
+            port,
+            trust: authority.trust().pem(),
+            root,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Expects the courier of an attempt that runs `command` with these inputs.
+    pub(crate) fn expect(&self, command: &Specification, materials: Vec<Material>) -> Visit {
+        let folder = AttemptFolder::new(self.root.path().join("attempt"));
+        fs::create_dir(folder.path()).unwrap();
+        let duty = Duty {
+            project: PROJECT,
+            command: command.clone(),
+            job_file: b"{}".to_vec(),
+            materials,
+        };
+        let visit = self.couriers.expect(command.attempt, &folder, duty).unwrap();
+        visit.begin();
+        visit
+    }
+}
+
 /// Runs a job that copies its input and adds to it. Its output must be whole in the store.
 async fn run(location: &StoreLocation, access: &DirectAccess) -> Moved {
-    let store = ChunkStore::open_direct(location, access, &owner(), Patience::default()).await;
-    let (store, root) = (store.unwrap(), tempfile::tempdir().unwrap());
-    let input = root.path().join("input");
+    let open = async || ChunkStore::open(location, &owner(), Patience::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("input");
     fs::create_dir(&input).unwrap();
     fs::write(input.join("noise"), noise(INPUT_BYTES as usize)).unwrap();
-    let packed = store.pack(PROJECT, &input, PackLimits::default()).await.unwrap();
-    // As if another agent had brought it.
-    let store = ChunkStore::open_direct(location, access, &owner(), Patience::default()).await;
-    let store = store.unwrap();
-
-    let couriers = Couriers::open(root.path(), store.clone()).unwrap();
-    let now = Timestamp(tombolo_runtime::clock::now().wall_milliseconds);
-    let authority = Authority::create(TrustDomain::default(), now).unwrap();
-    let member = Member::Cluster(ClusterName::new("east").unwrap());
-    let identity = Identity::new(authority.issue(&member, authority.trust(), now).unwrap()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let counted = Counted::start(listener.local_addr().unwrap().port()).await;
-    let stop = CancellationToken::new();
-    let (serving, token) = (couriers.clone(), stop.clone());
-    let _stop = stop.drop_guard();
-    tokio::spawn(async move { couriers::serve(serving, listener, &identity, token).await });
-
+    let packed = open().await.pack(PROJECT, &input, PackLimits::default()).await.unwrap();
+    let agent = Port::open(location, access).await;
+    let counted = Counted::start(agent.port).await;
     let script = format!(
         "cp $TOMBOLO_INPUTS/a/noise $TOMBOLO_OUTPUT/copy
         head -c {OUTPUT_BYTES} /dev/urandom > $TOMBOLO_OUTPUT/new; seq 200000 > $TOMBOLO_OUTPUT/text"
     );
     let attempt = specification(&script);
-    let folder = AttemptFolder::new(root.path().join("attempt"));
-    fs::create_dir(folder.path()).unwrap();
-    let duty = Duty {
-        project: PROJECT,
-        command: attempt.clone(),
-        job_file: b"{}".to_vec(),
-        materials: vec![Material {
-            folder: "inputs/a".to_owned(),
-            manifest: packed.manifest,
-        }],
+    let material = Material {
+        folder: "inputs/a".to_owned(),
+        manifest: packed.manifest,
     };
-    let visit = couriers.expect(attempt.attempt, &folder, duty).unwrap();
-    visit.begin();
+    let visit = agent.expect(&attempt, vec![material]);
     let began = Instant::now();
     let mut pod = Pod::new();
-    let token = couriers.token(attempt.attempt);
-    pod.start_courier_of((counted.port, &authority.trust().pem()), "east", token.expose_secret());
+    let token = agent.couriers.token(attempt.attempt);
+    pod.start_courier_of((counted.port, &agent.trust), "east", token.expose_secret());
     pod.start_job();
     assert_eq!(pod.ended().await, (Some(0), Some(0)));
     let took = began.elapsed();
     let collected = tokio::time::timeout(SOON, visit.collected()).await.unwrap();
     let output = collected.output.unwrap().unwrap();
-    let fresh = ChunkStore::open(location, &owner(), Patience::default()).await.unwrap();
-    let into = root.path().join("output");
-    fresh
-        .unpack(PROJECT, output.manifest, &into, UnpackOptions::default())
+    let (into, options) = (folder.path().join("output"), UnpackOptions::default());
+    open()
+        .await
+        .unpack(PROJECT, output.manifest, &into, options)
         .await
         .unwrap();
     assert!(fs::read(into.join("copy")).unwrap() == fs::read(input.join("noise")).unwrap());
     let made = pod.path("sandbox/output/new");
     assert!(fs::read(into.join("new")).unwrap() == fs::read(made).unwrap());
+    let courier = pod.courier.as_ref().unwrap().peak_kilobytes >> 10;
+    println!(
+        "{} bytes between pod and agent, {took:?}, the courier's peak {courier} MiB",
+        counted.bytes()
+    );
+    assert!(courier <= COURIER_LIMIT_MIB);
     Moved {
         agent_bytes: counted.bytes(),
         took,

@@ -8,6 +8,7 @@ mod away;
 mod direct;
 mod ending;
 mod entering;
+mod hostile;
 mod life;
 mod link;
 mod memory;

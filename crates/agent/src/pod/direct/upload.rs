@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::task::spawn_blocking;
 use tombolo_artifact::StoredChunk;
+use tombolo_core::digest::Digest;
 use tombolo_proto::courier::v1 as wire;
 use tombolo_proto::courier::v1::prepare_upload_response::Way;
 use tombolo_transfer::direct::UploadTerms;
@@ -52,16 +54,17 @@ impl Shared {
     async fn put(&self, received: Received) -> Result<(), Status> {
         let Received { digest, data, share } = received;
         // The job could else have us write anything under the name of a chunk that other jobs will make.
+        let object = data.clone();
         let verify = move || {
+            let terms = UploadTerms::of(&data);
             let (stored, _) = StoredChunk::verify_digest(data, digest)?;
-            let terms = UploadTerms::of(&stored.to_bytes());
             Ok::<_, tombolo_artifact::chunk::Error>((stored, terms))
         };
         let verified = spawn_blocking(verify).await;
         let (stored, terms) = verified
             .map_err(|error| Status::internal(error.to_string()))?
             .map_err(|error| Status::data_loss(format!("chunk {digest} arrived damaged: {error}")))?;
-        if !self.put_directly(&stored, &terms).await? {
+        if !self.put_directly(digest, &object, &terms).await? {
             let length = stored.stored_length();
             let request = self.request(stream::iter(uploads(stored)));
             within(async { self.client().put_chunks(request).await }).await?;
@@ -72,11 +75,11 @@ impl Shared {
     }
 
     /// Whether the chunk is in the store now. If not, it is for the agent to write.
-    async fn put_directly(&self, stored: &StoredChunk, terms: &UploadTerms) -> Result<bool, Status> {
+    async fn put_directly(&self, digest: Digest, object: &Bytes, terms: &UploadTerms) -> Result<bool, Status> {
         let Some(store) = self.store() else {
             return Ok(false);
         };
-        let digest = stored.reference().digest.as_bytes().to_vec();
+        let digest = digest.as_bytes().to_vec();
         let request = self.request(wire::PrepareUploadRequest {
             digest: digest.clone(),
             bytes: terms.bytes,
@@ -88,7 +91,7 @@ impl Shared {
             Some(Way::Signed(signed)) => parse(&signed)?,
             Some(Way::ThroughAgent(wire::ThroughAgent {})) | None => return Ok(false),
         };
-        if let Err(failure) = store.put(&signed, &stored.to_bytes()).await {
+        if let Err(failure) = store.put(&signed, object).await {
             self.failed(&signed, &failure).await;
             return Ok(false);
         }
@@ -96,7 +99,7 @@ impl Shared {
         let confirmed = within(async { self.client().confirm_upload(request).await }).await?;
         let is_there = confirmed.into_inner().stored;
         if is_there {
-            self.succeeded(stored.stored_length());
+            self.succeeded(object.len());
         }
         Ok(is_there)
     }

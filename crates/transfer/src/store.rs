@@ -32,6 +32,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutPayload};
+use tokio::sync::Semaphore;
 use tombolo_artifact::chunk::{self, MAXIMUM_STORED_CHUNK_BYTES, decode_object, encode_object};
 use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
 use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
@@ -42,6 +43,7 @@ use direct::Signing;
 pub use direct::{DirectAccess, DirectMode, Reachable, UploadWay};
 pub use error::Error;
 use known::Known;
+use layout::Place;
 pub use location::StoreLocation;
 use object::Fetched;
 pub use owner::Owner;
@@ -76,13 +78,8 @@ struct Inner {
     known: Mutex<Known>,
     /// None where nothing is to be signed.
     signing: Option<Signing>,
-}
-
-/// Where a chunk is, or where it would be written.
-enum Place {
-    /// Its generation.
-    Present(u32),
-    Absent(u32),
+    /// One chunk at a time is read again for want of the right length.
+    rereading: Semaphore,
 }
 
 impl ChunkStore {
@@ -133,6 +130,7 @@ impl ChunkStore {
             patience,
             known: Mutex::default(),
             signing,
+            rereading: Semaphore::new(1),
         };
         inner.instance = owner::claim(&inner, owner).await?;
         Ok(Self { inner: Arc::new(inner) })

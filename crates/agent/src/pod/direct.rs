@@ -172,6 +172,19 @@ impl Shared {
         self.access.get().filter(|_| usable)?.client.as_ref()
     }
 
+    /// A request that the agent has signed; none if it makes no sense.
+    async fn parse(&self, request: &wire::SignedRequest) -> Option<SignedRequest> {
+        let headers = request.headers.iter();
+        let headers = headers.map(|header| (&header.name[..], &header.value[..]));
+        match SignedRequest::parse(&request.url, headers) {
+            Ok(request) => Some(request),
+            Err(error) => {
+                self.renounce(&error.to_string()).await;
+                None
+            }
+        }
+    }
+
     /// What a failure means for all that follows.
     async fn failed(&self, request: &SignedRequest, failure: &Failure) {
         let origin = request.origin();
@@ -230,13 +243,4 @@ impl Shared {
 async fn within<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
     let answered = timeout(AGENT_DEADLINE, call).await;
     answered.map_err(|_| Status::unavailable("the agent does not answer"))?
-}
-
-/// A request that the agent has signed.
-fn parse(request: &wire::SignedRequest) -> Result<SignedRequest, Status> {
-    let headers = request
-        .headers
-        .iter()
-        .map(|header| (&header.name[..], &header.value[..]));
-    SignedRequest::parse(&request.url, headers).map_err(|error| Status::unavailable(error.to_string()))
 }

@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tombolo_agent::couriers::{self, Couriers, Duty, Visit};
 use tombolo_agent::executor::Material;
@@ -191,6 +195,7 @@ async fn chunks_go_directly_where_they_can() {
     a_busy_store_is_waited_for(address).await;
     damage_on_the_way_is_found(address).await;
     a_store_out_of_reach_is_not_needed(address).await;
+    the_store_s_certificate_is_believed_as_the_agent_believes_it(address).await;
     what_may_not_go_directly_does_not(address).await;
 }
 
@@ -200,7 +205,7 @@ async fn straight(address: SocketAddr) {
     let (up, down) = way.seen.bytes();
     // The copy is there already.
     assert!(
-        up >= OUTPUT_BYTES && up < OUTPUT_BYTES + INPUT_BYTES,
+        (OUTPUT_BYTES..OUTPUT_BYTES + INPUT_BYTES).contains(&up),
         "{up} bytes went up"
     );
     assert!(down >= INPUT_BYTES, "{down} bytes came down");
@@ -263,6 +268,39 @@ async fn a_store_out_of_reach_is_not_needed(address: SocketAddr) {
         "it was asked {asked} times, {uploads} uploads"
     );
     assert!(moved.agent_bytes > INPUT_BYTES + OUTPUT_BYTES);
+}
+
+async fn the_store_s_certificate_is_believed_as_the_agent_believes_it(address: SocketAddr) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = ServerConfig::builder().with_no_client_auth();
+    let config = config
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, made.cert.pem()).unwrap();
+    for ca_file in [Some(file), None] {
+        let tls = TlsAcceptor::from(Arc::new(config.clone()));
+        let way = Storeway::start_with(address, Meddling::default(), Some(tls)).await;
+        let StoreLocation::S3(mut location) = bucket(address, "tls") else {
+            panic!("a bucket is in S3");
+        };
+        location.ca_file.clone_from(&ca_file);
+        let access = DirectAccess {
+            endpoint: Some(format!("https://{}", way.address)),
+            ..DirectAccess::default()
+        };
+        let moved = run(&StoreLocation::S3(location), &access).await;
+        let (requests, through_agent) = (way.seen.requests(), moved.agent_bytes);
+        match ca_file {
+            Some(_) => assert!(requests > 0 && through_agent < TALK_BYTES, "{through_agent} bytes"),
+            None => assert!(
+                requests == 0 && through_agent > INPUT_BYTES + OUTPUT_BYTES,
+                "{through_agent} bytes"
+            ),
+        }
+    }
 }
 
 async fn what_may_not_go_directly_does_not(address: SocketAddr) {

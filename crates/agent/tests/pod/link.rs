@@ -15,6 +15,7 @@ use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 /// Hands streams on to `to`, and counts.
 pub(crate) struct Counted {
@@ -116,6 +117,11 @@ impl Seen {
 
 impl Storeway {
     pub(crate) async fn start(to: SocketAddr, meddling: Meddling) -> Self {
+        Self::start_with(to, meddling, None).await
+    }
+
+    /// With TLS.
+    pub(crate) async fn start_with(to: SocketAddr, meddling: Meddling, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
@@ -126,7 +132,7 @@ impl Storeway {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (client, seen) = (client.clone(), Arc::clone(&counted));
+                let (client, seen, tls) = (client.clone(), Arc::clone(&counted), tls.clone());
                 connections.spawn(async move {
                     let answer = service_fn(|request| {
                         let (client, seen) = (client.clone(), Arc::clone(&seen));
@@ -134,7 +140,14 @@ impl Storeway {
                     });
                     let server = Builder::new(TokioExecutor::new());
                     // A connection that a courier drops is no fault of the test.
-                    let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+                    match tls {
+                        None => drop(server.serve_connection(TokioIo::new(stream), answer).await),
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                drop(server.serve_connection(TokioIo::new(stream), answer).await);
+                            }
+                        }
+                    }
                 });
             }
         });

@@ -22,9 +22,10 @@ use tombolo_artifact::{ChunkReference, StoredChunk};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+use super::layout::Place;
 use super::location::Signers;
 use super::object::Fetched;
-use super::{ChunkStore, Error, Inner, Place};
+use super::{ChunkStore, Error, Inner};
 use crate::direct::{Client, Deadlines, SignedRequest, UploadTerms};
 
 /// Whether others may be handed signed requests.
@@ -230,6 +231,7 @@ impl Inner {
 
     /// Reads a chunk whose length nobody has told; one that is damaged is marked.
     async fn is_whole(&self, project: ProjectId, digest: Digest, generation: u32) -> Result<bool, Error> {
+        let _turn = self.rereading.acquire().await;
         let path = self.chunk_path(project, digest, generation);
         let limit = u64::from(MAXIMUM_STORED_CHUNK_BYTES);
         let reason = match self.get("read a chunk", &path, limit).await? {

@@ -6,6 +6,13 @@ use tombolo_core::id::ProjectId;
 
 use super::Inner;
 
+/// Where a chunk is, or where it would be written.
+pub(super) enum Place {
+    /// Its generation.
+    Present(u32),
+    Absent(u32),
+}
+
 impl Inner {
     pub(super) fn projects_path(&self) -> Path {
         self.prefix.clone().join("projects")

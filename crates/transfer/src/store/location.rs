@@ -134,7 +134,9 @@ impl S3Location {
         let secret = self.secret_access_key.read()?;
         let prefix = Path::parse(&self.prefix).map_err(|error| format!("the prefix `{}`: {error}", self.prefix))?;
         let read = |file: &PathBuf| {
-            std::fs::read_to_string(file).map_err(|error| format!("cannot read {}: {error}", file.display()))
+            // Between certificates there may be words in any coding.
+            let text = std::fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned());
+            text.map_err(|error| format!("cannot read {}: {error}", file.display()))
         };
         let certificates = self.ca_file.as_ref().map(read).transpose()?;
         let build = |endpoint: Option<&str>| self.build(&secret, certificates.as_deref(), endpoint);

@@ -22,7 +22,7 @@ use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::{Direct, MESSAGE_BYTES, Shared, parse, within};
+use super::{Direct, MESSAGE_BYTES, Shared, within};
 use crate::incoming::digest;
 
 type Codec = ProstCodec<ChunkPiece, GetChunksRequest>;
@@ -96,7 +96,9 @@ impl Shared {
             digest: digest(&signed.digest)?,
             length: signed.length.min(MAXIMUM_CHUNK_BYTES),
         };
-        let request = parse(&signed.request.unwrap_or_default())?;
+        let Some(request) = self.parse(&signed.request.unwrap_or_default()).await else {
+            return Ok(None);
+        };
         // One byte more: how it is coded.
         let longest = expected.length + 1;
         let share = self.incoming.share(longest).await?;

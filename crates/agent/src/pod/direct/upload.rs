@@ -19,7 +19,7 @@ use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use super::{Direct, MESSAGE_BYTES, Shared, parse, within};
+use super::{Direct, MESSAGE_BYTES, Shared, within};
 use crate::incoming::Received;
 
 /// Chunks of one call that are under way at once.
@@ -88,8 +88,11 @@ impl Shared {
         let prepared = within(async { self.client().prepare_upload(request).await }).await?;
         let signed = match prepared.into_inner().way {
             Some(Way::Present(wire::Present {})) => return Ok(true),
-            Some(Way::Signed(signed)) => parse(&signed)?,
-            Some(Way::ThroughAgent(wire::ThroughAgent {})) | None => return Ok(false),
+            Some(Way::Signed(signed)) => self.parse(&signed).await,
+            Some(Way::ThroughAgent(wire::ThroughAgent {})) | None => None,
+        };
+        let Some(signed) = signed else {
+            return Ok(false);
         };
         if let Err(failure) = store.put(&signed, object).await {
             self.failed(&signed, &failure).await;

@@ -5,6 +5,7 @@
 //! refused: its pod is stale.
 
 mod attend;
+mod caution;
 mod chunks;
 mod entering;
 mod ledger;

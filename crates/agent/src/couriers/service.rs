@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::Couriers;
 use super::attend::{Inputs, attend};
-use super::signing::{self, Signing};
+use super::signing::Signing;
 use super::upload::Uploads;
 use super::visit::{Expected, Wanted};
 use crate::executor::{Collected, Urgency};
@@ -156,7 +156,7 @@ impl Courier for Service {
         request: Request<wire::RenounceStoreRequest>,
     ) -> Result<Response<wire::RenounceStoreResponse>, Status> {
         let (attempt, expected) = self.caller(&request)?;
-        signing::renounce(attempt, &expected, &request.into_inner().reason);
+        self.signing.renounce(attempt, &expected, &request.into_inner().reason);
         Ok(Response::new(wire::RenounceStoreResponse {}))
     }
 

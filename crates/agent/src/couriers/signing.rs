@@ -12,6 +12,7 @@ use tombolo_transfer::peer::{ChunkService, Readable};
 use tombolo_transfer::store::UploadWay;
 use tonic::Status;
 
+use super::caution::Caution;
 use super::ledger::LIFE;
 use super::upload::status;
 use super::visit::Expected;
@@ -25,14 +26,19 @@ pub(super) struct Signing {
     store: ChunkStore,
     /// Knows the manifests of inputs.
     chunks: ChunkService,
+    caution: Caution,
 }
 
 impl Signing {
-    pub(super) const fn new(store: ChunkStore, chunks: ChunkService) -> Self {
-        Self { store, chunks }
+    pub(super) fn new(store: ChunkStore, chunks: ChunkService) -> Self {
+        let caution = Caution::default();
+        Self { store, chunks, caution }
     }
 
     pub(super) async fn describe(&self) -> Result<wire::StoreDescription, Status> {
+        if !self.caution.allows() {
+            return Ok(wire::StoreDescription::default());
+        }
         let reachable = self.store.reachable().await.map_err(|error| status(&error))?;
         Ok(wire::StoreDescription {
             uploads: reachable.uploads,
@@ -86,7 +92,28 @@ impl Signing {
         let stored = self.store.confirm_upload(project, digest, bytes).await;
         let stored = stored.map_err(|error| status(&error))?;
         expected.ledger.close(digest, stored);
+        if stored {
+            self.caution.succeeded();
+        }
         Ok(stored)
+    }
+
+    /// The pod cannot use the store: nothing is signed for it any more.
+    pub(super) fn renounce(&self, attempt: AttemptId, expected: &Expected, reason: &str) {
+        if !expected.ledger.renounce() {
+            return;
+        }
+        let reason: String = reason
+            .chars()
+            .filter(|character| !character.is_control())
+            .take(REASON_CHARACTERS)
+            .collect();
+        tracing::warn!(
+            %attempt,
+            reason,
+            "the pod cannot use the store directly: its chunks go through the agent (`store.direct_endpoint` is where pods reach the store)"
+        );
+        self.caution.failed();
     }
 
     /// Looks after all uploads that were signed and not confirmed: a manifest may name them.
@@ -126,22 +153,6 @@ impl Signing {
             })),
             _ => Ok(DownloadRoute::ThroughAgent(wire::ThroughAgent {})),
         }
-    }
-}
-
-/// The pod cannot use the store: nothing is signed for it any more.
-pub(super) fn renounce(attempt: AttemptId, expected: &Expected, reason: &str) {
-    if expected.ledger.renounce() {
-        let reason: String = reason
-            .chars()
-            .filter(|character| !character.is_control())
-            .take(REASON_CHARACTERS)
-            .collect();
-        tracing::warn!(
-            %attempt,
-            reason,
-            "the pod cannot use the store directly: its chunks go through the agent (`store.direct_endpoint` is where pods reach the store)"
-        );
     }
 }
 

@@ -27,6 +27,7 @@ impl World {
             }
             Order::Stop { attempt, reason } => OrderFrame::Stop { attempt, reason },
             Order::Forget(attempt) => OrderFrame::Forget(attempt),
+            Order::Release(volume) => OrderFrame::Release(volume),
         };
         let misrouted = self.bug == Some(Bug::OrdersMisrouted);
         let found = process

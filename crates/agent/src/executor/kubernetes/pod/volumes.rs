@@ -109,3 +109,6 @@ fn keep_together(spec: &mut PodSpec, volume: VolumeId) {
         ..PodAffinityTerm::default()
     });
 }
+
+#[cfg(test)]
+mod tests;

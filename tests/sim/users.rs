@@ -135,7 +135,8 @@ impl World {
             );
             jobs.push(job);
         }
-        if self.rng.random_bool(0.3) {
+        // What is in a volume of a cluster that never comes back is waited for until somebody removes the cluster.
+        if !self.scenario.one_dies && self.rng.random_bool(0.3) {
             self.draw_sharers(&mut jobs);
         }
         let mut ids = Vec::new();

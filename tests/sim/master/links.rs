@@ -143,7 +143,9 @@ impl World {
                         .inbox
                         .push_back((Origin::Session { connection, ticket }, command));
                 }
-                Action::Tell(_) | Action::Progress(_) => {}
+                // Nobody waits for the answer.
+                Action::Tell(command) => process.inbox.push_back((Origin::Own, command)),
+                Action::Progress(_) => {}
                 Action::Close(error) => {
                     self.history
                         .note(self.schedule.now(), || format!("master closes {connection}: {error}"));

@@ -57,6 +57,8 @@ impl Control {
         }
         let held = self.clusters.get(index).map(|member| member.attempts.clone());
         for key in held.unwrap_or_default() {
+            // What it does not have yet it will, for an attempt that it was given.
+            self.note_volumes(key, index);
             self.reconcile(outbox, cluster, key, &known);
         }
         Ok(Reply::Done)

@@ -139,12 +139,9 @@ impl Control {
             return;
         };
         for kind in wanted.iter() {
-            let volume = VolumeId::of(kind, project, key.build);
-            self.release_volume(outbox, volume, Some(&cluster));
-            if let Some(member) = self.clusters.get_mut(index) {
-                member.volumes.insert(volume);
-            }
+            self.release_volume(outbox, VolumeId::of(kind, project, key.build), Some(&cluster));
         }
+        self.note_volumes(key, index);
         if wanted.contains(VolumeKind::Workspace)
             && let Some(project) = self.projects.get_mut(project)
             && project.workspace.is_none()
@@ -158,6 +155,16 @@ impl Control {
         }
         if wanted.contains(VolumeKind::Shared) {
             self.requeue_sharing(outbox, key.build);
+        }
+    }
+
+    /// The cluster has the volumes of one of its attempts, or will have them.
+    pub(super) fn note_volumes(&mut self, key: JobKey, index: ClusterIndex) {
+        let Some((build, job)) = self.builds.job(key) else { return };
+        let (project, wanted) = (build.record.project, job.node.volumes);
+        if let Some(member) = self.clusters.get_mut(index) {
+            let volumes = wanted.iter().map(|kind| VolumeId::of(kind, project, key.build));
+            member.volumes.extend(volumes);
         }
     }
 

@@ -251,11 +251,7 @@ fn volumes_that_nobody_knows_are_released() {
         assert_eq!(orders(&effects).len(), usize::from(released));
     }
     let (plain, _) = world.submit(vec![job("a")]);
-    assert_eq!(
-        hello_with(&mut world, "west", vec![VolumeId::Shared(plain)])
-            .last()
-            .unwrap(),
-        "west: release shared",
-        "no job of that build uses one"
-    );
+    let orders = hello_with(&mut world, "west", vec![VolumeId::Shared(plain)]);
+    let released = orders.contains(&"west: release shared".to_owned());
+    assert!(released, "no job of that build uses one: {orders:?}");
 }

@@ -21,6 +21,7 @@ pub mod supervisor;
 #[cfg(test)]
 mod trial;
 pub mod tunnels;
+pub mod volumes;
 pub mod xunit;
 
 pub use run::run;

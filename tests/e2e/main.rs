@@ -19,4 +19,5 @@ mod machine;
 mod restart;
 mod rights;
 mod user;
+mod volumes;
 mod world;

@@ -1,6 +1,7 @@
 //! An agent: its end of the link, a model of its executor, and a disk that survives them.
 
 mod executor;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,9 +15,11 @@ use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 use tombolo_core::session::agent::{Action, Event, Session, Settings};
-use tombolo_core::session::{AttemptReport, Hello, MasterFrame, OrderFrame};
+use tombolo_core::session::{AttemptReport, Capability, Hello, MasterFrame, OrderFrame};
+use tombolo_core::volume::VolumeId;
 
 pub(crate) use self::executor::Step;
+pub(crate) use self::volumes::shares;
 use crate::history::Fact;
 use crate::scenario::Scenario;
 use crate::world::{Bug, Clock, Item, World};
@@ -31,6 +34,8 @@ pub(crate) struct Agent {
     slots: u32,
     disk: BTreeMap<AttemptId, Stored>,
     outputs: BTreeSet<Digest>,
+    /// The volumes on disk, and whether they are released.
+    volumes: BTreeMap<VolumeId, bool>,
     process: Option<Process>,
     /// It never comes back.
     dead: bool,
@@ -108,6 +113,7 @@ impl Agent {
             slots: rng.random_range(1..=4),
             disk: BTreeMap::new(),
             outputs: BTreeSet::new(),
+            volumes: BTreeMap::new(),
             process: None,
             dead: false,
             life: 0,
@@ -121,10 +127,15 @@ impl Agent {
     }
 
     pub(crate) fn leftovers(&self) -> impl Iterator<Item = String> + '_ {
-        let disk = (!self.dead).then_some(&self.disk);
-        disk.into_iter()
-            .flatten()
-            .map(|(attempt, stored)| format!("attempt {attempt} is still on {} ({:?})", self.name, stored.phase))
+        let living = (!self.dead).then_some(self);
+        living.into_iter().flat_map(|agent| {
+            let name = &agent.name;
+            let attempts = agent.disk.iter();
+            let attempts = attempts
+                .map(move |(attempt, stored)| format!("attempt {attempt} is still on {name} ({:?})", stored.phase));
+            let volumes = agent.volumes.keys();
+            attempts.chain(volumes.map(move |volume| format!("the volume {volume} is still on {name}")))
+        })
     }
 
     fn hello(&self) -> Hello {
@@ -132,9 +143,10 @@ impl Agent {
             version: "sim".to_owned(),
             capacity: self.capacity,
             slots: self.slots,
-            capabilities: Vec::new(),
+            capabilities: vec![Capability::Volumes],
             facts: Labels::new(),
             peer_address: None,
+            volumes: self.held_volumes(),
             attempts: Vec::new(),
         }
     }
@@ -208,6 +220,7 @@ impl World {
         if damage == Damage::Disk {
             agent.disk.clear();
             agent.outputs.clear();
+            agent.volumes.clear();
             self.history.fact(now, Fact::Wiped(agent.name.clone()));
         }
         let Some(process) = agent.process.take() else { return };
@@ -312,6 +325,7 @@ impl World {
         let Some(process) = &mut self.agents[index].process else {
             return;
         };
+        let mut released = Vec::new();
         for action in process.session.handle(now, event) {
             match action {
                 Action::Send(frame) => {
@@ -326,12 +340,16 @@ impl World {
                 Action::Start(assignment) => self.begin_attempt(index, assignment),
                 Action::Stop { attempt, .. } => self.end_soon(index, attempt, Step::Stop(attempt)),
                 Action::Forget(attempt) => self.end_soon(index, attempt, Step::Forget(attempt)),
+                Action::Release(volume) => released.push(volume),
                 Action::AcceptTunnel(_) => {}
                 Action::Close(error) => {
                     self.note(|| format!("cluster-{index} closes: {error}"));
                     self.hang_up(index);
                 }
             }
+        }
+        for volume in released {
+            self.release_volume(index, volume);
         }
         self.plan_agent_tick(index);
     }

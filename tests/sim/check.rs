@@ -3,6 +3,7 @@
 mod ends;
 mod inputs;
 mod record;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,13 +18,14 @@ use tombolo_core::resources::Resources;
 use self::ends::{cancel_is_final, killed_by_somebody, terminal_is_final};
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
+use self::volumes::sharers_together;
 use crate::history::Fact;
 use crate::world::Outcome;
 
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 13] = [
+const ALL: [(&str, Checker); 14] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
@@ -34,6 +36,7 @@ const ALL: [(&str, Checker); 13] = [
     ("what was stopped or forgotten does not start", ended_never_starts),
     ("I4: a child starts only with all inputs", inputs_complete),
     ("I5: selectors are honoured", selectors_honoured),
+    ("jobs that share a volume run where it is", sharers_together),
     ("no cluster is given more than it has", capacity_honoured),
     ("I6: terminal is final", terminal_is_final),
     ("I6: what was cancelled does not finish", cancel_is_final),

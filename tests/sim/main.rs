@@ -132,6 +132,7 @@ fn planted_bugs_are_found() {
         (Bug::CancelNotApplied, "I6: what was cancelled"),
         (Bug::EndNotReported, "I1: "),
         (Bug::ForgetIgnored, "I1: "),
+        (Bug::ReleaseIgnored, "I1: "),
     ] {
         let faults = |seed| {
             check::judge(&World::run(seed, Some(bug), Recording::Facts))

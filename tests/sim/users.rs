@@ -12,6 +12,7 @@ use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::label::{Operator, Requirement, Selector};
 use tombolo_core::name::JobName;
 use tombolo_core::resources::Resources;
+use tombolo_core::volume::{VolumeKind, VolumeSet};
 
 use crate::agent::Agent;
 use crate::history::Fact;
@@ -134,6 +135,10 @@ impl World {
             );
             jobs.push(job);
         }
+        // What is in a volume of a cluster that never comes back is waited for until somebody removes the cluster.
+        if !self.scenario.one_dies && self.rng.random_bool(0.3) {
+            self.draw_sharers(&mut jobs);
+        }
         let mut ids = Vec::new();
         for _ in 0..count {
             ids.push(JobId::from_u128(self.fresh()));
@@ -146,6 +151,21 @@ impl World {
             source: None,
             revision: Revision::default(),
             submitted_by: "user".to_owned(),
+        }
+    }
+}
+
+impl World {
+    /// Has some jobs of a build share its volume: they all match the clusters that the first does.
+    fn draw_sharers(&mut self, jobs: &mut [JobSpec]) {
+        let Some(selector) = jobs.first().map(|job| job.selector.clone()) else {
+            return;
+        };
+        for job in jobs {
+            if self.rng.random_bool(0.6) {
+                job.volumes = VolumeSet::of(&[VolumeKind::Shared]);
+                job.selector = selector.clone();
+            }
         }
     }
 }
@@ -177,6 +197,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         prefer: rng
             .random_bool(0.2)
             .then(|| agents[rng.random_range(0..agents.len())].name.clone()),
+        volumes: VolumeSet::default(),
     }
 }
 

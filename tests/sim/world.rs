@@ -93,6 +93,8 @@ pub(crate) enum Bug {
     EndNotReported,
     /// A forgotten attempt stays on the disk.
     ForgetIgnored,
+    /// A released volume stays on the disk.
+    ReleaseIgnored,
 }
 
 #[derive(Debug)]

@@ -33,6 +33,7 @@ use crate::folder::AttemptFolder;
 use crate::link::Lease;
 use crate::seam::{Instruction, Notice};
 use crate::shipper::Shipper;
+use crate::volumes::Volumes;
 
 pub use self::inputs::Inputs;
 
@@ -57,6 +58,8 @@ pub struct Surroundings<E> {
     pub shipper: Shipper,
     /// Whether the agent may start commands.
     pub lease: Lease,
+    /// The volumes that attempts work with.
+    pub volumes: Volumes,
     /// Where what happens is told.
     pub notices: mpsc::Sender<Notice>,
 }
@@ -137,6 +140,9 @@ impl<E: Executor> Attempts<E> {
             wishes: HashMap::new(),
         };
         for recovered in found.attempts {
+            if let Begin::Resume(assignment) = &recovered.begin {
+                attempts.shared.surroundings.volumes.adopt(assignment);
+            }
             attempts.begin(recovered.attempt, recovered.begin);
         }
         attempts
@@ -183,6 +189,10 @@ impl<E: Executor> Attempts<E> {
                         first
                     });
                 }
+            }
+            Instruction::Release(volume) => {
+                let release = self.shared.surroundings.volumes.clone().release(volume);
+                self.tasks.spawn(release);
             }
             Instruction::Forget(attempt) => match self.wishes.get(&attempt) {
                 Some(wish) => {

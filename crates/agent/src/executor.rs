@@ -14,6 +14,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
+use tombolo_core::volume::VolumeId;
 
 use crate::exec;
 use crate::folder::AttemptFolder;
@@ -46,6 +47,24 @@ pub trait Executor: Send + Sync + 'static {
         folder: &AttemptFolder,
         assignment: &Assignment,
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// Makes a volume that the attempt works with, if it is not there yet. Called before [`Self::prepare`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; [`Error::System`].
+    fn make_volume(&self, volume: VolumeId, assignment: &Assignment) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Removes a volume that nobody uses, with all that is in it; returns when it is gone. It is no error if there is none.
+    ///
+    /// # Errors
+    /// [`Error::System`]; it may be tried again.
+    fn remove_volume(&self, volume: VolumeId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// All volumes of this cluster that there are.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    fn find_volumes(&self) -> impl Future<Output = Result<Vec<VolumeId>, Error>> + Send;
 
     /// Fills the sandbox with source and inputs, which are in the cluster's own store by now; or sees to it that this happens
     /// before the command starts.

@@ -22,6 +22,7 @@ pub mod supervisor;
 #[cfg(test)]
 mod trial;
 pub mod tunnels;
+pub mod volumes;
 pub mod xunit;
 
 pub use run::run;

@@ -193,6 +193,7 @@ impl Link {
                 Action::Start(assignment) => self.waiting.push_back(Instruction::Start(assignment)),
                 Action::Stop { attempt, reason } => self.waiting.push_back(Instruction::Stop { attempt, reason }),
                 Action::Forget(attempt) => self.waiting.push_back(Instruction::Forget(attempt)),
+                Action::Release(volume) => self.waiting.push_back(Instruction::Release(volume)),
                 Action::AcceptTunnel(tunnel) => {
                     if self.ends.offers.try_send(tunnel).is_err() {
                         tracing::warn!(%tunnel, "tunnel not taken: too many are offered");
@@ -241,6 +242,8 @@ fn event(notice: Notice) -> Event {
     match notice {
         Notice::Progressed { attempt, phase } => Event::Progressed { attempt, phase },
         Notice::Forgotten(attempt) => Event::Forgotten(attempt),
+        Notice::Holds(volume) => Event::Holds(volume),
+        Notice::Released(volume) => Event::Released(volume),
         Notice::Transfer(progress) => Event::Transfer(progress),
         Notice::Surveyed(survey) => Event::Surveyed(survey),
         Notice::Waits { attempt, reason } => Event::Waits { attempt, reason },

@@ -15,6 +15,7 @@ use tombolo_core::label::Labels;
 use tombolo_core::resources::Resources;
 use tombolo_core::session::agent::Settings as SessionSettings;
 use tombolo_core::session::{Capability, Hello};
+use tombolo_core::volume::VolumeId;
 use tombolo_identity::member::Member;
 use tombolo_identity::transport::{Connections, Proxy, connect_lazy};
 use tombolo_runtime::shutdown::TaskGroup;
@@ -37,6 +38,7 @@ use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
 use crate::shipper::Shipper;
 use crate::supervisor::SandboxPaths;
 use crate::tunnels::{OFFERS_WAITING, Server};
+use crate::volumes::Volumes;
 
 /// How long an agent that is to join tries to reach the master before it gives up. Whoever started it starts it again.
 const JOIN_PATIENCE: Duration = Duration::from_secs(120);
@@ -169,6 +171,10 @@ impl Parts {
         self.configuration.data_folder.join("attempts")
     }
 
+    fn volumes_folder(&self) -> PathBuf {
+        self.configuration.data_folder.join("volumes")
+    }
+
     /// Starts all tasks that every agent has. What is sent there is told to the master.
     async fn start_with<E: Executor + Clone>(
         self,
@@ -198,22 +204,27 @@ impl Parts {
             instructions,
             offers,
         };
-        let hello = self.hello(executor.capabilities(), facts);
+        let volumes =
+            Volumes::open(&self.volumes_folder(), notices.clone()).context("cannot read what volumes there are")?;
+        let hello = self.hello(executor.capabilities(), facts, volumes.held());
         let link = Link::new(master.clone(), SessionSettings::default(), hello, found.reports(), ends);
 
         let entrance = Entrance::new(executor.clone(), settings.folder.clone());
         let shipper = Shipper::new();
+        let keeper = executor.clone();
         let surroundings = Surroundings {
             executor,
             inputs: self.inputs(bulk.clone()),
             shipper: shipper.clone(),
             lease: link.lease(),
+            volumes: volumes.clone(),
             notices: notices.clone(),
         };
         let attempts = Attempts::resume(settings, found, surroundings);
         let stop = group.token();
         group.spawn("attempts", attempts.run(instructions_out, stop.clone()));
         group.spawn("link", link.run(stop.clone()));
+        group.spawn("volumes", volumes.look_after(keeper, stop.clone()));
         group.spawn("logs", {
             let (bulk, stop) = (bulk.clone(), stop.clone());
             async move {
@@ -259,11 +270,12 @@ impl Parts {
             paths: SandboxPaths::Absolute,
             stop_grace: self.configuration.stop_grace,
             log_limit_bytes: self.configuration.log_limit_bytes,
+            volumes: self.volumes_folder(),
         };
         ProcessExecutor::new(settings, self.store.clone())
     }
 
-    fn hello(&self, capabilities: Vec<Capability>, facts: Labels) -> Hello {
+    fn hello(&self, capabilities: Vec<Capability>, facts: Labels, volumes: Vec<VolumeId>) -> Hello {
         Hello {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capacity: self.checked.capacity,
@@ -272,6 +284,7 @@ impl Parts {
             facts,
             peer_address: self.configuration.peer.as_ref().map(|peer| peer.advertise.clone()),
             attempts: Vec::new(),
+            volumes,
         }
     }
 

@@ -4,6 +4,7 @@ use tombolo_core::attempt::{Assignment, Phase};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::{StopReason, Survey};
+use tombolo_core::volume::VolumeId;
 
 /// Notices that may wait for the link: it takes them at once unless it is busy writing a hello. Who has more waits.
 pub const NOTICES_WAITING: usize = 256;
@@ -23,6 +24,10 @@ pub enum Notice {
     },
     /// What was left of an attempt is removed.
     Forgotten(AttemptId),
+    /// A volume is here; it is recorded.
+    Holds(VolumeId),
+    /// It is recorded that a volume is to be removed.
+    Released(VolumeId),
     /// An input is on its way. May be dropped while there is no connection.
     Transfer(TransferProgress),
     /// What there is for jobs now.
@@ -50,4 +55,6 @@ pub enum Instruction {
     },
     /// Stop it if it runs, remove what is left of it, and say `Forgotten`, also if there was nothing.
     Forget(AttemptId),
+    /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
+    Release(VolumeId),
 }

@@ -315,6 +315,8 @@ impl From<&placement::Miss> for Miss {
     fn from(miss: &placement::Miss) -> Self {
         let kind = match miss {
             placement::Miss::Label { .. } => "label",
+            placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
+            placement::Miss::NoVolumes => "no_volumes",
             placement::Miss::Disconnected => "disconnected",
             placement::Miss::TooSmall { .. } => "too_small",
             placement::Miss::Full => "full",

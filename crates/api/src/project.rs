@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::id::ProjectId;
-use tombolo_core::name::ProjectName;
+use tombolo_core::name::{ClusterName, ProjectName};
 use utoipa::ToSchema;
 
 use crate::time::DateTime;
@@ -20,6 +20,9 @@ pub struct Project {
     pub created_at: DateTime,
     /// The number of its latest build; 0 before the first.
     pub last_build: u64,
+    /// The cluster that has the project's workspace, once a job has used it.
+    #[schema(value_type = Option<String>)]
+    pub workspace: Option<ClusterName>,
 }
 
 /// The projects that the caller may see, by name.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::label::Selector;
 use crate::name::{ClusterName, JobName};
 use crate::resources::Resources;
+use crate::volume::VolumeSet;
 
 /// The largest job file, in bytes: 300 jobs of a few kilobytes each. Reading holds it in memory, and the API takes it inside
 /// JSON, which may double it.
@@ -44,6 +45,9 @@ pub struct JobSpec {
     pub selector: Selector,
     /// The cluster to take when it fits.
     pub prefer: Option<ClusterName>,
+    /// The volumes that it works with.
+    #[serde(default)]
+    pub volumes: VolumeSet,
 }
 
 /// An edge of the graph, seen from the child.

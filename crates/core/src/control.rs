@@ -31,6 +31,7 @@ mod testing;
 mod tests;
 mod tokens;
 mod view;
+mod volumes;
 mod waits;
 
 use std::collections::BTreeSet;
@@ -160,6 +161,11 @@ impl Control {
                 attempt,
                 reason,
             } => self.waits(&cluster, session, attempt, &reason),
+            Command::Holds {
+                cluster,
+                session,
+                volume,
+            } => self.holds(outbox, &cluster, session, volume),
             Command::Disconnect { cluster, session } => self.disconnect(&cluster, session),
             Command::Tick => self.tick(outbox),
         }

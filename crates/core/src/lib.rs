@@ -16,3 +16,4 @@ pub mod placement;
 pub mod resources;
 pub mod session;
 pub mod time;
+pub mod volume;

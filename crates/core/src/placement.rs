@@ -12,6 +12,7 @@ pub use explain::{Situation, explain, misses};
 use crate::label::{Labels, Selector};
 use crate::name::ClusterName;
 use crate::resources::Resources;
+use crate::volume::{VolumeKind, VolumeSet};
 
 /// What a job asks of a cluster.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,48 @@ pub struct Demand<'a> {
     pub prefer: Option<&'a ClusterName>,
     /// What it needs.
     pub resources: Resources,
+    /// What it needs of volumes.
+    pub volumes: &'a VolumeNeeds,
+}
+
+impl Demand<'_> {
+    /// What a cluster has to be large enough for: the job, and those that will have to run where it runs.
+    pub fn largest(&self) -> Resources {
+        self.resources.max(&self.volumes.companions)
+    }
+}
+
+/// What a job asks of a cluster because of volumes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct VolumeNeeds {
+    /// What it works with.
+    pub wanted: VolumeSet,
+    /// The cluster that has the build's shared volume already, if the job works with that.
+    pub shared_on: Option<ClusterName>,
+    /// The cluster that has the project's workspace already, if the job, or one that shares a volume with it, works with that.
+    pub workspace_on: Option<ClusterName>,
+    /// The most that one of the jobs needs that share a volume with it, and so run where it runs.
+    pub companions: Resources,
+}
+
+impl VolumeNeeds {
+    /// Nothing.
+    pub const NONE: Self = Self {
+        wanted: VolumeSet::of(&[]),
+        shared_on: None,
+        workspace_on: None,
+        companions: Resources {
+            cpu_milli: 0,
+            memory_bytes: 0,
+        },
+    };
+
+    /// The volumes that are elsewhere, and where.
+    fn elsewhere(&self, cluster: &ClusterName) -> impl Iterator<Item = (VolumeKind, &ClusterName)> {
+        let shared = self.shared_on.iter().map(|on| (VolumeKind::Shared, on));
+        let workspace = self.workspace_on.iter().map(|on| (VolumeKind::Workspace, on));
+        shared.chain(workspace).filter(move |(_, on)| *on != cluster)
+    }
 }
 
 /// What a cluster offers.
@@ -39,6 +82,8 @@ pub struct Candidate<'a> {
     pub largest: Option<Resources>,
     /// How many attempts it runs at once at the most.
     pub slots: u32,
+    /// Whether it keeps volumes.
+    pub volumes: bool,
     /// What its attempts take.
     pub used: Resources,
     /// How many attempts it has.
@@ -46,11 +91,18 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it could ever run the job: the selector holds, and the whole cluster and one of its nodes are large enough.
-    /// Changes only when the cluster itself does.
+    /// Whether it could ever run the job: the selector holds, the whole cluster and one of its nodes are large enough, and the
+    /// job's volumes are there or can be. Changes only when the cluster itself does.
     pub fn suits(&self, demand: &Demand<'_>) -> bool {
-        let on_a_node = self.largest.is_none_or(|largest| largest.fits(&demand.resources));
-        self.slots > 0 && on_a_node && self.capacity.fits(&demand.resources) && demand.selector.matches(self.labels)
+        let needed = demand.largest();
+        let on_a_node = self.largest.is_none_or(|largest| largest.fits(&needed));
+        let with_volumes = demand.volumes.wanted.is_empty() || self.volumes;
+        self.slots > 0
+            && on_a_node
+            && with_volumes
+            && self.capacity.fits(&needed)
+            && demand.volumes.elsewhere(self.name).next().is_none()
+            && demand.selector.matches(self.labels)
     }
 
     /// Whether it is connected and has room for the job now.
@@ -124,6 +176,14 @@ pub enum Miss {
         /// The label's value there, if it has one.
         found: Option<String>,
     },
+    /// A volume of the job is in another cluster.
+    #[error("the {} is on cluster `{cluster}`", match volume { VolumeKind::Shared => "shared volume of the build", VolumeKind::Workspace => "workspace of the project" })]
+    VolumeElsewhere {
+        /// Which.
+        volume: VolumeKind,
+        /// Where it is.
+        cluster: ClusterName,
+    },
     /// The agent is not connected.
     #[error("its agent is not connected")]
     Disconnected,
@@ -139,6 +199,9 @@ pub enum Miss {
         /// What the job needs.
         request: String,
     },
+    /// It keeps no volumes.
+    #[error("it keeps no volumes for jobs")]
+    NoVolumes,
     /// There is room, but not now.
     #[error("it is full now")]
     Full,

@@ -26,6 +26,15 @@ impl Resources {
         }
     }
 
+    /// The greater of each.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        Self {
+            cpu_milli: self.cpu_milli.max(other.cpu_milli),
+            memory_bytes: self.memory_bytes.max(other.memory_bytes),
+        }
+    }
+
     /// Both together.
     #[must_use]
     pub const fn plus(&self, other: &Self) -> Self {

@@ -12,6 +12,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, Epoch, JobId};
 use tombolo_core::label::Labels;
 use tombolo_core::resources::Resources;
+use tombolo_core::volume::VolumeId;
 use uuid::Uuid;
 
 use crate::agent::v1 as wire;
@@ -84,6 +85,11 @@ pub(crate) fn labels(labels: HashMap<String, String>, field: &'static str) -> Re
 /// Whole milliseconds, as many as the wire can carry.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The name of a volume.
+pub(crate) fn volume(name: &str, field: &'static str) -> Result<VolumeId, Error> {
+    name.parse().map_err(|error| Error::new(field, error))
 }
 
 /// An attempt.

@@ -19,9 +19,11 @@ use tombolo_core::session::{
     AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Nodes, OrderFrame, StopReason, Survey, Welcome,
 };
 use tombolo_core::time::Timestamp;
+use tombolo_core::volume::{VolumeId, VolumeKind, VolumeSet};
 use tombolo_proto::agent::v1 as wire;
 use tombolo_proto::convert::Error;
 
+const SHARED: VolumeId = VolumeId::Shared(BuildId::from_u128(12));
 const ATTEMPT: AttemptId = AttemptId {
     job: JobId::from_u128(7),
     epoch: Epoch(3),
@@ -100,6 +102,7 @@ fn assignment() -> Assignment {
             }],
             selector: Selector::parse("GCP,!spot,region in (eu,us),gpu>0").expect("valid"),
             prefer: Some(cluster("west")),
+            volumes: VolumeSet::of(&[VolumeKind::Workspace]),
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),
@@ -157,7 +160,7 @@ fn agent_frames() -> Vec<AgentFrame> {
             memory_bytes: 1 << 30,
         },
         slots: 4,
-        capabilities: vec![Capability::Images, Capability::Exec],
+        capabilities: vec![Capability::Images, Capability::Exec, Capability::Volumes],
         facts: Labels::from_pairs([("arch", "amd64")]).expect("valid"),
         peer_address: Some("10.0.0.1:7445".to_owned()),
         attempts: phases
@@ -167,7 +170,9 @@ fn agent_frames() -> Vec<AgentFrame> {
                 phase,
             })
             .collect(),
+        volumes: vec![SHARED, VolumeId::Workspace(ProjectId::from_u128(13))],
     })));
+    frames.push(AgentFrame::Holds(SHARED));
     frames.push(AgentFrame::Heartbeat { sequence: u64::MAX });
     frames.push(AgentFrame::OrderAcknowledged { sequence: 2 });
     frames.push(AgentFrame::Survey(Box::new(Survey {
@@ -222,6 +227,7 @@ fn master_frames() -> Vec<MasterFrame> {
             reason: StopReason::Cancelled,
         }),
         order(OrderFrame::Forget(ATTEMPT)),
+        order(OrderFrame::Release(SHARED)),
         MasterFrame::TunnelOffered {
             tunnel: TunnelId::from_u128(11),
         },

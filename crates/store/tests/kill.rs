@@ -76,6 +76,7 @@ fn changes(number: u128) -> Outcome<Vec<Change>> {
         name: ProjectName::new(&format!("project-{number}"))?,
         created_at: Timestamp(0),
         last_build: 1,
+        workspace: None,
     };
     let token = Token {
         id: TokenId::from_u128(number),
@@ -128,6 +129,7 @@ fn definition() -> Outcome<BuildDefinition> {
             dependencies: Vec::new(),
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
+            volumes: tombolo_core::volume::VolumeSet::default(),
         });
     }
     Ok(BuildDefinition { jobs })
@@ -142,6 +144,7 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         parents: Vec::new(),
         selector: spec.selector.clone(),
         prefer: None,
+        volumes: tombolo_core::volume::VolumeSet::default(),
         resources: spec.resources,
         timeout: spec.timeout,
     }

@@ -44,3 +44,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- fail "`jobs.runAsUser` is root, which `jobs.podSecurity: restricted` forbids" -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The settings of one kind of claim, as TOML. */}}
+{{- define "tombolo-agent.claim" -}}
+size = {{ toJson .size }}, access_mode = {{ toJson .accessMode }}{{ with .storageClass }}, storage_class = {{ toJson . }}{{ end }}
+{{- end }}

@@ -113,6 +113,7 @@ impl World {
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
                     self.agents[index].disk.remove(&attempt);
+                    self.agents[index].remove_volumes();
                 }
                 if let Some(process) = &mut self.agents[index].process {
                     process.starting.remove(&attempt);
@@ -136,6 +137,7 @@ impl World {
             exit: None,
         };
         agent.disk.insert(attempt, stored);
+        self.take_volumes(index, attempt);
         self.progressed(index, attempt, Phase::Accepted);
         if !self.end_if_stopped(index, attempt) {
             self.soon(index, Step::Prepare(attempt));

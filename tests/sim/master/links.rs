@@ -27,6 +27,7 @@ impl World {
             }
             Order::Stop { attempt, reason } => OrderFrame::Stop { attempt, reason },
             Order::Forget(attempt) => OrderFrame::Forget(attempt),
+            Order::Release(volume) => OrderFrame::Release(volume),
         };
         let misrouted = self.bug == Some(Bug::OrdersMisrouted);
         let found = process
@@ -142,7 +143,9 @@ impl World {
                         .inbox
                         .push_back((Origin::Session { connection, ticket }, command));
                 }
-                Action::Tell(_) | Action::Progress(_) => {}
+                // Nobody waits for the answer.
+                Action::Tell(command) => process.inbox.push_back((Origin::Own, command)),
+                Action::Progress(_) => {}
                 Action::Close(error) => {
                     self.history
                         .note(self.schedule.now(), || format!("master closes {connection}: {error}"));

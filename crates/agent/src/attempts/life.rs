@@ -20,6 +20,7 @@ use crate::link::Lease;
 use crate::pauses::Pauses;
 use crate::seam::Notice;
 use crate::supervisor::{Ending, Exit, Usage};
+use crate::volumes;
 
 /// How long to wait before something that the disk or the system refused is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -105,6 +106,7 @@ impl<E: Executor> Life<E> {
         }
         shipper.stop(self.attempt);
         self.remove().await;
+        self.shared.surroundings.volumes.let_go(self.attempt);
         self.tell(Notice::Forgotten(self.attempt)).await;
     }
 
@@ -196,6 +198,11 @@ impl<E: Executor> Life<E> {
 
     async fn prepare(&self, assignment: &Assignment) -> Result<Prepared, Broken> {
         let surroundings = &self.shared.surroundings;
+        for volume in volumes::of(assignment) {
+            surroundings.volumes.take(volume, self.attempt).await.map_err(fault)?;
+            let made = surroundings.executor.make_volume(volume, assignment).await;
+            made.map_err(broken)?;
+        }
         let mut notes = surroundings
             .executor
             .prepare(&self.folder, assignment)

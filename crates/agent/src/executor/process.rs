@@ -18,6 +18,7 @@ use tombolo_core::attempt::Assignment;
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::Capability;
+use tombolo_core::volume::VolumeId;
 use tombolo_transfer::ChunkStore;
 
 use self::belongings::Belongings;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub stop_grace: Duration,
     /// How many bytes the log of an attempt may take on the disk.
     pub log_limit_bytes: u64,
+    /// The folder that volumes are kept in, beside their records.
+    pub volumes: PathBuf,
 }
 
 /// Runs commands as processes.
@@ -165,7 +168,7 @@ impl Executor for ProcessExecutor {
     type Running = ProcessRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        vec![Capability::Exec]
+        vec![Capability::Exec, Capability::Volumes]
     }
 
     fn is_lost(&self, folder: &AttemptFolder, attempt: AttemptId) -> io::Result<bool> {
@@ -197,12 +200,34 @@ impl Executor for ProcessExecutor {
             )));
         }
         let (folder, assignment, cluster) = (folder.clone(), assignment.clone(), self.settings.cluster.clone());
-        let made = blocking(move || sandbox::make(&folder, &assignment, &cluster)).await;
+        let volumes = self.settings.volumes.clone();
+        let made = blocking(move || sandbox::make(&folder, &assignment, &cluster, &volumes)).await;
         made.map_err(Error::system("make the sandbox"))?;
         Ok(vec![format!(
             "the image `{image}` is not used: cluster `{}` runs commands on its agent's own system",
             self.settings.cluster
         )])
+    }
+
+    async fn make_volume(&self, volume: VolumeId, _: &Assignment) -> Result<(), Error> {
+        let path = self.settings.volumes.join(volume.to_string());
+        let made = blocking(move || std::fs::create_dir_all(path)).await;
+        made.map_err(Error::system("make a volume"))
+    }
+
+    async fn remove_volume(&self, volume: VolumeId) -> Result<(), Error> {
+        let path = self.settings.volumes.join(volume.to_string());
+        let removed = blocking(move || match tombolo_artifact::remove_tree(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        });
+        removed.await.map_err(Error::system("remove a volume"))
+    }
+
+    async fn find_volumes(&self) -> Result<Vec<VolumeId>, Error> {
+        let folder = self.settings.volumes.clone();
+        let found = blocking(move || sandbox::volumes(&folder)).await;
+        found.map_err(Error::system("look for volumes"))
     }
 
     async fn stage(

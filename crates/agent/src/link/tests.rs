@@ -36,6 +36,7 @@ impl Running {
             capabilities: Vec::new(),
             facts: Default::default(),
             peer_address: None,
+            volumes: Vec::new(),
             attempts: Vec::new(),
         };
         let link = Link::new(master, Settings::default(), description, recovered, ends);

@@ -19,6 +19,9 @@ use crate::folder::AttemptFolder;
 /// The names under which a command finds its sandbox.
 const ROOTS: [&str; 2] = ["tombolo", "infrabox"];
 
+/// The volume of the project.
+const WORKSPACE: &str = "workspace";
+
 /// Where the command finds what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Paths {
@@ -31,19 +34,24 @@ pub(super) struct Paths {
 impl Paths {
     /// The variables that tell the paths, in both families.
     pub(super) fn variables(&self) -> impl Iterator<Item = (String, PathBuf)> {
-        const NAMES: [(&str, &str); 8] = [
+        const NAMES: [(&str, &str); 9] = [
             ("CONTEXT", "context"),
             ("INPUTS", "inputs"),
             ("OUTPUT", "output"),
             ("CACHE", "cache"),
             ("SHARED", "shared"),
+            ("WORKSPACE", WORKSPACE),
             ("UPLOAD", "upload"),
             ("JOB_JSON", "job.json"),
             ("ROOT", ""),
         ];
         let families = [("TOMBOLO", &self.tombolo), ("INFRABOX", &self.infrabox)];
         families.into_iter().flat_map(|(family, root)| {
-            NAMES.iter().map(move |(name, below)| {
+            // That one is there only for jobs that ask for it.
+            let names = NAMES
+                .iter()
+                .filter(|(_, below)| *below != WORKSPACE || root.join(WORKSPACE).exists());
+            names.map(move |(name, below)| {
                 let path = if below.is_empty() {
                     root.clone()
                 } else {

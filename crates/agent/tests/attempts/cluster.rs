@@ -16,6 +16,7 @@ use tombolo_agent::seam::{Instruction, Notice};
 use tombolo_agent::shipper::Shipper;
 use tombolo_agent::spool::Reader;
 use tombolo_agent::supervisor::SandboxPaths;
+use tombolo_agent::volumes::Volumes;
 use tombolo_core::attempt::{Assignment, BuildContext, Outcome, Phase, Revision};
 use tombolo_core::build::JobSpec;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
@@ -23,6 +24,7 @@ use tombolo_core::label::Labels;
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::session::AttemptReport;
 use tombolo_core::time::{Moment, Timestamp};
+use tombolo_core::volume::VolumeId;
 use tombolo_identity::authority::Authority;
 use tombolo_identity::member::{Member, TrustDomain};
 use tombolo_identity::tls::Identity;
@@ -48,6 +50,8 @@ pub struct Agent {
     notices: mpsc::Receiver<Notice>,
     lease: watch::Sender<Option<Moment>>,
     pub recovered: Vec<AttemptReport>,
+    /// The volumes that its hello would name.
+    pub held: Vec<VolumeId>,
     shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
     /// Of its own, so that it can die with everything that it does.
@@ -107,21 +111,27 @@ impl Cluster {
         let (instructions, orders) = mpsc::channel(256);
         let (sender, notices) = mpsc::channel(256);
         let (lease, until) = watch::channel(None);
+        let volumes = Volumes::open(&self.root.path().join("volumes"), sender.clone()).unwrap();
+        let held = volumes.held();
+        let keeper = executor.clone();
         let surroundings = Surroundings {
             executor,
             inputs: Inputs::new(self.puller(), Network::new(unreachable_master(), name)),
             shipper: Shipper::new(),
             lease: Lease::new(until),
+            volumes: volumes.clone(),
             notices: sender,
         };
         let shutdown = CancellationToken::new();
         let attempts = Attempts::resume(settings, found, surroundings);
+        tokio::spawn(volumes.look_after(keeper, shutdown.clone()));
         let task = tokio::spawn(attempts.run(orders, shutdown.clone()));
         Agent {
             instructions,
             notices,
             lease,
             recovered,
+            held,
             shutdown,
             task,
             runtime: Some(runtime),
@@ -136,6 +146,7 @@ impl Cluster {
             paths: SandboxPaths::Absolute,
             stop_grace: Duration::from_millis(300),
             log_limit_bytes: 64 * 1024 * 1024,
+            volumes: self.root.path().join("volumes"),
         };
         ProcessExecutor::new(settings, self.store.clone())
     }
@@ -318,6 +329,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             dependencies: Vec::new(),
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
+            volumes: tombolo_core::volume::VolumeSet::default(),
         },
         source: None,
         inputs: Vec::new(),

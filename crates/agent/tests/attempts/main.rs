@@ -8,3 +8,4 @@ mod crash;
 mod ending;
 mod inputs;
 mod speed;
+mod volumes;

@@ -307,6 +307,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            volumes: tombolo_core::volume::VolumeSet::default(),
         },
         source: None,
         inputs: Vec::new(),

@@ -32,7 +32,7 @@ async fn a_missing_right_is_named() {
     }
     let missing = nobody.missing_rights(&bench.settings).await.unwrap();
     let rules: Vec<_> = missing.iter().map(|denied| denied.right.as_rule()).collect();
-    assert_eq!(rules.len(), 8, "{rules:?}");
+    assert_eq!(rules.len(), 7, "{rules:?}");
     assert!(bench.cluster.missing_rights(&bench.settings).await.unwrap().is_empty());
     assert!(
         nobody

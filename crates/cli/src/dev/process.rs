@@ -16,8 +16,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// How long to wait before a process that died is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-/// Has the allocator give memory back at once, instead of a moment later: chunks are large, and all parts share one machine.
-const ALLOCATOR: &str = "MIMALLOC_PURGE_DELAY";
+/// Has the allocator give memory back at once, instead of a moment later, and take no more than is asked for (huge pages are two
+/// megabytes each): chunks are large, and all parts share one machine.
+const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ALLOW_THP", "0")];
 
 /// One part of the system.
 pub(crate) struct Part {
@@ -58,7 +59,7 @@ impl Part {
             .arg("--config")
             .arg(&self.configuration)
             .arg("--end-with-parent")
-            .env(ALLOCATOR, "0")
+            .envs(ALLOCATOR)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

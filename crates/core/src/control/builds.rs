@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::edges::Edges;
 use super::queue::ClassId;
 use super::record::{Build, JobNode, JobStatus};
+use super::volumes::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
@@ -62,6 +63,8 @@ pub(super) struct LiveBuild {
     pub(super) record: Build,
     pub(super) jobs: Vec<LiveJob>,
     pub(super) edges: Edges,
+    /// What the jobs that use its shared volume ask for; none if no job does.
+    pub(super) sharing: Option<Box<Sharing>>,
     /// How many of its jobs are not terminal.
     pub(super) open: usize,
 }

@@ -11,7 +11,9 @@ use crate::label::Labels;
 use crate::name::ClusterName;
 use crate::placement::Candidate;
 use crate::resources::Resources;
+use crate::session::Capability;
 use crate::time::Moment;
+use crate::volume::VolumeId;
 
 /// Where a cluster is kept; good for as long as the cluster exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +54,8 @@ pub(super) struct Member {
     pub(super) used: Resources,
     /// The jobs whose current attempt is here.
     pub(super) attempts: BTreeSet<JobKey>,
+    /// The volumes that it has, or is to make.
+    pub(super) volumes: BTreeSet<VolumeId>,
     /// The classes of queued jobs that match but found no room here: they are told when there is some again.
     pub(super) awaited_by: BTreeSet<ClassId>,
 }
@@ -68,6 +72,7 @@ impl Member {
             last_heard: None,
             used: Resources::default(),
             attempts: BTreeSet::new(),
+            volumes: BTreeSet::new(),
             awaited_by: BTreeSet::new(),
         }
     }
@@ -90,6 +95,7 @@ impl Member {
             capacity: agent.map(|agent| agent.capacity).unwrap_or_default(),
             largest: agent.and_then(|agent| agent.nodes).map(|nodes| nodes.largest),
             slots: agent.map(|agent| agent.slots).unwrap_or_default(),
+            volumes: agent.is_some_and(|agent| agent.capabilities.contains(&Capability::Volumes)),
             used: self.used,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
         }
@@ -109,6 +115,10 @@ impl Clusters {
         self.by_name
             .values()
             .filter_map(|index| Some((*index, self.get(*index)?)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.slots.iter_mut().flatten()
     }
 
     pub(super) fn get(&self, index: ClusterIndex) -> Option<&Member> {

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
 use crate::name::{ClusterName, ProjectName};
 use crate::session::{Hello, Survey};
+use crate::volume::VolumeId;
 
 /// One thing to do. Whoever gives it has checked that the giver may.
 #[derive(Debug, Clone)]
@@ -107,6 +108,15 @@ pub enum Command {
         attempt: AttemptId,
         /// In words; empty if nothing holds it up any more.
         reason: String,
+    },
+    /// An agent says that it has a volume. Writes nothing, ever.
+    Holds {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session; an old one is ignored.
+        session: SessionId,
+        /// Which volume.
+        volume: VolumeId,
     },
     /// A connection ended. The lease goes on.
     Disconnect {

@@ -27,6 +27,7 @@ impl Control {
             return Err(Refusal::StaleSession);
         }
         member.session = Some(session);
+        member.volumes.clear();
         member.latest_session = Some(session);
         member.labels = member
             .record
@@ -46,6 +47,9 @@ impl Control {
         self.renew(index, outbox.now.steady);
         self.queue.sort_in(&mut self.clusters, index);
 
+        for volume in hello.volumes {
+            self.take_in_volume(outbox, cluster, volume);
+        }
         let known: BTreeSet<AttemptId> = hello.attempts.iter().map(|report| report.attempt).collect();
         for report in hello.attempts {
             // What is stale has been ordered to be forgotten; the hello as a whole is taken in all the same.
@@ -53,6 +57,8 @@ impl Control {
         }
         let held = self.clusters.get(index).map(|member| member.attempts.clone());
         for key in held.unwrap_or_default() {
+            // What it does not have yet it will, for an attempt that it was given.
+            self.note_volumes(key, index);
             self.reconcile(outbox, cluster, key, &known);
         }
         Ok(Reply::Done)

@@ -28,6 +28,10 @@ impl Projects {
         self.by_id.get_mut(&id)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Project> {
+        self.by_id.values_mut()
+    }
+
     pub(super) fn by_name(&self, name: &ProjectName) -> Option<&Project> {
         self.by_id.get(self.by_name.get(name)?)
     }
@@ -59,6 +63,7 @@ impl Control {
             name,
             created_at: outbox.now.wall,
             last_build: 0,
+            workspace: None,
         };
         self.projects.insert(project.clone());
         outbox.changes.push(Change::PutProject(project.clone()));
@@ -80,6 +85,7 @@ impl Control {
         self.projects.remove(id);
         self.tokens.remove_project(id);
         self.queue.forget_project(id);
+        self.release_workspace(outbox, id);
         outbox.changes.push(Change::DeleteProject(id));
         Ok(Reply::Done)
     }

@@ -15,8 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::builds::JobKey;
 use super::clusters::{ClusterIndex, Clusters};
 use crate::id::ProjectId;
-use crate::label::Selector;
-use crate::resources::Resources;
+use crate::placement::Demand;
 use crate::time::Timestamp;
 use class::{Class, ClassKey, Line, Turn};
 
@@ -60,13 +59,9 @@ impl Queue {
         clusters: &mut Clusters,
         project: ProjectId,
         ticket: Ticket,
-        selector: &Selector,
-        resources: Resources,
+        demand: &Demand<'_>,
     ) -> ClassId {
-        let key = ClassKey {
-            selector: selector.clone(),
-            resources,
-        };
+        let key = ClassKey::of(demand);
         let id = match self.by_key.get(&key) {
             Some(id) => *id,
             None => self.make_class(clusters, key),

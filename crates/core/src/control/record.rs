@@ -13,6 +13,7 @@ use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::resources::Resources;
 use crate::time::Timestamp;
+use crate::volume::VolumeSet;
 
 /// A project.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Project {
     pub created_at: Timestamp,
     /// The number that its latest build has; 0 before the first.
     pub last_build: u64,
+    /// The cluster that has its workspace, once a job has used it.
+    pub workspace: Option<ClusterName>,
 }
 
 /// A cluster that has joined.
@@ -120,6 +123,8 @@ pub struct JobNode {
     pub resources: Resources,
     /// How long its command may run.
     pub timeout: Duration,
+    /// The volumes that it works with.
+    pub volumes: VolumeSet,
 }
 
 /// The part of a job that changes.

@@ -17,6 +17,7 @@ impl Control {
         self.queue.sort_out(index);
         let attempts = self.clusters.remove(index).map(|member| member.attempts);
         outbox.changes.push(Change::DeleteCluster(name.clone()));
+        self.lose_workspaces(outbox, name);
         for key in attempts.unwrap_or_default() {
             self.replace(outbox, key, &format!("cluster `{name}` was removed"));
         }
@@ -24,7 +25,7 @@ impl Control {
         Ok(Reply::Done)
     }
 
-    /// Ends the queued jobs whose inputs are lost. Those that wait for other parents are looked at when these have
+    /// Ends the queued jobs whose inputs or volumes are lost. Those that wait for other parents are looked at when these have
     /// ended; those that a cluster has may have fetched their inputs already, and their agents say so if not.
     fn fail_without_inputs(&mut self, outbox: &mut Outbox) {
         let mut failed: Vec<(JobKey, String)> = Vec::new();
@@ -34,7 +35,7 @@ impl Control {
                     build: build.record.id,
                     index: job.node.index,
                 };
-                failed.extend(build.lost_input(job, &self.clusters).map(|message| (key, message)));
+                failed.extend(build.lost(job, &self.clusters).map(|message| (key, message)));
             }
         }
         for (key, message) in failed {

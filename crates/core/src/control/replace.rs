@@ -8,14 +8,14 @@ use crate::session::Order;
 
 impl Control {
     /// Gives up the job's present attempt, for `reason`. The job waits for a cluster again, with its whole selector; it
-    /// ends if it was cancelled, if it was lost too often, or if one of its inputs is lost too.
+    /// ends if it was cancelled, if it was lost too often, or if one of its inputs, or the volume that it shares, is lost too.
     pub(super) fn replace(&mut self, outbox: &mut Outbox, key: JobKey, reason: &str) {
         let max_replacements = self.settings.max_replacements;
         self.release(key);
         let Some((build, job)) = self.builds.job(key) else {
             return;
         };
-        let lost_input = build.lost_input(job, &self.clusters);
+        let lost = build.lost(job, &self.clusters);
         if let Some((attempt, cluster)) = job.attempt().zip(job.status.cluster.as_ref()) {
             outbox.order(cluster, Order::Forget(attempt));
         }
@@ -29,7 +29,7 @@ impl Control {
             status.message = format!("given up after {} attempts; {reason}", status.replacements + 1);
             return self.end(outbox, key, TerminalState::Error);
         }
-        if let Some(message) = lost_input {
+        if let Some(message) = lost {
             status.message = message;
             return self.end(outbox, key, TerminalState::Error);
         }
@@ -39,5 +39,7 @@ impl Control {
         status.started_at = None;
         status.inputs.clear();
         self.enqueue(outbox, key);
+        // Where the shared volume is to be may be open again.
+        self.requeue_sharing(outbox, key.build);
     }
 }

@@ -5,6 +5,7 @@ use super::clusters::Lease;
 use super::edges::{self, Edges};
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus};
+use super::volumes::Sharing;
 use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
@@ -85,6 +86,7 @@ impl Control {
         }
         let (nodes, statuses): (Vec<JobNode>, Vec<JobStatus>) = jobs.into_iter().unzip();
         let edges = Edges::new(&nodes).map_err(|error| Error::Graph { build: id, error })?;
+        let sharing = Sharing::of(&nodes);
         let jobs: Vec<LiveJob> = nodes
             .into_iter()
             .zip(statuses)
@@ -98,6 +100,7 @@ impl Control {
             record,
             jobs,
             edges,
+            sharing,
             open,
         };
         build.count_pending();

@@ -8,8 +8,9 @@ use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
 use super::queue::{ClassId, Ticket};
+use super::volumes::demand;
 use crate::build::JobState;
-use crate::placement::{Demand, Score};
+use crate::placement::Score;
 use crate::session::Order;
 
 /// How many clusters with room are compared for one job, besides the one that it prefers and those that have its inputs.
@@ -41,7 +42,8 @@ impl Control {
             return None;
         }
         let (build, job) = self.builds.job(key)?;
-        let demand = job.demand();
+        let volumes = self.volume_needs(build, job);
+        let demand = demand(build, job, &volumes);
         let mut input_bytes = self.input_bytes(build, job);
         if let Some(preferred) = demand.prefer.and_then(|name| self.clusters.index(name)) {
             input_bytes.entry(preferred).or_default();
@@ -95,24 +97,27 @@ impl Control {
         }
         outbox.touch(key, job);
         self.queue.serve(project);
+        self.volumes_placed(outbox, key, cluster);
     }
 
     /// Lets the job wait for a cluster.
     pub(super) fn enqueue(&mut self, outbox: &mut Outbox, key: JobKey) {
-        let Some(build) = self.builds.get_mut(key.build) else {
+        let Some((build, job)) = self.builds.job(key) else {
             return;
         };
         let project = build.record.project;
-        let Some(job) = build.job_mut(key.index) else { return };
-        job.status.state = JobState::Queued;
-        let queued_at = *job.status.queued_at.get_or_insert(outbox.now.wall);
-        outbox.touch(key, job);
+        let queued_at = job.status.queued_at.unwrap_or(outbox.now.wall);
         let ticket = Ticket { queued_at, job: key };
-        let (selector, resources) = (&job.node.selector, job.node.resources);
-        job.class = Some(
-            self.queue
-                .insert(&mut self.clusters, project, ticket, selector, resources),
-        );
+        let volumes = self.volume_needs(build, job);
+        let demand = demand(build, job, &volumes);
+        let class = self.queue.insert(&mut self.clusters, project, ticket, &demand);
+        let Some(job) = self.builds.job_mut(key) else { return };
+        job.class = Some(class);
+        if job.status.state != JobState::Queued {
+            job.status.state = JobState::Queued;
+            job.status.queued_at = Some(queued_at);
+            outbox.touch(key, job);
+        }
     }
 
     /// Takes a job out of the queue, if it is there.
@@ -142,17 +147,6 @@ impl Control {
         if member.attempts.remove(&key) {
             member.used = member.used.minus(&resources);
             self.queue.has_room(&mut self.clusters, index);
-        }
-    }
-}
-
-impl LiveJob {
-    /// What it asks of a cluster.
-    pub(super) fn demand(&self) -> Demand<'_> {
-        Demand {
-            selector: &self.node.selector,
-            prefer: self.node.prefer.as_ref(),
-            resources: self.node.resources,
         }
     }
 }

@@ -82,6 +82,7 @@ impl Control {
             let Some(mut build) = self.builds.remove(id) else {
                 continue;
             };
+            self.release_shared(outbox, &build);
             build.record.state = BuildState::Terminal(build.worst());
             build.record.ended_at = Some(outbox.now.wall);
             outbox.changes.push(Change::PutBuild(build.record.clone()));
@@ -109,14 +110,20 @@ impl LiveBuild {
                 return Next::End(TerminalState::Skipped, message);
             }
         }
-        match self.lost_input(job, clusters) {
+        match self.lost(job, clusters) {
             Some(message) => Next::End(TerminalState::Error, message),
             None => Next::Queue,
         }
     }
 
+    /// Says which input or volume of the job cannot be had any more, if there is one.
+    pub(super) fn lost(&self, job: &LiveJob, clusters: &Clusters) -> Option<String> {
+        let volume = || self.lost_volume(job, |cluster| clusters.index(cluster).is_some());
+        self.lost_input(job, clusters).or_else(volume)
+    }
+
     /// Says which input of the job cannot be had any more, if there is one.
-    pub(super) fn lost_input(&self, job: &LiveJob, clusters: &Clusters) -> Option<String> {
+    fn lost_input(&self, job: &LiveJob, clusters: &Clusters) -> Option<String> {
         self.parents(job).find_map(|parent| {
             parent.status.output?;
             let cluster = parent.status.cluster.as_ref()?;

@@ -4,6 +4,7 @@ use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::edges::Edges;
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus};
+use super::volumes::Sharing;
 use super::{Change, Control, EventKind, Refusal, Reply, Submission};
 use crate::build::{BuildDefinition, BuildState, JobState};
 use crate::id::{Epoch, JobId};
@@ -42,6 +43,7 @@ impl Control {
             specs: submission.definition.jobs,
         });
         outbox.event(&record, EventKind::Build(record.clone()));
+        let sharing = Sharing::of(&nodes);
         let jobs: Vec<LiveJob> = nodes
             .into_iter()
             .map(|node| {
@@ -60,6 +62,7 @@ impl Control {
             open: jobs.len(),
             jobs,
             edges,
+            sharing,
         });
         for index in roots {
             self.enqueue(outbox, JobKey { build, index });
@@ -137,6 +140,7 @@ fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
                 prefer: job.prefer.clone(),
                 resources: job.resources,
                 timeout: job.timeout,
+                volumes: job.volumes,
             })
         })
         .collect()

@@ -14,8 +14,9 @@ use crate::id::{AttemptId, BuildId, Epoch, InviteId, JobId, ProjectId, SessionId
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::resources::Resources;
-use crate::session::{AttemptReport, Hello, Order};
+use crate::session::{AttemptReport, Capability, Hello, Order};
 use crate::time::{Moment, Now, Timestamp};
+use crate::volume::{VolumeKind, VolumeSet};
 
 /// The project that exists from the beginning.
 pub(super) const PROJECT: ProjectId = ProjectId::from_u128(1);
@@ -49,6 +50,7 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         prefer: None,
         resources: Resources::default(),
         timeout: Duration::from_secs(1),
+        volumes: VolumeSet::default(),
     }
 }
 
@@ -67,6 +69,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        volumes: VolumeSet::default(),
     }
 }
 
@@ -89,6 +92,11 @@ impl JobSpec {
 
     pub(super) fn preferring(mut self, name: &str) -> Self {
         self.prefer = Some(cluster(name));
+        self
+    }
+
+    pub(super) fn with(mut self, volumes: &[VolumeKind]) -> Self {
+        self.volumes = VolumeSet::of(volumes);
         self
     }
 
@@ -135,9 +143,10 @@ pub(super) fn hello(slots: u32, attempts: &[(AttemptId, Phase)]) -> Hello {
             memory_bytes: 1 << 30,
         },
         slots,
-        capabilities: Vec::new(),
+        capabilities: vec![Capability::Volumes],
         facts: Labels::parse(["os=linux"]).unwrap(),
         peer_address: None,
+        volumes: Vec::new(),
         attempts: attempts
             .iter()
             .map(|(attempt, phase)| AttemptReport {
@@ -326,6 +335,7 @@ pub(super) fn orders(effects: &Effects) -> Vec<String> {
         Order::Assign(attempt) => format!("assign {}", attempt.epoch),
         Order::Stop { attempt, .. } => format!("stop {}", attempt.epoch),
         Order::Forget(attempt) => format!("forget {}", attempt.epoch),
+        Order::Release(volume) => format!("release {}", volume.kind()),
     };
     effects
         .orders

@@ -9,3 +9,4 @@ mod placement;
 mod projects;
 mod properties;
 mod restore;
+mod volumes;

@@ -4,6 +4,7 @@ use super::Control;
 use super::builds::{LiveBuild, LiveJob};
 use super::clusters::Member;
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+use super::volumes::demand;
 use crate::attempt::OutputReference;
 use crate::build::JobState;
 use crate::digest::Digest;
@@ -219,7 +220,8 @@ impl Control {
             (_, Some(cluster)) => Situation::Placed(cluster, job.waits()),
         };
         let clusters = self.clusters.iter().map(|(_, member)| member.candidate());
-        Some(explain(&situation, &job.demand(), clusters))
+        let volumes = self.volume_needs(build, job);
+        Some(explain(&situation, &demand(build, job, &volumes), clusters))
     }
 
     /// What the attempt's assignment is made from; none if it does not count any more or is over.

@@ -34,9 +34,21 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
             found: candidate.labels.get(&requirement.key).map(str::to_owned),
         })
         .collect();
+    misses.extend(
+        demand
+            .volumes
+            .elsewhere(candidate.name)
+            .map(|(volume, cluster)| Miss::VolumeElsewhere {
+                volume,
+                cluster: cluster.clone(),
+            }),
+    );
     if !candidate.connected {
         misses.push(Miss::Disconnected);
         return misses;
+    }
+    if !demand.volumes.wanted.is_empty() && !candidate.volumes {
+        misses.push(Miss::NoVolumes);
     }
     let too_small = too_small(demand, candidate);
     if too_small.is_empty() && !candidate.has_room(demand) {
@@ -47,7 +59,7 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
 }
 
 fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
-    let request = demand.resources;
+    let request = demand.largest();
     let whole = candidate.capacity;
     let node = candidate.largest.unwrap_or(whole);
     // The node counts where it has less than there is in all.
@@ -168,6 +180,7 @@ fn memory(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::label::{Labels, Selector};
+    use crate::placement::VolumeNeeds;
     use crate::resources::Resources;
 
     const GIB: u64 = 1 << 30;
@@ -195,6 +208,7 @@ mod tests {
             capacity: resources(4000, 8 * GIB),
             largest: None,
             slots: 4,
+            volumes: false,
             used: Resources::default(),
             attempts: 0,
         };
@@ -263,6 +277,7 @@ mod tests {
                 selector: &selector,
                 prefer: None,
                 resources: request,
+                volumes: &VolumeNeeds::NONE,
             };
             let found = misses(&demand, &candidate);
             assert_eq!(found, expected, "{case}");
@@ -286,6 +301,7 @@ mod tests {
             capacity: resources(1000, GIB),
             largest: None,
             slots: 1,
+            volumes: false,
             used: Resources::default(),
             attempts,
         };
@@ -347,6 +363,7 @@ mod tests {
                 selector,
                 prefer: None,
                 resources: resources(1, 1),
+                volumes: &VolumeNeeds::NONE,
             };
             let count = clusters.len();
             let explanation = explain(&situation, &demand, clusters);

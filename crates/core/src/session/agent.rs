@@ -5,6 +5,7 @@ mod lease;
 mod link;
 #[cfg(test)]
 mod tests;
+mod volumes;
 mod waits;
 
 use std::time::Duration;
@@ -12,12 +13,14 @@ use std::time::Duration;
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
 use self::lease::Lease;
 use self::link::{Link, Up};
+use self::volumes::Volumes;
 use self::waits::Waits;
 use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
 use crate::attempt::{Assignment, Phase};
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
 use crate::time::{Moment, Now};
+use crate::volume::VolumeId;
 
 /// The times and limits of the agent's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,10 @@ pub enum Event {
     },
     /// The executor has removed what was left of an attempt.
     Forgotten(AttemptId),
+    /// A volume is here; it is recorded.
+    Holds(VolumeId),
+    /// It is recorded that a volume is to be removed (also if it is not here).
+    Released(VolumeId),
     /// An input is on its way.
     Transfer(TransferProgress),
     /// The executor has looked what there is for jobs.
@@ -105,6 +112,8 @@ pub enum Action {
     /// Stop it if it runs, remove what is left of it, and say `Forgotten` (also if there was nothing). If its command has
     /// not begun, it must not begin any more, also if the lease becomes valid by the same event.
     Forget(AttemptId),
+    /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
+    Release(VolumeId),
     /// Dial the master's bulk port and accept this tunnel.
     AcceptTunnel(TunnelId),
     /// Drop the connection (no `Disconnected` needed) and connect again after a pause.
@@ -118,21 +127,24 @@ pub struct Session {
     description: Hello,
     survey: Option<Box<Survey>>,
     attempts: Attempts,
+    volumes: Volumes,
     waits: Waits,
     link: Link,
     lease: Lease,
 }
 
 impl Session {
-    /// `description`: what hellos say (its attempts are replaced by the present ones). `recovered`: the attempts that
+    /// `description`: what hellos say (its attempts and volumes are those that were found; later hellos list the present ones). `recovered`: the attempts that
     /// were found on disk, which are not to be reported before the first hello lists them.
     pub fn new(settings: Settings, description: Hello, recovered: Vec<AttemptReport>) -> Self {
         let attempts = Attempts::new(settings.attempts, settings.forgotten, recovered);
+        let volumes = Volumes::new(description.volumes.clone());
         Self {
             settings,
             description,
             survey: None,
             attempts,
+            volumes,
             waits: Waits::default(),
             link: Link::Down,
             lease: Lease::default(),
@@ -145,6 +157,7 @@ impl Session {
         let taken = match event {
             Event::Connected => {
                 self.attempts.reconnected();
+                self.volumes.reconnected();
                 self.lease.disconnected();
                 self.link = Link::Greeting {
                     first_at: now.steady,
@@ -170,6 +183,18 @@ impl Session {
             Event::Forgotten(attempt) => {
                 self.waits.set(attempt, String::new());
                 if let Some(sequence) = self.attempts.forgotten(attempt) {
+                    self.acknowledge(sequence, &mut actions);
+                }
+                Ok(())
+            }
+            Event::Holds(volume) => {
+                if self.volumes.holds(volume) && self.is_up() {
+                    actions.push(Action::Send(AgentFrame::Holds(volume)));
+                }
+                Ok(())
+            }
+            Event::Released(volume) => {
+                if let Some(sequence) = self.volumes.released(volume) {
                     self.acknowledge(sequence, &mut actions);
                 }
                 Ok(())
@@ -287,7 +312,9 @@ impl Session {
                 }
             }
             MasterFrame::Order { sequence, order } => {
-                self.lease.confirmed(order.attempt());
+                if let Some(attempt) = order.attempt() {
+                    self.lease.confirmed(attempt);
+                }
                 self.obey(now, sequence, order, actions);
             }
             MasterFrame::TunnelOffered { tunnel } => actions.push(Action::AcceptTunnel(tunnel)),
@@ -328,6 +355,12 @@ impl Session {
                 Forgetting::Waiting => false,
                 Forgetting::Done => true,
             },
+            OrderFrame::Release(volume) => {
+                if self.volumes.release(volume, sequence) {
+                    actions.push(Action::Release(volume));
+                }
+                false
+            }
         };
         if done {
             self.acknowledge(sequence, actions);
@@ -347,6 +380,7 @@ impl Session {
                     *again_at = now + self.settings.hello_retry;
                     let hello = Hello {
                         attempts: self.attempts.reports(),
+                        volumes: self.volumes.held(),
                         ..self.description.clone()
                     };
                     actions.push(Action::Send(AgentFrame::Hello(Box::new(hello))));

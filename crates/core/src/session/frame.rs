@@ -10,6 +10,7 @@ use crate::id::{AttemptId, SessionId, TunnelId};
 use crate::label::Labels;
 use crate::name::ClusterName;
 use crate::resources::Resources;
+use crate::volume::VolumeId;
 
 /// From the agent to the master.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,8 @@ pub enum AgentFrame {
     Progress(TransferProgress),
     /// What the cluster has for jobs now. Not acknowledged; said again on every connection.
     Survey(Box<Survey>),
+    /// It has this volume now. Not acknowledged; each hello says it again.
+    Holds(VolumeId),
     /// Why an attempt does not go on. Not acknowledged; said again on every connection, for as long as it holds.
     Waits {
         /// Which attempt.
@@ -65,6 +68,8 @@ pub struct Hello {
     pub peer_address: Option<String>,
     /// Every attempt that it has and was not told to forget, with its latest phase.
     pub attempts: Vec<AttemptReport>,
+    /// Every volume that it has and was not told to release.
+    pub volumes: Vec<VolumeId>,
 }
 
 /// What a cluster has for jobs now: what the hello said may be old by then.
@@ -97,6 +102,8 @@ pub enum Capability {
     Images,
     /// Runs other commands beside those of running jobs.
     Exec,
+    /// Keeps volumes for jobs.
+    Volumes,
 }
 
 /// One attempt as its agent knows it.
@@ -164,6 +171,8 @@ pub enum Order {
     },
     /// The attempt's end is durable, or it is of no interest any more: stop it if it still runs, and remove what is left of it.
     Forget(AttemptId),
+    /// Nobody will use this volume any more: remove it when the attempts that use it are gone.
+    Release(VolumeId),
 }
 
 /// An order as it is sent.
@@ -180,14 +189,17 @@ pub enum OrderFrame {
     },
     /// Stop this attempt if it still runs, report nothing, and remove what is left of it.
     Forget(AttemptId),
+    /// Note durably that this volume is to be removed, acknowledge, and remove it when the attempts that use it are gone.
+    Release(VolumeId),
 }
 
 impl OrderFrame {
-    /// The attempt that it is about.
-    pub fn attempt(&self) -> AttemptId {
+    /// The attempt that it is about, if it is about one.
+    pub fn attempt(&self) -> Option<AttemptId> {
         match self {
-            Self::Assign(assignment) => assignment.attempt,
-            Self::Stop { attempt, .. } | Self::Forget(attempt) => *attempt,
+            Self::Assign(assignment) => Some(assignment.attempt),
+            Self::Stop { attempt, .. } | Self::Forget(attempt) => Some(*attempt),
+            Self::Release(_) => None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub struct Settings {
     pub pending_reports: usize,
     /// Heartbeats that may wait for the control plane. More are dropped.
     pub pending_heartbeats: usize,
-    /// Attempts that a hello may list.
+    /// Attempts that a hello may list, and volumes.
     pub hello_attempts: usize,
 }
 
@@ -274,6 +274,11 @@ impl Session {
                 session,
                 survey,
             })),
+            AgentFrame::Holds(volume) => actions.push(Action::Tell(Command::Holds {
+                cluster,
+                session,
+                volume,
+            })),
             AgentFrame::Waits { attempt, reason } => actions.push(Action::Tell(Command::Waits {
                 cluster,
                 session,
@@ -289,6 +294,12 @@ impl Session {
         if hello.attempts.len() > limit {
             return Err(Error::TooMany {
                 what: "attempts in a hello",
+                limit,
+            });
+        }
+        if hello.volumes.len() > limit {
+            return Err(Error::TooMany {
+                what: "volumes in a hello",
                 limit,
             });
         }
@@ -370,6 +381,7 @@ const fn kind(frame: &AgentFrame) -> &'static str {
         AgentFrame::OrderAcknowledged { .. } => "order acknowledged",
         AgentFrame::Progress(_) => "progress",
         AgentFrame::Survey(_) => "survey",
+        AgentFrame::Holds(_) => "holds",
         AgentFrame::Waits { .. } => "waits",
     }
 }

@@ -9,7 +9,7 @@ pub(super) const IMAGE_TYPE: &str = "docker-image";
 pub(super) const OTHER_TYPES: [&str; 5] = ["docker", "docker-compose", "git", "workflow", "wait"];
 
 /// The fields of a job that this version acts on.
-pub(super) const JOB_FIELDS: [&str; 9] = [
+pub(super) const JOB_FIELDS: [&str; 10] = [
     "type",
     "name",
     "image",
@@ -19,6 +19,7 @@ pub(super) const JOB_FIELDS: [&str; 9] = [
     "timeout",
     "resources",
     "cluster",
+    "volumes",
 ];
 
 /// The fields of `docker-image` jobs that InfraBox knows and this version does not act on.

@@ -3,6 +3,7 @@
 mod cluster;
 mod dependency;
 mod value;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use tombolo_core::build::{Dependency, JobSpec};
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
+use tombolo_core::volume::VolumeSet;
 
 use super::Place;
 use super::fields::{self, IMAGE_TYPE, OTHER_TYPES, Unsupported};
@@ -56,6 +58,7 @@ struct Draft {
     dependency_places: Vec<(usize, Position)>,
     selector: Selector,
     prefer: Option<ClusterName>,
+    volumes: VolumeSet,
     /// Fields that InfraBox knows and this version does not act on.
     unsupported: Vec<(String, Position, Complaint)>,
 }
@@ -101,6 +104,7 @@ impl Draft {
             "timeout" => self.timeout = value::timeout(decoder, &value)?,
             "resources" => self.resources = value::resources(decoder, &value)?,
             "cluster" => (self.selector, self.prefer) = cluster::read(decoder, &value)?,
+            "volumes" => self.volumes = volumes::read(decoder, &value)?,
             other => {
                 match fields::unsupported(other) {
                     Unsupported::Unknown(complaint) => decoder.fault(at, complaint),
@@ -154,6 +158,7 @@ impl Draft {
             dependencies: self.dependencies,
             selector: self.selector,
             prefer: self.prefer,
+            volumes: self.volumes,
         };
         Some((
             spec,

@@ -4,6 +4,7 @@ use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
+use tombolo_core::volume::{VolumeKind, VolumeSet};
 
 use super::*;
 
@@ -78,6 +79,7 @@ jobs:
     - region in (eu, us)
     - gpu>0
     prefer: west
+  volumes: [workspace, shared]
 - type: docker-image
   name: report
   image: tool
@@ -103,6 +105,7 @@ fn every_field_is_read() {
         dependencies: vec![],
         selector: Selector::default(),
         prefer: None,
+        volumes: VolumeSet::default(),
     };
     let test = JobSpec {
         name: name("test_all-1"),
@@ -119,6 +122,7 @@ fn every_field_is_read() {
         }],
         selector: Selector::parse("GCP, region in (eu, us), gpu>0").expect("a valid selector"),
         prefer: Some(ClusterName::new("west").expect("a valid name")),
+        volumes: VolumeSet::of(&VolumeKind::ALL),
     };
     let report = JobSpec {
         name: name("report"),

@@ -98,6 +98,7 @@ impl<S: Store> Driver<S> {
             let frame = match order {
                 Order::Stop { attempt, reason } => Some(OrderFrame::Stop { attempt, reason }),
                 Order::Forget(attempt) => Some(OrderFrame::Forget(attempt)),
+                Order::Release(volume) => Some(OrderFrame::Release(volume)),
                 Order::Assign(attempt) => match specs.get(&attempt.job) {
                     Some(spec) => self.assignment(attempt, &cluster, spec, &mut granted, now),
                     None => {

@@ -14,6 +14,7 @@ pub(crate) fn project(project: &Project) -> api::Project {
         name: project.name.clone(),
         created_at: project.created_at.into(),
         last_build: project.last_build,
+        workspace: project.workspace.clone(),
     }
 }
 

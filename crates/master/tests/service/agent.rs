@@ -104,6 +104,7 @@ impl Agent {
             capabilities,
             facts: Default::default(),
             peer_address: None,
+            volumes: Vec::new(),
             attempts,
         };
         session.send(AgentFrame::Hello(Box::new(hello))).await;
@@ -281,7 +282,7 @@ impl Session {
             kinds.push(match self.order().await {
                 OrderFrame::Assign(_) => "assign",
                 OrderFrame::Forget(_) => "forget",
-                order @ OrderFrame::Stop { .. } => panic!("{order:?}"),
+                order @ (OrderFrame::Stop { .. } | OrderFrame::Release(_)) => panic!("{order:?}"),
             });
         }
         kinds.sort_unstable();

@@ -9,6 +9,7 @@ use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 use tombolo_core::label::{Requirement, Selector};
 use tombolo_core::name::ProjectName;
+use tombolo_core::volume::VolumeSet;
 
 use super::phase::{cluster_name, job_name, terminal_state};
 use super::{Error, attempt, digest, labels, labels_to_wire, milliseconds, required, text, uuid};
@@ -135,6 +136,7 @@ impl From<JobSpec> for wire::JobSpec {
             dependencies: job.dependencies.into_iter().map(Into::into).collect(),
             selector: job.selector.requirements.iter().map(ToString::to_string).collect(),
             prefer: job.prefer.map(String::from),
+            volumes: job.volumes.iter().map(|kind| kind.to_string()).collect(),
         }
     }
 }
@@ -177,8 +179,17 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .prefer
                 .map(|name| cluster_name(&name, "JobSpec.prefer"))
                 .transpose()?,
+            volumes: volumes(&job.volumes)?,
         })
     }
+}
+
+fn volumes(names: &[String]) -> Result<VolumeSet, Error> {
+    let mut set = VolumeSet::default();
+    for name in names {
+        set.insert(name.parse().map_err(|error| Error::new("JobSpec.volumes", error))?);
+    }
+    Ok(set)
 }
 
 impl From<Dependency> for wire::Dependency {

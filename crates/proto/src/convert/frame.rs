@@ -7,7 +7,7 @@ use tombolo_core::id::{SessionId, TunnelId};
 use tombolo_core::session::{AgentFrame, MasterFrame, OrderFrame, StopReason, Welcome};
 
 use super::phase::{cluster_name, job_name, phase, route};
-use super::{Error, attempt, milliseconds, required, text, uuid};
+use super::{Error, attempt, milliseconds, required, text, uuid, volume};
 use crate::agent::v1 as wire;
 
 impl From<AgentFrame> for wire::AgentFrame {
@@ -30,6 +30,9 @@ impl From<AgentFrame> for wire::AgentFrame {
             }
             AgentFrame::Progress(progress) => Frame::Progress(progress.into()),
             AgentFrame::Survey(survey) => Frame::Survey((*survey).into()),
+            AgentFrame::Holds(volume) => Frame::Holds(wire::Holds {
+                volume: volume.to_string(),
+            }),
             AgentFrame::Waits { attempt, reason } => Frame::Waits(wire::Waits {
                 attempt: Some(attempt.into()),
                 reason,
@@ -59,6 +62,7 @@ impl TryFrom<wire::AgentFrame> for AgentFrame {
             },
             Frame::Progress(progress) => Self::Progress(progress.try_into()?),
             Frame::Survey(survey) => Self::Survey(Box::new(survey.try_into()?)),
+            Frame::Holds(holds) => Self::Holds(volume(&holds.volume, "Holds.volume")?),
             Frame::Waits(waits) => Self::Waits {
                 attempt: attempt(waits.attempt, "Waits.attempt")?,
                 reason: text(waits.reason, "Waits.reason")?,
@@ -176,6 +180,7 @@ impl From<OrderFrame> for wire::order::Order {
                 })
             }
             OrderFrame::Forget(attempt) => Self::Forget(attempt.into()),
+            OrderFrame::Release(volume) => Self::Release(volume.to_string()),
         }
     }
 }
@@ -197,6 +202,7 @@ impl TryFrom<wire::order::Order> for OrderFrame {
                     reason,
                 }
             }
+            Order::Release(released) => Self::Release(volume(&released, "Order.release")?),
             Order::Forget(forgotten) => Self::Forget(attempt(Some(forgotten), "Order.forget")?),
         })
     }

@@ -3,7 +3,7 @@
 use tombolo_core::session::{AttemptReport, Capability, Hello, Nodes, Survey};
 
 use super::phase::phase;
-use super::{Error, attempt, labels, labels_to_wire, required, text};
+use super::{Error, attempt, labels, labels_to_wire, required, text, volume};
 use crate::agent::v1 as wire;
 
 impl From<Hello> for wire::Hello {
@@ -11,6 +11,7 @@ impl From<Hello> for wire::Hello {
         let capability = |capability| match capability {
             Capability::Images => wire::Capability::Images.into(),
             Capability::Exec => wire::Capability::Exec.into(),
+            Capability::Volumes => wire::Capability::Volumes.into(),
         };
         Self {
             version: hello.version,
@@ -20,6 +21,7 @@ impl From<Hello> for wire::Hello {
             facts: labels_to_wire(&hello.facts),
             peer_address: hello.peer_address,
             attempts: hello.attempts.into_iter().map(Into::into).collect(),
+            volumes: hello.volumes.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -32,6 +34,7 @@ impl TryFrom<wire::Hello> for Hello {
         let capabilities = hello.capabilities().filter_map(|capability| match capability {
             wire::Capability::Images => Some(Capability::Images),
             wire::Capability::Exec => Some(Capability::Exec),
+            wire::Capability::Volumes => Some(Capability::Volumes),
             wire::Capability::Unspecified => None,
         });
         Ok(Self {
@@ -48,6 +51,11 @@ impl TryFrom<wire::Hello> for Hello {
                 .attempts
                 .into_iter()
                 .map(AttemptReport::try_from)
+                .collect::<Result<_, _>>()?,
+            volumes: hello
+                .volumes
+                .iter()
+                .map(|name| volume(name, "Hello.volumes"))
                 .collect::<Result<_, _>>()?,
         })
     }

@@ -15,6 +15,7 @@ use tombolo_core::label::{Labels, Operator, Requirement, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
 use tombolo_core::time::Timestamp;
+use tombolo_core::volume::{VolumeKind, VolumeSet};
 
 use crate::{CommitError, LeaderEpoch, Sequence, Store};
 
@@ -43,6 +44,7 @@ pub(super) fn project(seed: u128) -> Project {
         name: ProjectName::new(&format!("project-{seed}")).unwrap(),
         created_at: Timestamp(1_700_000_000_000),
         last_build: 0,
+        workspace: Some(cluster_name("west")),
     }
 }
 
@@ -128,6 +130,7 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
             ],
         },
         prefer: Some(cluster_name("west")),
+        volumes: VolumeSet::of(&[VolumeKind::Shared]),
         resources: Resources {
             cpu_milli: u64::MAX,
             memory_bytes: u64::MAX - 1,
@@ -150,6 +153,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         }],
         selector: node.selector.clone(),
         prefer: node.prefer.clone(),
+        volumes: VolumeSet::of(&[VolumeKind::Shared]),
     }
 }
 

@@ -11,7 +11,10 @@ use super::error;
 use crate::port::{AcquireError, Error};
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/0001_foundation.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../migrations/0001_foundation.sql")),
+    M::up(include_str!("../../migrations/0002_volumes.sql")),
+];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How many prepared statements a connection keeps: more than there are different ones.

@@ -24,7 +24,7 @@ const SQL_INSERT_STATUS: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    timeout_milliseconds, spec, volumes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -149,17 +149,20 @@ fn put_project(connection: &Connection, project: &Project) -> rusqlite::Result<u
         name,
         created_at,
         last_build,
+        workspace,
     } = project;
     connection
         .prepare_cached(
-            "INSERT INTO projects (id, name, created_at, last_build) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) \
-             DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build",
+            "INSERT INTO projects (id, name, created_at, last_build, workspace) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) \
+             DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build, \
+             workspace = excluded.workspace",
         )?
         .execute(params![
             id.uuid().as_bytes(),
             name.as_str(),
             time(*created_at),
-            last_build.cast_signed()
+            last_build.cast_signed(),
+            workspace.as_ref().map(|name| name.as_str())
         ])
 }
 
@@ -318,6 +321,7 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         prefer,
         resources,
         timeout,
+        volumes,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -330,7 +334,8 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         resources.cpu_milli.cast_signed(),
         resources.memory_bytes.cast_signed(),
         u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).cast_signed(),
-        json(spec)
+        json(spec),
+        json(volumes)
     ])
 }
 

@@ -4,6 +4,7 @@
 //! repeated until a deadline; all are counted.
 
 mod capacity;
+mod claims;
 mod error;
 mod patience;
 mod quantity;

@@ -10,6 +10,7 @@ use tombolo_core::build::TerminalState;
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::Capability;
+use tombolo_core::volume::VolumeId;
 
 use super::cluster::Cluster;
 use super::entrypoint::{self, Entrypoints, Image};
@@ -145,7 +146,9 @@ impl Executor for KubernetesExecutor {
     type Running = KubernetesRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        vec![Capability::Images, Capability::Exec]
+        let mut capabilities = vec![Capability::Images, Capability::Exec];
+        capabilities.extend(self.parts.settings.volumes.as_ref().map(|_| Capability::Volumes));
+        capabilities
     }
 
     /// Pods outlive agents. One that is gone is missed when it is looked for.
@@ -175,6 +178,42 @@ impl Executor for KubernetesExecutor {
             "the job runs in the pod `{name}` of the namespace `{namespace}` on cluster `{}`, image `{}`",
             self.parts.name, assignment.job.image
         )])
+    }
+
+    async fn make_volume(&self, volume: VolumeId, assignment: &Assignment) -> Result<(), Error> {
+        let job = job_settings(assignment);
+        let facts = Facts {
+            cluster: &self.parts.name,
+            assignment,
+            job: &job,
+            image: None,
+            trust: &self.parts.trust,
+        };
+        let claim = pod::claim(&self.parts.settings, volume, &facts);
+        let claim = claim.map_err(|error| Error::Refused(error.to_string()))?;
+        let created = self.parts.cluster.create_claim(&claim).await;
+        created.map_err(|error| Error::Failed(format!("no claim for the volume `{}`: {error}", volume.kind())))
+    }
+
+    async fn remove_volume(&self, volume: VolumeId) -> Result<(), Error> {
+        let name = names::claim_name(volume);
+        for namespace in self.parts.settings.namespaces() {
+            let deleted = self.parts.cluster.delete_claim(&namespace, &name).await;
+            deleted.map_err(|error| system("remove the claim of a volume", &error))?;
+        }
+        Ok(())
+    }
+
+    async fn find_volumes(&self) -> Result<Vec<VolumeId>, Error> {
+        let parts = &self.parts;
+        let mut found = Vec::new();
+        if parts.settings.volumes.is_some() {
+            for namespace in parts.settings.namespaces() {
+                let volumes = parts.cluster.volumes(&namespace, &parts.name).await;
+                found.extend(volumes.map_err(|error| system("look for claims", &error))?);
+            }
+        }
+        Ok(found)
     }
 
     /// The pod's own supervisor fetches them, before the command starts.

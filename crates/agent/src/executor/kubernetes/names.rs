@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use tombolo_core::attempt::Assignment;
 use tombolo_core::id::{AttemptId, Epoch, JobId};
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, ProjectName};
+use tombolo_core::volume::VolumeId;
 
 /// Says that an object is ours.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
@@ -29,12 +30,33 @@ pub const BUILD_NUMBER: &str = "tombolo.dev/build-number";
 /// What our keys begin with; nobody else may set such.
 pub const PREFIX: &str = "tombolo.dev/";
 
+/// The label of a claim with the volume's name.
+pub const VOLUME: &str = "tombolo.dev/volume";
+
 /// The longest value of a label.
 const LABEL_LIMIT: usize = 63;
 
 /// The name of an attempt's pod, and of its secret.
 pub fn pod_name(attempt: AttemptId) -> String {
     format!("{MANAGER}-{}-{}", attempt.job.uuid().simple(), attempt.epoch)
+}
+
+/// The name of a volume's claim.
+pub fn claim_name(volume: VolumeId) -> String {
+    format!("{MANAGER}-{volume}")
+}
+
+/// The labels of a volume's claim.
+pub fn claim_labels(cluster: &ClusterName, volume: VolumeId, project: &ProjectName) -> BTreeMap<String, String> {
+    [
+        (MANAGED_BY, MANAGER.to_owned()),
+        (CLUSTER, label_value(cluster.as_str())),
+        (VOLUME, volume.to_string()),
+        (PROJECT, label_value(project.as_str())),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
 }
 
 /// The selector of everything that the agent of `cluster` owns.

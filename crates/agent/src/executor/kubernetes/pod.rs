@@ -7,6 +7,7 @@ mod placement;
 pub(crate) mod sample;
 mod sandbox;
 mod token;
+mod volumes;
 
 use std::time::Duration;
 
@@ -16,10 +17,12 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tombolo_core::attempt::Assignment;
 use tombolo_core::name::ClusterName;
+use tombolo_core::volume::VolumeKind;
 
 pub use self::overlay::{InvalidOverlay, Overlay};
 use self::sandbox::Sandbox;
 pub use self::token::{Unowned, token_secret};
+pub use self::volumes::claim;
 use super::security::{self, Violation};
 use super::settings::{JobSettings, PodSecurity, Settings};
 use super::{entrypoint, names};
@@ -78,6 +81,11 @@ pub enum Error {
         /// What there is.
         limit_bytes: u64,
     },
+    /// It works with a volume, and there are none.
+    #[error(
+        "the job works with the volume `{0}`, and this cluster keeps none: let its agent have a section `kubernetes.volumes`"
+    )]
+    NoVolumes(VolumeKind),
     /// `restricted` pods need a user.
     #[error(
         "the image {image} runs as {user}, and jobs of the project `{project}` must not run as root or as a user without a number: \
@@ -130,6 +138,8 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
         resources,
         storage_bytes: sandbox.node_bytes,
     };
+    let has_claims = sandbox.claim_bytes.is_some() || !facts.assignment.job.volumes.is_empty();
+    let group = has_claims.then(|| sandbox::group(user));
     let metadata = ObjectMeta {
         name: Some(names::pod_name(facts.assignment.attempt)),
         namespace: Some(settings.namespace_of(project).to_owned()),
@@ -140,7 +150,7 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
     let spec = PodSpec {
         init_containers: Some(vec![containers::install(&shape)]),
         containers: vec![containers::courier(&shape), containers::job(&shape)],
-        volumes: Some(volumes(facts, sandbox.volume(settings, facts))),
+        volumes: Some(own_volumes(facts, sandbox.volume(settings, facts))),
         restart_policy: Some("Never".to_owned()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -156,9 +166,9 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
         active_deadline_seconds: Some(seconds(lifetime(settings, facts.assignment))),
         security_context: Some(PodSecurityContext {
             run_as_non_root: (level == PodSecurity::Restricted).then_some(true),
-            fs_group: sandbox.group(user),
-            // What is in a claim the job made itself: it need not be gone through at every mount.
-            fs_group_change_policy: sandbox.group(user).map(|_| "OnRootMismatch".to_owned()),
+            fs_group: group,
+            // What is in a claim jobs made themselves: it need not be gone through at every mount.
+            fs_group_change_policy: group.map(|_| "OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile {
                 type_: "RuntimeDefault".to_owned(),
                 ..SeccompProfile::default()
@@ -167,11 +177,12 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
         }),
         ..placement::place(settings, facts.job)
     };
-    let pod = Pod {
+    let mut pod = Pod {
         metadata,
         spec: Some(spec),
         status: None,
     };
+    volumes::add(&mut pod, settings, facts)?;
     let pod = settings
         .pod_template
         .apply(pod)
@@ -219,7 +230,7 @@ fn user_of(settings: &Settings, facts: &Facts<'_>, level: PodSecurity) -> Result
     }
 }
 
-fn volumes(facts: &Facts<'_>, sandbox: Volume) -> Vec<Volume> {
+fn own_volumes(facts: &Facts<'_>, sandbox: Volume) -> Vec<Volume> {
     let system = Volume {
         name: SYSTEM.to_owned(),
         empty_dir: Some(sandbox::empty(SYSTEM_BYTES)),

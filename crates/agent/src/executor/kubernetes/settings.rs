@@ -18,7 +18,9 @@ use tombolo_core::resources::Resources;
 use tombolo_identity::transport::Address;
 
 pub use self::check::{Error, Fault, own_namespace};
-pub use self::volume::{SandboxVolume, VolumeSection};
+pub use self::volume::{
+    AccessMode, ClaimSection, ClaimSettings, SandboxVolume, SharedVolumes, VolumeSection, VolumesSection,
+};
 use super::pod::Overlay;
 
 /// Everything that can be set, as it is written.
@@ -59,6 +61,9 @@ pub struct Section {
     /// Volumes for jobs whose inputs would fill their node's disk; none if it is not given.
     #[serde(default)]
     pub sandbox_volume: Option<VolumeSection>,
+    /// The volumes that jobs may share; none if it is not given.
+    #[serde(default)]
+    pub volumes: Option<VolumesSection>,
     /// `key=value`: nodes that are kept for jobs by a label and a taint.
     #[serde(default)]
     pub dedicated_nodes: Option<String>,
@@ -225,6 +230,7 @@ pub struct Settings {
     pub ephemeral_storage_limit_bytes: u64,
     pub ephemeral_storage_request_bytes: u64,
     pub sandbox_volume: Option<SandboxVolume>,
+    pub volumes: Option<SharedVolumes>,
     pub dedicated_nodes: Option<DedicatedNodes>,
     pub node_selector: BTreeMap<String, String>,
     pub tolerations: Vec<Toleration>,

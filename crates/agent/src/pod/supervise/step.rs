@@ -10,8 +10,9 @@ use super::{Error, Places, publish, stage};
 
 /// Threads that pack, unpack and compress: one of each kind at a time.
 const BLOCKING_THREADS: usize = 3;
-/// Has the allocator give memory back at once, instead of a moment later: chunks are large, and the limit is the job's.
-const ALLOCATOR: &str = "MIMALLOC_PURGE_DELAY";
+/// Has the allocator give memory back at once, instead of a moment later, and take no more than is asked for (huge pages are two
+/// megabytes each): chunks are large, and the limit is the job's.
+const ALLOCATOR: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "0"), ("MIMALLOC_ALLOW_THP", "0")];
 /// The longest word of a step: what is to be run, with all of its variables.
 const REPORT_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -71,7 +72,7 @@ impl Running {
     /// Starts a step; `command` is this program as that step.
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
         let mut process = command
-            .env(ALLOCATOR, "0")
+            .envs(ALLOCATOR)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

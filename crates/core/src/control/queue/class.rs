@@ -7,7 +7,7 @@ use super::ring::Ring;
 use crate::control::clusters::ClusterIndex;
 use crate::id::ProjectId;
 use crate::label::Selector;
-use crate::placement::Demand;
+use crate::placement::{Demand, VolumeNeeds};
 use crate::resources::Resources;
 
 /// What the jobs of a class have in common.
@@ -15,14 +15,25 @@ use crate::resources::Resources;
 pub(super) struct ClassKey {
     pub(super) selector: Selector,
     pub(super) resources: Resources,
+    pub(super) volumes: Option<Box<VolumeNeeds>>,
 }
 
 impl ClassKey {
+    pub(super) fn of(demand: &Demand<'_>) -> Self {
+        let volumes = demand.volumes;
+        Self {
+            selector: demand.selector.clone(),
+            resources: demand.resources,
+            volumes: (!volumes.wanted.is_empty()).then(|| Box::new(volumes.clone())),
+        }
+    }
+
     pub(super) fn demand(&self) -> Demand<'_> {
         Demand {
             selector: &self.selector,
             prefer: None,
             resources: self.resources,
+            volumes: self.volumes.as_deref().unwrap_or(&VolumeNeeds::NONE),
         }
     }
 }

@@ -77,6 +77,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            volumes: Default::default(),
         },
         source: None,
         inputs: Vec::new(),
@@ -93,6 +94,7 @@ fn description() -> Hello {
         capabilities: Vec::new(),
         facts: Labels::new(),
         peer_address: None,
+        volumes: Vec::new(),
         attempts: Vec::new(),
     }
 }

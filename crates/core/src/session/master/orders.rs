@@ -7,6 +7,7 @@ use crate::id::AttemptId;
 use crate::session::outstanding::Outstanding;
 use crate::session::{Error, MasterFrame, OrderFrame};
 use crate::time::Moment;
+use crate::volume::VolumeId;
 
 /// Orders that were sent, and orders that wait for credits.
 #[derive(Debug)]
@@ -16,7 +17,14 @@ pub(super) struct Orders {
     sent: Outstanding<OrderFrame>,
     waiting: VecDeque<OrderFrame>,
     /// Which orders are in either, so that one is not given twice.
-    present: BTreeSet<(AttemptId, Kind)>,
+    present: BTreeSet<(Subject, Kind)>,
+}
+
+/// What an order is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Attempt(AttemptId),
+    Volume(VolumeId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +32,7 @@ enum Kind {
     Assign,
     Stop,
     Forget,
+    Release,
 }
 
 impl Orders {
@@ -39,15 +48,15 @@ impl Orders {
 
     /// Queues an order. One that is there already is not sent twice, and to forget makes all before it pointless.
     pub(super) fn push(&mut self, order: OrderFrame) -> Result<(), Error> {
-        let (attempt, kind) = key(&order);
-        if self.present.contains(&(attempt, kind)) {
+        let (subject, kind) = key(&order);
+        if self.present.contains(&(subject, kind)) {
             return Ok(());
         }
         if kind == Kind::Forget {
-            let removed = [Kind::Assign, Kind::Stop].map(|other| self.present.remove(&(attempt, other)));
+            let removed = [Kind::Assign, Kind::Stop].map(|other| self.present.remove(&(subject, other)));
             if removed.contains(&true) {
-                self.sent.discard(|other| key(other).0 == attempt);
-                self.waiting.retain(|other| key(other).0 != attempt);
+                self.sent.discard(|other| key(other).0 == subject);
+                self.waiting.retain(|other| key(other).0 != subject);
             }
         }
         if self.waiting.len() >= self.limit {
@@ -56,7 +65,7 @@ impl Orders {
                 limit: self.limit,
             });
         }
-        self.present.insert((attempt, kind));
+        self.present.insert((subject, kind));
         self.waiting.push_back(order);
         Ok(())
     }
@@ -97,11 +106,11 @@ impl Orders {
     }
 }
 
-fn key(order: &OrderFrame) -> (AttemptId, Kind) {
-    let kind = match order {
-        OrderFrame::Assign(_) => Kind::Assign,
-        OrderFrame::Stop { .. } => Kind::Stop,
-        OrderFrame::Forget(_) => Kind::Forget,
-    };
-    (order.attempt(), kind)
+fn key(order: &OrderFrame) -> (Subject, Kind) {
+    match order {
+        OrderFrame::Assign(assignment) => (Subject::Attempt(assignment.attempt), Kind::Assign),
+        OrderFrame::Stop { attempt, .. } => (Subject::Attempt(*attempt), Kind::Stop),
+        OrderFrame::Forget(attempt) => (Subject::Attempt(*attempt), Kind::Forget),
+        OrderFrame::Release(volume) => (Subject::Volume(*volume), Kind::Release),
+    }
 }

@@ -32,6 +32,7 @@ fn hello(attempts: Vec<AttemptReport>) -> Event {
         capabilities: Vec::new(),
         facts: Labels::new(),
         peer_address: None,
+        volumes: Vec::new(),
         attempts,
     })))
 }

@@ -219,3 +219,25 @@ fn fields_that_are_known_but_not_supported() {
         assert_eq!(found, [format!("3:1 jobs[0].{field}: the field `{field}` {expected}")]);
     }
 }
+
+#[test]
+fn volumes() {
+    check_fields(&[
+        (
+            "volumes: shared",
+            "3:10 jobs[0].volumes: expected a list of volumes, found the text `shared`",
+        ),
+        (
+            "volumes: [share]",
+            "3:11 jobs[0].volumes[0]: there is no volume `share`",
+        ),
+        (
+            "volumes: [shared, shared]",
+            "3:19 jobs[0].volumes[1]: `shared` is there already",
+        ),
+        (
+            "volumes: [shared, workspace, shared]",
+            "3:10 jobs[0].volumes: the list has 3 items, and more than 2 are not taken",
+        ),
+    ]);
+}

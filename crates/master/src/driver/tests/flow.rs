@@ -138,6 +138,7 @@ async fn heartbeats_and_refusals_write_nothing() {
             capabilities: Vec::new(),
             facts: tombolo_core::label::Labels::default(),
             peer_address: None,
+            volumes: Vec::new(),
             attempts: Vec::new(),
         }),
     };

@@ -196,6 +196,7 @@ fn spec(name: &str) -> JobSpec {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        volumes: tombolo_core::volume::VolumeSet::default(),
     }
 }
 
@@ -227,6 +228,7 @@ impl Agent {
             capabilities: Vec::new(),
             facts: Labels::default(),
             peer_address: Some(format!("{name}.example:7445")),
+            volumes: Vec::new(),
             attempts,
         };
         let (handle, session) = (world.handle.clone(), world.handle.next_session());

@@ -5,6 +5,7 @@ use std::fmt;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::{Api, PostParams};
 
+use super::claims::CLAIMS;
 use super::patience::Patience;
 use super::{Cluster, Denied, Error, PATIENCE};
 use crate::executor::kubernetes::settings::Settings;
@@ -102,11 +103,15 @@ pub(super) fn needed(settings: &Settings) -> Vec<Right> {
         ("create", "secrets"),
         ("list", "events"),
     ];
+    const CLAIM_VERBS: [&str; 4] = ["create", "get", "list", "delete"];
     let mut rights = Vec::new();
     for namespace in settings.namespaces() {
         rights.extend(RULES.map(|(verb, resource)| Right::namespaced(verb, resource, &namespace)));
         if !settings.keep_finished.is_zero() {
             rights.push(Right::namespaced("delete", "secrets", &namespace));
+        }
+        if settings.volumes.is_some() {
+            rights.extend(CLAIM_VERBS.map(|verb| Right::namespaced(verb, CLAIMS, &namespace)));
         }
         let secrets = settings.image_pull_secrets.iter();
         rights.extend(secrets.map(|name| Right::named("get", "secrets", name, &namespace)));

@@ -67,6 +67,9 @@ pub(super) fn courier(shape: &Shape<'_>) -> Container {
             variable("TOMBOLO_COURIER_CLUSTER", shape.facts.cluster.to_string()),
             variable("TOMBOLO_COURIER_TRUST", shape.facts.trust.to_owned()),
             variable("TOMBOLO_COURIER_TOKEN_FILE", format!("{TOKEN_FOLDER}/{TOKEN}")),
+            // Its memory counts as the job's pod: what is free goes back at once.
+            variable("MIMALLOC_PURGE_DELAY", "0".to_owned()),
+            variable("MIMALLOC_ALLOW_THP", "0".to_owned()),
         ]),
         volume_mounts: Some(vec![mount(SYSTEM, SYSTEM_FOLDER), token]),
         ..own(shape, COURIER)

@@ -11,7 +11,7 @@ use crate::executor::kubernetes::names;
 use crate::executor::kubernetes::settings::{JobSettings, Settings};
 
 /// The label with a node's name: what jobs are spread over.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 const OPERATING_SYSTEM: &str = "kubernetes.io/os";
 const ARCHITECTURE: &str = "kubernetes.io/arch";
 

@@ -62,6 +62,7 @@ pub(crate) fn assignment() -> Assignment {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            volumes: tombolo_core::volume::VolumeSet::default(),
         },
         source: None,
         inputs: Vec::new(),

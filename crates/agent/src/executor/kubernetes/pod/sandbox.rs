@@ -67,12 +67,6 @@ impl Sandbox {
         }
     }
 
-    /// The group that the files of a claim belong to, so that the job's user can write there; none without a claim.
-    pub(super) fn group(&self, user: Option<i64>) -> Option<i64> {
-        self.claim_bytes?;
-        Some(user.filter(|user| *user != 0).unwrap_or(OWN_GROUP))
-    }
-
     /// The volume, as a pod has it.
     pub(super) fn volume(&self, settings: &Settings, facts: &Facts<'_>) -> Volume {
         let (empty_dir, ephemeral) = match self.claim_bytes {
@@ -86,6 +80,11 @@ impl Sandbox {
             ..Volume::default()
         }
     }
+}
+
+/// The group that the files of claims belong to, so that the job's user can write there.
+pub(super) fn group(user: Option<i64>) -> i64 {
+    user.filter(|user| *user != 0).unwrap_or(OWN_GROUP)
 }
 
 /// A folder on the node's disk.

@@ -67,6 +67,8 @@ fn the_golden_pod() {
                         { "name": "TOMBOLO_COURIER_CLUSTER", "value": "east" },
                         { "name": "TOMBOLO_COURIER_TRUST", "value": "PEM" },
                         { "name": "TOMBOLO_COURIER_TOKEN_FILE", "value": "/var/run/secrets/tombolo/token" },
+                        { "name": "MIMALLOC_PURGE_DELAY", "value": "0" },
+                        { "name": "MIMALLOC_ALLOW_THP", "value": "0" },
                     ],
                     "resources": own_resources,
                     "securityContext": own,

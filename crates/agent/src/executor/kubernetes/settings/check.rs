@@ -8,7 +8,8 @@ use tombolo_core::name::ProjectName;
 use tombolo_identity::transport::Address;
 
 use super::{
-    Deadlines, DedicatedNodes, PodSecurity, ProjectSection, ProjectSettings, SandboxVolume, Section, Settings,
+    ClaimSection, Deadlines, DedicatedNodes, PodSecurity, ProjectSection, ProjectSettings, SandboxVolume, Section,
+    Settings, SharedVolumes, VolumesSection,
 };
 use crate::executor::kubernetes::pod::Overlay;
 
@@ -101,6 +102,7 @@ impl Section {
                     storage_class: volume.storage_class.clone(),
                     maximum_bytes: volume.maximum.0,
                 }),
+                volumes: self.volumes.as_ref().map(SharedVolumes::from),
                 dedicated_nodes,
                 node_selector: self.node_selector.clone(),
                 tolerations: self.tolerations.clone(),
@@ -141,11 +143,20 @@ impl Section {
                     .and_then(|volume| volume.storage_class.as_ref()),
             ),
         ];
+        let classes = self.volumes.iter().flat_map(|volumes| {
+            [
+                ("volumes.shared.storage_class", volumes.shared.storage_class.as_ref()),
+                (
+                    "volumes.workspace.storage_class",
+                    volumes.workspace.storage_class.as_ref(),
+                ),
+            ]
+        });
         let secrets = self
             .image_pull_secrets
             .iter()
             .map(|name| ("image_pull_secrets", Some(name)));
-        for (key, name) in names.into_iter().chain(secrets) {
+        for (key, name) in names.into_iter().chain(classes).chain(secrets) {
             if let Some(name) = name {
                 faults.unless(is_object_name(name), key, OBJECT_NAME_RULE);
             }
@@ -191,12 +202,19 @@ impl Section {
     }
 
     fn check_numbers(&self, faults: &mut Faults) {
+        // Where there are none, none is too small.
+        let claim = |which: fn(&VolumesSection) -> &ClaimSection| {
+            let section = self.volumes.as_ref().map(which);
+            section.map_or(u64::MAX, |claim| claim.size.0)
+        };
         for (key, number) in [
             ("default_resources.cpu_milli", self.default_resources.cpu_milli),
             ("default_resources.memory", self.default_resources.memory.0),
             ("courier_resources.cpu_milli", self.courier_resources.cpu_milli),
             ("courier_resources.memory", self.courier_resources.memory.0),
             ("ephemeral_storage_limit", self.ephemeral_storage_limit.0),
+            ("volumes.shared.size", claim(|volumes| &volumes.shared)),
+            ("volumes.workspace.size", claim(|volumes| &volumes.workspace)),
         ] {
             faults.unless(number > 0, key, "it is 0");
         }

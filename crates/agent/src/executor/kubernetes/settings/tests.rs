@@ -59,6 +59,11 @@ fn each_fault_names_its_setting() {
             "sandbox_volume.storage_class",
         ),
         ("sandbox_volume = { maximum = '1GiB' }", "sandbox_volume.maximum"),
+        ("volumes = { shared = { size = '0' } }", "volumes.shared.size"),
+        (
+            "volumes = { workspace = { storage_class = 'A b' } }",
+            "volumes.workspace.storage_class",
+        ),
         ("image_pull_secrets = ['a b']", "image_pull_secrets"),
         ("node_selector = { 'a b' = 'c' }", "node_selector"),
         ("operating_system = 'windows'", "operating_system"),

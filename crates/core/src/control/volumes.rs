@@ -1,0 +1,287 @@
+//! Where volumes are, and when they go.
+//!
+//! A volume is where the first job that uses it was placed, and all others that use it follow. For a build's shared volume that
+//! is read off its jobs; for a project's workspace it is kept. Clusters are told to release what nobody will use any more; what a
+//! cluster has is known from its hello, from what it says later and from what was placed there, so that a release that was lost
+//! is made good at the next hello.
+
+use super::builds::{JobKey, LiveBuild, LiveJob};
+use super::clusters::ClusterIndex;
+use super::outbox::Outbox;
+use super::record::JobNode;
+use super::{Change, Control, Refusal, Reply};
+use crate::build::JobState;
+use crate::id::{BuildId, ProjectId, SessionId};
+use crate::label::Selector;
+use crate::name::ClusterName;
+use crate::placement::{Demand, VolumeNeeds};
+use crate::resources::Resources;
+use crate::session::Order;
+use crate::volume::{VolumeId, VolumeKind, VolumeSet};
+
+/// What the jobs of a build that use its shared volume ask of a cluster together: they all run there.
+#[derive(Debug)]
+pub(super) struct Sharing {
+    selector: Selector,
+    /// The most that one of them needs.
+    largest: Resources,
+    volumes: VolumeSet,
+}
+
+impl Sharing {
+    /// None if no job uses it.
+    pub(super) fn of(nodes: &[JobNode]) -> Option<Box<Self>> {
+        let mut sharing: Option<Box<Self>> = None;
+        for node in nodes.iter().filter(|node| node.volumes.contains(VolumeKind::Shared)) {
+            let sharing = sharing.get_or_insert_with(|| {
+                Box::new(Self {
+                    selector: Selector::default(),
+                    largest: Resources::default(),
+                    volumes: VolumeSet::default(),
+                })
+            });
+            sharing.largest = sharing.largest.max(&node.resources);
+            sharing.volumes = sharing.volumes.union(node.volumes);
+            for requirement in &node.selector.requirements {
+                if !sharing.selector.requirements.contains(requirement) {
+                    sharing.selector.requirements.push(requirement.clone());
+                }
+            }
+        }
+        sharing
+    }
+}
+
+impl LiveBuild {
+    /// What the jobs that use the volume of `job` ask for together, if it uses the shared one.
+    fn sharing(&self, job: &LiveJob) -> Option<&Sharing> {
+        let sharing = self.sharing.as_deref()?;
+        job.node.volumes.contains(VolumeKind::Shared).then_some(sharing)
+    }
+
+    /// The cluster that has the shared volume: where one of the jobs that use it is, or was.
+    fn shared_on(&self) -> Option<&ClusterName> {
+        self.sharing.as_ref()?;
+        let users = self
+            .jobs
+            .iter()
+            .filter(|job| job.node.volumes.contains(VolumeKind::Shared));
+        let mut placed = users.filter(|job| job.attempt().is_some() || job.has_used_volumes());
+        placed.find_map(|job| job.status.cluster.as_ref())
+    }
+
+    /// Says which volume of a job cannot be had any more, if there is one.
+    pub(super) fn lost_volume(&self, job: &LiveJob, exists: impl Fn(&ClusterName) -> bool) -> Option<String> {
+        self.sharing(job)?;
+        let users = self
+            .jobs
+            .iter()
+            .filter(|job| job.node.volumes.contains(VolumeKind::Shared));
+        let mut lost = users.filter(|user| user.has_used_volumes()).filter_map(|user| {
+            let cluster = user.status.cluster.as_ref()?;
+            (!exists(cluster)).then(|| {
+                format!(
+                    "the shared volume of the build is lost: cluster `{cluster}`, where `{}` used it, was removed",
+                    user.node.name
+                )
+            })
+        });
+        lost.next()
+    }
+
+    /// Whether the job, or one that shares a volume with it, works with the workspace.
+    fn uses_workspace(&self, job: &LiveJob) -> bool {
+        let all = self.sharing(job).map(|sharing| sharing.volumes).unwrap_or_default();
+        job.node.volumes.union(all).contains(VolumeKind::Workspace)
+    }
+}
+
+impl LiveJob {
+    /// It has ended, and may have left something in its volumes.
+    fn has_used_volumes(&self) -> bool {
+        self.status.state.terminal().is_some() && self.status.started_at.is_some()
+    }
+
+    fn is_queued(&self) -> bool {
+        self.status.state == JobState::Queued
+    }
+}
+
+impl Control {
+    /// What the job asks of a cluster because of volumes.
+    pub(super) fn volume_needs(&self, build: &LiveBuild, job: &LiveJob) -> VolumeNeeds {
+        let wanted = job.node.volumes;
+        if wanted.is_empty() {
+            return VolumeNeeds::NONE;
+        }
+        let sharing = build.sharing(job);
+        let project = self.projects.get(build.record.project);
+        let workspace = build.uses_workspace(job).then(|| project?.workspace.clone());
+        VolumeNeeds {
+            wanted,
+            shared_on: sharing.and_then(|_| build.shared_on().cloned()),
+            workspace_on: workspace.flatten(),
+            companions: sharing.map(|sharing| sharing.largest).unwrap_or_default(),
+        }
+    }
+
+    /// Notes that a job was placed: its volumes are on that cluster from now on, and whoever uses them follows.
+    pub(super) fn volumes_placed(&mut self, outbox: &mut Outbox, key: JobKey, index: ClusterIndex) {
+        let Some((build, job)) = self.builds.job(key) else {
+            return;
+        };
+        let wanted = job.node.volumes;
+        if wanted.is_empty() {
+            return;
+        }
+        let project = build.record.project;
+        let Some(cluster) = self.clusters.get(index).map(|member| member.record.name.clone()) else {
+            return;
+        };
+        for kind in wanted.iter() {
+            self.release_volume(outbox, VolumeId::of(kind, project, key.build), Some(&cluster));
+        }
+        self.note_volumes(key, index);
+        if wanted.contains(VolumeKind::Workspace)
+            && let Some(project) = self.projects.get_mut(project)
+            && project.workspace.is_none()
+        {
+            project.workspace = Some(cluster);
+            outbox.changes.push(Change::PutProject(project.clone()));
+            let project = project.id;
+            self.requeue(outbox, |build, job| {
+                build.record.project == project && build.uses_workspace(job)
+            });
+        }
+        if wanted.contains(VolumeKind::Shared) {
+            self.requeue_sharing(outbox, key.build);
+        }
+    }
+
+    /// The cluster has the volumes of one of its attempts, or will have them.
+    pub(super) fn note_volumes(&mut self, key: JobKey, index: ClusterIndex) {
+        let Some((build, job)) = self.builds.job(key) else { return };
+        let (project, wanted) = (build.record.project, job.node.volumes);
+        if let Some(member) = self.clusters.get_mut(index) {
+            let volumes = wanted.iter().map(|kind| VolumeId::of(kind, project, key.build));
+            member.volumes.extend(volumes);
+        }
+    }
+
+    /// Looks again where the queued jobs of a build that use its shared volume can go.
+    pub(super) fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
+        let Some(live) = self.builds.get(build).filter(|live| live.sharing.is_some()) else {
+            return;
+        };
+        let queued = (0_u32..)
+            .zip(&live.jobs)
+            .filter(|(_, job)| job.is_queued() && live.sharing(job).is_some());
+        let keys: Vec<JobKey> = queued.map(|(index, _)| JobKey { build, index }).collect();
+        self.requeue_jobs(outbox, keys);
+    }
+
+    /// Forgets the workspaces on a cluster that was removed.
+    pub(super) fn lose_workspaces(&mut self, outbox: &mut Outbox, cluster: &ClusterName) {
+        let mut lost = Vec::new();
+        for project in self
+            .projects
+            .iter_mut()
+            .filter(|project| project.workspace.as_ref() == Some(cluster))
+        {
+            project.workspace = None;
+            lost.push(project.id);
+            outbox.changes.push(Change::PutProject(project.clone()));
+        }
+        if !lost.is_empty() {
+            self.requeue(outbox, |build, job| {
+                lost.contains(&build.record.project) && build.uses_workspace(job)
+            });
+        }
+    }
+
+    fn requeue(&mut self, outbox: &mut Outbox, which: impl Fn(&LiveBuild, &LiveJob) -> bool) {
+        let mut keys = Vec::new();
+        for build in self.builds.iter() {
+            let queued = (0_u32..)
+                .zip(&build.jobs)
+                .filter(|(_, job)| job.is_queued() && which(build, job));
+            keys.extend(queued.map(|(index, _)| JobKey {
+                build: build.record.id,
+                index,
+            }));
+        }
+        self.requeue_jobs(outbox, keys);
+    }
+
+    fn requeue_jobs(&mut self, outbox: &mut Outbox, keys: Vec<JobKey>) {
+        for key in keys {
+            self.dequeue(key);
+            self.enqueue(outbox, key);
+        }
+    }
+
+    /// An agent says that it has a volume: it is to release one that nobody will use there.
+    pub(super) fn holds(
+        &mut self,
+        outbox: &mut Outbox,
+        cluster: &ClusterName,
+        session: SessionId,
+        volume: VolumeId,
+    ) -> Result<Reply, Refusal> {
+        self.check_session(cluster, session)?;
+        self.take_in_volume(outbox, cluster, volume);
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn take_in_volume(&mut self, outbox: &mut Outbox, cluster: &ClusterName, volume: VolumeId) {
+        let wanted = match volume {
+            VolumeId::Shared(build) => {
+                let build = self.builds.get(build).filter(|build| build.sharing.is_some());
+                build.is_some_and(|build| build.shared_on().is_none_or(|on| on == cluster))
+            }
+            VolumeId::Workspace(project) => {
+                let project = self.projects.get(project);
+                project.is_some_and(|project| project.workspace.as_ref().is_none_or(|on| on == cluster))
+            }
+        };
+        if !wanted {
+            outbox.order(cluster, Order::Release(volume));
+        } else if let Some((_, member)) = self.clusters.by_name_mut(cluster) {
+            member.volumes.insert(volume);
+        }
+    }
+
+    /// The build is over.
+    pub(super) fn release_shared(&mut self, outbox: &mut Outbox, build: &LiveBuild) {
+        if build.sharing.is_some() {
+            self.release_volume(outbox, VolumeId::Shared(build.record.id), None);
+        }
+    }
+
+    /// The project is gone.
+    pub(super) fn release_workspace(&mut self, outbox: &mut Outbox, project: ProjectId) {
+        self.release_volume(outbox, VolumeId::Workspace(project), None);
+    }
+
+    /// Has all clusters but one release a volume.
+    fn release_volume(&mut self, outbox: &mut Outbox, volume: VolumeId, but: Option<&ClusterName>) {
+        for member in self.clusters.iter_mut() {
+            let name = &member.record.name;
+            if Some(name) != but && member.volumes.remove(&volume) {
+                outbox.order(name, Order::Release(volume));
+            }
+        }
+    }
+}
+
+/// What a job asks of a cluster.
+pub(super) fn demand<'a>(build: &'a LiveBuild, job: &'a LiveJob, volumes: &'a VolumeNeeds) -> Demand<'a> {
+    Demand {
+        selector: build
+            .sharing(job)
+            .map_or(&job.node.selector, |sharing| &sharing.selector),
+        prefer: job.node.prefer.as_ref(),
+        resources: job.node.resources,
+        volumes,
+    }
+}

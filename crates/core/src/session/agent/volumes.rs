@@ -1,0 +1,50 @@
+//! The volumes that an agent has, as its end of the link knows them.
+//!
+//! It owns what hellos say of them, and which orders to release are being carried out. It never acknowledges one before the
+//! executor's side has said that it is recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::volume::VolumeId;
+
+#[derive(Debug)]
+pub(super) struct Volumes {
+    held: BTreeSet<VolumeId>,
+    /// Told to the executor; with the order to acknowledge, if it came on the present connection.
+    releasing: BTreeMap<VolumeId, Option<u64>>,
+}
+
+impl Volumes {
+    pub(super) fn new(held: Vec<VolumeId>) -> Self {
+        Self {
+            held: held.into_iter().collect(),
+            releasing: BTreeMap::new(),
+        }
+    }
+
+    /// Orders of the old connection need no answer.
+    pub(super) fn reconnected(&mut self) {
+        self.releasing.values_mut().for_each(|order| *order = None);
+    }
+
+    /// What hellos say.
+    pub(super) fn held(&self) -> Vec<VolumeId> {
+        self.held.iter().copied().collect()
+    }
+
+    /// Whether that is news.
+    pub(super) fn holds(&mut self, volume: VolumeId) -> bool {
+        self.held.insert(volume)
+    }
+
+    /// Whether the executor is to be told.
+    pub(super) fn release(&mut self, volume: VolumeId, order: u64) -> bool {
+        self.releasing.insert(volume, Some(order)).is_none()
+    }
+
+    /// It is recorded that the volume goes; gives the order that is carried out thereby.
+    pub(super) fn released(&mut self, volume: VolumeId) -> Option<u64> {
+        self.held.remove(&volume);
+        self.releasing.remove(&volume).flatten()
+    }
+}

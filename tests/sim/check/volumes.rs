@@ -1,0 +1,42 @@
+//! Jobs that share a volume run where it is.
+
+use super::{Record, held};
+use crate::agent::shares;
+use crate::history::Fact;
+use crate::world::Outcome;
+
+/// When a job that shares a volume is given to a cluster, all others of its build that use the volume, and have run or are being
+/// run, are there. What stale attempts do has no effect on that.
+pub(super) fn sharers_together(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
+    for (at, fact) in &outcome.history.facts {
+        record.take(fact);
+        let Fact::CommandStarted {
+            cluster, assignment, ..
+        } = fact
+        else {
+            continue;
+        };
+        let attempt = assignment.attempt;
+        let Some(status) = record.jobs.get(&attempt.job).filter(|_| shares(&assignment.job)) else {
+            continue;
+        };
+        if status.epoch != attempt.epoch || !held(status.state) {
+            continue;
+        }
+        let siblings = record.builds.get(&assignment.build.build).into_iter().flatten();
+        for sibling in siblings.filter(|id| record.specs.get(id).is_some_and(shares)) {
+            let Some(other) = record.jobs.get(sibling) else {
+                continue;
+            };
+            let ran = other.state.terminal().is_some() && other.started_at.is_some();
+            if (ran || held(other.state)) && other.cluster.as_ref() != Some(cluster) {
+                return Err(format!(
+                    "{at:?}: {attempt} starts on {cluster}, and {sibling}, which shares a volume with it, is on {:?}",
+                    other.cluster
+                ));
+            }
+        }
+    }
+    Ok(())
+}

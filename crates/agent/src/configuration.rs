@@ -4,6 +4,7 @@
 //! or is written.
 
 mod machine;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,10 +17,10 @@ use tombolo_identity::invite::Invite;
 use tombolo_identity::transport::Address;
 use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::telemetry;
-use tombolo_transfer::store::StoreLocation;
 
 use crate::executor::kubernetes::settings::{Section, Settings as KubernetesSettings, own_namespace};
 use crate::executor::process::Images;
+pub use store::Store;
 
 /// What the variables that override the file begin with.
 pub const ENVIRONMENT_PREFIX: &str = "TOMBOLO_AGENT";
@@ -31,7 +32,7 @@ pub struct Configuration {
     /// The folder for all that the agent keeps: its identity, and one folder for each attempt. Made if it does not exist.
     pub data_folder: PathBuf,
     /// Where the cluster keeps outputs.
-    pub store: StoreLocation,
+    pub store: Store,
     /// Where the master takes agents: `host:port`. What the invite said if this is not given.
     #[serde(default)]
     pub master: Option<String>,

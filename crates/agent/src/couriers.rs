@@ -5,11 +5,14 @@
 //! refused: its pod is stale.
 
 mod attend;
+mod caution;
 mod chunks;
 mod entering;
+mod ledger;
 mod log;
 mod serve;
 mod service;
+mod signing;
 mod token;
 mod upload;
 mod visit;

@@ -16,7 +16,7 @@ use tombolo_runtime::clock;
 use tombolo_transfer::ChunkStore;
 use tombolo_transfer::store::{Owner, Patience};
 
-use crate::configuration::{Checked, Configuration};
+use crate::configuration::{Checked, Configuration, Store};
 use crate::executor::kubernetes::cluster::{Cluster, Others};
 use crate::executor::kubernetes::settings::Settings;
 use crate::join;
@@ -189,17 +189,19 @@ async fn store(configuration: &Configuration, identity: &Identity, member: &Memb
         operation: ANSWER_WITHIN,
     };
     let tried = async {
-        let store = ChunkStore::open(&configuration.store, &owner, patience).await?;
+        let Store { location, access } = &configuration.store;
+        let store = ChunkStore::open_direct(location, access, &owner, patience).await?;
         let project = ProjectId::from_u128(rand::random());
         let chunk = Chunk::new(Bytes::copy_from_slice(&rand::random::<[u8; 32]>()));
         store.put_chunk(project, &StoredChunk::encode(&chunk)).await?;
         let read = store.get_chunk(project, chunk.reference()).await;
         store.delete_project(project).await?;
         read?;
-        Ok::<_, tombolo_transfer::store::Error>(store.place().to_owned())
+        let reachable = store.reachable().await?;
+        Ok::<_, tombolo_transfer::store::Error>((store.place().to_owned(), reachable))
     };
     match timeout(ANSWER_WITHIN * 3, tried).await {
-        Ok(Ok(place)) => Ok(format!("{place}: a chunk was written, read and deleted")),
+        Ok(Ok((place, reachable))) => Ok(format!("{place}: a chunk was written, read and deleted; {reachable}")),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("did not answer within {:?}", ANSWER_WITHIN * 3)),
     }

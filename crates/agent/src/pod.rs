@@ -8,6 +8,7 @@
 
 mod attend;
 pub mod courier;
+mod direct;
 mod errand;
 pub mod install;
 mod observer;

@@ -26,7 +26,7 @@ use tonic::transport::Channel;
 
 use self::kubernetes::Kubernetes;
 use crate::attempts::{self, Attempts, Found, Inputs, Surroundings};
-use crate::configuration::{Checked, Configuration};
+use crate::configuration::{Checked, Configuration, Store};
 use crate::exec::{self, Enter, Entrance};
 use crate::executor::Executor;
 use crate::executor::kubernetes::Limits;
@@ -114,7 +114,8 @@ async fn open_store(configuration: &Configuration, membership: &Membership) -> a
         operation: configuration.store_deadline,
         ..Patience::default()
     };
-    ChunkStore::open(&configuration.store, &owner, patience)
+    let Store { location, access } = &configuration.store;
+    ChunkStore::open_direct(location, access, &owner, patience)
         .await
         .context("the cluster's store cannot be used")
 }

@@ -1,5 +1,6 @@
 //! Moves chunks between stores: chunk stores, routes, tunnels, resume.
 
+pub mod direct;
 mod flow;
 pub mod peer;
 pub mod pull;

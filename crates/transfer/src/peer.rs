@@ -12,9 +12,11 @@ mod service;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
+use tombolo_artifact::StoredChunk;
 use tombolo_core::id::TunnelId;
 use tombolo_identity::tls::{ClientCertificate, Identity};
 use tombolo_identity::transport::{self, Connections, http2};
+use tombolo_proto::transfer::v1::ChunkPiece;
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
@@ -30,11 +32,31 @@ pub const PIECE_BYTES: usize = 256 * 1024;
 const MAX_MESSAGE_BYTES: usize = PIECE_BYTES + 1024;
 
 /// Cuts bytes into pieces that share their memory.
-pub(crate) fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+pub(crate) fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> + Send {
     std::iter::from_fn(move || {
         let length = bytes.len().min(PIECE_BYTES);
         (length > 0).then(|| bytes.split_to(length))
     })
+}
+
+/// The messages of one chunk, the one at this place of its manifest's list.
+pub fn chunk_pieces(chunk: u64, stored: &StoredChunk) -> impl Iterator<Item = ChunkPiece> + Send + use<> {
+    let [coding, body] = stored.parts();
+    let mut left = body.len();
+    let first = ChunkPiece {
+        chunk,
+        data: coding,
+        last: body.is_empty(),
+    };
+    let rest = pieces(body).map(move |data| {
+        left -= data.len();
+        ChunkPiece {
+            chunk,
+            data,
+            last: left == 0,
+        }
+    });
+    std::iter::once(first).chain(rest)
 }
 
 /// Why a tunnel that was offered was not served.

@@ -18,6 +18,7 @@ use crate::peer::reading;
 use crate::pull::{ListedChunk, SourceError};
 use crate::store::budget::Budget;
 pub use error::{Error, Patience};
+pub use send::uploads;
 
 /// The content of chunks that one packing or unpacking holds in memory at once, in bytes: two average ones, or one that is longer.
 /// It is taken from the memory that the job itself may use.

@@ -5,14 +5,17 @@
 //! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>  a stored chunk
 //! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>.damaged   its bytes do not match: why
 //! <prefix>/projects/<project>/manifests/<digest>                       a manifest, compressed as a chunk is
+//! <prefix>/trials/<random>/...                                         what signed requests were tried with, for a moment
 //! ```
 //!
 //! Chunks are immutable and named by content, so that writing one twice is harmless. One whose bytes do not match its name is
 //! marked as damaged and never read again; the next upload of that chunk writes the next generation.
 
 pub(crate) mod budget;
+mod direct;
 mod error;
 mod known;
+mod layout;
 pub mod location;
 mod object;
 mod owner;
@@ -29,14 +32,18 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutPayload};
+use tokio::sync::Semaphore;
 use tombolo_artifact::chunk::{self, MAXIMUM_STORED_CHUNK_BYTES, decode_object, encode_object};
 use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
 use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+use direct::Signing;
+pub use direct::{DirectAccess, DirectMode, Reachable, UploadWay};
 pub use error::Error;
 use known::Known;
+use layout::Place;
 pub use location::StoreLocation;
 use object::Fetched;
 pub use owner::Owner;
@@ -69,19 +76,31 @@ struct Inner {
     instance: String,
     patience: Patience,
     known: Mutex<Known>,
-}
-
-/// Where a chunk is, or where it would be written.
-enum Place {
-    Present,
-    Absent(u32),
+    /// None where nothing is to be signed.
+    signing: Option<Signing>,
+    /// One chunk at a time is read again for want of the right length.
+    rereading: Semaphore,
 }
 
 impl ChunkStore {
-    /// Opens the store, or makes it the owner's if it is nobody's.
+    /// Opens the store, or makes it the owner's if it is nobody's. It signs nothing.
     pub async fn open(location: &StoreLocation, owner: &Owner, patience: Patience) -> Result<Self, Error> {
-        let opened = location.connect().map_err(Error::Configuration)?;
-        Self::over(opened.objects, opened.place, opened.prefix, owner, patience).await
+        Self::open_direct(location, &DirectAccess::never(), owner, patience).await
+    }
+
+    /// As [`Self::open`], for a member that may have others make requests which it signs.
+    pub async fn open_direct(
+        location: &StoreLocation,
+        access: &DirectAccess,
+        owner: &Owner,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        let opened = location
+            .connect(access.endpoint.as_deref())
+            .map_err(Error::Configuration)?;
+        let signing = opened.signers.filter(|_| access.mode == DirectMode::Auto);
+        let signing = signing.map(Signing::new).transpose().map_err(Error::Configuration)?;
+        Self::claim(opened.objects, opened.place, opened.prefix, signing, owner, patience).await
     }
 
     /// As [`Self::open`], over any object store. `place` is for messages.
@@ -92,14 +111,26 @@ impl ChunkStore {
         owner: &Owner,
         patience: Patience,
     ) -> Result<Self, Error> {
-        let known = Mutex::new(Known::default());
+        Self::claim(objects, place, prefix, None, owner, patience).await
+    }
+
+    async fn claim(
+        objects: Arc<dyn ObjectStore>,
+        place: String,
+        prefix: Path,
+        signing: Option<Signing>,
+        owner: &Owner,
+        patience: Patience,
+    ) -> Result<Self, Error> {
         let mut inner = Inner {
             objects,
             place,
             prefix,
             instance: String::new(),
             patience,
-            known,
+            known: Mutex::default(),
+            signing,
+            rereading: Semaphore::new(1),
         };
         inner.instance = owner::claim(&inner, owner).await?;
         Ok(Self { inner: Arc::new(inner) })
@@ -117,14 +148,14 @@ impl ChunkStore {
 
     /// Whether the chunk is there and is not known to be damaged.
     pub async fn has_chunk(&self, project: ProjectId, digest: Digest) -> Result<bool, Error> {
-        Ok(matches!(self.inner.locate(project, digest).await?, Place::Present))
+        Ok(matches!(self.inner.locate(project, digest).await?, Place::Present(_)))
     }
 
     /// Writes the chunk unless it is there.
     pub async fn put_chunk(&self, project: ProjectId, chunk: &StoredChunk) -> Result<PutOutcome, Error> {
         let digest = chunk.reference().digest;
         let generation = match self.inner.locate(project, digest).await? {
-            Place::Present => return Ok(PutOutcome::Present),
+            Place::Present(_) => return Ok(PutOutcome::Present),
             Place::Absent(generation) => generation,
         };
         self.inner.put_generation(project, chunk, generation).await?;
@@ -299,38 +330,10 @@ impl Inner {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn projects_path(&self) -> Path {
-        self.prefix.clone().join("projects")
-    }
-
-    fn project_path(&self, project: ProjectId) -> Path {
-        self.projects_path().join(project.to_string())
-    }
-
-    fn chunk_path(&self, project: ProjectId, digest: Digest, generation: u32) -> Path {
-        let digest = digest.to_string();
-        self.project_path(project)
-            .join("chunks")
-            .join(&digest[..2])
-            .join(format!("{digest}.{generation}"))
-    }
-
-    fn damage_path(&self, project: ProjectId, digest: Digest, generation: u32) -> Path {
-        let digest = digest.to_string();
-        self.project_path(project)
-            .join("chunks")
-            .join(&digest[..2])
-            .join(format!("{digest}.{generation}.damaged"))
-    }
-
-    fn manifest_path(&self, project: ProjectId, digest: Digest) -> Path {
-        self.project_path(project).join("manifests").join(digest.to_string())
-    }
-
     /// Two questions for each generation, asked at once: almost always one pair.
     async fn locate(&self, project: ProjectId, digest: Digest) -> Result<Place, Error> {
-        if self.known().get(&(project, digest)).is_some() {
-            return Ok(Place::Present);
+        if let Some(generation) = self.known().get(&(project, digest)) {
+            return Ok(Place::Present(generation));
         }
         for generation in 0..MAXIMUM_GENERATIONS {
             let chunk = self.chunk_path(project, digest, generation);
@@ -344,7 +347,7 @@ impl Inner {
             }
             if present {
                 self.known().insert((project, digest), generation);
-                return Ok(Place::Present);
+                return Ok(Place::Present(generation));
             }
             return Ok(Place::Absent(generation));
         }

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 
 use tombolo_runtime::configuration::{Error, load_from};
 
+use tombolo_transfer::store::{DirectAccess, DirectMode};
+
 use super::*;
 
 fn example() -> PathBuf {
@@ -132,4 +134,43 @@ fn all_settings_that_cannot_be_are_told_at_once() {
     let faults = configuration.validate().unwrap_err();
     let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
     assert_eq!(keys, ["master", "invite", "slots"]);
+}
+
+#[test]
+fn the_store_is_one_place_and_says_how_pods_reach_it() {
+    const S3: &str = "[store.s3]\nbucket = 'b'\naccess_key_id = 'k'\nsecret_access_key.value = 's'\n";
+    let load = |text: &str, variables: &[(&str, &str)]| load(&format!("data_folder = '/data'\n{text}"), variables);
+    let store = load(LEAST.split_once('\n').unwrap().1, &[]).unwrap().store;
+    assert_eq!(store.access, DirectAccess::default());
+    // As the chart writes it: keys first, then what its user has written.
+    let text = format!("store.direct = 'never'\nstore.direct_endpoint = 'https://store:8333'\n{S3}");
+    let expected = DirectAccess {
+        mode: DirectMode::Never,
+        endpoint: Some("https://store:8333".to_owned()),
+    };
+    assert_eq!(load(&text, &[]).unwrap().store.access, expected);
+    let variables = [
+        ("TOMBOLO_AGENT_STORE__DIRECT", "never"),
+        ("TOMBOLO_AGENT_STORE__DIRECT_ENDPOINT", "https://store:8333"),
+    ];
+    assert_eq!(load(S3, &variables).unwrap().store.access, expected);
+    for (text, words) in [
+        ("[store]\ndirect = 'auto'\n".to_owned(), "has no place"),
+        (format!("store.local.path = '/s'\n{S3}"), "has two places"),
+        (format!("store.direct = 'sometimes'\n{S3}"), "sometimes"),
+        (format!("store.directly = 'auto'\n{S3}"), "directly"),
+        (
+            "store.direct_endpoint = 'https://s'\nstore.local.path = '/s'\n".to_owned(),
+            "cannot reach a folder",
+        ),
+        (format!("store.direct_endpoint = 'http://s'\n{S3}"), "no TLS"),
+        (
+            format!("store.direct_endpoint = 'https://s/bucket'\n{S3}"),
+            "https://host:port",
+        ),
+        (format!("store.direct_endpoint = 's:8333'\n{S3}"), "https://"),
+    ] {
+        let error = load(&text, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
 }

@@ -33,7 +33,8 @@ pub async fn serve(
     let certificate = ClientCertificate::Optional;
     let incoming = Acceptor::new(listener, identity, certificate, limits, connections.clone())?;
     let chunks = ChunkService::with_authorization(couriers.shared.store.clone(), couriers.clone());
-    let service = CourierServer::new(Service::new(couriers)).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let service =
+        CourierServer::new(Service::new(couriers, chunks.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let ended = async {
         stop.cancelled().await;
         // Streams do not end by themselves.

@@ -11,10 +11,12 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
 use tombolo_proto::courier::v1 as wire;
 use tombolo_proto::courier::v1::courier_server::Courier;
+use tombolo_transfer::peer::ChunkService;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Couriers;
 use super::attend::{Inputs, attend};
+use super::signing::Signing;
 use super::upload::Uploads;
 use super::visit::{Expected, Wanted};
 use crate::executor::{Collected, Urgency};
@@ -30,12 +32,18 @@ const UNREADABLE_LIMIT: usize = 100;
 pub(super) struct Service {
     couriers: Couriers,
     uploads: Uploads,
+    signing: Signing,
 }
 
 impl Service {
-    pub(super) fn new(couriers: Couriers) -> Self {
-        let uploads = Uploads::new(couriers.shared.store.clone());
-        Self { couriers, uploads }
+    /// `chunks`: the inputs that couriers may read.
+    pub(super) fn new(couriers: Couriers, chunks: ChunkService) -> Self {
+        let store = couriers.shared.store.clone();
+        Self {
+            couriers,
+            uploads: Uploads::new(store.clone()),
+            signing: Signing::new(store, chunks),
+        }
     }
 
     fn caller<T>(&self, request: &Request<T>) -> Result<(AttemptId, Arc<Expected>), Status> {
@@ -108,12 +116,57 @@ impl Courier for Service {
         Ok(Response::new(wire::PutChunksResponse {}))
     }
 
+    async fn describe_store(
+        &self,
+        request: Request<wire::DescribeStoreRequest>,
+    ) -> Result<Response<wire::StoreDescription>, Status> {
+        self.caller(&request)?;
+        Ok(Response::new(self.signing.describe().await?))
+    }
+
+    async fn prepare_upload(
+        &self,
+        request: Request<wire::PrepareUploadRequest>,
+    ) -> Result<Response<wire::PrepareUploadResponse>, Status> {
+        let (attempt, expected) = self.caller(&request)?;
+        let way = self.signing.upload(attempt, &expected, &request.into_inner()).await?;
+        Ok(Response::new(wire::PrepareUploadResponse { way: Some(way) }))
+    }
+
+    async fn confirm_upload(
+        &self,
+        request: Request<wire::ConfirmUploadRequest>,
+    ) -> Result<Response<wire::ConfirmUploadResponse>, Status> {
+        let (_, expected) = self.caller(&request)?;
+        let stored = self.signing.confirm(&expected, &request.into_inner().digest).await?;
+        Ok(Response::new(wire::ConfirmUploadResponse { stored }))
+    }
+
+    async fn prepare_download(
+        &self,
+        request: Request<wire::PrepareDownloadRequest>,
+    ) -> Result<Response<wire::PrepareDownloadResponse>, Status> {
+        let (attempt, expected) = self.caller(&request)?;
+        let way = self.signing.download(attempt, &expected, &request.into_inner()).await?;
+        Ok(Response::new(wire::PrepareDownloadResponse { way: Some(way) }))
+    }
+
+    async fn renounce_store(
+        &self,
+        request: Request<wire::RenounceStoreRequest>,
+    ) -> Result<Response<wire::RenounceStoreResponse>, Status> {
+        let (attempt, expected) = self.caller(&request)?;
+        self.signing.renounce(attempt, &expected, &request.into_inner().reason);
+        Ok(Response::new(wire::RenounceStoreResponse {}))
+    }
+
     async fn put_manifest(
         &self,
         request: Request<Streaming<wire::ManifestUpload>>,
     ) -> Result<Response<wire::PutManifestResponse>, Status> {
         let (_, expected) = self.caller(&request)?;
         let project = expected.duty.project;
+        self.signing.settle(&expected).await?;
         let output = self.uploads.manifest(project, request.into_inner()).await?;
         Ok(Response::new(wire::PutManifestResponse {
             manifest: output.manifest.as_bytes().to_vec(),
@@ -144,6 +197,7 @@ impl Courier for Service {
             },
         };
         recorded(attempt, expected.finish(collected))?;
+        expected.ledger.tell(attempt);
         Ok(Response::new(wire::FinishResponse {}))
     }
 }

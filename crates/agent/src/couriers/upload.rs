@@ -1,21 +1,18 @@
 //! What a courier brings: chunks and the manifest of its attempt's output.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use bytes::{Bytes, BytesMut};
-use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures::{StreamExt, TryStreamExt};
 use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
 use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
 use tombolo_artifact::{Manifest, StoredChunk};
 use tombolo_core::attempt::OutputReference;
-use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_proto::courier::v1::{ChunkUpload, ManifestUpload};
 use tombolo_transfer::ChunkStore;
 use tombolo_transfer::store::Error;
 use tonic::{Status, Streaming};
+
+use crate::incoming::{Incoming, Received, digest, message};
 
 /// How many chunks one question may name.
 const QUESTION_CHUNKS: usize = 4096;
@@ -25,20 +22,18 @@ const QUESTIONS_AT_ONCE: usize = 16;
 const UPLOAD_BYTES: usize = 3 * MAXIMUM_STORED_CHUNK_BYTES as usize;
 /// Chunks of one call that are being written at once.
 const WRITES_AT_ONCE: usize = 8;
-/// How long a courier may take for its next message: until then it keeps others from the memory that its chunk takes.
-const MESSAGE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Takes uploads into one store. Cheap to clone; clones share the memory that they may take.
 #[derive(Clone)]
 pub(super) struct Uploads {
     store: ChunkStore,
-    memory: Arc<Semaphore>,
+    incoming: Incoming,
 }
 
 impl Uploads {
     pub(super) fn new(store: ChunkStore) -> Self {
-        let memory = Arc::new(Semaphore::new(UPLOAD_BYTES));
-        Self { store, memory }
+        let incoming = Incoming::new(UPLOAD_BYTES);
+        Self { store, incoming }
     }
 
     /// The places in the list of those that are not in the store.
@@ -67,53 +62,15 @@ impl Uploads {
     }
 
     /// Writes all chunks of a call. Each is checked against its digest first.
-    pub(super) async fn chunks(&self, project: ProjectId, mut messages: Streaming<ChunkUpload>) -> Result<(), Status> {
-        let mut writes = FuturesUnordered::new();
-        while let Some(chunk) = self.next_chunk(&mut messages).await? {
-            writes.push(self.write(project, chunk));
-            while writes.len() >= WRITES_AT_ONCE {
-                writes.next().await.transpose()?;
-            }
-        }
-        while let Some(written) = writes.next().await {
-            written?;
-        }
-        Ok(())
-    }
-
-    async fn next_chunk(&self, messages: &mut Streaming<ChunkUpload>) -> Result<Option<Received>, Status> {
-        let Some(first) = message(messages).await? else {
-            return Ok(None);
-        };
-        let longest = MAXIMUM_STORED_CHUNK_BYTES as usize;
-        let mut share = Arc::clone(&self.memory)
-            .acquire_many_owned(MAXIMUM_STORED_CHUNK_BYTES)
+    pub(super) async fn chunks(&self, project: ProjectId, messages: Streaming<ChunkUpload>) -> Result<(), Status> {
+        let writes = self.incoming.chunks(messages);
+        writes
+            .try_for_each_concurrent(WRITES_AT_ONCE, |chunk| self.write(project, chunk))
             .await
-            .map_err(|_| Status::unavailable("this agent is shutting down"))?;
-        let digest = digest(&first.digest)?;
-        let mut data = BytesMut::from(&first.data[..]);
-        let mut last = first.last;
-        while !last {
-            let next = message(messages).await?;
-            let next = next.ok_or_else(|| Status::invalid_argument("the call ended within a chunk"))?;
-            if data.len() + next.data.len() > longest {
-                return Err(Status::invalid_argument(format!(
-                    "a chunk has more than {longest} bytes"
-                )));
-            }
-            data.extend_from_slice(&next.data);
-            last = next.last;
-        }
-        drop(share.split(longest - data.len()));
-        Ok(Some(Received {
-            digest,
-            data: data.freeze(),
-            _share: share,
-        }))
     }
 
     async fn write(&self, project: ProjectId, received: Received) -> Result<(), Status> {
-        let Received { digest, data, _share } = received;
+        let Received { digest, data, share } = received;
         let verified = tokio::task::spawn_blocking(move || StoredChunk::verify_digest(data, digest)).await;
         let (stored, _) = verified
             .map_err(|error| Status::internal(error.to_string()))?
@@ -122,6 +79,7 @@ impl Uploads {
             .put_chunk(project, &stored)
             .await
             .map_err(|error| status(&error))?;
+        drop(share);
         Ok(())
     }
 
@@ -142,7 +100,7 @@ impl Uploads {
         let manifest = Manifest::decode(encoded.freeze())
             .map_err(|error| Status::invalid_argument(format!("this is no manifest: {error}")))?;
         let mut chunks = futures::stream::iter(manifest.chunks())
-            .map(|chunk| async move { (chunk, self.store.has_chunk(project, chunk.digest).await) })
+            .map(|chunk| async move { (chunk, self.store.holds_chunk(project, chunk).await) })
             .buffered(QUESTIONS_AT_ONCE);
         while let Some((chunk, known)) = chunks.next().await {
             if !known.map_err(|error| status(&error))? {
@@ -168,28 +126,8 @@ impl Uploads {
     }
 }
 
-/// A chunk that has come whole.
-struct Received {
-    digest: Digest,
-    data: Bytes,
-    _share: OwnedSemaphorePermit,
-}
-
-/// The next message, if it comes in time.
-async fn message<T>(messages: &mut Streaming<T>) -> Result<Option<T>, Status> {
-    let next = tokio::time::timeout(MESSAGE_DEADLINE, messages.message()).await;
-    next.map_err(|_| Status::deadline_exceeded("the courier has stalled"))?
-}
-
-fn digest(bytes: &[u8]) -> Result<Digest, Status> {
-    let bytes = <[u8; 32]>::try_from(bytes);
-    bytes
-        .map(Digest::new)
-        .map_err(|_| Status::invalid_argument("a digest has 32 bytes"))
-}
-
 /// What a courier is told. All that is not its fault may pass.
-fn status(error: &Error) -> Status {
+pub(super) fn status(error: &Error) -> Status {
     match error {
         Error::Missing { what, digest, .. } => Status::failed_precondition(format!("{what} {digest} is not there")),
         _ => {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tombolo_core::time::Timestamp;
 
 use super::entering::{Entering, Entrant};
+use super::ledger::Ledger;
 use super::log::PodLog;
 use super::{Duty, Progress};
 use crate::exec::{self, Failure, Reason};
@@ -49,6 +50,8 @@ pub(super) struct Expected {
     wanted: watch::Sender<Wanted>,
     log_has_grown: Notify,
     pub(super) entering: Entering,
+    /// What was signed for the attempt.
+    pub(super) ledger: Ledger,
 }
 
 pub(super) fn not_running() -> Failure {
@@ -75,6 +78,7 @@ impl Expected {
             wanted: watch::channel(Wanted::default()).0,
             log_has_grown: Notify::new(),
             entering: Entering::default(),
+            ledger: Ledger::default(),
         })
     }
 

@@ -11,6 +11,7 @@ use tombolo_identity::transport;
 use tombolo_runtime::shutdown::on_signals;
 
 use super::attend::{Attendants, Way};
+use super::direct::Direct;
 use super::observer::{Observer, Over, Seen, Wish};
 use super::proxy::{self, Proxy};
 use super::session::Session;
@@ -104,7 +105,8 @@ pub async fn run(settings: &Settings, places: &Places, stop: CancellationToken) 
         wish,
         attendants,
     );
-    let proxy = Proxy::new(agent, authorization, session.reported());
+    let direct = Direct::new(agent.clone(), &authorization);
+    let proxy = Proxy::new(agent, authorization, session.reported(), direct.clone());
     let path = places.courier();
     let listener = proxy::listen(&path).map_err(|source| Error::Listen { path, source })?;
     let mut ending = seen.clone();
@@ -118,12 +120,14 @@ pub async fn run(settings: &Settings, places: &Places, stop: CancellationToken) 
             }
         }
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = observed => ended,
         () = session.run() => Ok(()),
         () = proxy.serve(listener) => Ok(()),
         () = dismissed(places, seen, stop) => Ok(()),
-    }
+    };
+    direct.tell();
+    ended
 }
 
 /// When somebody has asked for the courier's end and nobody needs it any more.

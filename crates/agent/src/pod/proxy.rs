@@ -28,6 +28,8 @@ use tonic::body::Body;
 use tonic::transport::Channel;
 use tower::{Service, ServiceExt};
 
+use super::direct::Direct;
+
 /// Connections at once: the supervisor has one.
 const CONNECTIONS: usize = 4;
 /// Calls at once of one connection.
@@ -44,15 +46,17 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(20);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const FINISH: &str = "/tombolo.courier.v1.Courier/Finish";
-/// What the supervisor may ask. The session is the courier's.
+const PUT_CHUNKS: &str = "/tombolo.courier.v1.Courier/PutChunks";
+const GET_CHUNKS: &str = "/tombolo.transfer.v1.Chunks/GetChunks";
+/// What the supervisor may ask. The session is the courier's, and so are signed requests to the store.
 const CALLS_OF_THE_POD: [&str; 7] = [
     "/tombolo.courier.v1.Courier/Describe",
     "/tombolo.courier.v1.Courier/FindMissing",
-    "/tombolo.courier.v1.Courier/PutChunks",
+    PUT_CHUNKS,
     "/tombolo.courier.v1.Courier/PutManifest",
     FINISH,
     "/tombolo.transfer.v1.Chunks/GetManifest",
-    "/tombolo.transfer.v1.Chunks/GetChunks",
+    GET_CHUNKS,
 ];
 
 /// Listens at `path`, to all users.
@@ -73,14 +77,21 @@ pub(super) struct Proxy {
     authorization: HeaderValue,
     /// Whether the agent has been told of the command's end.
     reported: watch::Receiver<bool>,
+    direct: Direct,
 }
 
 impl Proxy {
-    pub(super) const fn new(agent: Channel, authorization: HeaderValue, reported: watch::Receiver<bool>) -> Self {
+    pub(super) const fn new(
+        agent: Channel,
+        authorization: HeaderValue,
+        reported: watch::Receiver<bool>,
+        direct: Direct,
+    ) -> Self {
         Self {
             agent,
             authorization,
             reported,
+            direct,
         }
     }
 
@@ -134,6 +145,12 @@ impl Proxy {
         }
         if path == FINISH && !self.is_reported().await {
             return Status::unavailable("the agent does not have the whole log yet").into_http();
+        }
+        if path == PUT_CHUNKS && self.direct.takes_uploads().await {
+            return self.direct.put_chunks(request).await;
+        }
+        if path == GET_CHUNKS && self.direct.takes_downloads().await {
+            return self.direct.get_chunks(request).await;
         }
         let (mut head, body) = request.into_parts();
         head.headers.insert(AUTHORIZATION, self.authorization.clone());

@@ -40,6 +40,7 @@ pub(super) struct Kubernetes {
     pods: Pods,
     settings: Settings,
     couriers: Couriers,
+    store: ChunkStore,
     name: ClusterName,
 }
 
@@ -59,7 +60,7 @@ impl Kubernetes {
         }
         let mut others = Others::default();
         let capacity = cluster.capacity(&settings, &mut others).await?;
-        let couriers = Couriers::open(data_folder, store).context("cannot open the key for couriers")?;
+        let couriers = Couriers::open(data_folder, store.clone()).context("cannot open the key for couriers")?;
         let entrypoints = Entrypoints::new(&settings).map_err(anyhow::Error::msg)?;
         let pods = Pods::default();
         let executor = KubernetesExecutor::new(Parts {
@@ -80,6 +81,7 @@ impl Kubernetes {
             pods,
             settings,
             couriers,
+            store,
             name,
         })
     }
@@ -101,6 +103,17 @@ impl Kubernetes {
             let (identity, stop) = (identity.clone(), stop.clone());
             async move { couriers::serve(self.couriers, listener, &identity, stop).await }
         });
+        group.spawn("store", {
+            let (store, stop) = (self.store, stop.clone());
+            async move {
+                // Whoever asks first has it tried: a pod would have to wait for that.
+                tokio::select! {
+                    () = try_store(&store) => stop.cancelled().await,
+                    () = stop.cancelled() => {}
+                }
+                Ok(())
+            }
+        });
         group.spawn("pods", {
             let (client, namespaces) = (self.cluster.client(), self.settings.namespaces());
             let (pods, stop) = (self.pods.clone(), stop.clone());
@@ -121,6 +134,14 @@ impl Kubernetes {
         }
         group.spawn("leftovers", sweep(self.cluster, self.pods, attempts, keep, stop));
         Ok(())
+    }
+}
+
+/// Finds out whether pods may use the store directly, and says so.
+async fn try_store(store: &ChunkStore) {
+    match store.reachable().await {
+        Ok(reachable) => tracing::info!(store = store.place(), "{reachable}"),
+        Err(error) => tracing::warn!(%error, "it cannot be tried now whether pods may use the store directly"),
     }
 }
 

@@ -80,6 +80,7 @@ fn install(places: &Places) -> Result<(), String> {
 }
 
 fn courier(places: &Places) -> Result<(), String> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let settings = Settings::read(|name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
     pod::courier::main(&settings, places).map_err(|error| error.to_string())
 }

@@ -1,20 +1,21 @@
 //! An agent that stands in for the real one: what it was told and given lies in memory, and outlives its server.
 
+mod chunks;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, stream};
+use futures::StreamExt;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::supervisor::{Exit, SandboxPaths, Specification};
-use tombolo_artifact::{BorrowedChunk, ChunkSink, Manifest, PackLimits, StoredChunk};
+use tombolo_artifact::{Manifest, PackLimits, StoredChunk};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, Epoch, JobId};
 use tombolo_core::name::ClusterName;
@@ -27,8 +28,7 @@ use tombolo_proto::courier::v1 as wire;
 use tombolo_proto::courier::v1::courier_server::{Courier, CourierServer};
 use tombolo_proto::courier::v1::order::Order;
 use tombolo_proto::courier::v1::report::Report;
-use tombolo_proto::transfer::v1::chunks_server::{Chunks, ChunksServer};
-use tombolo_proto::transfer::v1::{ChunkPiece, GetChunksRequest, GetManifestRequest, Piece};
+use tombolo_proto::transfer::v1::chunks_server::ChunksServer;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) const TOKEN: &str = "the-token-of-one-attempt";
@@ -140,7 +140,8 @@ impl Agent {
     /// Makes the contents of `folder` an input.
     pub(crate) fn add_material(&self, into: &str, folder: &Path) -> Digest {
         let mut known = self.known();
-        let manifest = tombolo_artifact::pack(folder, PackLimits::default(), &mut Sink(&mut known.chunks)).unwrap();
+        let manifest =
+            tombolo_artifact::pack(folder, PackLimits::default(), &mut chunks::Sink(&mut known.chunks)).unwrap();
         let digest = manifest.digest();
         known.artifacts.insert(digest, manifest);
         known.description.materials.push(wire::Material {
@@ -188,18 +189,6 @@ impl Agent {
             .collect()
     }
 }
-
-struct Sink<'known>(&'known mut HashMap<Digest, Bytes>);
-
-impl ChunkSink for Sink<'_> {
-    fn chunk(&mut self, chunk: BorrowedChunk<'_>) -> std::io::Result<()> {
-        let stored = StoredChunk::encode(&chunk.to_chunk()).to_bytes();
-        self.0.insert(chunk.reference().digest, stored);
-        Ok(())
-    }
-}
-
-type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -346,6 +335,43 @@ impl Courier for Service {
         Ok(Response::new(wire::PutChunksResponse {}))
     }
 
+    /// As an agent that is older than this call: see `direct`, which has a real one.
+    async fn describe_store(
+        &self,
+        request: Request<wire::DescribeStoreRequest>,
+    ) -> Result<Response<wire::StoreDescription>, Status> {
+        self.admit("describe_store", &request)?;
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn prepare_upload(
+        &self,
+        _: Request<wire::PrepareUploadRequest>,
+    ) -> Result<Response<wire::PrepareUploadResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn confirm_upload(
+        &self,
+        _: Request<wire::ConfirmUploadRequest>,
+    ) -> Result<Response<wire::ConfirmUploadResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn prepare_download(
+        &self,
+        _: Request<wire::PrepareDownloadRequest>,
+    ) -> Result<Response<wire::PrepareDownloadResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
+    async fn renounce_store(
+        &self,
+        _: Request<wire::RenounceStoreRequest>,
+    ) -> Result<Response<wire::RenounceStoreResponse>, Status> {
+        Err(Status::unimplemented("this agent knows no such call"))
+    }
+
     async fn put_manifest(
         &self,
         request: Request<Streaming<wire::ManifestUpload>>,
@@ -376,34 +402,6 @@ impl Courier for Service {
         }
         known.finish = Some(request.into_inner());
         Ok(Response::new(wire::FinishResponse {}))
-    }
-}
-
-#[tonic::async_trait]
-impl Chunks for Service {
-    type GetManifestStream = Answer<Piece>;
-    type GetChunksStream = Answer<ChunkPiece>;
-
-    async fn get_manifest(&self, request: Request<GetManifestRequest>) -> Result<Response<Answer<Piece>>, Status> {
-        self.admit("get_manifest", &request)?;
-        let data = self.manifest_of(&request.get_ref().grant)?.encoded().clone();
-        Ok(Response::new(Box::pin(stream::iter([Ok(Piece { data })]))))
-    }
-
-    async fn get_chunks(&self, request: Request<GetChunksRequest>) -> Result<Response<Answer<ChunkPiece>>, Status> {
-        self.admit("get_chunks", &request)?;
-        let manifest = self.manifest_of(&request.get_ref().grant)?;
-        let mut pieces = Vec::new();
-        for chunk in request.get_ref().chunks.clone() {
-            let reference = manifest.chunks().nth(chunk as usize).unwrap();
-            let mut stored = self.known().chunks[&reference.digest].clone();
-            while !stored.is_empty() {
-                let data = stored.split_to(stored.len().min(256 * 1024));
-                let last = stored.is_empty();
-                pieces.push(Ok(ChunkPiece { chunk, data, last }));
-            }
-        }
-        Ok(Response::new(Box::pin(stream::iter(pieces))))
     }
 }
 

@@ -106,6 +106,10 @@ async fn the_pod_itself_cannot_speak_for_the_courier() {
     let mut client = CourierClient::new(channel);
     let refused = client.session(futures::stream::empty()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
+    let refused = client.prepare_upload(wire::PrepareUploadRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let refused = client.prepare_download(wire::PrepareDownloadRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
     // What it shows itself does not count.
     let mut request = tonic::Request::new(wire::DescribeRequest {});
     request

@@ -5,8 +5,13 @@
 
 mod agent;
 mod away;
+mod direct;
 mod ending;
 mod entering;
+mod hostile;
 mod life;
+mod link;
 mod memory;
+#[path = "../../../transfer/src/store/tests/seaweed/process.rs"]
+mod seaweed;
 mod setting;

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
-use super::{MAX_MESSAGE_BYTES, pieces};
+use super::{MAX_MESSAGE_BYTES, chunk_pieces, pieces};
 use crate::store::budget::Budget;
 use crate::store::{ChunkStore, Error};
 
@@ -111,6 +111,14 @@ impl ChunkService {
         ChunksServer::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
+    /// The chunk at a place of an artifact's list, from 0.
+    ///
+    /// # Errors
+    /// What a reader may be told: there is no such place, or the manifest cannot be read.
+    pub async fn reference(&self, readable: Readable, index: u64) -> Result<ChunkReference, Status> {
+        at(&self.manifest(readable).await?, index)
+    }
+
     /// How many bytes of manifests and chunks (as stored) were given since the start.
     pub fn served_bytes(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
@@ -195,24 +203,8 @@ impl Shared {
             .get_stored_chunk(readable.project, reference)
             .await
             .map_err(|error| status(&error))?;
-        let [coding, body] = stored.parts();
-        sender
-            .send(ChunkPiece {
-                chunk,
-                data: coding,
-                last: body.is_empty(),
-            })
-            .await?;
-        let mut left = body.len();
-        for data in pieces(body) {
-            left -= data.len();
-            sender
-                .send(ChunkPiece {
-                    chunk,
-                    data,
-                    last: left == 0,
-                })
-                .await?;
+        for piece in chunk_pieces(chunk, &stored) {
+            sender.send(piece).await?;
         }
         self.served.fetch_add(stored.stored_length() as u64, Ordering::Relaxed);
         Ok(())

@@ -101,8 +101,8 @@ impl Remote {
     }
 }
 
-/// The messages of one chunk.
-fn uploads(stored: StoredChunk) -> impl Iterator<Item = ChunkUpload> {
+/// The messages of one chunk for `Courier.PutChunks`.
+pub fn uploads(stored: StoredChunk) -> impl Iterator<Item = ChunkUpload> {
     let [coding, body] = stored.parts();
     let mut left = body.len();
     let first = ChunkUpload {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -76,6 +77,17 @@ pub(super) struct Connected {
     pub(super) objects: Arc<dyn ObjectStore>,
     pub(super) place: String,
     pub(super) prefix: Path,
+    pub(super) signers: Option<Signers>,
+}
+
+/// Those who sign requests for a store, and what who makes such requests must know.
+pub(super) struct Signers {
+    /// For this process: at the address that it uses itself.
+    pub(super) own: Arc<dyn Signer>,
+    /// For others, who may see the store at another address.
+    pub(super) others: Arc<dyn Signer>,
+    /// PEM text of further certificate authorities.
+    pub(super) certificates: Option<String>,
 }
 
 impl StoreLocation {
@@ -84,10 +96,12 @@ impl StoreLocation {
         Self::Local(LocalLocation { path: path.into() })
     }
 
-    pub(super) fn connect(&self) -> Result<Connected, String> {
-        match self {
-            Self::Local(location) => location.connect(),
-            Self::S3(location) => location.connect(),
+    /// `endpoint`: the address that requests are signed for which are made by others.
+    pub(super) fn connect(&self, endpoint: Option<&str>) -> Result<Connected, String> {
+        match (self, endpoint) {
+            (Self::Local(_), Some(_)) => Err("a folder cannot be reached at `direct_endpoint`".to_owned()),
+            (Self::Local(location), None) => location.connect(),
+            (Self::S3(location), endpoint) => location.connect(endpoint),
         }
     }
 }
@@ -104,12 +118,13 @@ impl LocalLocation {
             objects: Arc::new(objects),
             place,
             prefix: Path::default(),
+            signers: None,
         })
     }
 }
 
 impl S3Location {
-    fn connect(&self) -> Result<Connected, String> {
+    fn connect(&self, direct_endpoint: Option<&str>) -> Result<Connected, String> {
         if self.access_key_id.is_empty() {
             return Err("`access_key_id` is empty: credentials must be given".to_owned());
         }
@@ -118,12 +133,47 @@ impl S3Location {
         }
         let secret = self.secret_access_key.read()?;
         let prefix = Path::parse(&self.prefix).map_err(|error| format!("the prefix `{}`: {error}", self.prefix))?;
+        let read = |file: &PathBuf| {
+            // Between certificates there may be words in any coding.
+            let text = std::fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned());
+            text.map_err(|error| format!("cannot read {}: {error}", file.display()))
+        };
+        let certificates = self.ca_file.as_ref().map(read).transpose()?;
+        let build = |endpoint: Option<&str>| self.build(&secret, certificates.as_deref(), endpoint);
+        let objects = Arc::new(build(self.endpoint.as_deref())?);
+        let others = match direct_endpoint {
+            Some(endpoint) => Arc::new(build(Some(endpoint)).map_err(|error| format!("`direct_endpoint`: {error}"))?),
+            None => Arc::clone(&objects),
+        };
+        let endpoint = self
+            .endpoint
+            .as_deref()
+            .map(|endpoint| format!(" at {endpoint}"))
+            .unwrap_or_default();
+        let place = format!("s3://{}/{}{endpoint}", self.bucket, self.prefix);
+        Ok(Connected {
+            objects: objects.clone(),
+            place,
+            prefix,
+            signers: Some(Signers {
+                own: objects,
+                others,
+                certificates,
+            }),
+        })
+    }
+
+    fn build(
+        &self,
+        secret: &SecretString,
+        certificates: Option<&str>,
+        endpoint: Option<&str>,
+    ) -> Result<AmazonS3, String> {
         let mut client = ClientOptions::new()
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_timeout_disabled();
-        if let Some(file) = &self.ca_file {
-            let pem = std::fs::read(file).map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-            let certificates = Certificate::from_pem_bundle(&pem)
+        if let (Some(pem), Some(file)) = (certificates, &self.ca_file) {
+            let certificates = Certificate::from_pem_bundle(pem.as_bytes())
                 .map_err(|error| format!("no certificates in {}: {error}", file.display()))?;
             client = certificates
                 .into_iter()
@@ -141,21 +191,10 @@ impl S3Location {
             .with_allow_http(self.allow_http)
             .with_access_key_id(&self.access_key_id)
             .with_secret_access_key(secret.expose_secret());
-        if let Some(endpoint) = &self.endpoint {
+        if let Some(endpoint) = endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        let objects = builder.build().map_err(|error| error.to_string())?;
-        let endpoint = self
-            .endpoint
-            .as_deref()
-            .map(|endpoint| format!(" at {endpoint}"))
-            .unwrap_or_default();
-        let place = format!("s3://{}/{}{endpoint}", self.bucket, self.prefix);
-        Ok(Connected {
-            objects: Arc::new(objects),
-            place,
-            prefix,
-        })
+        builder.build().map_err(|error| error.to_string())
     }
 }
 

@@ -6,6 +6,7 @@ mod faults;
 pub(crate) mod faulty;
 mod locations;
 mod seaweed;
+mod signing;
 
 use std::io;
 use std::path::Path;

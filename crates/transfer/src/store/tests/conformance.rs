@@ -34,7 +34,7 @@ async fn s3_of_seaweedfs() {
 
 async fn conform(location: StoreLocation) {
     let place = Place {
-        raw: location.connect().unwrap(),
+        raw: location.connect(None).unwrap(),
         location,
     };
     ownership(&place).await;

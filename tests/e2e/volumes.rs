@@ -65,11 +65,18 @@ fn jobs_of_a_build_share_a_volume_and_those_of_a_project_a_workspace() {
 
     let later = world.submit(
         project,
-        &[placed_freely("it", "cat /tombolo/workspace/kept; exit 5", &json!({"volumes": ["workspace"]}))],
+        &[placed_freely(
+            "it",
+            "cat /tombolo/workspace/kept; exit 5",
+            &json!({"volumes": ["workspace"]}),
+        )],
     );
     let job = later.ends("failure", &["exit code 5"]);
     assert_eq!(job["cluster"], "west", "where the workspace is");
-    assert!(later.log("it").iter().any(|line| line == "1000"), "the build before left it");
+    assert!(
+        later.log("it").iter().any(|line| line == "1000"),
+        "the build before left it"
+    );
     assert_eq!(claims(&world.east, project), [] as [String; 0]);
 
     world.tombolo(&["project", "delete", project, "--yes"]).succeeded();
@@ -90,13 +97,24 @@ fn a_volume_goes_with_its_build_also_when_the_agent_died() {
     );
     build.says("it", "began");
     let agent = ["--namespace", crate::cluster::NAMESPACE, "deploy/tombolo-agent"];
-    world.east.kubectl(&[&["scale", "--replicas", "0"], &agent[..]].concat()).succeeded();
+    world
+        .east
+        .kubectl(&[&["scale", "--replicas", "0"], &agent[..]].concat())
+        .succeeded();
     build.tombolo("cancel", &[]).succeeded();
-    world.east.kubectl(&[&["scale", "--replicas", "1"], &agent[..]].concat()).succeeded();
+    world
+        .east
+        .kubectl(&[&["scale", "--replicas", "1"], &agent[..]].concat())
+        .succeeded();
     build.ends("killed", &[]);
-    let number = format!("tombolo.dev/volume=shared-{}", build.now()["id"].as_str().expect("an id"));
+    let number = format!(
+        "tombolo.dev/volume=shared-{}",
+        build.now()["id"].as_str().expect("an id")
+    );
     wait_for("the claim to go", || {
-        let listed = world.east.kubectl(&["get", "pvc", "--all-namespaces", "-l", &number, "-o", "name"]);
+        let listed = world
+            .east
+            .kubectl(&["get", "pvc", "--all-namespaces", "-l", &number, "-o", "name"]);
         listed.succeeded().output.trim().is_empty().then_some(())
     });
 }

@@ -247,13 +247,20 @@ impl Parts {
                 Ok(())
             }
         });
+        self.serve_peers(server, group).await?;
+        Ok(notices)
+    }
+
+    /// Takes connections of other agents, if it is to.
+    async fn serve_peers(&self, server: Arc<Server>, group: &mut TaskGroup) -> anyhow::Result<()> {
+        let stop = group.token();
         if let Some(peer) = &self.configuration.peer {
             let listener = TcpListener::bind(peer.listen)
                 .await
                 .with_context(|| format!("cannot listen for peers at {} (`peer.listen`)", peer.listen))?;
             group.spawn("peers", async move { server.serve_peers(listener, stop).await });
         }
-        Ok(notices)
+        Ok(())
     }
 
     /// A connection for large things, so that they cannot hold up a heartbeat.

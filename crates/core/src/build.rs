@@ -48,6 +48,23 @@ pub struct JobSpec {
     /// The volumes that it works with.
     #[serde(default)]
     pub volumes: VolumeSet,
+    /// What it asks of pods, if it says something of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Box<PodNeeds>>,
+}
+
+/// What a job asks of the pod that it runs in. Clusters that run no pods have no use for it. A job cannot raise its own rights by it:
+/// what a pod may do is said by the cluster's settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodNeeds {
+    /// How much it writes on its node's disk, in bytes.
+    pub storage_bytes: Option<u64>,
+    /// Labels that its node must have.
+    pub node_selector: BTreeMap<String, String>,
+    /// The user that it runs as.
+    pub run_as_user: Option<u32>,
+    /// The processors that its image is for, as Kubernetes names them: `amd64`, `arm64`.
+    pub architecture: Option<String>,
 }
 
 /// An edge of the graph, seen from the child.

@@ -8,7 +8,7 @@ use tombolo_core::attempt::{
     Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Revision,
     RouteKind, SourceReference, TransferReceipt,
 };
-use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId};
@@ -103,6 +103,12 @@ fn assignment() -> Assignment {
             selector: Selector::parse("GCP,!spot,region in (eu,us),gpu>0").expect("valid"),
             prefer: Some(cluster("west")),
             volumes: VolumeSet::of(&[VolumeKind::Workspace]),
+            pod: Some(Box::new(PodNeeds {
+                storage_bytes: Some(1 << 30),
+                node_selector: BTreeMap::from([("disk".to_owned(), "fast".to_owned())]),
+                run_as_user: Some(0),
+                architecture: Some("arm64".to_owned()),
+            })),
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),

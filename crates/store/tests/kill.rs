@@ -130,6 +130,7 @@ fn definition() -> Outcome<BuildDefinition> {
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            pod: None,
         });
     }
     Ok(BuildDefinition { jobs })

@@ -199,12 +199,17 @@ impl Executor for ProcessExecutor {
                 self.settings.cluster
             )));
         }
+        let also = assignment
+            .job
+            .pod
+            .as_ref()
+            .map_or("", |_| ", nor what it says under `kubernetes`");
         let (folder, assignment, cluster) = (folder.clone(), assignment.clone(), self.settings.cluster.clone());
         let volumes = self.settings.volumes.clone();
         let made = blocking(move || sandbox::make(&folder, &assignment, &cluster, &volumes)).await;
         made.map_err(Error::system("make the sandbox"))?;
         Ok(vec![format!(
-            "the image `{image}` is not used: cluster `{}` runs commands on its agent's own system",
+            "the image `{image}` is not used{also}: cluster `{}` runs commands on its agent's own system",
             self.settings.cluster
         )])
     }

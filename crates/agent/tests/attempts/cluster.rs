@@ -330,6 +330,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            pod: None,
         },
         source: None,
         inputs: Vec::new(),

@@ -308,6 +308,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             selector: Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            pod: None,
         },
         source: None,
         inputs: Vec::new(),

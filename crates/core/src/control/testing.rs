@@ -70,6 +70,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         selector: Selector::default(),
         prefer: None,
         volumes: VolumeSet::default(),
+        pod: None,
     }
 }
 

@@ -160,7 +160,9 @@ impl Control {
 
     /// The cluster has the volumes of one of its attempts, or will have them.
     pub(super) fn note_volumes(&mut self, key: JobKey, index: ClusterIndex) {
-        let Some((build, job)) = self.builds.job(key) else { return };
+        let Some((build, job)) = self.builds.job(key) else {
+            return;
+        };
         let (project, wanted) = (build.record.project, job.node.volumes);
         if let Some(member) = self.clusters.get_mut(index) {
             let volumes = wanted.iter().map(|kind| VolumeId::of(kind, project, key.build));

@@ -3,16 +3,16 @@
 mod attempts;
 mod lease;
 mod link;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod volumes;
 mod waits;
 
-use std::time::Duration;
-
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
 use self::lease::Lease;
 use self::link::{Link, Up};
+pub use self::settings::Settings;
 use self::volumes::Volumes;
 use self::waits::Waits;
 use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
@@ -21,41 +21,6 @@ use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
 use crate::time::{Moment, Now};
 use crate::volume::VolumeId;
-
-/// The times and limits of the agent's end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    /// When to say hello again on the same connection.
-    pub hello_retry: Duration,
-    /// When to give the connection up for want of a welcome. The master commits the hello first: leave it time.
-    pub welcome_timeout: Duration,
-    /// When to repeat a report that was not acknowledged.
-    pub report_retry: Duration,
-    /// After how many heartbeat intervals without a frame of the master to give the connection up.
-    pub silent_heartbeats: u32,
-    /// Reports that may be on their way at once. More wait, one (the newest) for each attempt.
-    pub report_credits: usize,
-    /// Attempts that an agent keeps, those included that have ended and are not forgotten. Assignments beyond are left
-    /// unacknowledged; the master repeats them.
-    pub attempts: usize,
-    /// Jobs of which the highest forgotten epoch is remembered, so that no assignment that comes late on the same
-    /// connection is started.
-    pub forgotten: usize,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            hello_retry: Duration::from_secs(3),
-            welcome_timeout: Duration::from_secs(10),
-            report_retry: Duration::from_secs(3),
-            silent_heartbeats: 3,
-            report_credits: 1024,
-            attempts: 16_384,
-            forgotten: 4096,
-        }
-    }
-}
 
 /// What the driver tells.
 #[derive(Debug, Clone)]
@@ -206,12 +171,7 @@ impl Session {
                 Ok(())
             }
             Event::Surveyed(survey) => {
-                self.description.capacity = survey.capacity;
-                self.description.facts.clone_from(&survey.facts);
-                if self.is_up() {
-                    actions.push(Action::Send(AgentFrame::Survey(survey.clone())));
-                }
-                self.survey = Some(survey);
+                self.surveyed(survey, &mut actions);
                 Ok(())
             }
             Event::Waits { attempt, reason } => {
@@ -253,6 +213,15 @@ impl Session {
     /// Whether hello and welcome were exchanged on the present connection.
     pub const fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
+    }
+
+    fn surveyed(&mut self, survey: Box<Survey>, actions: &mut Vec<Action>) {
+        self.description.capacity = survey.capacity;
+        self.description.facts.clone_from(&survey.facts);
+        if self.is_up() {
+            actions.push(Action::Send(AgentFrame::Survey(survey.clone())));
+        }
+        self.survey = Some(survey);
     }
 
     fn waits(&mut self, attempt: AttemptId, reason: String, actions: &mut Vec<Action>) {

@@ -9,7 +9,7 @@ pub(super) const IMAGE_TYPE: &str = "docker-image";
 pub(super) const OTHER_TYPES: [&str; 5] = ["docker", "docker-compose", "git", "workflow", "wait"];
 
 /// The fields of a job that this version acts on.
-pub(super) const JOB_FIELDS: [&str; 10] = [
+pub(super) const JOB_FIELDS: [&str; 11] = [
     "type",
     "name",
     "image",
@@ -20,6 +20,7 @@ pub(super) const JOB_FIELDS: [&str; 10] = [
     "resources",
     "cluster",
     "volumes",
+    "kubernetes",
 ];
 
 /// The fields of `docker-image` jobs that InfraBox knows and this version does not act on.

@@ -2,13 +2,14 @@
 
 mod cluster;
 mod dependency;
+mod pod;
 mod value;
 mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tombolo_core::build::{Dependency, JobSpec};
+use tombolo_core::build::{Dependency, JobSpec, PodNeeds};
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
@@ -59,6 +60,7 @@ struct Draft {
     selector: Selector,
     prefer: Option<ClusterName>,
     volumes: VolumeSet,
+    pod: Option<Box<PodNeeds>>,
     /// Fields that InfraBox knows and this version does not act on.
     unsupported: Vec<(String, Position, Complaint)>,
 }
@@ -105,6 +107,7 @@ impl Draft {
             "resources" => self.resources = value::resources(decoder, &value)?,
             "cluster" => (self.selector, self.prefer) = cluster::read(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
+            "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),
             other => {
                 match fields::unsupported(other) {
                     Unsupported::Unknown(complaint) => decoder.fault(at, complaint),
@@ -159,6 +162,7 @@ impl Draft {
             selector: self.selector,
             prefer: self.prefer,
             volumes: self.volumes,
+            pod: self.pod,
         };
         Some((
             spec,

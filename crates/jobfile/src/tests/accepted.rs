@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
@@ -80,6 +80,11 @@ jobs:
     - gpu>0
     prefer: west
   volumes: [workspace, shared]
+  kubernetes:
+    storage: 20480
+    node_selector: {disk: fast, example.org/gpu: 'true'}
+    run_as_user: 0
+    architecture: arm64
 - type: docker-image
   name: report
   image: tool
@@ -106,6 +111,7 @@ fn every_field_is_read() {
         selector: Selector::default(),
         prefer: None,
         volumes: VolumeSet::default(),
+        pod: None,
     };
     let test = JobSpec {
         name: name("test_all-1"),
@@ -123,6 +129,14 @@ fn every_field_is_read() {
         selector: Selector::parse("GCP, region in (eu, us), gpu>0").expect("a valid selector"),
         prefer: Some(ClusterName::new("west").expect("a valid name")),
         volumes: VolumeSet::of(&VolumeKind::ALL),
+        pod: Some(Box::new(PodNeeds {
+            storage_bytes: Some(20 << 30),
+            node_selector: [("disk", "fast"), ("example.org/gpu", "true")]
+                .map(|(key, value)| (text(key), text(value)))
+                .into(),
+            run_as_user: Some(0),
+            architecture: Some(text("arm64")),
+        })),
     };
     let report = JobSpec {
         name: name("report"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tombolo_core::attempt::{
     Assignment, BuildContext, InputReference, InputSource, ParentJob, Revision, SourceReference,
 };
-use tombolo_core::build::{Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 use tombolo_core::label::{Requirement, Selector};
 use tombolo_core::name::ProjectName;
@@ -137,6 +137,7 @@ impl From<JobSpec> for wire::JobSpec {
             selector: job.selector.requirements.iter().map(ToString::to_string).collect(),
             prefer: job.prefer.map(String::from),
             volumes: job.volumes.iter().map(|kind| kind.to_string()).collect(),
+            pod: job.pod.map(|pod| (*pod).into()),
         }
     }
 }
@@ -180,6 +181,39 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .map(|name| cluster_name(&name, "JobSpec.prefer"))
                 .transpose()?,
             volumes: volumes(&job.volumes)?,
+            pod: job.pod.map(|pod| pod.try_into().map(Box::new)).transpose()?,
+        })
+    }
+}
+
+impl From<PodNeeds> for wire::PodNeeds {
+    fn from(pod: PodNeeds) -> Self {
+        Self {
+            storage_bytes: pod.storage_bytes,
+            node_selector: pod.node_selector.into_iter().collect(),
+            run_as_user: pod.run_as_user,
+            architecture: pod.architecture,
+        }
+    }
+}
+
+impl TryFrom<wire::PodNeeds> for PodNeeds {
+    type Error = Error;
+
+    fn try_from(pod: wire::PodNeeds) -> Result<Self, Error> {
+        let selector = pod.node_selector.into_iter();
+        let pair = |(key, value)| {
+            Ok((
+                text(key, "PodNeeds.node_selector")?,
+                text(value, "PodNeeds.node_selector")?,
+            ))
+        };
+        let architecture = pod.architecture.map(|value| text(value, "PodNeeds.architecture"));
+        Ok(Self {
+            storage_bytes: pod.storage_bytes,
+            node_selector: selector.map(pair).collect::<Result<_, Error>>()?,
+            run_as_user: pod.run_as_user,
+            architecture: architecture.transpose()?,
         })
     }
 }

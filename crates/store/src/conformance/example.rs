@@ -154,6 +154,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         selector: node.selector.clone(),
         prefer: node.prefer.clone(),
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
+        pod: Some(Box::default()),
     }
 }
 

@@ -281,9 +281,13 @@ fn storage_of(settings: &Settings, assignment: &Assignment) -> Option<u64> {
 
 /// What a job file says of pods.
 pub(super) fn job_settings(assignment: &Assignment) -> JobSettings {
+    let pod = assignment.job.pod.as_deref().cloned().unwrap_or_default();
     JobSettings {
         resources: assignment.job.resources,
-        ..JobSettings::default()
+        ephemeral_storage_bytes: pod.storage_bytes,
+        node_selector: pod.node_selector,
+        run_as_user: pod.run_as_user.map(i64::from),
+        architecture: pod.architecture,
     }
 }
 

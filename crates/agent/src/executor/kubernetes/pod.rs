@@ -156,11 +156,7 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
         enable_service_links: Some(false),
         service_account_name: settings.service_account.clone(),
         priority_class_name: settings.priority_class.clone(),
-        runtime_class_name: facts
-            .job
-            .runtime_class
-            .clone()
-            .or_else(|| settings.runtime_class.clone()),
+        runtime_class_name: settings.runtime_class.clone(),
         image_pull_secrets: pull_secrets(settings),
         termination_grace_period_seconds: Some(seconds(settings.termination_grace)),
         active_deadline_seconds: Some(seconds(lifetime(settings, facts.assignment))),

@@ -271,8 +271,8 @@ pub struct Deadlines {
     pub start: Duration,
 }
 
-/// What one job asks for. What it leaves open is as the cluster's settings say. There is no service account, priority class or
-/// level of Pod Security here: a job file must not raise its own rights.
+/// What one job asks for. What it leaves open is as the cluster's settings say. There is no service account, priority or
+/// runtime class, toleration or level of Pod Security here: a job file must not raise its own rights.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct JobSettings {
     /// What it needs; numbers that are 0 are left open.
@@ -281,14 +281,8 @@ pub struct JobSettings {
     pub ephemeral_storage_bytes: Option<u64>,
     /// Labels that its node must have, beside those of the cluster's settings.
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that it tolerates, beside those of the cluster's settings.
-    pub tolerations: Vec<Toleration>,
-    /// The runtime class.
-    pub runtime_class: Option<String>,
     /// The user that it runs as.
     pub run_as_user: Option<i64>,
-    /// The value of `kubernetes.io/os` that its node must have.
-    pub operating_system: Option<String>,
     /// The value of `kubernetes.io/arch` that its node must have.
     pub architecture: Option<String>,
 }

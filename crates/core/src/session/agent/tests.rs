@@ -78,6 +78,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             selector: Selector::default(),
             prefer: None,
             volumes: Default::default(),
+            pod: None,
         },
         source: None,
         inputs: Vec::new(),

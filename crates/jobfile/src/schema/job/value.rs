@@ -27,7 +27,7 @@ const MIN_MEMORY_MEBIBYTES: u32 = 256;
 /// 64 TiB, more than any machine has.
 const MAX_MEMORY_MEBIBYTES: u32 = 64 * 1024 * 1024;
 
-const MEBIBYTE: u64 = 1024 * 1024;
+pub(super) const MEBIBYTE: u64 = 1024 * 1024;
 
 pub(super) fn image<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Option<String>> {
     let at = value.at;

@@ -241,3 +241,29 @@ fn volumes() {
         ),
     ]);
 }
+
+#[test]
+fn what_pods_are_asked() {
+    check_fields(&[
+        (
+            "kubernetes: {privileged: true}",
+            "3:14 jobs[0].kubernetes.privileged: unknown field `privileged`",
+        ),
+        (
+            "kubernetes: {storage: 0}",
+            "3:23 jobs[0].kubernetes.storage: expected a whole number of MiB from 1 to 67108864, found 0",
+        ),
+        (
+            "kubernetes: {run_as_user: -1}",
+            "3:27 jobs[0].kubernetes.run_as_user: expected the number of a user from 0 to 4294967294, found -1",
+        ),
+        (
+            "kubernetes: {node_selector: {'a b': c}}",
+            "3:30 jobs[0].kubernetes.node_selector.a b: `a b` is not the key of a node's label",
+        ),
+        (
+            "kubernetes: {architecture: a/b}",
+            "3:28 jobs[0].kubernetes.architecture: `a/b` is not the value of a node's label",
+        ),
+    ]);
+}

@@ -197,6 +197,7 @@ fn spec(name: &str) -> JobSpec {
         selector: Selector::default(),
         prefer: None,
         volumes: tombolo_core::volume::VolumeSet::default(),
+        pod: None,
     }
 }
 

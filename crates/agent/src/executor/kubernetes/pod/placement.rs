@@ -23,10 +23,9 @@ const WEIGHT: i32 = 100;
 pub(super) fn place(settings: &Settings, job: &JobSettings) -> PodSpec {
     let mut node_selector: BTreeMap<_, _> = job.node_selector.clone();
     node_selector.extend(settings.node_selector.clone());
-    let mut tolerations: Vec<_> = settings.tolerations.iter().chain(&job.tolerations).cloned().collect();
+    let mut tolerations = settings.tolerations.clone();
     let mut affinity = settings.affinity.clone();
-    let operating_system = job.operating_system.as_ref().unwrap_or(&settings.operating_system);
-    node_selector.insert(OPERATING_SYSTEM.to_owned(), operating_system.clone());
+    node_selector.insert(OPERATING_SYSTEM.to_owned(), settings.operating_system.clone());
     if let Some(architecture) = job.architecture.as_ref().or(settings.architecture.as_ref()) {
         node_selector.insert(ARCHITECTURE.to_owned(), architecture.clone());
     }

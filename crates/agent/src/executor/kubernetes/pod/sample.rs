@@ -63,6 +63,7 @@ pub(crate) fn assignment() -> Assignment {
             selector: Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            pod: None,
         },
         source: None,
         inputs: Vec::new(),

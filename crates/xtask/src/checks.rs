@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::Args;
 use xshell::{Shell, cmd};
 
-use crate::{demo, plain, tools};
+use crate::{demo, e2e, plain, tools};
 
 /// How many seeds the simulation runs with before a change lands.
 const CI_SEEDS: u32 = 5_000;
@@ -63,11 +63,13 @@ pub(crate) fn ci(shell: &Shell) -> anyhow::Result<()> {
         seed: None,
     };
     let demo_options = demo::Options::default();
-    let steps: [(&str, &dyn Fn() -> anyhow::Result<()>); 4] = [
+    let e2e_options = e2e::Options::default();
+    let steps: [(&str, &dyn Fn() -> anyhow::Result<()>); 5] = [
         ("test", &|| test(shell)),
         ("lint", &|| lint(shell)),
         ("sim", &|| sim(shell, &sim_options)),
         ("demo", &|| demo::run(shell, &demo_options)),
+        ("e2e", &|| e2e::run(shell, &e2e_options)),
     ];
     for (name, step) in steps {
         println!("\n=== cargo xtask {name}");

@@ -81,13 +81,23 @@ fn more_memory_than_any_node_has() {
 fn more_written_to_the_disk_than_a_job_may() {
     let world = World::get();
     let _whole = world.east.whole();
-    // Where jobs write what nobody wants, and where they write outputs: the bound is one.
-    for folder in ["/tmp", "$TOMBOLO_OUTPUT"] {
-        let shell = format!("head -c 200000000 /dev/zero > {folder}/large; echo written; exec sleep 120");
-        let build = world.run("east", &shell, &json!({}));
-        build.ends("failure", &["wrote more to the disk than it may"]);
-    }
-    assert_eq!(STORAGE, "160MiB", "less than what the jobs write");
+    assert_eq!(STORAGE, "160MiB", "less than what the first job writes");
+    let shell = "head -c 200000000 /dev/zero > /tmp/large; echo written; exec sleep 120";
+    let evicted = world.run("east", shell, &json!({}));
+    // Before it is too late, where there is an output to keep.
+    let shell = "head -c 155000000 /dev/zero > $TOMBOLO_OUTPUT/large; echo written; exec sleep 120";
+    let ended = world.run("east", shell, &json!({}));
+    // What this job may write is its own affair, up to what the cluster allows.
+    let small = world.run(
+        "east",
+        "head -c 20000000 /dev/zero > big; exec sleep 120",
+        &json!({"kubernetes": {"storage": 20}}),
+    );
+    evicted.ends("failure", &["wrote more to the disk than it may"]);
+    ended.ends("failure", &["its files took 147 of the 160 MiB", "kubernetes.storage"]);
+    let kept = ended.output("it").path().join("output/large").metadata();
+    assert_eq!(kept.map(|file| file.len()).ok(), Some(155_000_000));
+    small.ends("failure", &["its files took 19 of the 20 MiB"]);
 }
 
 #[test]

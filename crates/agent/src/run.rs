@@ -50,12 +50,6 @@ const LOG_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How many pods there are at once, where nothing is said about slots: what fits is for the cluster's capacity to say.
 const PODS_AT_ONCE: u32 = 1000;
 
-/// What a cluster is said to have whose nodes the agent may not look at: more than any job asks for.
-const UNKNOWN_CAPACITY: Resources = Resources {
-    cpu_milli: 1_000_000_000,
-    memory_bytes: 1 << 50,
-};
-
 /// Runs the agent until `stopping` is cancelled. Commands that run then go on, and the next agent finds them.
 ///
 /// # Errors
@@ -156,7 +150,7 @@ impl Parts {
             facts.clone_from(&capacity.facts);
         } else if !self.configuration.capacity.is_given() {
             // What this process may use says nothing of what there is for pods: the cluster's own scheduler knows.
-            self.checked.capacity = UNKNOWN_CAPACITY;
+            self.checked.capacity = Resources::UNKNOWN;
         }
         if self.configuration.slots.is_none() {
             self.checked.slots = PODS_AT_ONCE;

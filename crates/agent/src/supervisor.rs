@@ -132,6 +132,13 @@ pub enum Ending {
         /// The command's exit code; none if it was killed itself.
         code: Option<i32>,
     },
+    /// Its files came too near to what it may write, and it was ended while its output could still be kept.
+    StorageFull {
+        /// What they took.
+        bytes: u64,
+        /// What they may take.
+        limit_bytes: u64,
+    },
     /// There is no such program, or it cannot be run: the job's fault.
     NotStarted {
         /// What and why.

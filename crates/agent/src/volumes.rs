@@ -34,12 +34,16 @@ struct Shared {
     folder: PathBuf,
     notices: mpsc::Sender<Notice>,
     volumes: Mutex<BTreeMap<VolumeId, Volume>>,
+    /// Held while a record is written: many jobs of a build may take its volume at once.
+    writing: tokio::sync::Mutex<()>,
     /// Something was released, let go or removed.
     changed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Volume {
+    /// It has a record.
+    recorded: bool,
     released: bool,
     users: BTreeSet<AttemptId>,
 }
@@ -73,7 +77,15 @@ impl Volumes {
             };
             if let Some(Record { released }) = read_record(&path)? {
                 let users = BTreeSet::new();
-                volumes.insert(volume, Volume { released, users });
+                let recorded = true;
+                volumes.insert(
+                    volume,
+                    Volume {
+                        recorded,
+                        released,
+                        users,
+                    },
+                );
             }
         }
         Ok(Self {
@@ -81,6 +93,7 @@ impl Volumes {
                 folder: folder.to_owned(),
                 notices,
                 volumes: Mutex::new(volumes),
+                writing: tokio::sync::Mutex::new(()),
                 changed: Notify::new(),
             }),
         })
@@ -118,8 +131,9 @@ impl Volumes {
             tracing::info!(%attempt, volume = %id, "waits until what is left of the volume is removed");
             changed.await;
         }
-        self.write(id, false).await?;
-        self.tell(Notice::Holds(id)).await;
+        if self.make_record(id).await? {
+            self.tell(Notice::Holds(id)).await;
+        }
         Ok(())
     }
 
@@ -152,12 +166,27 @@ impl Volumes {
         if self.lock().contains_key(&id) {
             return Ok(());
         }
-        self.write(id, false).await?;
         self.lock().entry(id).or_default();
-        self.tell(Notice::Holds(id)).await;
+        if self.make_record(id).await? {
+            self.tell(Notice::Holds(id)).await;
+        }
         Ok(())
     }
 
+    /// Writes the record of a volume that has none. Whether it had none.
+    async fn make_record(&self, id: VolumeId) -> io::Result<bool> {
+        let _writing = self.shared.writing.lock().await;
+        if self.lock().get(&id).is_none_or(|volume| volume.recorded) {
+            return Ok(false);
+        }
+        self.write(id, false).await?;
+        if let Some(volume) = self.lock().get_mut(&id) {
+            volume.recorded = true;
+        }
+        Ok(true)
+    }
+
+    /// Only while `writing` is held.
     async fn write(&self, id: VolumeId, released: bool) -> io::Result<()> {
         let path = self.record(id);
         let written =

@@ -24,13 +24,13 @@ pub struct Cluster {
     pub joined_at: DateTime,
     /// The version of its agent, if it has connected since the master started.
     pub version: Option<String>,
-    /// What it has for jobs, in all; known while it is connected.
+    /// What it has for jobs, in all; known while it is connected, if its agent was told or may look at its nodes.
     pub capacity: Option<Resources>,
     /// Its nodes that jobs can go to, if its agent may look at them.
     pub nodes: Option<Nodes>,
     /// What its attempts take.
     pub used: Option<Resources>,
-    /// What is free of it.
+    /// What is free of its capacity, if that is known.
     pub free: Option<Resources>,
     /// How many attempts it runs at once at the most.
     pub slots: Option<u32>,

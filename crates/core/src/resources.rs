@@ -12,6 +12,17 @@ pub struct Resources {
 }
 
 impl Resources {
+    /// What a cluster is said to have that nobody may look into: more than any job asks for.
+    pub const UNKNOWN: Self = Self {
+        cpu_milli: u64::MAX,
+        memory_bytes: u64::MAX,
+    };
+
+    /// These, unless they are [`Self::UNKNOWN`].
+    pub fn known(self) -> Option<Self> {
+        (self != Self::UNKNOWN).then_some(self)
+    }
+
     /// Whether `self` has room for `request`.
     pub const fn fits(&self, request: &Self) -> bool {
         request.cpu_milli <= self.cpu_milli && request.memory_bytes <= self.memory_bytes

@@ -57,6 +57,9 @@ impl Verdict {
                 exit_code: *code,
                 ..Self::new(TerminalState::Failure, out_of_memory(*limit_bytes))
             },
+            Ending::StorageFull { bytes, limit_bytes } => {
+                Self::new(TerminalState::Failure, storage_full(*bytes, *limit_bytes))
+            }
             Ending::NotStarted { reason } => Self::new(TerminalState::Failure, reason.clone()),
             Ending::Fault { reason } => Self::new(TerminalState::Error, reason.clone()),
         }
@@ -136,6 +139,16 @@ fn signal_name(signal: i32) -> String {
     format!("{signal} ({name})")
 }
 
+fn storage_full(bytes: u64, limit_bytes: u64) -> String {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    format!(
+        "its files took {} of the {} MiB that it may write, so that it was ended while its output could be kept: let it write less, or \
+         ask for more (`kubernetes.storage` in the job file)",
+        bytes / MEBIBYTE,
+        limit_bytes / MEBIBYTE
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use tombolo_core::time::Timestamp;
@@ -188,6 +201,17 @@ mod tests {
                 "killed by signal 64",
             ),
             (Ending::TimedOut, good, Failure, None, "timed out after 1h"),
+            (
+                Ending::StorageFull {
+                    bytes: 9 << 20,
+                    limit_bytes: 10 << 20,
+                },
+                good,
+                Failure,
+                None,
+                "its files took 9 of the 10 MiB that it may write, so that it was ended while its output could be kept: let it write \
+                 less, or ask for more (`kubernetes.storage` in the job file)",
+            ),
             (Ending::Stopped, good, Killed, None, "cancelled"),
             (Ending::Terminated, good, Error, None, TERMINATED),
             (

@@ -17,7 +17,7 @@ use super::launch::Launch;
 use super::listeners::{Listeners, Request};
 use super::memory::MemoryGroup;
 use super::sessions::Sessions;
-use super::storage::Storage;
+use super::storage::{Filling, Storage};
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
@@ -261,8 +261,15 @@ impl<'duty> Duty<'duty> {
 
     fn heed_time(&mut self) {
         let now = clock::now().steady;
-        if let Some(words) = self.storage.as_mut().and_then(|storage| storage.heed(now)) {
-            self.say(&words);
+        match self.storage.as_mut().and_then(|storage| storage.heed(now)) {
+            Some(Filling::Near(words)) => self.say(&words),
+            Some(Filling::Full { bytes, limit_bytes }) => {
+                self.stop(
+                    Ending::StorageFull { bytes, limit_bytes },
+                    self.launch.specification.stop_grace,
+                );
+            }
+            None => {}
         }
         match &mut self.stopping {
             None if now >= self.deadline => self.stop(Ending::TimedOut, self.launch.specification.stop_grace),
@@ -288,6 +295,7 @@ impl<'duty> Duty<'duty> {
             ),
             Ending::Fault { reason } => reason.clone(),
             Ending::Terminated => "the pod is to end".to_owned(),
+            Ending::StorageFull { .. } => "the job's files leave too little of what it may write".to_owned(),
             _ => "a stop was asked for".to_owned(),
         };
         self.say(&format!("{why}; the command is stopped"));

@@ -1,7 +1,8 @@
-//! How full the sandbox is, where there is a limit: its node evicts a pod that writes more, and then hardly anything is told.
+//! How full the sandbox is, where there is a limit: its node evicts a pod that writes more, and then hardly anything is told and
+//! the output is lost.
 //!
-//! It owns the counting, a little at a time, so that neither the command's output nor its end waits for it, and says once that
-//! the limit is near. It ends nothing: the command may well clean up.
+//! It owns the counting, a little at a time, so that neither the command's output nor its end waits for it. It says once that the limit
+//! is near, and then that the command has to end while there is still an output to keep; it ends nothing itself.
 
 use std::fs::{self, ReadDir};
 use std::os::unix::fs::MetadataExt;
@@ -9,8 +10,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// From which share of the limit on it is said, in hundredths; and below which it may be said again.
-const NEAR: u64 = 90;
-const FAR: u64 = 80;
+const NEAR: u64 = 80;
+const FAR: u64 = 70;
+/// From which share on the command has to end.
+const FULL: u64 = 90;
 /// How many entries are looked at in a row, and the pause until the next ones.
 const ENTRIES_IN_A_ROW: usize = 512;
 const BREATH: Duration = Duration::from_millis(5);
@@ -30,6 +33,20 @@ pub(super) struct Storage {
     /// When to go on.
     next_at: Duration,
     said: bool,
+}
+
+/// What a count has shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Filling {
+    /// The limit is near, in words for the log.
+    Near(String),
+    /// The command has to end.
+    Full {
+        /// What the files take.
+        bytes: u64,
+        /// What they may.
+        limit_bytes: u64,
+    },
 }
 
 /// A count under way.
@@ -58,8 +75,8 @@ impl Storage {
         self.next_at
     }
 
-    /// Goes on counting, if it is time. Says so when the limit is near.
-    pub(super) fn heed(&mut self, now: Duration) -> Option<String> {
+    /// Goes on counting, if it is time.
+    pub(super) fn heed(&mut self, now: Duration) -> Option<Filling> {
         if now < self.next_at {
             return None;
         }
@@ -79,8 +96,12 @@ impl Storage {
         self.counted(count.bytes)
     }
 
-    fn counted(&mut self, bytes: u64) -> Option<String> {
-        let share = u128::from(bytes) * 100 / u128::from(self.limit_bytes.max(1));
+    fn counted(&mut self, bytes: u64) -> Option<Filling> {
+        let limit_bytes = self.limit_bytes;
+        let share = u128::from(bytes) * 100 / u128::from(limit_bytes.max(1));
+        if share >= FULL.into() {
+            return Some(Filling::Full { bytes, limit_bytes });
+        }
         if share < FAR.into() {
             self.said = false;
         }
@@ -88,11 +109,11 @@ impl Storage {
             return None;
         }
         let mebibytes = |bytes: u64| bytes / (1024 * 1024);
-        Some(format!(
-            "the job's files take {} of the {} MiB that it may write; if they grow beyond that, its node ends the job",
+        Some(Filling::Near(format!(
+            "the job's files take {} of the {} MiB that it may write; at {FULL} % of that the job is ended",
             mebibytes(bytes),
-            mebibytes(self.limit_bytes)
-        ))
+            mebibytes(limit_bytes)
+        )))
     }
 }
 
@@ -146,7 +167,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     /// Counts to the end, and says when.
-    fn count(storage: &mut Storage, mut now: Duration) -> (Option<String>, Duration) {
+    fn count(storage: &mut Storage, mut now: Duration) -> (Option<Filling>, Duration) {
         assert!(storage.next_at() > now, "nothing is due yet");
         loop {
             now = storage.next_at();
@@ -171,18 +192,27 @@ mod tests {
         let (said, now) = count(&mut storage, Duration::ZERO);
         assert_eq!(said, None, "half of it, and a link to elsewhere");
 
-        fs::write(below.join("more"), vec![1; 4 * MIB as usize + 300_000]).unwrap();
+        fs::write(below.join("more"), vec![1; 3 * MIB as usize + 300_000]).unwrap();
         let (said, now) = count(&mut storage, now);
-        let said = said.unwrap();
-        assert!(said.contains("take 9 of the 10 MiB"), "{said}");
+        let Some(Filling::Near(said)) = said else {
+            panic!("{said:?}")
+        };
+        assert!(said.contains("take 8 of the 10 MiB"), "{said}");
         let (said, now) = count(&mut storage, now);
         assert_eq!(said, None, "once");
 
         fs::remove_file(below.join("more")).unwrap();
         let (said, now) = count(&mut storage, now);
         assert_eq!(said, None);
-        fs::write(below.join("again"), vec![1; 6 * MIB as usize]).unwrap();
-        assert!(count(&mut storage, now).0.is_some(), "again");
+        fs::write(below.join("again"), vec![1; 3 * MIB as usize + 300_000]).unwrap();
+        let (said, now) = count(&mut storage, now);
+        assert!(matches!(said, Some(Filling::Near(_))), "again");
+        fs::write(below.join("last"), vec![1; MIB as usize]).unwrap();
+        let (said, _) = count(&mut storage, now);
+        let Some(Filling::Full { bytes, limit_bytes }) = said else {
+            panic!("{said:?}")
+        };
+        assert!(bytes >= 9 * MIB && limit_bytes == 10 * MIB);
     }
 
     #[test]

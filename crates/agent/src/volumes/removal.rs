@@ -28,11 +28,13 @@ impl Volumes {
     }
 
     async fn mark(&self, id: VolumeId) -> io::Result<()> {
+        let _writing = self.shared.writing.lock().await;
         if !self.lock().contains_key(&id) {
             return Ok(());
         }
         self.write(id, true).await?;
         if let Some(volume) = self.lock().get_mut(&id) {
+            volume.recorded = true;
             volume.released = true;
         }
         self.shared.changed.notify_waiters();

@@ -72,3 +72,19 @@ async fn what_nobody_has_is_released_at_once_and_what_is_found_is_told() {
     assert_eq!(heard.recv().await, Some(Notice::Holds(WORKSPACE)));
     assert!(heard.try_recv().is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_take_one_volume_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (volumes, mut heard) = open(folder.path());
+    let takers = (0..64).map(|job| {
+        let volumes = volumes.clone();
+        tokio::spawn(async move { volumes.take(SHARED, attempt(job)).await })
+    });
+    for taken in futures::future::join_all(takers).await {
+        taken.unwrap().unwrap();
+    }
+    assert_eq!(heard.recv().await, Some(Notice::Holds(SHARED)));
+    assert!(heard.try_recv().is_err(), "once");
+    assert_eq!(open(folder.path()).0.held(), [SHARED]);
+}

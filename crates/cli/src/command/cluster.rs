@@ -58,6 +58,7 @@ impl Rows for ClusterList {
         let row = |cluster: &Described| {
             let slots = cluster.slots.map(|slots| format!("/{slots}")).unwrap_or_default();
             let free = cluster.free.zip(cluster.capacity);
+            let unknown = || if cluster.connected { "unknown" } else { "" }.to_owned();
             // What the agent itself reports is for `cluster show`.
             let labels = cluster
                 .labels
@@ -67,10 +68,10 @@ impl Rows for ClusterList {
                 cluster.name.to_string(),
                 if cluster.connected { "connected" } else { "disconnected" }.to_owned(),
                 format!("{}{slots}", cluster.attempts),
-                free.map(|(free, all)| format!("{} of {} m", free.cpu_milli, all.cpu_milli))
-                    .unwrap_or_default(),
-                free.map(|(free, _)| render::bytes(free.memory_bytes))
-                    .unwrap_or_default(),
+                free.map_or_else(unknown, |(free, all)| {
+                    format!("{} of {} m", free.cpu_milli, all.cpu_milli)
+                }),
+                free.map_or_else(unknown, |(free, _)| render::bytes(free.memory_bytes)),
                 render::labels(labels),
             ];
             if wide == Wide::Yes {

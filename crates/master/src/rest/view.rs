@@ -39,16 +39,17 @@ pub(crate) fn labels(labels: &Labels) -> BTreeMap<String, String> {
 pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
     let connected = view.contact == Contact::Connected;
     let agent = view.agent.filter(|_| connected);
+    let capacity = agent.and_then(|agent| agent.capacity.known());
     api::Cluster {
         name: view.record.name.clone(),
         labels: labels(view.labels),
         connected,
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),
-        capacity: agent.map(|agent| agent.capacity.into()),
+        capacity: capacity.map(Into::into),
         nodes: agent.and_then(|agent| agent.nodes).map(Into::into),
         used: agent.map(|_| view.used.into()),
-        free: agent.map(|agent| agent.capacity.minus(&view.used).into()),
+        free: capacity.map(|capacity| capacity.minus(&view.used).into()),
         slots: agent.map(|agent| agent.slots),
         attempts: view.attempts as u64,
         peer_address: agent.and_then(|agent| agent.peer_address.clone()),

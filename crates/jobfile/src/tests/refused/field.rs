@@ -237,7 +237,7 @@ fn volumes() {
         ),
         (
             "volumes: [shared, workspace, shared]",
-            "3:10 jobs[0].volumes: the list has 3 items, and more than 2 are not taken",
+            "3:30 jobs[0].volumes: more than 2 items",
         ),
     ]);
 }
@@ -259,7 +259,7 @@ fn what_pods_are_asked() {
         ),
         (
             "kubernetes: {node_selector: {'a b': c}}",
-            "3:30 jobs[0].kubernetes.node_selector.a b: `a b` is not the key of a node's label",
+            "3:30 jobs[0].kubernetes.node_selector[\"a b\"]: `a b` is not the key of a node's label",
         ),
         (
             "kubernetes: {architecture: a/b}",

@@ -3,7 +3,7 @@
 mod bucket;
 
 use std::env;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -82,6 +82,7 @@ pub(crate) fn bench(shell: &Shell, options: &Options) -> anyhow::Result<()> {
 
 fn on_clusters(shell: &Shell, options: &Options, what: What) -> anyhow::Result<()> {
     let clusters = clusters(shell)?;
+    let _alone = alone(&clusters.east)?;
     let tested = test(shell, options, &clusters, what);
     let cleaned = if options.keep {
         println!("The clusters and what is installed on them were kept: `cargo xtask cluster down` ends them.");
@@ -91,6 +92,18 @@ fn on_clusters(shell: &Shell, options: &Options, what: What) -> anyhow::Result<(
     };
     tested?;
     cleaned
+}
+
+/// Two runs on the same clusters would remove each other's installations.
+fn alone(kubeconfig: &Path) -> anyhow::Result<File> {
+    let path = kubeconfig.with_extension("in-use");
+    let context = || format!("cannot lock {}", path.display());
+    let file = File::create(&path).with_context(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => anyhow::bail!("another run uses the cluster of {}", kubeconfig.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(context),
+    }
 }
 
 fn clusters(shell: &Shell) -> anyhow::Result<Clusters> {

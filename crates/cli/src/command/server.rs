@@ -5,6 +5,7 @@ use std::process;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::doctor::{self, Finding, State};
 use tombolo_agent::pod::supervise::Step;
@@ -15,6 +16,11 @@ use tombolo_runtime::{configuration, telemetry};
 use crate::dev;
 use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Format, Rows, Wide};
+
+/// Threads of an agent whose jobs run in pods that wait for the disk: each has memory of its own, and hundreds would come at once
+/// with hundreds of jobs. (Where jobs are processes, such a thread packs or unpacks for as long as that takes: there, as many as
+/// there are jobs.)
+const POD_BLOCKING_THREADS: usize = 16;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -106,7 +112,8 @@ pub(crate) fn master(command: &Master) -> Result<(), Failure> {
         None => &command.service,
     };
     let configuration = master_configuration(command)?;
-    serve(command, &configuration.telemetry.clone(), |stop| async move {
+    let runtime = Builder::new_multi_thread();
+    serve(command, runtime, &configuration.telemetry.clone(), |stop| async move {
         Ok(tombolo_master::run(configuration, stop).await?)
     })
 }
@@ -137,7 +144,11 @@ pub(crate) fn agent(command: &Agent, format: Format) -> Result<(), Failure> {
     let configuration: tombolo_agent::configuration::Configuration =
         load(command, tombolo_agent::configuration::ENVIRONMENT_PREFIX)?;
     configuration.validate().map_err(invalid)?;
-    serve(command, &configuration.telemetry.clone(), |stop| {
+    let mut runtime = Builder::new_multi_thread();
+    if configuration.kubernetes.is_some() {
+        runtime.max_blocking_threads(POD_BLOCKING_THREADS);
+    }
+    serve(command, runtime, &configuration.telemetry.clone(), |stop| {
         tombolo_agent::run(configuration, stop)
     })
 }
@@ -256,6 +267,7 @@ fn invalid(faults: configuration::Faults) -> Failure {
 
 fn serve<Running: Future<Output = anyhow::Result<()>>>(
     command: &Service,
+    mut runtime: Builder,
     telemetry: &telemetry::Settings,
     run: impl FnOnce(CancellationToken) -> Running,
 ) -> Result<(), Failure> {
@@ -263,7 +275,7 @@ fn serve<Running: Future<Output = anyhow::Result<()>>>(
     if command.end_with_parent {
         dev::end_with_parent()?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = runtime.enable_all().build()?;
     let ended = runtime.block_on(async {
         let stop = CancellationToken::new();
         let signals = on_signals(stop.clone());

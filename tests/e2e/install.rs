@@ -144,7 +144,7 @@ fn agent(world: &World, cluster: &Cluster, values: &Value, labels: &[&str]) {
     let line = line
         .unwrap_or_else(|| panic!("no line for helm: {}", invited.output))
         .trim();
-    let own = " --namespace tombolo ";
+    let own = " --namespace tombolo-agent ";
     assert!(line.contains(own), "{line}");
     let file = write(world, &format!("{}.json", cluster.name), &values.to_string());
     let line = line.replace(own, &format!(" --namespace {NAMESPACE} "));

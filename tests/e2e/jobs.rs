@@ -38,6 +38,34 @@ fn a_pod_and_its_secret_are_there_while_it_runs_and_gone_afterwards() {
     }
 }
 
+/// In the job's container, as its user, in its folder, and with its exit code.
+#[test]
+fn commands_beside_a_job_that_runs() {
+    let world = World::get();
+    for cluster in [&world.east, &world.west] {
+        let _whole = cluster.whole();
+        let build = world.run(
+            cluster.name,
+            "echo ready; while ! test -e go; do sleep 0.2; done",
+            &json!({}),
+        );
+        build.says("it", "ready");
+        let printed = build.tombolo(
+            "exec",
+            &["it", "--", "sh", "-c", "pwd; id -u; echo $TOMBOLO_JOB_NAME; exit 7"],
+        );
+        assert_eq!(printed.code, 7, "{printed:?}");
+        assert_eq!(
+            printed.output.lines().collect::<Vec<_>>(),
+            ["/tombolo/context", "1000", "it"]
+        );
+        build.tombolo("exec", &["it", "--", "touch", "go"]).succeeded();
+        build.ends("finished", &[]);
+        let late = build.tombolo("exec", &["it", "--", "true"]);
+        assert_ne!(late.code, 0, "the job is over: {late:?}");
+    }
+}
+
 #[test]
 fn ten_thousand_lines_of_a_job_that_ends_at_once_are_all_there() {
     let world = World::get();

@@ -141,7 +141,8 @@ impl<E: Executor> Attempts<E> {
         };
         for recovered in found.attempts {
             if let Begin::Resume(assignment) = &recovered.begin {
-                attempts.shared.surroundings.volumes.adopt(assignment);
+                let prepared = attempts.folder_of(recovered.attempt).prepared().exists();
+                attempts.shared.surroundings.volumes.adopt(assignment, prepared);
             }
             attempts.begin(recovered.attempt, recovered.begin);
         }

@@ -30,6 +30,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
+use tombolo_core::volume::VolumeSet;
 
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::spool;
@@ -66,6 +67,9 @@ pub struct Specification {
     /// How many bytes the sandbox may have; none if nobody counts.
     #[serde(default)]
     pub storage_limit_bytes: Option<u64>,
+    /// The volumes in the sandbox, which do not count.
+    #[serde(default)]
+    pub volumes: VolumeSet,
 }
 
 /// How the command finds its sandbox.

@@ -106,11 +106,12 @@ impl Volumes {
         held.map(|(id, _)| *id).collect()
     }
 
-    /// Notes that the attempt, which an earlier agent has begun, may use its volumes.
-    pub(crate) fn adopt(&self, assignment: &Assignment) {
+    /// Notes that the attempt, which an earlier agent has begun, may use its volumes. One that was not `prepared` has not seen those that
+    /// are released, and waits for fresh ones.
+    pub(crate) fn adopt(&self, assignment: &Assignment, prepared: bool) {
         let mut volumes = self.lock();
         for id in of(assignment) {
-            if let Some(volume) = volumes.get_mut(&id) {
+            if let Some(volume) = volumes.get_mut(&id).filter(|volume| prepared || !volume.released) {
                 volume.users.insert(assignment.attempt);
             }
         }

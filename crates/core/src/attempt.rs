@@ -8,6 +8,7 @@ use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::label::Labels;
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::time::Timestamp;
+use crate::volume::VolumeSet;
 
 /// Everything that a cluster needs to run one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Assignment {
     /// The labels that the master gives to the cluster, for the command's environment.
     #[serde(default)]
     pub labels: Labels,
+    /// The volumes of this job, and of all that share one with it.
+    #[serde(default)]
+    pub volumes_together: VolumeSet,
 }
 
 /// The build as its jobs see it.

@@ -136,6 +136,7 @@ fn assignment() -> Assignment {
             state: TerminalState::Unstable,
         }],
         labels: Labels::from_pairs([("GCP", ""), ("region", "eu")]).expect("valid"),
+        volumes_together: VolumeSet::of(&VolumeKind::ALL),
     }
 }
 

@@ -80,6 +80,7 @@ impl World {
             inputs,
             parents: view.parents.iter().filter_map(parent).collect(),
             labels: Labels::default(),
+            volumes_together: Default::default(),
         })
     }
 

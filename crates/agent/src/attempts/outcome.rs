@@ -171,6 +171,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_ending_has_its_state_and_words() {
         use TerminalState::{Error, Failure, Finished, Killed, Unstable};
         let reason = "no disk".to_owned();

@@ -96,6 +96,7 @@ impl Port {
             stop_grace: SOON,
             log_limit_bytes: 1 << 20,
             storage_limit_bytes: None,
+            volumes: Default::default(),
         };
         let duty = Duty {
             project: PROJECT,

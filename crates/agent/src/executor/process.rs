@@ -111,6 +111,7 @@ impl ProcessExecutor {
             stop_grace: self.settings.stop_grace,
             log_limit_bytes: self.settings.log_limit_bytes,
             storage_limit_bytes: None,
+            volumes: Default::default(),
         }
     }
 

@@ -151,7 +151,7 @@ impl<'duty> Duty<'duty> {
         sandbox: &Path,
     ) -> io::Result<Self> {
         let now = clock::now().steady;
-        let storage = |limit| Storage::new(sandbox.to_owned(), limit, now);
+        let storage = |limit| Storage::new(sandbox.to_owned(), launch.specification.volumes, limit, now);
         Ok(Self {
             launch,
             listeners,

@@ -4,10 +4,13 @@
 //! It owns the counting, a little at a time, so that neither the command's output nor its end waits for it. It says once that the limit
 //! is near, and then that the command has to end while there is still an output to keep; it ends nothing itself.
 
+use std::collections::HashSet;
 use std::fs::{self, ReadDir};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use tombolo_core::volume::VolumeSet;
 
 /// From which share of the limit on it is said, in hundredths; and below which it may be said again.
 const NEAR: u64 = 80;
@@ -22,12 +25,16 @@ const PAUSE: Duration = Duration::from_secs(10);
 const REST: u32 = 20;
 /// How many folders may wait to be looked into; more are not counted.
 const FOLDERS_WAITING: usize = 10_000;
+/// How many files with several names are told apart; more are not counted.
+const LINKED_FILES: usize = 100_000;
 /// The unit of `st_blocks`.
 const BLOCK_BYTES: u64 = 512;
 
 /// Counts what is in the sandbox.
 pub(super) struct Storage {
     root: PathBuf,
+    /// Folders of volumes: they may lie on the same disk, and have limits of their own.
+    others: Vec<PathBuf>,
     limit_bytes: u64,
     count: Option<Count>,
     /// When to go on.
@@ -55,13 +62,16 @@ struct Count {
     device: u64,
     open: Option<ReadDir>,
     waiting: Vec<PathBuf>,
+    /// The files with several names that were counted.
+    linked: HashSet<u64>,
     bytes: u64,
 }
 
 impl Storage {
-    /// Counts in `root`, beginning a while after `now`.
-    pub(super) fn new(root: PathBuf, limit_bytes: u64, now: Duration) -> Self {
+    /// Counts in `root`, but for the `volumes` in it, beginning a while after `now`.
+    pub(super) fn new(root: PathBuf, volumes: VolumeSet, limit_bytes: u64, now: Duration) -> Self {
         Self {
+            others: volumes.iter().map(|kind| root.join(kind.as_str())).collect(),
             root,
             limit_bytes,
             count: None,
@@ -87,7 +97,7 @@ impl Storage {
                 Count::begin(self.root.clone(), now)?
             }
         };
-        if !count.go_on() {
+        if !count.go_on(&self.others) {
             self.next_at = now + BREATH;
             self.count = Some(count);
             return None;
@@ -126,12 +136,13 @@ impl Count {
             device,
             open: None,
             waiting: vec![root],
+            linked: HashSet::new(),
             bytes: 0,
         })
     }
 
     /// Counts some entries. Whether that was all. What vanishes meanwhile, or must not be read, is not counted.
-    fn go_on(&mut self) -> bool {
+    fn go_on(&mut self, others: &[PathBuf]) -> bool {
         for _ in 0..ENTRIES_IN_A_ROW {
             let entry = match self.open.as_mut().map(Iterator::next) {
                 Some(Some(entry)) => entry,
@@ -148,7 +159,14 @@ impl Count {
             let Ok(entry) = entry else { continue };
             // Of the entry itself: links are not followed.
             let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.dev() != self.device {
+            if metadata.dev() != self.device || metadata.is_dir() && others.contains(&entry.path()) {
+                continue;
+            }
+            // A file with several names takes its place once.
+            if metadata.nlink() > 1
+                && !metadata.is_dir()
+                && (self.linked.len() >= LINKED_FILES || !self.linked.insert(metadata.ino()))
+            {
                 continue;
             }
             self.bytes = self.bytes.saturating_add(metadata.blocks().saturating_mul(BLOCK_BYTES));
@@ -162,6 +180,8 @@ impl Count {
 
 #[cfg(test)]
 mod tests {
+    use tombolo_core::volume::VolumeKind;
+
     use super::*;
 
     const MIB: u64 = 1024 * 1024;
@@ -187,10 +207,21 @@ mod tests {
         fs::write(outside.path().join("large"), vec![1; 8 * MIB as usize]).unwrap();
         std::os::unix::fs::symlink(outside.path(), below.join("link")).unwrap();
         fs::write(below.join("file"), vec![1; 5 * MIB as usize]).unwrap();
-        let mut storage = Storage::new(folder.path().to_owned(), 10 * MIB, Duration::ZERO);
+        for name in ["second", "third"] {
+            fs::hard_link(below.join("file"), below.join(name)).unwrap();
+        }
+        let volume = folder.path().join("shared");
+        fs::create_dir(&volume).unwrap();
+        fs::write(volume.join("large"), vec![1; 20 * MIB as usize]).unwrap();
+        let mut storage = Storage::new(
+            folder.path().to_owned(),
+            VolumeSet::of(&[VolumeKind::Shared]),
+            10 * MIB,
+            Duration::ZERO,
+        );
         assert_eq!(storage.heed(Duration::from_secs(1)), None);
         let (said, now) = count(&mut storage, Duration::ZERO);
-        assert_eq!(said, None, "half of it, and a link to elsewhere");
+        assert_eq!(said, None, "half of it, whatever it is called, and what does not count");
 
         fs::write(below.join("more"), vec![1; 3 * MIB as usize + 300_000]).unwrap();
         let (said, now) = count(&mut storage, now);
@@ -221,7 +252,7 @@ mod tests {
         for number in 0..ENTRIES_IN_A_ROW + 10 {
             fs::write(folder.path().join(number.to_string()), "x").unwrap();
         }
-        let mut storage = Storage::new(folder.path().to_owned(), MIB, Duration::ZERO);
+        let mut storage = Storage::new(folder.path().to_owned(), VolumeSet::default(), MIB, Duration::ZERO);
         let first = storage.next_at();
         assert_eq!(storage.heed(first), None);
         assert!(storage.count.is_some() && storage.next_at() == first + BREATH);
@@ -232,7 +263,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_counted() {
-        let mut storage = Storage::new("/nowhere/at/all".into(), MIB, Duration::ZERO);
+        let mut storage = Storage::new("/nowhere/at/all".into(), VolumeSet::default(), MIB, Duration::ZERO);
         assert_eq!(storage.heed(Duration::from_secs(60)), None);
         assert!(storage.next_at() > Duration::ZERO);
     }

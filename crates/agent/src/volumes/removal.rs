@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::volume::VolumeId;
 
@@ -13,6 +14,8 @@ use crate::seam::Notice;
 
 /// How long to wait before what the disk or the system refused is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// Volumes that are being removed at once.
+const REMOVALS_AT_ONCE: usize = 16;
 /// How often volumes without a record are looked for.
 const SWEEP: Duration = Duration::from_secs(15 * 60);
 
@@ -60,14 +63,17 @@ impl Volumes {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let mut failed = false;
-            for id in self.removable() {
-                if let Err(error) = self.remove_one(executor, id).await {
-                    tracing::warn!(volume = %id, error = %error, "cannot remove a volume; trying again");
-                    failed = true;
-                }
-            }
-            if failed {
+            // One that something uses still takes minutes: the others do not wait for it.
+            let removals = futures::stream::iter(self.removable()).map(|id| async move {
+                let removed = self.remove_one(executor, id).await;
+                removed
+                    .inspect_err(|error| tracing::warn!(volume = %id, %error, "cannot remove a volume; trying again"))
+                    .is_err()
+            });
+            let failed = removals
+                .buffer_unordered(REMOVALS_AT_ONCE)
+                .fold(false, |any, failed| async move { any || failed });
+            if failed.await {
                 tokio::time::sleep(pauses.next()).await;
             } else {
                 pauses.reset();

@@ -336,5 +336,6 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
         inputs: Vec::new(),
         parents: Vec::new(),
         labels: Labels::from_pairs([("AWS", ""), ("region", "us")]).unwrap(),
+        volumes_together: Default::default(),
     }
 }

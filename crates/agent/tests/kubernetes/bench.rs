@@ -314,5 +314,6 @@ pub(crate) fn assignment(image: &str) -> Assignment {
         inputs: Vec::new(),
         parents: Vec::new(),
         labels: Labels::default(),
+        volumes_together: Default::default(),
     }
 }

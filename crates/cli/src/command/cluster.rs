@@ -167,7 +167,7 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
 /// Installs the agent's chart, and comes back when the cluster has joined.
 fn helm_line(invite: &str) -> String {
     format!(
-        "helm upgrade --install tombolo-agent helm/tombolo-agent --namespace tombolo --create-namespace --wait --set-string invite.value={invite}"
+        "helm upgrade --install tombolo-agent helm/tombolo-agent --namespace tombolo-agent --create-namespace --wait --set-string invite.value={invite}"
     )
 }
 

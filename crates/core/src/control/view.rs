@@ -15,6 +15,7 @@ use crate::placement::{Explanation, Situation, explain};
 use crate::resources::Resources;
 use crate::session::{Capability, Nodes};
 use crate::time::{Moment, Timestamp};
+use crate::volume::VolumeSet;
 
 /// How the control plane stands with a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +108,8 @@ pub struct AssignmentView<'a> {
     pub node: &'a JobNode,
     /// All direct parents, in the order of the dependencies. All are terminal.
     pub parents: Vec<JobView<'a>>,
+    /// The volumes of the job, and of all that share one with it.
+    pub volumes_together: VolumeSet,
 }
 
 impl<'a> AssignmentView<'a> {
@@ -237,6 +240,7 @@ impl Control {
             build: &build.record,
             node: &job.node,
             parents: build.parents(job).map(|parent| build.view(parent)).collect(),
+            volumes_together: build.volumes_together(job),
         })
     }
 }

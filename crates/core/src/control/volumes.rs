@@ -91,8 +91,13 @@ impl LiveBuild {
 
     /// Whether the job, or one that shares a volume with it, works with the workspace.
     fn uses_workspace(&self, job: &LiveJob) -> bool {
+        self.volumes_together(job).contains(VolumeKind::Workspace)
+    }
+
+    /// All volumes that the jobs work with which have to run where this one runs.
+    pub(super) fn volumes_together(&self, job: &LiveJob) -> VolumeSet {
         let all = self.sharing(job).map(|sharing| sharing.volumes).unwrap_or_default();
-        job.node.volumes.union(all).contains(VolumeKind::Workspace)
+        job.node.volumes.union(all)
     }
 }
 
@@ -134,7 +139,7 @@ impl Control {
         if wanted.is_empty() {
             return;
         }
-        let project = build.record.project;
+        let (project, uses_workspace) = (build.record.project, build.uses_workspace(job));
         let Some(cluster) = self.clusters.get(index).map(|member| member.record.name.clone()) else {
             return;
         };
@@ -142,7 +147,8 @@ impl Control {
             self.release_volume(outbox, VolumeId::of(kind, project, key.build), Some(&cluster));
         }
         self.note_volumes(key, index);
-        if wanted.contains(VolumeKind::Workspace)
+        // Also for a job that only shares a volume with one that will need the workspace: that one has to find both in one place.
+        if uses_workspace
             && let Some(project) = self.projects.get_mut(project)
             && project.workspace.is_none()
         {
@@ -239,11 +245,11 @@ impl Control {
         let wanted = match volume {
             VolumeId::Shared(build) => {
                 let build = self.builds.get(build).filter(|build| build.sharing.is_some());
-                build.is_some_and(|build| build.shared_on().is_none_or(|on| on == cluster))
+                build.is_some_and(|build| build.shared_on() == Some(cluster))
             }
             VolumeId::Workspace(project) => {
                 let project = self.projects.get(project);
-                project.is_some_and(|project| project.workspace.as_ref().is_none_or(|on| on == cluster))
+                project.is_some_and(|project| project.workspace.as_ref() == Some(cluster))
             }
         };
         if !wanted {

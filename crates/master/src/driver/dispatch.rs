@@ -184,6 +184,7 @@ impl<S: Store> Driver<S> {
             inputs,
             parents: parents(&view),
             labels: self.labels(cluster),
+            volumes_together: view.volumes_together,
         })))
     }
 

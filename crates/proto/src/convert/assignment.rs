@@ -29,6 +29,7 @@ impl From<Assignment> for wire::Assignment {
             inputs: assignment.inputs.into_iter().map(Into::into).collect(),
             parents: assignment.parents.into_iter().map(Into::into).collect(),
             labels: labels_to_wire(&assignment.labels),
+            volumes_together: kinds(assignment.volumes_together),
         }
     }
 }
@@ -60,6 +61,7 @@ impl TryFrom<wire::Assignment> for Assignment {
                 .map(ParentJob::try_from)
                 .collect::<Result<_, _>>()?,
             labels: labels(assignment.labels, "Assignment.labels")?,
+            volumes_together: volumes(&assignment.volumes_together, "Assignment.volumes_together")?,
         })
     }
 }
@@ -136,7 +138,7 @@ impl From<JobSpec> for wire::JobSpec {
             dependencies: job.dependencies.into_iter().map(Into::into).collect(),
             selector: job.selector.requirements.iter().map(ToString::to_string).collect(),
             prefer: job.prefer.map(String::from),
-            volumes: job.volumes.iter().map(|kind| kind.to_string()).collect(),
+            volumes: kinds(job.volumes),
             pod: job.pod.map(|pod| (*pod).into()),
         }
     }
@@ -180,7 +182,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .prefer
                 .map(|name| cluster_name(&name, "JobSpec.prefer"))
                 .transpose()?,
-            volumes: volumes(&job.volumes)?,
+            volumes: volumes(&job.volumes, "JobSpec.volumes")?,
             pod: job.pod.map(|pod| pod.try_into().map(Box::new)).transpose()?,
         })
     }
@@ -218,10 +220,14 @@ impl TryFrom<wire::PodNeeds> for PodNeeds {
     }
 }
 
-fn volumes(names: &[String]) -> Result<VolumeSet, Error> {
+fn kinds(volumes: VolumeSet) -> Vec<String> {
+    volumes.iter().map(|kind| kind.to_string()).collect()
+}
+
+fn volumes(names: &[String], field: &'static str) -> Result<VolumeSet, Error> {
     let mut set = VolumeSet::default();
     for name in names {
-        set.insert(name.parse().map_err(|error| Error::new("JobSpec.volumes", error))?);
+        set.insert(name.parse().map_err(|error| Error::new(field, error))?);
     }
     Ok(set)
 }

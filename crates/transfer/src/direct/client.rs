@@ -243,6 +243,8 @@ async fn fault(mut response: Response) -> Fault {
             Fault::Passing(reason, asked.map(Duration::from_secs))
         }
         StatusCode::BAD_REQUEST if words.contains("BadDigest") => Fault::Mismatch(reason),
+        // What Amazon says of a client that was too slow.
+        StatusCode::BAD_REQUEST if words.contains("RequestTimeout") => Fault::Passing(reason, None),
         status if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => {
             Fault::Passing(reason, asked.map(Duration::from_secs))
         }

@@ -16,7 +16,8 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer};
 use serde::Deserialize;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
 use tombolo_artifact::{ChunkReference, StoredChunk};
 use tombolo_core::digest::Digest;
@@ -95,8 +96,23 @@ pub enum UploadWay {
 pub(super) struct Signing {
     signers: Signers,
     client: Client,
-    found: OnceCell<Found>,
+    trial: Mutex<Trial>,
 }
+
+/// What became of trying the store.
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// Nobody has asked yet.
+    None,
+    Done(Found),
+    /// It could not be tried. Whoever asks before then is not kept waiting for it: the owner moves chunks, as ever.
+    Failed {
+        again_at: Instant,
+    },
+}
+
+/// How long a store that could not be tried is left alone.
+const TRIAL_PAUSE: Duration = Duration::from_secs(120);
 
 /// What the store was seen to keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,13 +127,14 @@ impl Signing {
         Ok(Self {
             signers,
             client,
-            found: OnceCell::new(),
+            trial: Mutex::new(Trial::None),
         })
     }
 }
 
 impl ChunkStore {
-    /// What others may do by signed requests. The store is tried at the first call; what was found counts until the end.
+    /// What others may do by signed requests: nothing, while the store cannot be tried. It is tried at the first call; what was found
+    /// counts until the end.
     ///
     /// # Errors
     /// If the store cannot be tried at present.
@@ -125,10 +142,19 @@ impl ChunkStore {
         let Some(signing) = &self.inner.signing else {
             return Ok(Reachable::default());
         };
-        let found = signing
-            .found
-            .get_or_try_init(|| probe::probe(&self.inner, signing))
-            .await?;
+        let mut trial = signing.trial.lock().await;
+        let found = match *trial {
+            Trial::Done(found) => found,
+            Trial::Failed { again_at } if Instant::now() < again_at => return Ok(Reachable::default()),
+            Trial::None | Trial::Failed { .. } => {
+                let again_at = Instant::now() + TRIAL_PAUSE;
+                *trial = Trial::Failed { again_at };
+                let found = probe::probe(&self.inner, signing).await?;
+                *trial = Trial::Done(found);
+                found
+            }
+        };
+        drop(trial);
         Ok(Reachable {
             uploads: found.uploads,
             downloads: found.downloads,

@@ -138,6 +138,7 @@ impl KubernetesExecutor {
             stop_grace: self.parts.limits.stop_grace,
             log_limit_bytes: self.parts.limits.log_limit_bytes,
             storage_limit_bytes: storage_of(&self.parts.settings, assignment),
+            volumes: job.volumes,
         }
     }
 }
@@ -196,9 +197,12 @@ impl Executor for KubernetesExecutor {
     }
 
     async fn remove_volume(&self, volume: VolumeId) -> Result<(), Error> {
-        let name = names::claim_name(volume);
         for namespace in self.parts.settings.namespaces() {
-            let deleted = self.parts.cluster.delete_claim(&namespace, &name).await;
+            let deleted = self
+                .parts
+                .cluster
+                .delete_claim(&namespace, volume, &self.parts.name)
+                .await;
             deleted.map_err(|error| system("remove the claim of a volume", &error))?;
         }
         Ok(())

@@ -30,6 +30,8 @@ pub const BUILD_NUMBER: &str = "tombolo.dev/build-number";
 /// What our keys begin with; nobody else may set such.
 pub const PREFIX: &str = "tombolo.dev/";
 
+/// The label of pods that have to run on one node because of a volume: the name of that volume.
+pub const VOLUMES_OF: &str = "tombolo.dev/volumes-of";
 /// The label of a claim with the volume's name.
 pub const VOLUME: &str = "tombolo.dev/volume";
 

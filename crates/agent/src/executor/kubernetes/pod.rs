@@ -138,8 +138,7 @@ pub fn render(settings: &Settings, facts: &Facts<'_>) -> Result<Pod, Error> {
         resources,
         storage_bytes: sandbox.node_bytes,
     };
-    let has_claims = sandbox.claim_bytes.is_some() || !facts.assignment.job.volumes.is_empty();
-    let group = has_claims.then(|| sandbox::group(user));
+    let group = sandbox.group(user, &facts.assignment.job.volumes);
     let metadata = ObjectMeta {
         name: Some(names::pod_name(facts.assignment.attempt)),
         namespace: Some(settings.namespace_of(project).to_owned()),

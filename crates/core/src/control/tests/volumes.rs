@@ -221,6 +221,35 @@ fn a_workspace_is_made_anew_when_its_cluster_was_removed() {
 }
 
 #[test]
+fn who_comes_first_reserves_the_workspace_for_those_who_share_with_it() {
+    let mut world = World::new();
+    world.up("east", &[], 1);
+    let builds: Vec<_> = (0..2)
+        .map(|_| {
+            let jobs = vec![
+                job("checkout").with(&[Shared]),
+                job("compile").with(&[Shared, Workspace]).after("checkout"),
+            ];
+            world.submit(jobs).1
+        })
+        .collect();
+    world.up("west", &[], 8);
+    assert_eq!(world.live.projects[0].workspace, Some(cluster("east")));
+    assert_eq!(
+        world.cluster_of(builds[1][0]),
+        "",
+        "its compilation could not follow it elsewhere"
+    );
+    for jobs in builds {
+        for job in jobs {
+            assert_eq!(world.cluster_of(job), "east");
+            world.report(job, running());
+            world.report(job, ended(Finished));
+        }
+    }
+}
+
+#[test]
 fn volumes_that_nobody_knows_are_released() {
     let mut world = World::new();
     world.up("east", &[], 2);

@@ -84,6 +84,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
         inputs: Vec::new(),
         parents: Vec::new(),
         labels: Labels::default(),
+        volumes_together: Default::default(),
     })
 }
 

@@ -41,7 +41,7 @@ impl Cluster {
         };
         let reason = match &found {
             Some(found) if found.metadata.deletion_timestamp.is_some() => "it is being removed",
-            Some(found) if label(found, names::VOLUME) == label(claim, names::VOLUME) => return Ok(()),
+            Some(found) if are_alike(found, claim) => return Ok(()),
             Some(_) => "it is not ours",
             None => "it was removed a moment ago",
         };
@@ -52,11 +52,23 @@ impl Cluster {
         })
     }
 
-    /// Removes a claim, and returns when it is gone.
+    /// Removes the claim of a volume of this cluster's jobs, and returns when it is gone. One that is not theirs is left alone.
     ///
     /// # Errors
     /// [`Error::Taken`] if something uses it for too long; [`Error::Denied`], [`Error::Unavailable`].
-    pub async fn delete_claim(&self, namespace: &str, name: &str) -> Result<(), Error> {
+    pub async fn delete_claim(&self, namespace: &str, volume: VolumeId, cluster: &ClusterName) -> Result<(), Error> {
+        let name = &names::claim_name(volume);
+        let ours = |claim: &PersistentVolumeClaim| {
+            let has = |key, value: String| label(claim, key) == Some(&value);
+            has(names::VOLUME, volume.to_string()) && has(names::CLUSTER, names::label_value(cluster.as_str()))
+        };
+        if !self
+            .find_claim(namespace, name)
+            .await?
+            .is_some_and(|claim| ours(&claim))
+        {
+            return Ok(());
+        }
         let claims = self.claims(namespace);
         let right = Right::namespaced("delete", CLAIMS, namespace);
         let mut patience = Patience::new(&right, REMOVAL_PATIENCE);
@@ -118,6 +130,12 @@ impl Cluster {
 
 /// The resource, as rules name it.
 pub(super) const CLAIMS: &str = "persistentvolumeclaims";
+
+/// Whether both are of the same volume of the same cluster.
+fn are_alike(found: &PersistentVolumeClaim, wanted: &PersistentVolumeClaim) -> bool {
+    let same = |key| label(found, key) == label(wanted, key);
+    same(names::VOLUME) && same(names::CLUSTER)
+}
 
 fn label<'claim>(claim: &'claim PersistentVolumeClaim, key: &str) -> Option<&'claim String> {
     let labels: Option<&BTreeMap<String, String>> = claim.metadata.labels.as_ref();

@@ -69,6 +69,7 @@ pub(crate) fn assignment() -> Assignment {
         inputs: Vec::new(),
         parents: Vec::new(),
         labels: Labels::default(),
+        volumes_together: Default::default(),
     }
 }
 

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tombolo_core::attempt::Assignment;
+use tombolo_core::volume::VolumeSet;
 
 use super::containers::bytes;
 use super::{Error, Facts, SANDBOX};
@@ -67,6 +68,16 @@ impl Sandbox {
         }
     }
 
+    /// The group that the files of claims belong to, so that the job's user can write there; none without claims. That of volumes is
+    /// one for all jobs, whoever their users are.
+    pub(super) fn group(&self, user: Option<i64>, volumes: &VolumeSet) -> Option<i64> {
+        if !volumes.is_empty() {
+            return Some(OWN_GROUP);
+        }
+        self.claim_bytes?;
+        Some(user.filter(|user| *user != 0).unwrap_or(OWN_GROUP))
+    }
+
     /// The volume, as a pod has it.
     pub(super) fn volume(&self, settings: &Settings, facts: &Facts<'_>) -> Volume {
         let (empty_dir, ephemeral) = match self.claim_bytes {
@@ -80,11 +91,6 @@ impl Sandbox {
             ..Volume::default()
         }
     }
-}
-
-/// The group that the files of claims belong to, so that the job's user can write there.
-pub(super) fn group(user: Option<i64>) -> i64 {
-    user.filter(|user| *user != 0).unwrap_or(OWN_GROUP)
 }
 
 /// A folder on the node's disk.

@@ -50,9 +50,7 @@ pub fn claim(settings: &Settings, volume: VolumeId, facts: &Facts<'_>) -> Result
 /// Adds the job's volumes to its pod.
 pub(super) fn add(pod: &mut Pod, settings: &Settings, facts: &Facts<'_>) -> Result<(), Error> {
     for volume in volumes::of(facts.assignment) {
-        let claim = settings_of(settings, volume.kind())?;
-        let labels = pod.metadata.labels.get_or_insert_default();
-        labels.insert(label_key(volume.kind()), volume.to_string());
+        settings_of(settings, volume.kind())?;
         let spec = pod.spec.get_or_insert_default();
         spec.volumes.get_or_insert_default().push(Volume {
             name: volume.kind().to_string(),
@@ -63,21 +61,37 @@ pub(super) fn add(pod: &mut Pod, settings: &Settings, facts: &Facts<'_>) -> Resu
             ..Volume::default()
         });
         mount(spec, volume.kind());
-        if claim.access_mode == AccessMode::ReadWriteOnce {
-            keep_together(spec, volume);
-        }
+    }
+    if let Some(group) = group_of(settings, facts) {
+        let labels = pod.metadata.labels.get_or_insert_default();
+        labels.insert(names::VOLUMES_OF.to_owned(), group.clone());
+        keep_together(pod.spec.get_or_insert_default(), group);
     }
     Ok(())
+}
+
+/// Which pods have to run on one node at a time: those that use a claim which one node only can mount. One name for all of them,
+/// since the scheduler takes several terms of affinity together: a pod that has to be with users of one volume *and* of another would be
+/// kept from neither. So it is the project where its workspace is such a claim and a job that shares a volume uses it, else the build.
+fn group_of(settings: &Settings, facts: &Facts<'_>) -> Option<String> {
+    let assignment = facts.assignment;
+    let (project, build) = (assignment.build.project, assignment.build.build);
+    let together = assignment.volumes_together.union(assignment.job.volumes);
+    let volumes = settings
+        .volumes
+        .as_ref()
+        .filter(|_| !assignment.job.volumes.is_empty())?;
+    let on_one_node = |kind| together.contains(kind) && volumes.of(kind).access_mode == AccessMode::ReadWriteOnce;
+    // The wider first.
+    let kind = [VolumeKind::Workspace, VolumeKind::Shared]
+        .into_iter()
+        .find(|kind| on_one_node(*kind))?;
+    Some(VolumeId::of(kind, project, build).to_string())
 }
 
 fn settings_of(settings: &Settings, kind: VolumeKind) -> Result<&ClaimSettings, Error> {
     let volumes = settings.volumes.as_ref().ok_or(Error::NoVolumes(kind))?;
     Ok(volumes.of(kind))
-}
-
-/// The label of pods that use a volume of this kind; its value is the volume's name.
-fn label_key(kind: VolumeKind) -> String {
-    format!("{}{kind}-volume", names::PREFIX)
 }
 
 fn mount(spec: &mut PodSpec, kind: VolumeKind) {
@@ -91,9 +105,9 @@ fn mount(spec: &mut PodSpec, kind: VolumeKind) {
     }
 }
 
-/// On the node where pods that use the volume run, if there are any.
-fn keep_together(spec: &mut PodSpec, volume: VolumeId) {
-    let users: BTreeMap<_, _> = [(label_key(volume.kind()), volume.to_string())].into();
+/// On the node where pods of the group run, if there are any.
+fn keep_together(spec: &mut PodSpec, group: String) {
+    let members: BTreeMap<_, _> = [(names::VOLUMES_OF.to_owned(), group)].into();
     let affinity = spec
         .affinity
         .get_or_insert_default()
@@ -102,7 +116,7 @@ fn keep_together(spec: &mut PodSpec, volume: VolumeId) {
     let terms = &mut affinity.required_during_scheduling_ignored_during_execution;
     terms.get_or_insert_default().push(PodAffinityTerm {
         label_selector: Some(LabelSelector {
-            match_labels: Some(users),
+            match_labels: Some(members),
             ..LabelSelector::default()
         }),
         topology_key: HOSTNAME.to_owned(),

@@ -1,6 +1,7 @@
 //! What an overlay must leave alone.
 
 use serde_json::{Map, Value};
+use tombolo_core::volume::VolumeKind;
 
 use super::super::containers::{SANDBOX_FOLDERS, SYSTEM_FOLDER, TOKEN_FOLDER};
 use super::super::{COURIER, INSTALL, JOB, SANDBOX, SYSTEM, TOKEN};
@@ -19,14 +20,21 @@ const JOB_FIELDS: [&str; 7] = [
 /// What may be laid over our own containers.
 const OWN_FIELDS: [&str; 3] = ["name", "resources", "imagePullPolicy"];
 /// What of a specification is ours.
-const OWN_SPEC: [&str; 6] = [
+const OWN_SPEC: [&str; 9] = [
     "restartPolicy",
     "automountServiceAccountToken",
     "serviceAccountName",
     "serviceAccount",
     "activeDeadlineSeconds",
     "ephemeralContainers",
+    // The job would see the courier's processes.
+    "shareProcessNamespace",
+    "hostPID",
+    "hostIPC",
 ];
+/// The volumes that jobs share, by their kinds.
+const SHARED: &str = VolumeKind::Shared.as_str();
+const WORKSPACE: &str = VolumeKind::Workspace.as_str();
 /// What variables of ours begin with.
 const OWN_VARIABLES: [&str; 2] = ["TOMBOLO_", "INFRABOX_"];
 
@@ -125,7 +133,9 @@ fn check_container(list: &str, container: &Value, touched: &mut Vec<String>) {
 fn check_volume(volume: &Value, touched: &mut Vec<String>) {
     match name_of(volume) {
         None => touched.push("an item of `spec.volumes` has no name".to_owned()),
-        Some(name @ (SANDBOX | SYSTEM | TOKEN)) => touched.push(format!("the volume `{name}` is ours")),
+        Some(name @ (SANDBOX | SYSTEM | TOKEN | SHARED | WORKSPACE)) => {
+            touched.push(format!("the volume `{name}` is ours"))
+        }
         Some(_) => {}
     }
 }

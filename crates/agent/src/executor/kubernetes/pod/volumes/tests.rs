@@ -55,15 +55,17 @@ fn pods_mount_the_claims_of_their_volumes_under_both_names() {
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
     let volume = json!({ "name": "shared", "persistentVolumeClaim": { "claimName": format!("tombolo-{build}") } });
     assert!(volumes.contains(&volume), "{volumes:?}");
-    assert_eq!(pod["spec"]["securityContext"]["fsGroup"], 1000);
+    assert_eq!(
+        pod["spec"]["securityContext"]["fsGroup"], 65532,
+        "one group, whoever the users are"
+    );
     // The workspace can be mounted everywhere: only the shared volume keeps pods together.
     assert_eq!(
         pod["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"],
         json!([{ "topologyKey": "kubernetes.io/hostname",
-            "labelSelector": { "matchLabels": { "tombolo.dev/shared-volume": build } } }])
+            "labelSelector": { "matchLabels": { "tombolo.dev/volumes-of": build } } }])
     );
-    assert_eq!(pod["metadata"]["labels"]["tombolo.dev/shared-volume"], build);
-    assert_eq!(pod["metadata"]["labels"]["tombolo.dev/workspace-volume"], project);
+    assert_eq!(pod["metadata"]["labels"]["tombolo.dev/volumes-of"], build);
     assert_eq!(
         serde_json::to_value(&claims).unwrap(),
         json!([
@@ -90,4 +92,52 @@ fn clusters_without_volumes_refuse_jobs_that_ask_for_one() {
     assert!(claims.is_empty());
     let spec = pod.spec.unwrap();
     assert!(spec.affinity.is_none() && spec.security_context.unwrap().fs_group.is_none());
+}
+
+#[test]
+fn pods_of_one_group_are_named_alike() {
+    let shared = "shared-00000000-0000-0000-0000-000000000077";
+    let workspace = "workspace-00000000-0000-0000-0000-000000000001";
+    use AccessMode::{ReadWriteMany as Many, ReadWriteOnce as Once};
+    use VolumeKind::{Shared, Workspace};
+    for (modes, own, together, group) in [
+        ([Once, Once], vec![Shared], vec![Shared], Some(shared)),
+        ([Once, Once], vec![Shared], vec![Shared, Workspace], Some(workspace)),
+        ([Once, Once], vec![Workspace], vec![Workspace], Some(workspace)),
+        ([Once, Many], vec![Shared], vec![Shared, Workspace], Some(shared)),
+        ([Once, Many], vec![Workspace], vec![Workspace], None),
+        ([Many, Once], vec![Shared], vec![Shared, Workspace], Some(workspace)),
+        ([Many, Many], vec![Shared, Workspace], vec![Shared, Workspace], None),
+        ([Once, Once], vec![], vec![], None),
+    ] {
+        let section = |access_mode| ClaimSection {
+            access_mode,
+            ..ClaimSection::default()
+        };
+        let settings = Settings {
+            volumes: Some(
+                (&VolumesSection {
+                    shared: section(modes[0]),
+                    workspace: section(modes[1]),
+                })
+                    .into(),
+            ),
+            ..settings()
+        };
+        let (mut assignment, cluster, job) = (sample::assignment(), sample::cluster(), sample::job());
+        assignment.job.volumes = VolumeSet::of(&own);
+        assignment.volumes_together = VolumeSet::of(&together);
+        let facts = Facts {
+            cluster: &cluster,
+            assignment: &assignment,
+            job: &job,
+            image: None,
+            trust: "PEM",
+        };
+        assert_eq!(
+            group_of(&settings, &facts).as_deref(),
+            group,
+            "{modes:?} {own:?} {together:?}"
+        );
+    }
 }

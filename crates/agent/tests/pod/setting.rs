@@ -41,10 +41,8 @@ impl Container {
 
     fn look(&mut self) -> Option<ExitStatus> {
         let own = self.process.id();
-        let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-        let children = children.split_whitespace().filter_map(|child| child.parse().ok());
         // Of this program only: the command's memory is its own.
-        let steps = children.filter(|child| is_ours(*child));
+        let steps = children(own).into_iter().filter(|child| is_ours(*child));
         let peak = peak_kilobytes(own);
         let all = peak + steps.map(peak_kilobytes).sum::<u64>();
         self.peak_kilobytes = self.peak_kilobytes.max(peak);
@@ -65,6 +63,14 @@ impl Container {
     }
 }
 
+fn children(process: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
 fn is_ours(process: u32) -> bool {
     let program = fs::read_link(format!("/proc/{process}/exe")).unwrap_or_default();
     program.ends_with("supervise-for-tests")
@@ -78,9 +84,27 @@ fn peak_kilobytes(process: u32) -> u64 {
 }
 
 impl Drop for Container {
+    /// With all that it has started, as a container ends: what went on would hold the test run's own output open.
     fn drop(&mut self) {
+        let mut all = Vec::new();
+        // One that was waited for has no children, and its number may be another's by now.
+        if matches!(self.process.try_wait(), Ok(None)) {
+            all = children(self.process.id());
+            let mut looked = 0;
+            while let Some(process) = all.get(looked).copied() {
+                all.extend(children(process));
+                looked += 1;
+            }
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
+        for process in all {
+            let kill = Command::new("kill")
+                .args(["-9", &process.to_string()])
+                .stderr(Stdio::null())
+                .status();
+            drop(kill);
+        }
     }
 }
 

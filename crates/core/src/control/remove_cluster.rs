@@ -21,6 +21,7 @@ impl Control {
         for key in attempts.unwrap_or_default() {
             self.replace(outbox, key, &format!("cluster `{name}` was removed"));
         }
+        self.lose_shared(outbox, name);
         self.fail_without_inputs(outbox);
         Ok(Reply::Done)
     }

@@ -40,6 +40,6 @@ impl Control {
         status.inputs.clear();
         self.enqueue(outbox, key);
         // Where the shared volume is to be may be open again.
-        self.requeue_sharing(outbox, key.build);
+        self.sharing_changed(outbox, key.build);
     }
 }

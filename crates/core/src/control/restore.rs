@@ -104,6 +104,7 @@ impl Control {
             open,
         };
         build.count_pending();
+        build.find_shared();
         self.builds.insert(build);
         self.resume(id, now)
     }

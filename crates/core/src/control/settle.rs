@@ -29,6 +29,9 @@ impl Control {
         self.release(key);
         if let Some(build) = self.builds.get_mut(key.build) {
             build.end_job(outbox, key.index, state);
+            if build.job(key.index).is_some_and(LiveJob::was_placed_in_vain) {
+                self.sharing_changed(outbox, key.build);
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Sharing {
     /// The most that one of them needs.
     largest: Resources,
     volumes: VolumeSet,
+    /// The cluster that has the volume: where one of the jobs that use it is, or was. Kept, since a build may have thousands of jobs.
+    on: Option<ClusterName>,
 }
 
 impl Sharing {
@@ -38,6 +40,7 @@ impl Sharing {
                     selector: Selector::default(),
                     largest: Resources::default(),
                     volumes: VolumeSet::default(),
+                    on: None,
                 })
             });
             sharing.largest = sharing.largest.max(&node.resources);
@@ -59,34 +62,33 @@ impl LiveBuild {
         job.node.volumes.contains(VolumeKind::Shared).then_some(sharing)
     }
 
-    /// The cluster that has the shared volume: where one of the jobs that use it is, or was.
+    /// The cluster that has the shared volume.
     fn shared_on(&self) -> Option<&ClusterName> {
-        self.sharing.as_ref()?;
-        let users = self
-            .jobs
-            .iter()
-            .filter(|job| job.node.volumes.contains(VolumeKind::Shared));
-        let mut placed = users.filter(|job| job.attempt().is_some() || job.has_used_volumes());
-        placed.find_map(|job| job.status.cluster.as_ref())
+        self.sharing.as_ref()?.on.as_ref()
+    }
+
+    /// Reads off the jobs again where the shared volume is. Whether that has changed.
+    pub(super) fn find_shared(&mut self) -> bool {
+        let Some(sharing) = &mut self.sharing else {
+            return false;
+        };
+        let shares = |job: &&LiveJob| job.node.volumes.contains(VolumeKind::Shared) && job.attempt().is_some();
+        let mut users = self.jobs.iter().filter(|job| shares(job) || job.has_used_shared());
+        let on = users.find_map(|job| job.status.cluster.clone());
+        let changed = sharing.on != on;
+        sharing.on = on;
+        changed
     }
 
     /// Says which volume of a job cannot be had any more, if there is one.
     pub(super) fn lost_volume(&self, job: &LiveJob, exists: impl Fn(&ClusterName) -> bool) -> Option<String> {
-        self.sharing(job)?;
-        let users = self
-            .jobs
-            .iter()
-            .filter(|job| job.node.volumes.contains(VolumeKind::Shared));
-        let mut lost = users.filter(|user| user.has_used_volumes()).filter_map(|user| {
-            let cluster = user.status.cluster.as_ref()?;
-            (!exists(cluster)).then(|| {
-                format!(
-                    "the shared volume of the build is lost: cluster `{cluster}`, where `{}` used it, was removed",
-                    user.node.name
-                )
-            })
-        });
-        lost.next()
+        let cluster = self.sharing(job)?.on.as_ref().filter(|cluster| !exists(cluster))?;
+        let mut users = self.jobs.iter().filter(|user| user.has_used_shared());
+        let user = users.find(|user| user.status.cluster.as_ref() == Some(cluster))?;
+        Some(format!(
+            "the shared volume of the build is lost: cluster `{cluster}`, where `{}` used it, was removed",
+            user.node.name
+        ))
     }
 
     /// Whether the job, or one that shares a volume with it, works with the workspace.
@@ -102,9 +104,15 @@ impl LiveBuild {
 }
 
 impl LiveJob {
-    /// It has ended, and may have left something in its volumes.
-    fn has_used_volumes(&self) -> bool {
-        self.status.state.terminal().is_some() && self.status.started_at.is_some()
+    /// It has ended, and may have left something in the shared volume.
+    fn has_used_shared(&self) -> bool {
+        let has_run = self.status.state.terminal().is_some() && self.status.started_at.is_some();
+        has_run && self.node.volumes.contains(VolumeKind::Shared)
+    }
+
+    /// It was placed and has ended, and never ran: it leaves its volumes as if it had not been there.
+    pub(super) fn was_placed_in_vain(&self) -> bool {
+        self.status.cluster.is_some() && self.status.started_at.is_none() && !self.node.volumes.is_empty()
     }
 
     fn is_queued(&self) -> bool {
@@ -143,23 +151,24 @@ impl Control {
         let Some(cluster) = self.clusters.get(index).map(|member| member.record.name.clone()) else {
             return;
         };
-        for kind in wanted.iter() {
-            self.release_volume(outbox, VolumeId::of(kind, project, key.build), Some(&cluster));
-        }
         self.note_volumes(key, index);
         // Also for a job that only shares a volume with one that will need the workspace: that one has to find both in one place.
         if uses_workspace
             && let Some(project) = self.projects.get_mut(project)
             && project.workspace.is_none()
         {
-            project.workspace = Some(cluster);
+            project.workspace = Some(cluster.clone());
             outbox.changes.push(Change::PutProject(project.clone()));
             let project = project.id;
+            self.release_volume(outbox, VolumeId::Workspace(project), Some(&cluster));
             self.requeue(outbox, |build, job| {
                 build.record.project == project && build.uses_workspace(job)
             });
         }
-        if wanted.contains(VolumeKind::Shared) {
+        let sharing = self.builds.get_mut(key.build).and_then(|build| build.sharing.as_mut());
+        if let Some(sharing) = sharing.filter(|sharing| wanted.contains(VolumeKind::Shared) && sharing.on.is_none()) {
+            sharing.on = Some(cluster.clone());
+            self.release_volume(outbox, VolumeId::Shared(key.build), Some(&cluster));
             self.requeue_sharing(outbox, key.build);
         }
     }
@@ -176,8 +185,23 @@ impl Control {
         }
     }
 
+    /// A job of the build has no attempt any more: its shared volume may be nowhere now.
+    pub(super) fn sharing_changed(&mut self, outbox: &mut Outbox, build: BuildId) {
+        if self.builds.get_mut(build).is_some_and(LiveBuild::find_shared) {
+            self.requeue_sharing(outbox, build);
+        }
+    }
+
+    /// A cluster was removed, and its attempts were replaced: shared volumes that were there are nowhere, unless they were used.
+    pub(super) fn lose_shared(&mut self, outbox: &mut Outbox, cluster: &ClusterName) {
+        let builds = self.builds.iter().filter(|build| build.shared_on() == Some(cluster));
+        for build in builds.map(|build| build.record.id).collect::<Vec<_>>() {
+            self.sharing_changed(outbox, build);
+        }
+    }
+
     /// Looks again where the queued jobs of a build that use its shared volume can go.
-    pub(super) fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
+    fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
         let Some(live) = self.builds.get(build).filter(|live| live.sharing.is_some()) else {
             return;
         };

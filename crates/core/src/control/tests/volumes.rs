@@ -2,7 +2,8 @@
 
 use super::super::Command;
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, orders, running};
-use crate::build::TerminalState::{Failure, Finished};
+use crate::build::StateSet;
+use crate::build::TerminalState::{Failure, Finished, Killed};
 use crate::id::{BuildId, ProjectId, SessionId};
 use crate::name::ProjectName;
 use crate::placement::Miss;
@@ -159,7 +160,7 @@ fn jobs_whose_volume_was_removed_with_its_cluster_say_so() {
     world.report(jobs[0], ended(Failure));
     let (_, more) = world.submit(vec![
         job("a").with(&[Shared]),
-        job("b").with(&[Shared]).after_when("a", crate::build::StateSet::ALL),
+        job("b").with(&[Shared]).after_when("a", StateSet::ALL),
     ]);
     world.report(more[0], running());
     world.report(more[0], ended(Failure));
@@ -247,6 +248,58 @@ fn who_comes_first_reserves_the_workspace_for_those_who_share_with_it() {
             world.report(job, ended(Finished));
         }
     }
+}
+
+#[test]
+fn a_volume_that_nobody_has_used_holds_nobody() {
+    let mut world = World::new();
+    world.up("east", &[], 1);
+    let second = job("b").with(&[Shared]).preferring("west");
+    let (_, jobs) = world.submit(vec![job("a").with(&[Shared]), second]);
+    world.up("west", &[], 4);
+    assert_eq!(world.states(&jobs), ["assigned", "queued"]);
+    world.done(Command::CancelJob { job: jobs[0] });
+    world.report(jobs[0], ended(Killed));
+    // `a` never ran; so `b` may go where it prefers.
+    assert_eq!(world.cluster_of(jobs[1]), "west");
+    let (_, jobs) = world.submit(vec![
+        job("a").with(&[Shared]),
+        job("b").with(&[Shared]).after_when("a", StateSet::ALL),
+    ]);
+    let place = world.cluster_of(jobs[0]);
+    world.done(Command::CancelJob { job: jobs[0] });
+    let name = cluster(&place);
+    world.done(Command::RemoveCluster { name });
+    assert_eq!(world.states(&jobs), ["killed", "assigned"]);
+}
+
+/// A build may have thousands of jobs that share: none of them is looked at again for each that is placed.
+#[test]
+fn thousands_that_share() {
+    let mut world = World::new();
+    world.up("east", &[], 2);
+    let many = (0..5_000).map(|index| job(&format!("j{index}")).with(&[Shared]));
+    let submission = world.submission(PROJECT, many.collect());
+    let jobs = submission.jobs.clone();
+    let control = &mut world.control;
+    assert!(
+        control
+            .apply(world.now, Command::Submit(Box::new(submission)))
+            .reply
+            .is_ok()
+    );
+    let session = control.cluster(&cluster("east")).unwrap().session.unwrap();
+    for job in jobs {
+        let epoch = crate::id::Epoch(1);
+        let report = Command::Report {
+            cluster: cluster("east"),
+            session,
+            attempt: crate::id::AttemptId { job, epoch },
+            phase: ended(Finished),
+        };
+        assert!(control.apply(world.now, report).reply.is_ok());
+    }
+    assert_eq!(control.builds().count(), 0);
 }
 
 #[test]

@@ -70,7 +70,13 @@ impl Printed {
 
 /// Asks again and again until there is an answer.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_or_show(what, ask, String::new)
+}
+
+/// The same; `show` says how things are if there is none in time.
+#[track_caller]
+pub(crate) fn wait_or_show<T>(what: &str, mut ask: impl FnMut() -> Option<T>, show: impl FnOnce() -> String) -> T {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(answer) = ask() {
@@ -78,7 +84,7 @@ pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         thread::sleep(Duration::from_millis(200));
     }
-    panic!("waited in vain for {what}");
+    panic!("waited in vain for {what}\n{}", show());
 }
 
 /// One of the two.

@@ -208,6 +208,6 @@ fn west(world: &World) -> Value {
         "persistence": {"size": "1Gi"},
         "rbac": {"nodes": true, "pods": true},
         "telemetry": {"filter": "info,tombolo_agent=debug"},
-        "jobs": {"runAsUser": 1000},
+        "jobs": {"runAsUser": 1000, "extraSettings": "node_lost_deadline = \"20s\""},
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cluster::{Printed, repository, variable};
+use crate::cluster::{Printed, repository, variable, wait_for};
 use crate::crossing::crosses;
 use crate::install::AGENTS;
 use crate::restart::{counted, counting};
@@ -54,14 +54,14 @@ fn an_image_runs_what_it_says_itself() {
     println!("{:?}", build.log("it"));
 }
 
-/// The courier tells how a job goes, not the kubelet; what comes meanwhile waits for the node.
+/// The courier tells how a job goes, not the kubelet, also for longer than a node may be silent; what comes meanwhile waits.
 #[test]
 fn a_kubelet_that_stops_and_comes_back() {
     let world = World::get();
     let _alone = world.west.alone();
     let running = world.run(
         "west",
-        &format!("{}; echo kept > $TOMBOLO_OUTPUT/file", counting(300)),
+        &format!("{}; echo kept > $TOMBOLO_OUTPUT/file", counting(800)),
         &json!({}),
     );
     running.says("it", "line 5");
@@ -69,12 +69,60 @@ fn a_kubelet_that_stops_and_comes_back() {
     xtask(&["stop", "west", "kubelet"]);
     let job = running.ends("finished", &[]);
     assert_eq!(job["epoch"], 1, "{job:#}");
-    counted(&running, 300);
+    counted(&running, 800);
     let waiting = world.run("west", "echo ran in the end", &json!({}));
     waiting.says("it", "waits for a node: 0/1 nodes are available");
     drop(started);
     waiting.ends("finished", &[]);
     assert!(waiting.log("it").iter().any(|line| line == "ran in the end"));
+}
+
+/// The node dies as far as the job can tell: no kubelet, and none of its processes.
+#[test]
+fn a_node_that_is_lost() {
+    let world = World::get();
+    let _alone = world.west.alone();
+    let build = world.run("west", "echo ready; sleep 600", &json!({}));
+    build.says("it", "ready");
+    let id = build.id("it");
+    let pods = world.west.kubectl(&[
+        "get",
+        "pods",
+        "--all-namespaces",
+        "-o",
+        "json",
+        "-l",
+        &format!("tombolo.dev/job={id}"),
+    ]);
+    let uid = pods.succeeded().json()["items"][0]["metadata"]["uid"]
+        .as_str()
+        .expect("a uid")
+        .to_owned();
+    let started = Mended(&["start", "west", "kubelet"]);
+    xtask(&["stop", "west", "kubelet"]);
+    assert!(kill_all_of_pod(&uid) > 0, "the pod has processes");
+    let why = wait_for("the reason why it does not go on", || {
+        let job = build.job("it");
+        let why = job["waiting"].as_str().unwrap_or_default().to_owned();
+        why.contains("does not answer; given up after 20s").then_some(why)
+    });
+    println!("{why}");
+    build.finish();
+    drop(started);
+    build.ends("error", &["was lost while the job ran on it", "run the job again"]);
+}
+
+/// Ends every process of a pod, and returns how many there were. The clusters' processes are this machine's.
+fn kill_all_of_pod(uid: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten();
+    let of_pod = processes.filter_map(|entry| {
+        let number: i32 = entry.file_name().to_str()?.parse().ok()?;
+        let group = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        group.contains(uid).then_some(number)
+    });
+    let numbers: Vec<_> = of_pod.map(|number| number.to_string()).collect();
+    Printed::of(Command::new("kill").arg("-KILL").args(&numbers)).succeeded();
+    numbers.len()
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::cluster::{Printed, wait_for};
+use crate::cluster::{Printed, wait_for, wait_or_show};
 use crate::world::World;
 
 /// One submitted build of one job file.
@@ -141,9 +141,28 @@ impl Build<'_> {
     /// Waits until the log has a line with these words, and returns it.
     #[track_caller]
     pub(crate) fn says(&self, name: &str, words: &str) -> String {
-        wait_for(&format!("`{words}` in the log of `{name}`"), || {
-            self.log(name).into_iter().find(|line| line.contains(words))
+        let found = || self.log(name).into_iter().find(|line| line.contains(words));
+        wait_or_show(&format!("`{words}` in the log of `{name}`"), found, || {
+            self.state_of(name)
         })
+    }
+
+    /// All that is known of a job, for people who look for a fault.
+    fn state_of(&self, name: &str) -> String {
+        let id = self.id(name);
+        let selector = format!("tombolo.dev/job={id}");
+        let mut state = format!("{:#}\nlog:\n{}", self.job(name), self.log(name).join("\n"));
+        for cluster in [&self.world.east, &self.world.west] {
+            for of in ["describe pods", "get events"] {
+                let mut line: Vec<_> = of.split(' ').collect();
+                line.push("--all-namespaces");
+                if of == "describe pods" {
+                    line.extend(["--selector", &selector]);
+                }
+                state += &format!("\n{}: kubectl {of}:\n{}", cluster.name, cluster.kubectl(&line).output);
+            }
+        }
+        state
     }
 
     /// The output of a job, downloaded.

@@ -7,6 +7,7 @@
 mod attend;
 mod caution;
 mod chunks;
+mod contact;
 mod entering;
 mod ledger;
 mod log;
@@ -34,6 +35,7 @@ use crate::executor::{Collected, Material};
 use crate::folder::AttemptFolder;
 use crate::supervisor::{Exit, Specification};
 
+pub use contact::Listener;
 pub use serve::serve;
 pub use visit::Visit;
 

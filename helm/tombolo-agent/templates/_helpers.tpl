@@ -43,6 +43,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and (eq .Values.jobs.podSecurity "restricted") (eq (toString .Values.jobs.runAsUser) "0") -}}
 {{- fail "`jobs.runAsUser` is root, which `jobs.podSecurity: restricted` forbids" -}}
 {{- end -}}
+{{- range $project, $settings := .Values.jobs.projects -}}
+{{- $user := $settings.runAsUser -}}
+{{- if kindIs "invalid" $user -}}{{- $user = $.Values.jobs.runAsUser -}}{{- end -}}
+{{- if and (eq ($settings.podSecurity | default $.Values.jobs.podSecurity) "restricted") (not (kindIs "invalid" $user)) (eq (toString $user) "0") -}}
+{{- fail (printf "`jobs.projects.%s.runAsUser` is root, which `podSecurity: restricted` forbids" $project) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The settings of one kind of claim, as TOML. */}}

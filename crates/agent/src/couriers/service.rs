@@ -214,6 +214,7 @@ struct Session {
 
 impl Session {
     async fn run(mut self, mut reports: Streaming<wire::Report>) {
+        let _heard = self.expected.contact.heard();
         if let Err(status) = self.serve(&mut reports).await {
             tracing::debug!(attempt = %self.attempt, %status, "the session with a courier is over");
             let _ = self.orders.try_send(Err(status));

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 use tombolo_core::time::Timestamp;
 
+use super::contact::{Contact, Listener};
 use super::entering::{Entering, Entrant};
 use super::ledger::Ledger;
 use super::log::PodLog;
@@ -50,6 +51,8 @@ pub(super) struct Expected {
     wanted: watch::Sender<Wanted>,
     log_has_grown: Notify,
     pub(super) entering: Entering,
+    /// Whether the courier is heard.
+    pub(super) contact: std::sync::Arc<Contact>,
     /// What was signed for the attempt.
     pub(super) ledger: Ledger,
 }
@@ -78,6 +81,7 @@ impl Expected {
             wanted: watch::channel(Wanted::default()).0,
             log_has_grown: Notify::new(),
             entering: Entering::default(),
+            contact: std::sync::Arc::new(Contact::new()),
             ledger: Ledger::default(),
         })
     }
@@ -264,6 +268,11 @@ impl Visit {
     pub fn has_begun(&self) -> bool {
         let progress = self.progress.borrow();
         progress.started.is_some() || progress.exit.is_some()
+    }
+
+    /// Whether the courier is heard, from now on.
+    pub fn listen(&self) -> Listener {
+        self.expected.contact.listen()
     }
 
     /// Whether the pod has said its last word.

@@ -14,6 +14,7 @@ pub mod pod;
 mod running;
 pub mod security;
 pub mod settings;
+mod silence;
 pub mod verdict;
 pub mod view;
 pub mod watch;

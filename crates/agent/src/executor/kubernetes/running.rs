@@ -15,6 +15,7 @@ use super::entrypoint::Image;
 use super::execute::{Parts, job_settings, system};
 use super::names;
 use super::pod::{Facts, render, token_secret};
+use super::silence::{Silence, Silences};
 use super::verdict::{self, Ended, Verdict};
 use super::view::PodView;
 use super::watch::{Health, Seen};
@@ -28,8 +29,6 @@ use crate::xunit;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Between two tries to create a pod where a quota leaves no room now.
 const QUOTA_PAUSE: Duration = Duration::from_secs(5);
-/// How long a node may be silent while one of its pods runs: as long as a cluster may be before its jobs are placed elsewhere.
-const SILENCE: Duration = Duration::from_secs(5 * 60);
 /// How long a command that was stopped may take to be reported, beside its grace.
 const STOP_SLACK: Duration = Duration::from_secs(30);
 /// How long an output may take to be shipped.
@@ -165,7 +164,7 @@ impl KubernetesRunning {
     /// Waits until Kubernetes tells that the pod will do nothing any more, and the courier had time for its last words.
     async fn pod_ends(&self) -> Ended {
         let mut seen = self.seen.clone();
-        let mut silent_since = None;
+        let mut silences = Silences::new(self.visit.listen(), self.parts.settings.deadlines.node_lost);
         loop {
             let known = seen.borrow_and_update().clone();
             let (view, verdict) = match known {
@@ -182,34 +181,36 @@ impl KubernetesRunning {
                     (Some(view), Some(Verdict::Ended(ended)))
                 }
             };
-            if let Some(verdict) = &verdict {
-                self.waits(&verdict.words(SILENCE));
+            let mut words = verdict.as_ref().map(Verdict::words);
+            if !matches!(verdict, Some(Verdict::Unreachable { .. })) {
+                silences.node_answers();
             }
             let again = match (view, verdict) {
                 (Some(view), Some(Verdict::Ended(ended))) => {
                     sleep(LAST_WORDS).await;
                     return self.in_full(ended, &view).await;
                 }
-                (Some(view), Some(Verdict::Unreachable { .. })) => {
-                    let since = *silent_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= SILENCE {
-                        return verdict::node_lost(&view);
+                (Some(view), Some(Verdict::Unreachable { .. })) => match silences.node_is_silent() {
+                    Silence::TooLong => return verdict::node_lost(&view),
+                    Silence::Until(until) => Some(until),
+                    Silence::NodeOnly => {
+                        words = Some(String::new());
+                        None
                     }
-                    Some(since + SILENCE)
-                }
+                },
                 (_, Some(Verdict::Waiting { until, .. })) => {
-                    silent_since = None;
                     Some(Instant::now() + Duration::from_millis(until.0.saturating_sub(now().0)))
                 }
-                _ => {
-                    silent_since = None;
-                    None
-                }
+                _ => None,
             };
+            if let Some(words) = words {
+                self.waits(&words);
+            }
             tokio::select! {
                 changed = seen.changed() => if changed.is_err() {
                     std::future::pending::<()>().await;
                 },
+                () = silences.courier_comes_or_goes() => {}
                 () = at(again) => {}
             }
         }

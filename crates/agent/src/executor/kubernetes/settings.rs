@@ -115,6 +115,9 @@ pub struct Section {
     /// How long a pod may take from its node to its containers running.
     #[serde(default = "default_start_deadline", with = "humantime_serde")]
     pub start_deadline: Duration,
+    /// How long neither a node nor the pod on it may be heard before the job counts as lost.
+    #[serde(default = "default_node_lost_deadline", with = "humantime_serde")]
+    pub node_lost_deadline: Duration,
     /// How long a pod that is removed has to end by itself.
     #[serde(default = "default_termination_grace", with = "humantime_serde")]
     pub termination_grace: Duration,
@@ -269,6 +272,8 @@ pub struct Deadlines {
     pub image_pull: Duration,
     /// From its node to its containers running.
     pub start: Duration,
+    /// To be heard again, itself or its node.
+    pub node_lost: Duration,
 }
 
 /// What one job asks for. What it leaves open is as the cluster's settings say. There is no service account, priority or
@@ -381,6 +386,11 @@ const fn default_image_pull_deadline() -> Duration {
 
 const fn default_start_deadline() -> Duration {
     Duration::from_secs(30 * 60)
+}
+
+// As long as a cluster may be silent before its jobs are placed elsewhere.
+const fn default_node_lost_deadline() -> Duration {
+    Duration::from_secs(5 * 60)
 }
 
 /// A job that is stopped still ships its output within this.

@@ -44,7 +44,8 @@ pub enum Verdict {
     Running,
     /// The job's container has ended well, and the courier still has something to do.
     Finishing,
-    /// Its node does not answer. It may come back, and the pod with it: how long to wait is not Kubernetes' to say.
+    /// Its node does not answer. It may come back, and the pod with it: how long to wait is not Kubernetes' to say, which after
+    /// a while only notes that the pod is to go.
     Unreachable {
         /// For people.
         words: String,
@@ -59,13 +60,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Why the pod's job does not go on; empty if nothing holds it up. `silence`: how long a node that does not answer is
-    /// waited for.
-    pub fn words(&self, silence: Duration) -> String {
+    /// Why the pod's job does not go on; empty if nothing holds it up.
+    pub fn words(&self) -> String {
         match self {
-            Self::Waiting { words, .. } => words.clone(),
-            Self::Unreachable { words } => format!("{words}; {}", patience(silence)),
-            Self::Leaving { words } => words.clone(),
+            Self::Waiting { words, .. } | Self::Unreachable { words } | Self::Leaving { words } => words.clone(),
             Self::Running | Self::Finishing | Self::Ended(_) => String::new(),
         }
     }
@@ -178,15 +176,15 @@ pub fn judge(view: &PodView, now: Timestamp, deadlines: &Deadlines) -> Verdict {
     if let Some(ended) = ending::of_containers(view) {
         return Verdict::Ended(ended);
     }
-    if view.deleted_at.is_some() {
-        return Verdict::Leaving {
-            words: ending::leaving(view),
-        };
-    }
     if view.node_silent {
         let node = view.node.as_deref().unwrap_or("unknown");
         return Verdict::Unreachable {
-            words: format!("the node `{node}` does not answer"),
+            words: format!("the node `{node}` does not answer; {}", patience(deadlines.node_lost)),
+        };
+    }
+    if view.deleted_at.is_some() {
+        return Verdict::Leaving {
+            words: ending::leaving(view),
         };
     }
     match (&view.job, &view.courier) {

@@ -121,6 +121,7 @@ impl Section {
                     schedule: self.schedule_deadline,
                     image_pull: self.image_pull_deadline,
                     start: self.start_deadline,
+                    node_lost: self.node_lost_deadline,
                 },
                 termination_grace: self.termination_grace,
                 insecure_registries: self.insecure_registries.clone(),
@@ -222,6 +223,7 @@ impl Section {
             ("schedule_deadline", self.schedule_deadline),
             ("image_pull_deadline", self.image_pull_deadline),
             ("start_deadline", self.start_deadline),
+            ("node_lost_deadline", self.node_lost_deadline),
             ("termination_grace", self.termination_grace),
         ] {
             faults.unless(duration >= Duration::from_secs(1), key, "it is less than a second");

@@ -54,6 +54,15 @@ struct Entry {
     during_list: bool,
 }
 
+/// Who has told of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// The watch, or its list.
+    Watch,
+    /// The answer to the request that made it, which says nothing of what came later.
+    Answer,
+}
+
 impl Default for Pods {
     fn default() -> Self {
         let reason = "the pods have not been listed yet".to_owned();
@@ -73,9 +82,10 @@ impl Pods {
         entry.seen.subscribe()
     }
 
-    /// Adds a pod that the API server has just made, or told of: that it is missing later means something then.
+    /// Adds a pod that the API server has just made: that it is missing later means something then. What the watch has told
+    /// of the same pod meanwhile is newer, and stays.
     pub fn note(&self, pod: &Pod, now: Timestamp) {
-        self.update(pod, now, true);
+        self.update(pod, now, Source::Answer);
     }
 
     /// Nobody is interested in an attempt any more.
@@ -124,11 +134,11 @@ impl Pods {
             }
             Event::InitApply(pod) => {
                 listed.extend(names::attempt_of(pod));
-                self.update(pod, now, false);
+                self.update(pod, now, Source::Watch);
             }
-            Event::Apply(pod) => self.update(pod, now, false),
+            Event::Apply(pod) => self.update(pod, now, Source::Watch),
             Event::Delete(pod) => {
-                self.update(pod, now, false);
+                self.update(pod, now, Source::Watch);
                 if let Some(attempt) = names::attempt_of(pod) {
                     self.gone(|known, _, _| *known == attempt);
                 }
@@ -143,7 +153,7 @@ impl Pods {
         }
     }
 
-    fn update(&self, pod: &Pod, now: Timestamp, during_list: bool) {
+    fn update(&self, pod: &Pod, now: Timestamp, source: Source) {
         let Some(attempt) = names::attempt_of(pod) else { return };
         let mut known = self.lock();
         if known.len() >= PODS_LIMIT && !known.contains_key(&attempt) {
@@ -151,7 +161,6 @@ impl Pods {
             return;
         }
         let entry = known.entry(attempt).or_insert_with(Entry::new);
-        entry.during_list = during_list;
         let before = match &*entry.seen.borrow() {
             Seen::Nothing => None,
             Seen::Here(view) | Seen::Gone(view) => Some(Arc::clone(view)),
@@ -159,6 +168,10 @@ impl Pods {
         let Some(view) = PodView::new(pod, before.as_deref(), now) else {
             return;
         };
+        if source == Source::Answer && before.is_some_and(|before| before.uid == view.uid) {
+            return;
+        }
+        entry.during_list = source == Source::Answer;
         // Most events change nothing that matters here.
         entry.seen.send_if_modified(|seen| {
             let differs = !matches!(seen, Seen::Here(known) if **known == view);

@@ -95,6 +95,29 @@ fn what_was_removed_while_nobody_listened_is_gone_after_the_next_list() {
     );
 }
 
+/// The answer to the request that made a pod may come after the watch has told what became of that pod.
+#[test]
+fn the_answer_that_comes_late_takes_nothing_back() {
+    let mut bench = Bench::new();
+    let seen = bench.pods.follow(attempt(1));
+    let phase = || match &*seen.borrow() {
+        Seen::Here(view) => Some(view.phase),
+        Seen::Nothing | Seen::Gone(_) => None,
+    };
+    bench.take([Event::Apply(pod(1, "Running"))]);
+    let running = phase();
+    bench.pods.note(&pod(1, "Pending"), NOW);
+    assert_eq!(phase(), running);
+    bench.take([Event::Delete(pod(1, "Running"))]);
+    bench.pods.note(&pod(1, "Pending"), NOW);
+    assert_eq!(word(&seen.borrow()), "gone");
+    // Another pod of the same attempt is news.
+    let mut next = pod(1, "Pending");
+    next.metadata.uid = Some("8-8".to_owned());
+    bench.pods.note(&next, NOW);
+    assert_eq!(word(&seen.borrow()), "here");
+}
+
 #[test]
 fn other_namespaces_are_not_in_the_list() {
     let mut bench = Bench::new();

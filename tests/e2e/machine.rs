@@ -71,7 +71,12 @@ fn a_kubelet_that_stops_and_comes_back() {
     assert_eq!(job["epoch"], 1, "{job:#}");
     counted(&running, 800);
     let waiting = world.run("west", "echo ran in the end", &json!({}));
-    waiting.says("it", "waits for a node: 0/1 nodes are available");
+    // The agent tells the master that no node is ready, which so gives the job to nobody.
+    let why = wait_for("the reason why it does not start", || {
+        let why = waiting.job("it")["waiting"].as_str()?.to_owned();
+        why.contains("the nearest is `west`").then_some(why)
+    });
+    println!("{why}");
     drop(started);
     waiting.ends("finished", &[]);
     assert!(waiting.log("it").iter().any(|line| line == "ran in the end"));

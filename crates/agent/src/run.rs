@@ -19,7 +19,7 @@ use tombolo_core::volume::VolumeId;
 use tombolo_identity::member::Member;
 use tombolo_identity::transport::{Connections, Proxy, connect_lazy};
 use tombolo_runtime::shutdown::TaskGroup;
-use tombolo_transfer::peer::{ChunkService, Links};
+use tombolo_transfer::peer::{ChunkService, Dialler, Door, Links};
 use tombolo_transfer::store::{Owner, Patience};
 use tombolo_transfer::{ChunkStore, Puller, pull};
 use tonic::transport::Channel;
@@ -76,9 +76,10 @@ pub async fn run(configuration: Configuration, stopping: CancellationToken) -> a
     };
     tracing::info!(cluster = %membership.cluster, store = store.place(), "started");
     let parts = Parts {
-        configuration,
         checked,
         membership,
+        door: configuration.peer.as_ref().map(|peer| Door::new(&peer.advertise)),
+        configuration,
         proxy,
         store,
     };
@@ -120,6 +121,8 @@ struct Parts {
     checked: Checked,
     membership: Membership,
     proxy: Proxy,
+    /// Where other clusters dial this one, if they can.
+    door: Option<Door>,
     store: ChunkStore,
 }
 
@@ -248,11 +251,11 @@ impl Parts {
     /// Takes connections of other agents, if it is to.
     async fn serve_peers(&self, server: Arc<Server>, group: &mut TaskGroup) -> anyhow::Result<()> {
         let stop = group.token();
-        if let Some(peer) = &self.configuration.peer {
+        if let (Some(peer), Some(door)) = (&self.configuration.peer, self.door.clone()) {
             let listener = TcpListener::bind(peer.listen)
                 .await
                 .with_context(|| format!("cannot listen for peers at {} (`peer.listen`)", peer.listen))?;
-            group.spawn("peers", async move { server.serve_peers(listener, stop).await });
+            group.spawn("peers", async move { server.serve_peers(listener, &door, stop).await });
         }
         Ok(())
     }
@@ -291,6 +294,10 @@ impl Parts {
 
     fn inputs(&self, bulk: Channel) -> Inputs {
         let links = Links::new(self.membership.identity.clone(), bulk, self.proxy.clone());
+        let links = match &self.door {
+            Some(door) => links.with_door(door.clone()),
+            None => links,
+        };
         let network = Network::new(links, self.membership.cluster.clone());
         let patience = pull::Patience {
             stalled: self.configuration.store_deadline,
@@ -300,11 +307,14 @@ impl Parts {
     }
 
     fn server(&self, entrance: impl Enter) -> Server {
+        let identity = self.membership.identity.clone();
+        let connections = Connections::default();
+        let dialler = Dialler::new(identity.clone(), self.proxy.clone(), connections.clone());
         Server {
             exec: exec::Service::new(entrance),
-            identity: self.membership.identity.clone(),
-            chunks: ChunkService::new(self.store.clone(), self.membership.identity.clone()),
-            connections: Connections::default(),
+            chunks: ChunkService::with_dialler(self.store.clone(), identity.clone(), dialler),
+            identity,
+            connections,
         }
     }
 }

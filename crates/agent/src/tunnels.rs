@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_core::id::TunnelId;
 use tombolo_identity::tls::{ClientCertificate, Identity};
 use tombolo_identity::transport::{Acceptor, Connections, Limits, http2};
-use tombolo_transfer::peer::{ChunkService, serve_offered};
+use tombolo_transfer::peer::{ChunkService, Door, serve_offered};
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
@@ -70,29 +70,32 @@ impl Server {
         }
     }
 
-    /// Serves the peer port until `stop`.
+    /// Serves the peer port until `stop`, and brings connections that are to be used the other way round to `door`.
     ///
     /// # Errors
     /// If TLS cannot be set up, or the server fails as a whole.
-    pub async fn serve_peers(&self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve_peers(&self, listener: TcpListener, door: &Door, stop: CancellationToken) -> anyhow::Result<()> {
         let limits = Limits {
             connections: PEER_CONNECTIONS,
             ..Limits::default()
         };
         let connections = self.connections.clone();
-        let incoming = Acceptor::new(
+        let mut incoming = Acceptor::new(
             listener,
             &self.identity,
             ClientCertificate::Required,
             limits,
             connections,
         )?;
+        let reverse = incoming.take_reverse();
         let ended = async {
             stop.cancelled().await;
             // Streams do not end by themselves.
             self.connections.close_all();
         };
         let server = http2::server().add_service(self.chunks.server());
-        Ok(server.serve_with_incoming_shutdown(incoming, ended).await?)
+        let serving = server.serve_with_incoming_shutdown(incoming, ended);
+        let (served, ()) = tokio::join!(serving, door.answer(reverse, stop.clone()));
+        Ok(served?)
     }
 }

@@ -204,6 +204,8 @@ pub struct Input {
     pub moved_bytes: u64,
     /// How long it took.
     pub milliseconds: u64,
+    /// The ways that were considered, in the order in which they were to be asked; none if it was there already.
+    pub routes: Vec<RouteReport>,
 }
 
 impl From<TransferReceipt> for Input {
@@ -216,6 +218,55 @@ impl From<TransferReceipt> for Input {
             bytes: receipt.bytes,
             moved_bytes: receipt.moved_bytes,
             milliseconds: receipt.milliseconds,
+            routes: receipt.routes.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// A way that was considered for an input, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RouteReport {
+    /// The cluster at its other end; none for the master.
+    #[schema(value_type = Option<String>)]
+    pub from: Option<ClusterName>,
+    /// The way.
+    pub route: RouteKind,
+    /// What came by it, in bytes as they crossed the link.
+    pub moved_bytes: u64,
+    /// What became of it.
+    pub outcome: RouteOutcome,
+    /// Why, if it failed or was not available.
+    pub reason: Option<String>,
+}
+
+/// What became of a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteOutcome {
+    /// All that was asked of it came.
+    Used,
+    /// It did not give what it was asked for, at least once.
+    Failed,
+    /// A better one gave everything.
+    NotNeeded,
+    /// There is no such way between the two.
+    Unavailable,
+}
+
+impl From<attempt::RouteReport> for RouteReport {
+    fn from(report: attempt::RouteReport) -> Self {
+        let (outcome, reason) = match report.outcome {
+            attempt::RouteOutcome::Used => (RouteOutcome::Used, None),
+            attempt::RouteOutcome::Failed(reason) => (RouteOutcome::Failed, Some(reason)),
+            attempt::RouteOutcome::NotNeeded => (RouteOutcome::NotNeeded, None),
+            attempt::RouteOutcome::Unavailable(reason) => (RouteOutcome::Unavailable, Some(reason)),
+        };
+        Self {
+            from: report.from,
+            route: report.route.into(),
+            moved_bytes: report.moved_bytes,
+            outcome,
+            reason,
         }
     }
 }
@@ -226,8 +277,12 @@ impl From<TransferReceipt> for Input {
 pub enum RouteKind {
     /// Already in the destination's store.
     Local,
-    /// From agent to agent.
+    /// Straight from the bucket of the cluster that has it, by requests that its agent has signed.
+    Signed,
+    /// From agent to agent, dialled by the one that wants it.
     Peer,
+    /// From agent to agent, dialled by the one that has it.
+    ReversePeer,
     /// Through the master, which sees ciphertext.
     Relay,
     /// From the master's own store (the source of a build).
@@ -239,7 +294,9 @@ impl RouteKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Signed => "signed",
             Self::Peer => "peer",
+            Self::ReversePeer => "reverse_peer",
             Self::Relay => "relay",
             Self::Master => "master",
         }
@@ -250,7 +307,9 @@ impl From<attempt::RouteKind> for RouteKind {
     fn from(route: attempt::RouteKind) -> Self {
         match route {
             attempt::RouteKind::Local => Self::Local,
+            attempt::RouteKind::Signed => Self::Signed,
             attempt::RouteKind::Peer => Self::Peer,
+            attempt::RouteKind::ReversePeer => Self::ReversePeer,
             attempt::RouteKind::Relay => Self::Relay,
             attempt::RouteKind::Master => Self::Master,
         }

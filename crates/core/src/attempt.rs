@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::label::Labels;
 use crate::name::{ClusterName, JobName, ProjectName};
+use crate::route::Cost;
 use crate::time::Timestamp;
 use crate::volume::VolumeSet;
 
@@ -31,6 +32,9 @@ pub struct Assignment {
     /// The volumes of this job, and of all that share one with it.
     #[serde(default)]
     pub volumes_together: VolumeSet,
+    /// What an hour less of waiting for the inputs is worth.
+    #[serde(default)]
+    pub waiting_per_hour: Cost,
 }
 
 /// The build as its jobs see it.
@@ -94,6 +98,12 @@ pub struct InputSource {
     pub cluster: ClusterName,
     /// The address (`host:port`) at which its agent takes peers, if it does.
     pub peer_address: Option<String>,
+    /// What a GB from there costs when it comes straight.
+    #[serde(default)]
+    pub direct_per_gigabyte: Cost,
+    /// What it costs through the master.
+    #[serde(default)]
+    pub relay_per_gigabyte: Cost,
 }
 
 /// A parent as its child sees it.
@@ -192,6 +202,36 @@ pub struct TransferReceipt {
     pub moved_bytes: u64,
     /// How long it took.
     pub milliseconds: u64,
+    /// The ways that were considered, in the order in which they were to be asked; none if it was there already.
+    #[serde(default)]
+    pub routes: Vec<RouteReport>,
+}
+
+/// A way that was considered for an input, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteReport {
+    /// The cluster at its other end; none for the master.
+    pub from: Option<ClusterName>,
+    /// The way.
+    pub route: RouteKind,
+    /// What came by it, in bytes as they crossed the link.
+    pub moved_bytes: u64,
+    /// What became of it.
+    pub outcome: RouteOutcome,
+}
+
+/// What became of a way. The reasons are for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteOutcome {
+    /// All that was asked of it came.
+    Used,
+    /// It did not give what it was asked for, at least once.
+    Failed(String),
+    /// A better one gave everything.
+    NotNeeded,
+    /// There is no such way between the two.
+    Unavailable(String),
 }
 
 /// The ways that chunks can take.
@@ -200,8 +240,12 @@ pub struct TransferReceipt {
 pub enum RouteKind {
     /// Already in the destination's store.
     Local,
-    /// From agent to agent.
+    /// Straight from the bucket of the cluster that has them, by requests that its agent has signed.
+    Signed,
+    /// From agent to agent, dialled by the one that wants them.
     Peer,
+    /// From agent to agent, dialled by the one that has them.
+    ReversePeer,
     /// Through the master, which sees ciphertext.
     Relay,
     /// From the master's own store (the source of a build).
@@ -209,11 +253,23 @@ pub enum RouteKind {
 }
 
 impl RouteKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Local,
+        Self::Signed,
+        Self::Peer,
+        Self::ReversePeer,
+        Self::Relay,
+        Self::Master,
+    ];
+
     /// The name in the API and on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Signed => "signed",
             Self::Peer => "peer",
+            Self::ReversePeer => "reverse_peer",
             Self::Relay => "relay",
             Self::Master => "master",
         }

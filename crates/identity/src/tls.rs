@@ -25,6 +25,8 @@ pub use website::{Website, WebsiteCertificate};
 
 /// The application protocol of gRPC.
 const ALPN_H2: &[u8] = b"h2";
+/// That of a connection whose roles are the other way round: gRPC too, and who has dialled serves.
+const ALPN_REVERSE: &[u8] = b"tombolo-reverse/1";
 
 /// TLS that cannot be set up with these credentials.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +132,31 @@ impl Identity {
     pub(crate) fn material(&self) -> Arc<Material> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+impl ClientTls {
+    /// The same, for a connection over which the one that dials will serve.
+    #[must_use]
+    pub fn reverse(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![ALPN_REVERSE.to_vec()];
+        Self {
+            config: Arc::new(config),
+            server_name: self.server_name.clone(),
+        }
+    }
+}
+
+/// The same, which takes connections over which the other side serves as well.
+pub(crate) fn with_reverse(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols.push(ALPN_REVERSE.to_vec());
+    Arc::new(config)
+}
+
+/// Whether this protocol was agreed on in a handshake.
+pub(crate) fn is_reverse(agreed: Option<&[u8]>) -> bool {
+    agreed == Some(ALPN_REVERSE)
 }
 
 impl Material {

@@ -10,5 +10,5 @@ mod serve;
 pub use acceptor::{Acceptor, Limits};
 pub use address::{Address, InvalidAddress};
 pub use connection::{Connection, ConnectionInfo, Connections, accept, peer};
-pub use connector::{Error, Proxy, connect, connect_lazy, connect_over};
+pub use connector::{Error, Proxy, connect, connect_lazy, connect_over, connect_reverse, dial_reverse};
 pub use serve::serve_one;

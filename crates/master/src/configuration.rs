@@ -3,12 +3,15 @@
 //! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
 //! or is written.
 
+mod transfers;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 use tombolo_core::control;
+use tombolo_core::route::Costs;
 use tombolo_identity::member::{DEFAULT_TRUST_DOMAIN, TrustDomain};
 use tombolo_identity::transport::Address;
 use tombolo_runtime::configuration::Faults;
@@ -17,6 +20,8 @@ use tombolo_transfer::store::location::StoreLocation;
 use url::Url;
 
 use crate::exec;
+
+pub use transfers::{CarriageSection, CostSection, Transfers};
 
 /// What the variables that override the file begin with.
 pub const ENVIRONMENT_PREFIX: &str = "TOMBOLO_MASTER";
@@ -57,6 +62,9 @@ pub struct Configuration {
     /// Sessions of users with running jobs.
     #[serde(default)]
     pub exec: Exec,
+    /// What moving outputs between clusters costs.
+    #[serde(default)]
+    pub transfers: Transfers,
     /// Where the sources of builds are kept; the folder `sources` in the data folder if this is not given.
     #[serde(default)]
     pub sources: Option<StoreLocation>,
@@ -222,6 +230,8 @@ pub struct Checked {
     pub public_url: String,
     /// The host of the public URL; an IPv6 address in brackets.
     pub public_host: String,
+    /// What moving outputs costs.
+    pub costs: Costs,
 }
 
 impl Configuration {
@@ -237,6 +247,7 @@ impl Configuration {
             leases: Leases::default(),
             limits: Limits::default(),
             exec: Exec::default(),
+            transfers: Transfers::default(),
             sources: None,
             telemetry: telemetry::Settings::default(),
         }
@@ -279,11 +290,13 @@ impl Configuration {
             }
         }
         self.check_numbers(&mut faults);
+        let costs = self.transfers.check(&mut faults);
         let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
         faults.finish(domain.zip(public_host).map(|(domain, public_host)| Checked {
             domain,
             public_url,
             public_host,
+            costs,
         }))
     }
 

@@ -135,6 +135,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let options = driver::Options {
         control: configuration.control_settings(),
         public_url: checked.public_url.clone(),
+        costs: checked.costs.clone(),
     };
     let signer = Arc::new(grants.clone());
     let (handle, driver) = Driver::start(store.clone(), options, clock.clone(), signer).await?;

@@ -4,6 +4,7 @@ mod assignment;
 mod frame;
 mod hello;
 mod phase;
+mod route;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prost::Message;
 use tombolo_core::attempt::{
     Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Revision,
-    RouteKind, SourceReference, TransferReceipt,
+    RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::TransferProgress;
@@ -15,6 +15,7 @@ use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, T
 use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
+use tombolo_core::route::Cost;
 use tombolo_core::session::{
     AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Nodes, OrderFrame, StopReason, Survey, Welcome,
 };
@@ -45,6 +46,15 @@ fn output() -> OutputReference {
     }
 }
 
+fn report(outcome: RouteOutcome) -> RouteReport {
+    RouteReport {
+        from: Some(cluster("east")),
+        route: RouteKind::ReversePeer,
+        moved_bytes: 9,
+        outcome,
+    }
+}
+
 fn receipt(route: RouteKind) -> TransferReceipt {
     TransferReceipt {
         parent: Some(job("a/build")),
@@ -54,6 +64,12 @@ fn receipt(route: RouteKind) -> TransferReceipt {
         bytes: 5,
         moved_bytes: 4,
         milliseconds: 3,
+        routes: vec![
+            report(RouteOutcome::Used),
+            report(RouteOutcome::Failed("broke off".to_owned())),
+            report(RouteOutcome::NotNeeded),
+            report(RouteOutcome::Unavailable("no port".to_owned())),
+        ],
     }
 }
 
@@ -122,14 +138,19 @@ fn assignment() -> Assignment {
                 InputSource {
                     cluster: cluster("east"),
                     peer_address: Some("east:7445".to_owned()),
+                    direct_per_gigabyte: Cost(7),
+                    relay_per_gigabyte: Cost(u64::MAX),
                 },
                 InputSource {
                     cluster: cluster("west"),
                     peer_address: None,
+                    direct_per_gigabyte: Cost(7),
+                    relay_per_gigabyte: Cost(u64::MAX),
                 },
             ],
             grant: vec![3],
         }],
+        waiting_per_hour: Cost(3),
         parents: vec![ParentJob {
             job: JobId::from_u128(5),
             name: job("a/build"),

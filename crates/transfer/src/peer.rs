@@ -7,7 +7,9 @@ mod link;
 mod manifests;
 mod outgoing;
 pub(crate) mod reading;
+mod reverse;
 mod service;
+mod signed;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -24,6 +26,7 @@ use crate::tunnel;
 
 pub use link::{Links, RemoteArtifact};
 pub use outgoing::Outgoing;
+pub use reverse::{Dialler, Door};
 pub use service::{Authorize, Caller, ChunkService, Readable};
 
 /// The data of one message: large enough that a message costs little, small enough that streams share a connection fairly.

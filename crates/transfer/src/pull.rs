@@ -2,6 +2,7 @@
 //! and choose: what arrived stays, whatever happens to its source.
 
 mod arrive;
+mod record;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -15,13 +16,14 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use tombolo_artifact::{ChunkReference, Manifest};
-use tombolo_core::attempt::{RouteKind, TransferReceipt};
+use tombolo_core::attempt::{RouteKind, RouteReport, TransferReceipt};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::{ClusterName, JobName};
 
 use crate::store::{self, ChunkStore};
 use arrive::Arrival;
+pub use record::Behaviour;
 use sources::Sources;
 
 /// How many chunks are asked about in the local store at once.
@@ -64,6 +66,12 @@ pub enum SourceError {
     Damaged(String),
 }
 
+/// Hears how a source has behaved in a pull.
+pub trait Observe: Send + Sync {
+    /// Called once, at the end of the pull.
+    fn observe(&self, behaviour: Behaviour);
+}
+
 /// A source, and how it is shown.
 #[derive(Clone)]
 pub struct Source {
@@ -73,6 +81,8 @@ pub struct Source {
     pub route: RouteKind,
     /// The way itself.
     pub chunks: Arc<dyn ChunkSource>,
+    /// Who hears how it behaves.
+    pub observer: Option<Arc<dyn Observe>>,
 }
 
 /// How long a pull waits.
@@ -127,6 +137,8 @@ pub struct Receipt {
     pub manifest: Manifest,
     /// The end of it.
     pub progress: Progress,
+    /// What became of the ways, in the order in which they were to be asked; none if everything was there.
+    pub routes: Vec<RouteReport>,
 }
 
 impl Receipt {
@@ -140,6 +152,7 @@ impl Receipt {
             bytes: self.manifest.bytes(),
             moved_bytes: self.progress.moved_bytes,
             milliseconds: u64::try_from(self.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
+            routes: self.routes.clone(),
         }
     }
 }
@@ -230,7 +243,16 @@ impl Puller {
             self.store.put_manifest(request.project, &manifest).await?;
         }
         let progress = tell(done);
-        Ok(Receipt { manifest, progress })
+        let routes = if progress.moved_bytes > 0 {
+            sources.reports()
+        } else {
+            Vec::new()
+        };
+        Ok(Receipt {
+            manifest,
+            progress,
+            routes,
+        })
     }
 
     /// The lock of one artifact.

@@ -361,5 +361,6 @@ fn receipt(input: &InputReference) -> TransferReceipt {
         bytes: input.output.bytes,
         moved_bytes: 0,
         milliseconds: 0,
+        routes: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use tombolo_core::control::{self, Command};
 use tombolo_core::id::{AttemptId, SessionId};
 use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
+use tombolo_core::route::Cost;
 use tombolo_core::session::master::{Action, Event, Session};
 use tombolo_core::session::{AgentFrame, Order, OrderFrame};
 
@@ -49,6 +50,8 @@ impl World {
             sources: vec![InputSource {
                 cluster: cluster.clone(),
                 peer_address: None,
+                direct_per_gigabyte: Cost(0),
+                relay_per_gigabyte: Cost(0),
             }],
             grant: Vec::new(),
         };
@@ -81,6 +84,7 @@ impl World {
             parents: view.parents.iter().filter_map(parent).collect(),
             labels: Labels::default(),
             volumes_together: Default::default(),
+            waiting_per_hour: Cost(0),
         })
     }
 

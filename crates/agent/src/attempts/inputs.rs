@@ -12,11 +12,11 @@ use tombolo_core::control::event::TransferProgress;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::JobName;
+use tombolo_transfer::Puller;
 use tombolo_transfer::pull::{Progress, Request};
-use tombolo_transfer::{Puller, Source};
 
 use crate::executor::Material;
-use crate::network::Network;
+use crate::network::{Network, Ways};
 use crate::seam::Notice;
 
 /// How many inputs of one attempt come at once. Each has several chunks on the way already; more would only share the link.
@@ -50,7 +50,7 @@ struct Wanted {
     manifest: Digest,
     /// Within the sandbox.
     folder: String,
-    sources: Vec<Source>,
+    ways: Ways,
 }
 
 impl Wanted {
@@ -93,7 +93,7 @@ impl Inputs {
                 parent: None,
                 manifest: source.manifest,
                 folder: "context".to_owned(),
-                sources: self.network.source(source),
+                ways: self.network.source(source),
             });
         }
         let mut taken = HashSet::new();
@@ -106,7 +106,7 @@ impl Inputs {
                 parent: Some(input.name.clone()),
                 manifest: input.output.manifest,
                 folder: format!("inputs/{segment}"),
-                sources: self.network.input(input),
+                ways: self.network.input(input, assignment.waiting_per_hour),
             });
         }
         Ok(wanted)
@@ -122,10 +122,13 @@ impl Inputs {
         let request = Request {
             project: assignment.build.project,
             manifest: wanted.manifest,
-            sources: wanted.sources.clone(),
+            sources: wanted.ways.sources.clone(),
         };
         let pulled = self.puller.pull(request, |progress| teller.tell(&progress)).await;
-        let receipt = pulled.map_err(|error| wanted.failed(error))?;
+        let mut receipt = pulled.map_err(|error| wanted.failed(error))?;
+        if !receipt.routes.is_empty() {
+            receipt.routes.extend(wanted.ways.unavailable);
+        }
         teller.tell_last(&receipt.progress);
         let material = Material {
             folder: wanted.folder,

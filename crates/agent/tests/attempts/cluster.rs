@@ -22,6 +22,7 @@ use tombolo_core::build::JobSpec;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
 use tombolo_core::label::Labels;
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::route::Cost;
 use tombolo_core::session::AttemptReport;
 use tombolo_core::time::{Moment, Timestamp};
 use tombolo_core::volume::VolumeId;
@@ -337,5 +338,6 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
         parents: Vec::new(),
         labels: Labels::from_pairs([("AWS", ""), ("region", "us")]).unwrap(),
         volumes_together: Default::default(),
+        waiting_per_hour: Cost::default(),
     }
 }

@@ -5,6 +5,7 @@ use tombolo_core::build::TerminalState;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
+use tombolo_core::route::Cost;
 
 use crate::cluster::{Cluster, script};
 
@@ -16,6 +17,8 @@ fn input(name: &str, parent: &Outcome) -> InputReference {
         sources: vec![InputSource {
             cluster: ClusterName::new("west").unwrap(),
             peer_address: None,
+            direct_per_gigabyte: Cost(0),
+            relay_per_gigabyte: Cost(0),
         }],
         grant: Vec::new(),
     }

@@ -24,6 +24,7 @@ use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
 use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
+use tombolo_core::route::Cost;
 use tombolo_core::time::Timestamp;
 use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
 
@@ -315,5 +316,6 @@ pub(crate) fn assignment(image: &str) -> Assignment {
         parents: Vec::new(),
         labels: Labels::default(),
         volumes_together: Default::default(),
+        waiting_per_hour: Cost::default(),
     }
 }

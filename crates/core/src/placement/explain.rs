@@ -118,6 +118,13 @@ pub fn explain<'a>(
     }
 }
 
+impl ClusterVerdict {
+    /// The job's selector does not hold there.
+    fn is_unwanted(&self) -> bool {
+        self.misses.iter().any(|miss| matches!(miss, Miss::Label { .. }))
+    }
+}
+
 fn queued(verdicts: &[ClusterVerdict]) -> String {
     let names = |wanted: fn(&[Miss]) -> bool| {
         let names: Vec<&str> = verdicts
@@ -139,7 +146,10 @@ fn queued(verdicts: &[ClusterVerdict]) -> String {
     if let Some(names) = names(|misses| misses == [Miss::Disconnected]) {
         return format!("it waits for {names} to connect");
     }
-    let nearest = verdicts.iter().min_by_key(|verdict| verdict.misses.len());
+    // A cluster that the job does not want is never the nearest while there is one that it wants.
+    let nearest = verdicts
+        .iter()
+        .min_by_key(|verdict| (verdict.is_unwanted(), verdict.misses.len()));
     match nearest.and_then(|verdict| Some((&verdict.cluster, verdict.misses.first()?))) {
         Some((cluster, miss)) => format!("no cluster can run it; the nearest is `{cluster}`: {miss}"),
         None => "no cluster can run it".to_owned(),
@@ -308,6 +318,12 @@ mod tests {
         let jobs: Vec<JobName> = ["a", "b", "c", "d"].map(|name| JobName::new(name).unwrap()).to_vec();
         let needs_gpu = Selector::parse("gpu>0").unwrap();
         let any = Selector::default();
+        let only_east = Selector::parse("cluster=east").unwrap();
+        let tiny = Candidate {
+            capacity: Resources::default(),
+            slots: 0,
+            ..candidate(&east, true, 0)
+        };
         for (situation, selector, clusters, summary) in [
             (Situation::Queued, &any, vec![], "no cluster has joined"),
             (
@@ -333,6 +349,12 @@ mod tests {
                 &needs_gpu,
                 vec![candidate(&east, false, 0), candidate(&west, true, 0)],
                 "no cluster can run it; the nearest is `west`: selector `gpu>0` does not hold",
+            ),
+            (
+                Situation::Queued,
+                &only_east,
+                vec![candidate(&west, true, 0), tiny],
+                "no cluster can run it; the nearest is `east`: cpu 0 is less than the 1 that it asks for",
             ),
             (
                 Situation::WaitsFor(jobs.iter().collect()),

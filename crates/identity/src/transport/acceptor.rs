@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 
 use super::connection::{Connection, Connections, accept};
-use crate::tls::{ClientCertificate, Error, Identity};
+use crate::tls::{ClientCertificate, Error, Identity, with_reverse};
 
 /// How long to wait after the system refused a connection (no file descriptor left, say): at once again would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections the other way round that wait to be taken; those who come then are turned away, and try again.
+const REVERSE_WAITING: usize = 64;
 
 /// What strangers can use up before they have shown who they are, and what all can use up together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,7 @@ pub struct Acceptor {
     permits: Arc<Semaphore>,
     handshakes: JoinSet<Option<Connection<TcpStream>>>,
     pause: Option<Pin<Box<Sleep>>>,
+    reverse: Option<mpsc::Sender<Connection<TcpStream>>>,
 }
 
 impl Acceptor {
@@ -73,7 +77,16 @@ impl Acceptor {
             permits: Arc::new(Semaphore::new(limits.connections)),
             handshakes: JoinSet::new(),
             pause: None,
+            reverse: None,
         })
+    }
+
+    /// Takes connections over which the other side will serve as well, and gives them here, apart from those to serve.
+    pub fn take_reverse(&mut self) -> mpsc::Receiver<Connection<TcpStream>> {
+        let (sender, receiver) = mpsc::channel(REVERSE_WAITING);
+        self.config = with_reverse(&self.config);
+        self.reverse = Some(sender);
+        receiver
     }
 
     /// The address that it listens at.
@@ -111,12 +124,20 @@ impl Acceptor {
     fn poll_handshakes(&mut self, task: &mut Context<'_>) -> Option<Connection<TcpStream>> {
         while let Poll::Ready(Some(ended)) = self.handshakes.poll_join_next(task) {
             match ended {
+                Ok(Some(connection)) if connection.is_reverse() => self.hand_over(connection),
                 Ok(Some(connection)) => return Some(connection),
                 Ok(None) => {}
                 Err(error) => tracing::error!(%error, "a TLS handshake panicked"),
             }
         }
         None
+    }
+
+    fn hand_over(&self, connection: Connection<TcpStream>) {
+        let handed = self.reverse.as_ref().map(|reverse| reverse.try_send(connection));
+        if !matches!(handed, Some(Ok(()))) {
+            tracing::warn!("a connection the other way round was turned away: too many wait");
+        }
     }
 
     fn poll_pause(&mut self, task: &mut Context<'_>) -> Poll<()> {

@@ -9,13 +9,12 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
 use crate::member::{Member, PeerIdentity};
-use crate::tls::{Identity, readable};
+use crate::tls::{Identity, is_reverse, readable};
 
 /// Who calls: a request extension of every call on a [`Connection`].
 #[derive(Debug, Clone)]
@@ -31,7 +30,7 @@ pub fn peer(extensions: &http::Extensions) -> Option<&PeerIdentity> {
     extensions.get::<ConnectionInfo>()?.peer.as_ref()
 }
 
-/// A TLS connection that was accepted. [`Connections`] can close it.
+/// A TLS connection between members. [`Connections`] can close it.
 pub struct Connection<S> {
     stream: TlsStream<S>,
     info: ConnectionInfo,
@@ -122,24 +121,34 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     let handshake = tokio::time::timeout(deadline, TlsAcceptor::from(config).accept(stream));
     let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
     let stream = handshake.await.map_err(too_long)?.map_err(readable)?;
-    let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let trust = identity.trust();
-    let peer = certificate.map(|leaf| PeerIdentity::from_certificate(leaf, trust.domain()));
-    let peer = peer
-        .transpose()
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    let registration = connections.register(peer.clone());
-    let closed = Box::pin(registration.token.clone().cancelled_owned());
-    Ok(Connection {
-        stream,
-        info: ConnectionInfo { peer, remote: None },
-        closed,
-        registration,
-        permit: None,
-    })
+    Connection::new(stream.into(), identity, connections)
 }
 
 impl<S> Connection<S> {
+    /// Registers a connection whose handshake is done.
+    pub(super) fn new(stream: TlsStream<S>, identity: &Identity, connections: &Connections) -> io::Result<Self> {
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let trust = identity.trust();
+        let peer = certificate.map(|leaf| PeerIdentity::from_certificate(leaf, trust.domain()));
+        let peer = peer
+            .transpose()
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let registration = connections.register(peer.clone());
+        let closed = Box::pin(registration.token.clone().cancelled_owned());
+        Ok(Self {
+            stream,
+            info: ConnectionInfo { peer, remote: None },
+            closed,
+            registration,
+            permit: None,
+        })
+    }
+
+    /// Whether the two agreed that the one that dialled serves.
+    pub(super) fn is_reverse(&self) -> bool {
+        is_reverse(self.stream.get_ref().1.alpn_protocol())
+    }
+
     pub(super) fn with_socket(mut self, remote: SocketAddr, permit: OwnedSemaphorePermit) -> Self {
         self.info.remote = Some(remote);
         self.permit = Some(permit);

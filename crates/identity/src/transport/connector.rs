@@ -19,8 +19,9 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::{Service, ServiceExt};
 
-use super::{Address, http2};
-use crate::tls::{ClientTls, readable};
+use super::{Address, Connection, Connections, http2};
+use crate::member::Member;
+use crate::tls::{ClientTls, Identity, is_reverse, readable};
 
 /// How long the TCP connection (with a proxy: also its answer) may take, per address.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -123,6 +124,41 @@ where
         .map_err(|error| unreachable(&name, &error))
 }
 
+/// Calls `peer` over a connection that it has dialled, to serve over it. The channel ends with the connection.
+pub async fn connect_reverse(
+    connection: Connection<TcpStream>,
+    identity: &Identity,
+    peer: &Member,
+) -> Result<Channel, Error> {
+    let name = peer.server_name(identity.trust().domain());
+    endpoint(&name)
+        .connect_with_connector(OverStream(Some(connection)))
+        .await
+        .map_err(|error| unreachable(&name.to_str(), &error))
+}
+
+/// Dials the member that `tls` expects, to serve over the connection.
+pub async fn dial_reverse(
+    address: &Address,
+    tls: &ClientTls,
+    proxy: &Proxy,
+    identity: &Identity,
+    connections: &Connections,
+) -> Result<Connection<TcpStream>, Error> {
+    let failed = |error: io::Error| unreachable(&address.to_string(), &error);
+    let dialled = tokio::time::timeout(CONNECT_DEADLINE, dial_tcp(address, proxy)).await;
+    let socket = dialled.map_err(|_| no_answer(address))??;
+    let stream = handshake(socket, &tls.reverse()).await.map_err(failed)?;
+    if !is_reverse(stream.get_ref().1.alpn_protocol()) {
+        let other = io::Error::new(
+            io::ErrorKind::Unsupported,
+            "it takes no connections the other way round",
+        );
+        return Err(failed(other));
+    }
+    Connection::new(stream.into(), identity, connections).map_err(failed)
+}
+
 fn endpoint(server_name: &ServerName<'_>) -> Endpoint {
     // The scheme is only what the calls' `:scheme` says; TLS is the connector's.
     let uri: Uri = format!("http://{}", server_name.to_str())
@@ -135,6 +171,13 @@ fn unreachable(address: &str, error: &(dyn std::error::Error + 'static)) -> Erro
     Error::Unreachable {
         address: address.to_owned(),
         reason: chain(error),
+    }
+}
+
+fn no_answer(address: &Address) -> Error {
+    Error::Unreachable {
+        address: address.to_string(),
+        reason: format!("no answer within {} s", CONNECT_DEADLINE.as_secs()),
     }
 }
 
@@ -209,11 +252,7 @@ impl Dialer {
                     continue;
                 }
                 Err(_) => {
-                    let reason = format!("no answer within {} s", CONNECT_DEADLINE.as_secs());
-                    last = Error::Unreachable {
-                        address: address.to_string(),
-                        reason,
-                    };
+                    last = no_answer(address);
                     continue;
                 }
             };
@@ -271,12 +310,12 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: &ClientTls
 }
 
 /// Gives its stream once; a tunnel cannot be dialled again by a channel.
-struct OverStream<S>(Option<TlsStream<S>>);
+struct OverStream<S>(Option<S>);
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Service<Uri> for OverStream<S> {
-    type Response = TokioIo<TlsStream<S>>;
+    type Response = TokioIo<S>;
     type Error = io::Error;
-    type Future = std::future::Ready<io::Result<TokioIo<TlsStream<S>>>>;
+    type Future = std::future::Ready<io::Result<TokioIo<S>>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))

@@ -10,6 +10,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId, SessionId};
 use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
+use tombolo_core::route::Carriage;
 use tombolo_core::session::{Order, OrderFrame};
 use tombolo_core::time::Timestamp;
 use tombolo_store::Store;
@@ -165,6 +166,7 @@ impl<S: Store> Driver<S> {
             manifest,
             grant: grant(manifest),
         });
+        let costs = &self.options.costs;
         let inputs = view.inputs().map(|(parent, output, holder)| InputReference {
             job: parent.node.id,
             name: parent.node.name.clone(),
@@ -172,6 +174,8 @@ impl<S: Store> Driver<S> {
             sources: vec![InputSource {
                 cluster: holder.clone(),
                 peer_address: self.peer_address(holder),
+                direct_per_gigabyte: costs.per_gigabyte(holder, cluster, Carriage::Direct),
+                relay_per_gigabyte: costs.per_gigabyte(holder, cluster, Carriage::Relay),
             }],
             grant: grant(output.manifest),
         });
@@ -185,6 +189,7 @@ impl<S: Store> Driver<S> {
             parents: parents(&view),
             labels: self.labels(cluster),
             volumes_together: view.volumes_together,
+            waiting_per_hour: costs.waiting_per_hour,
         })))
     }
 

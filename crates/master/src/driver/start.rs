@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::control::restore;
 use tombolo_core::control::{Control, Settings};
+use tombolo_core::route::Costs;
 use tombolo_core::time::Now;
 use tombolo_store::{AcquireError, LeaderEpoch, Sequence, Store};
 
@@ -33,6 +34,8 @@ pub struct Options {
     pub control: Settings,
     /// Where users see the master, without a trailing slash.
     pub public_url: String,
+    /// What moving outputs costs.
+    pub costs: Costs,
 }
 
 /// Why the driver ended (or could not start).

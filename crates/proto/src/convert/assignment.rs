@@ -9,6 +9,7 @@ use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 use tombolo_core::label::{Requirement, Selector};
 use tombolo_core::name::ProjectName;
+use tombolo_core::route::Cost;
 use tombolo_core::volume::VolumeSet;
 
 use super::phase::{cluster_name, job_name, terminal_state};
@@ -30,6 +31,7 @@ impl From<Assignment> for wire::Assignment {
             parents: assignment.parents.into_iter().map(Into::into).collect(),
             labels: labels_to_wire(&assignment.labels),
             volumes_together: kinds(assignment.volumes_together),
+            waiting_per_hour: assignment.waiting_per_hour.0,
         }
     }
 }
@@ -62,6 +64,7 @@ impl TryFrom<wire::Assignment> for Assignment {
                 .collect::<Result<_, _>>()?,
             labels: labels(assignment.labels, "Assignment.labels")?,
             volumes_together: volumes(&assignment.volumes_together, "Assignment.volumes_together")?,
+            waiting_per_hour: Cost(assignment.waiting_per_hour),
         })
     }
 }
@@ -267,6 +270,8 @@ impl From<InputReference> for wire::Input {
         let source = |source: InputSource| wire::InputSource {
             cluster: source.cluster.into(),
             peer_address: source.peer_address,
+            direct_per_gigabyte: source.direct_per_gigabyte.0,
+            relay_per_gigabyte: source.relay_per_gigabyte.0,
         };
         Self {
             job: input.job.uuid().as_bytes().to_vec(),
@@ -287,6 +292,8 @@ impl TryFrom<wire::Input> for InputReference {
             Ok(InputSource {
                 cluster,
                 peer_address: source.peer_address,
+                direct_per_gigabyte: Cost(source.direct_per_gigabyte),
+                relay_per_gigabyte: Cost(source.relay_per_gigabyte),
             })
         });
         Ok(Self {

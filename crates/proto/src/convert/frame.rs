@@ -6,7 +6,8 @@ use tombolo_core::control::event::TransferProgress;
 use tombolo_core::id::{SessionId, TunnelId};
 use tombolo_core::session::{AgentFrame, MasterFrame, OrderFrame, StopReason, Welcome};
 
-use super::phase::{cluster_name, job_name, phase, route};
+use super::phase::{cluster_name, job_name, phase};
+use super::route::route;
 use super::{Error, attempt, milliseconds, required, text, uuid, volume};
 use crate::agent::v1 as wire;
 

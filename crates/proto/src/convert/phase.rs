@@ -1,6 +1,6 @@
 //! Phases, outcomes and receipts.
 
-use tombolo_core::attempt::{Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
+use tombolo_core::attempt::{Outcome, OutputReference, Phase, TransferReceipt};
 use tombolo_core::build::TerminalState;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::time::Timestamp;
@@ -31,24 +31,6 @@ pub(super) fn terminal_state(number: i32, field: &'static str) -> Result<Termina
         .ok_or_else(|| Error::new(field, format!("has no state {number}")))
 }
 
-impl From<RouteKind> for wire::Route {
-    fn from(route: RouteKind) -> Self {
-        match route {
-            RouteKind::Local => Self::Local,
-            RouteKind::Peer => Self::Peer,
-            RouteKind::Relay => Self::Relay,
-            RouteKind::Master => Self::Master,
-        }
-    }
-}
-
-pub(super) fn route(number: i32, field: &'static str) -> Result<RouteKind, Error> {
-    [RouteKind::Local, RouteKind::Peer, RouteKind::Relay, RouteKind::Master]
-        .into_iter()
-        .find(|route| i32::from(wire::Route::from(*route)) == number)
-        .ok_or_else(|| Error::new(field, format!("has no route {number}")))
-}
-
 pub(super) fn job_name(name: &str, field: &'static str) -> Result<JobName, Error> {
     JobName::new(name).map_err(|error| Error::new(field, error))
 }
@@ -76,38 +58,6 @@ impl TryFrom<wire::Output> for OutputReference {
             manifest,
             bytes: output.bytes,
             files: output.files,
-        })
-    }
-}
-
-impl From<TransferReceipt> for wire::TransferReceipt {
-    fn from(receipt: TransferReceipt) -> Self {
-        Self {
-            parent: receipt.parent.map(String::from),
-            from: receipt.from.map(String::from),
-            route: wire::Route::from(receipt.route).into(),
-            manifest: receipt.manifest.as_bytes().to_vec(),
-            bytes: receipt.bytes,
-            moved_bytes: receipt.moved_bytes,
-            milliseconds: receipt.milliseconds,
-        }
-    }
-}
-
-impl TryFrom<wire::TransferReceipt> for TransferReceipt {
-    type Error = Error;
-
-    fn try_from(receipt: wire::TransferReceipt) -> Result<Self, Error> {
-        let parent = receipt.parent.map(|name| job_name(&name, "TransferReceipt.parent"));
-        let from = receipt.from.map(|name| cluster_name(&name, "TransferReceipt.from"));
-        Ok(Self {
-            parent: parent.transpose()?,
-            from: from.transpose()?,
-            route: route(receipt.route, "TransferReceipt.route")?,
-            manifest: digest(&receipt.manifest, "TransferReceipt.manifest")?,
-            bytes: receipt.bytes,
-            moved_bytes: receipt.moved_bytes,
-            milliseconds: receipt.milliseconds,
         })
     }
 }

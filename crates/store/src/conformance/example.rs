@@ -175,6 +175,7 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
         bytes: u64::MAX,
         moved_bytes: 0,
         milliseconds: 12,
+        routes: Vec::new(),
     };
     let source = TransferReceipt {
         parent: None,

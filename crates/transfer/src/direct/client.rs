@@ -91,6 +91,16 @@ enum Fault {
 pub struct Client {
     http: reqwest::Client,
     deadlines: Deadlines,
+    place: Place,
+}
+
+/// Where the stores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In this cluster.
+    Near,
+    /// Where another member says.
+    Elsewhere,
 }
 
 impl Client {
@@ -99,6 +109,19 @@ impl Client {
     /// # Errors
     /// What is wrong with the certificates, or that this program has not chosen its cryptography.
     pub fn new(certificates: Option<&str>, deadlines: Deadlines) -> Result<Self, String> {
+        Self::with(certificates, deadlines, Place::Near)
+    }
+
+    /// As [`Self::new`], for stores of other clusters: by the proxy that the environment names, and without telling the words of whoever
+    /// answers, who may be anybody.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn elsewhere(certificates: Option<&str>, deadlines: Deadlines) -> Result<Self, String> {
+        Self::with(certificates, deadlines, Place::Elsewhere)
+    }
+
+    fn with(certificates: Option<&str>, deadlines: Deadlines, place: Place) -> Result<Self, String> {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err("this program has not chosen its cryptography yet".to_owned());
         }
@@ -112,11 +135,13 @@ impl Client {
             .http1_only()
             // A signature is for one place. Whoever leads elsewhere would get it.
             .redirect(Policy::none())
-            .no_proxy()
-            .tls_certs_merge(certificates.unwrap_or_default())
-            .build()
-            .map_err(|error| chain(&error))?;
-        Ok(Self { http, deadlines })
+            .tls_certs_merge(certificates.unwrap_or_default());
+        let http = match place {
+            Place::Near => http.no_proxy(),
+            Place::Elsewhere => http,
+        };
+        let http = http.build().map_err(|error| chain(&error))?;
+        Ok(Self { http, deadlines, place })
     }
 
     /// Uploads `object` as the request says.
@@ -144,8 +169,12 @@ impl Client {
         match response.status() {
             StatusCode::PRECONDITION_FAILED => Ok(Written::Occupied),
             status if status.is_success() => Ok(Written::Stored),
-            _ => Err(fault(response).await),
+            _ => Err(self.fault(response).await),
         }
+    }
+
+    async fn fault(&self, response: Response) -> Fault {
+        fault(response, self.place == Place::Near).await
     }
 
     /// Downloads an object of at most `limit` bytes; nothing of them was checked.
@@ -158,7 +187,7 @@ impl Client {
             match response.status() {
                 StatusCode::NOT_FOUND => return Err(Fault::Final(Failure::Missing)),
                 StatusCode::OK => {}
-                _ => return Err(fault(response).await),
+                _ => return Err(self.fault(response).await),
             }
             let too_long = || Fault::Final(Failure::TooLong(limit));
             let length = response.content_length().unwrap_or(0);
@@ -221,7 +250,7 @@ impl Client {
 }
 
 /// What a store's answer other than success means.
-async fn fault(mut response: Response) -> Fault {
+async fn fault(mut response: Response, tell_words: bool) -> Fault {
     let status = response.status();
     let asked = response.headers().get(header::RETRY_AFTER);
     let asked = asked.and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -236,7 +265,8 @@ async fn fault(mut response: Response) -> Fault {
         .chars()
         .filter(|character| !character.is_control())
         .collect();
-    let reason = format!("the store answered {status} {words}").trim_end().to_owned();
+    let told = if tell_words { &words } else { "" };
+    let reason = format!("the store answered {status} {told}").trim_end().to_owned();
     match status {
         // Two writers at the same time: who comes later finds the object.
         StatusCode::CONFLICT | StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {

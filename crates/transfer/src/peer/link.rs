@@ -8,11 +8,13 @@ use futures::future::BoxFuture;
 use tombolo_core::attempt::RouteKind;
 use tombolo_core::name::ClusterName;
 use tombolo_identity::member::Member;
-use tombolo_identity::tls::Identity;
+use tombolo_identity::tls::{ClientTls, Identity};
 use tombolo_identity::transport::{self, Address, Proxy};
 use tonic::transport::Channel;
 
 use super::reading;
+use super::reverse::Door;
+use super::signed::{Clients, SignedArtifact};
 use crate::pull::{ChunkSource, ListedChunk, Source, SourceError};
 use crate::tunnel;
 
@@ -30,6 +32,9 @@ struct Shared {
     identity: Identity,
     master: Channel,
     proxy: Proxy,
+    /// Where others can dial this member.
+    door: Option<Door>,
+    buckets: Clients,
     open: Mutex<HashMap<Way, Weak<Link>>>,
 }
 
@@ -38,6 +43,7 @@ struct Shared {
 enum Way {
     Master,
     Peer(ClusterName, Address),
+    Reverse(ClusterName),
     Relay(ClusterName),
 }
 
@@ -63,15 +69,68 @@ impl Links {
                 identity,
                 master,
                 proxy,
+                door: None,
+                buckets: Clients::default(),
                 open: Mutex::default(),
             }),
         }
+    }
+
+    /// The same, where others can dial this member by `door`.
+    #[must_use]
+    pub fn with_door(self, door: Door) -> Self {
+        let Self { shared } = self;
+        let (identity, master, proxy) = (shared.identity.clone(), shared.master.clone(), shared.proxy.clone());
+        Self {
+            shared: Arc::new(Shared {
+                identity,
+                master,
+                proxy,
+                door: Some(door),
+                buckets: shared.buckets.clone(),
+                open: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Whether others can dial this member.
+    pub fn has_door(&self) -> bool {
+        self.shared.door.is_some()
     }
 
     /// An artifact at a cluster that can be dialled directly.
     pub fn peer(&self, cluster: ClusterName, address: Address, grant: Vec<u8>) -> Source {
         let way = Way::Peer(cluster.clone(), address);
         self.source(Some(cluster), RouteKind::Peer, way, grant)
+    }
+
+    /// An artifact at a cluster that is asked, in a tunnel through the master, to dial this one.
+    pub fn reverse(&self, cluster: ClusterName, grant: Vec<u8>) -> Source {
+        let way = Way::Reverse(cluster.clone());
+        self.source(Some(cluster), RouteKind::ReversePeer, way, grant)
+    }
+
+    /// An artifact in the bucket of a cluster. Its agent is asked for signatures directly if it has an address, else (or if that
+    /// leads nowhere, or `tunnel_first`) in a tunnel.
+    pub fn signed(&self, cluster: ClusterName, address: Option<Address>, tunnel_first: bool, grant: Vec<u8>) -> Source {
+        let grant = Bytes::from(grant);
+        let artifact = |way| RemoteArtifact {
+            link: self.link(way),
+            grant: grant.clone(),
+        };
+        let mut agent: Vec<_> = address
+            .into_iter()
+            .map(|address| artifact(Way::Peer(cluster.clone(), address)))
+            .collect();
+        let tunnel = artifact(Way::Relay(cluster.clone()));
+        let place = if tunnel_first { 0 } else { agent.len() };
+        agent.insert(place, tunnel);
+        Source {
+            cluster: Some(cluster),
+            route: RouteKind::Signed,
+            chunks: Arc::new(SignedArtifact::new(agent, self.shared.buckets.clone())),
+            observer: None,
+        }
     }
 
     /// An artifact at a cluster that is reached in a tunnel through the master.
@@ -89,7 +148,7 @@ impl Links {
     /// # Errors
     /// As the sources'.
     pub async fn dial(&self, cluster: &ClusterName) -> Result<Channel, SourceError> {
-        self.shared.dial(&Way::Relay(cluster.clone())).await
+        self.shared.relay(cluster).await
     }
 
     fn source(&self, cluster: Option<ClusterName>, route: RouteKind, way: Way, grant: Vec<u8>) -> Source {
@@ -97,7 +156,12 @@ impl Links {
             link: self.link(way),
             grant: grant.into(),
         });
-        Source { cluster, route, chunks }
+        Source {
+            cluster,
+            route,
+            chunks,
+            observer: None,
+        }
     }
 
     fn link(&self, way: Way) -> Arc<Link> {
@@ -117,12 +181,12 @@ impl Links {
 }
 
 impl Link {
-    async fn channel(&self) -> Result<(Channel, u64), SourceError> {
+    async fn channel(&self, grant: &Bytes) -> Result<(Channel, u64), SourceError> {
         let mut state = self.state.lock().await;
         if let Some(channel) = &state.channel {
             return Ok((channel.clone(), state.generation));
         }
-        let channel = self.links.dial(&self.way).await?;
+        let channel = self.links.dial(&self.way, grant).await?;
         state.generation += 1;
         state.channel = Some(channel.clone());
         Ok((channel, state.generation))
@@ -138,19 +202,12 @@ impl Link {
 }
 
 impl Shared {
-    async fn dial(&self, way: &Way) -> Result<Channel, SourceError> {
-        let tls = |cluster: &ClusterName| {
-            let expected = Member::Cluster(cluster.clone());
-            self.identity
-                .client(&expected)
-                .map_err(|error| SourceError::Unreachable(error.to_string()))
-        };
-        let unreachable = |error: transport::Error| SourceError::Unreachable(error.to_string());
+    async fn dial(&self, way: &Way, grant: &Bytes) -> Result<Channel, SourceError> {
         match way {
             Way::Master => Ok(self.master.clone()),
             Way::Peer(cluster, address) => {
                 let address = std::slice::from_ref(address);
-                let dialling = transport::connect(address, tls(cluster)?, &self.proxy);
+                let dialling = transport::connect(address, self.tls(cluster)?, &self.proxy);
                 match tokio::time::timeout(PEER_DIAL_DEADLINE, dialling).await {
                     Ok(dialled) => dialled.map_err(unreachable),
                     Err(_) => {
@@ -160,21 +217,46 @@ impl Shared {
                     }
                 }
             }
-            Way::Relay(cluster) => {
-                let tunnel = tunnel::open(self.master.clone(), cluster)
-                    .await
-                    .map_err(|error| match error {
-                        tunnel::Error::Unavailable(_) => SourceError::Unreachable(error.to_string()),
-                        tunnel::Error::Refused(_) | tunnel::Error::Protocol(_) => {
-                            SourceError::Refused(error.to_string())
-                        }
-                    })?;
-                transport::connect_over(tunnel, tls(cluster)?)
-                    .await
-                    .map_err(unreachable)
-            }
+            Way::Reverse(cluster) => self.reverse(cluster, grant).await,
+            Way::Relay(cluster) => self.relay(cluster).await,
         }
     }
+
+    async fn relay(&self, cluster: &ClusterName) -> Result<Channel, SourceError> {
+        let tunnel = tunnel::open(self.master.clone(), cluster).await;
+        let tunnel = tunnel.map_err(|error| match error {
+            tunnel::Error::Unavailable(_) => SourceError::Unreachable(error.to_string()),
+            tunnel::Error::Refused(_) | tunnel::Error::Protocol(_) => SourceError::Refused(error.to_string()),
+        })?;
+        transport::connect_over(tunnel, self.tls(cluster)?)
+            .await
+            .map_err(unreachable)
+    }
+
+    /// The tunnel in which it is asked for is over when the connection is there.
+    async fn reverse(&self, cluster: &ClusterName, grant: &Bytes) -> Result<Channel, SourceError> {
+        let Some(door) = &self.door else {
+            return Err(SourceError::Refused("this cluster has no port for peers".to_owned()));
+        };
+        let expected = door.expect(cluster.clone());
+        let tunnel = self.relay(cluster).await?;
+        reading::dial_back(tunnel, grant.clone(), door.address(), &expected.ticket).await?;
+        let lost = || SourceError::Unreachable("it says that it has dialled, and no connection came".to_owned());
+        let connection = expected.arrived().await.ok_or_else(lost)?;
+        transport::connect_reverse(connection, &self.identity, &Member::Cluster(cluster.clone()))
+            .await
+            .map_err(unreachable)
+    }
+
+    fn tls(&self, cluster: &ClusterName) -> Result<ClientTls, SourceError> {
+        let expected = Member::Cluster(cluster.clone());
+        let tls = self.identity.client(&expected);
+        tls.map_err(|error| SourceError::Unreachable(error.to_string()))
+    }
+}
+
+fn unreachable(error: transport::Error) -> SourceError {
+    SourceError::Unreachable(error.to_string())
 }
 
 /// One artifact at another member.
@@ -185,23 +267,22 @@ pub struct RemoteArtifact {
 
 impl ChunkSource for RemoteArtifact {
     fn manifest(&self) -> BoxFuture<'_, Result<Bytes, SourceError>> {
-        let grant = self.grant.clone();
-        self.call(|channel| reading::manifest(channel, grant)).boxed()
+        self.call(reading::manifest).boxed()
     }
 
     fn chunk(&self, chunk: ListedChunk) -> BoxFuture<'_, Result<Bytes, SourceError>> {
-        let grant = self.grant.clone();
-        self.call(move |channel| reading::chunk(channel, grant, chunk)).boxed()
+        self.call(move |channel, grant| reading::chunk(channel, grant, chunk))
+            .boxed()
     }
 }
 
 impl RemoteArtifact {
-    async fn call<F>(&self, call: impl FnOnce(Channel) -> F + Send) -> Result<Bytes, SourceError>
+    pub(super) async fn call<T, F>(&self, call: impl FnOnce(Channel, Bytes) -> F + Send) -> Result<T, SourceError>
     where
-        F: Future<Output = Result<Bytes, SourceError>> + Send,
+        F: Future<Output = Result<T, SourceError>> + Send,
     {
-        let (channel, generation) = self.link.channel().await?;
-        let outcome = call(channel).await;
+        let (channel, generation) = self.link.channel(&self.grant).await?;
+        let outcome = call(channel, self.grant.clone()).await;
         if let Err(SourceError::Unreachable(_)) = &outcome {
             self.link.forget(generation).await;
         }

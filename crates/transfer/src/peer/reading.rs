@@ -1,10 +1,14 @@
 //! How manifests and chunks are read from a member that serves them.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use tombolo_artifact::chunk::MAXIMUM_STORED_CHUNK_BYTES;
 use tombolo_artifact::manifest::MAXIMUM_MANIFEST_BYTES;
 use tombolo_proto::transfer::v1::chunks_client::ChunksClient;
-use tombolo_proto::transfer::v1::{GetChunksRequest, GetManifestRequest};
+use tombolo_proto::transfer::v1::{
+    DialBackRequest, GetChunksRequest, GetManifestRequest, SignChunksRequest, SignChunksResponse,
+};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -54,6 +58,31 @@ pub(crate) async fn chunk(channel: Channel, grant: Bytes, chunk: ListedChunk) ->
     Err(SourceError::Unreachable("it broke off within a chunk".to_owned()))
 }
 
+/// Requests for chunks of that manifest, which the bucket of the one who is asked will answer.
+pub(super) async fn sign(
+    channel: Channel,
+    grant: Bytes,
+    chunks: Range<u64>,
+) -> Result<SignChunksResponse, SourceError> {
+    let request = SignChunksRequest {
+        grant,
+        chunks: chunks.collect(),
+    };
+    let signed = client(channel).sign_chunks(request).await.map_err(failure)?;
+    Ok(signed.into_inner())
+}
+
+/// Has the other side dial `address` and show `ticket` there.
+pub(super) async fn dial_back(channel: Channel, grant: Bytes, address: &str, ticket: &[u8]) -> Result<(), SourceError> {
+    let request = DialBackRequest {
+        grant,
+        address: address.to_owned(),
+        ticket: ticket.to_vec().into(),
+    };
+    client(channel).dial_back(request).await.map_err(failure)?;
+    Ok(())
+}
+
 fn append(collected: &mut BytesMut, data: &[u8], limit: u32) -> Result<(), SourceError> {
     if collected.len() + data.len() > limit as usize {
         return Err(SourceError::Damaged(format!(
@@ -73,7 +102,7 @@ fn failure(status: Status) -> SourceError {
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => SourceError::Refused(message),
         Code::NotFound | Code::DataLoss | Code::OutOfRange => SourceError::Missing(message),
-        Code::InvalidArgument | Code::Unimplemented => SourceError::Refused(message),
+        Code::InvalidArgument | Code::Unimplemented | Code::FailedPrecondition => SourceError::Refused(message),
         _ => SourceError::Unreachable(message),
     }
 }

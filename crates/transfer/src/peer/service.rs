@@ -1,25 +1,35 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use secrecy::ExposeSecret;
 use tombolo_artifact::{ChunkReference, Manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_core::time::Timestamp;
 use tombolo_identity::grant::Verifier;
 use tombolo_identity::tls::Identity;
-use tombolo_identity::transport;
+use tombolo_identity::transport::{self, Address};
 use tombolo_proto::transfer::v1::chunks_server::{Chunks, ChunksServer};
-use tombolo_proto::transfer::v1::{ChunkPiece, GetChunksRequest, GetManifestRequest, Piece};
+use tombolo_proto::transfer::v1::{
+    ChunkPiece, DialBackRequest, DialBackResponse, GetChunksRequest, GetManifestRequest, Piece, SignChunksRequest,
+    SignChunksResponse, SignedChunk,
+};
 use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
+use super::reverse::Dialler;
 use super::{MAX_MESSAGE_BYTES, chunk_pieces, pieces};
 use crate::store::budget::Budget;
 use crate::store::{ChunkStore, Error};
 
+/// How many chunks one call has signed at the most.
+const MAX_SIGNED_PER_CALL: usize = 256;
+/// How long others may read by what was signed for them.
+const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 /// How many chunks one call may name; a reader of more makes more calls.
 const MAX_CHUNKS_PER_CALL: usize = 4096;
 
@@ -84,6 +94,8 @@ struct Shared {
     /// The memory of all chunks that are on their way out.
     budget: Budget,
     served: AtomicU64,
+    /// For those who cannot dial this member; none if that is not offered.
+    dialler: Option<Dialler>,
 }
 
 impl ChunkService {
@@ -94,14 +106,24 @@ impl ChunkService {
 
     /// Serves `store` to those whom `authorization` lets.
     pub fn with_authorization(store: ChunkStore, authorization: impl Authorize) -> Self {
+        Self::with(store, Box::new(authorization), None)
+    }
+
+    /// As [`Self::new`], for an agent: it also dials those who ask for it, and signs what they read straight from its bucket.
+    pub fn with_dialler(store: ChunkStore, identity: Identity, dialler: Dialler) -> Self {
+        Self::with(store, Box::new(Grants(identity)), Some(dialler))
+    }
+
+    fn with(store: ChunkStore, authorization: Box<dyn Authorize>, dialler: Option<Dialler>) -> Self {
         let (manifests, served) = Default::default();
         Self {
             shared: Arc::new(Shared {
                 store,
-                authorization: Box::new(authorization),
+                authorization,
                 manifests,
                 budget: Budget::new(),
                 served,
+                dialler,
             }),
         }
     }
@@ -186,9 +208,70 @@ impl Chunks for ChunkService {
             },
         )))
     }
+
+    async fn sign_chunks(&self, request: Request<SignChunksRequest>) -> Result<Response<SignChunksResponse>, Status> {
+        let readable = self.authorize(&request, &request.get_ref().grant)?;
+        if self.shared.dialler.is_none() {
+            return Err(Status::failed_precondition("this member signs nothing"));
+        }
+        let chunks = request.into_inner().chunks;
+        if chunks.len() > MAX_SIGNED_PER_CALL {
+            return Err(Status::invalid_argument(format!(
+                "a call has at most {MAX_SIGNED_PER_CALL} chunks signed"
+            )));
+        }
+        let manifest = self.manifest(readable).await?;
+        // A reader asks for more than there are near the end of the list.
+        let listed = chunks
+            .into_iter()
+            .map_while(|index| Some((index, at(&manifest, index).ok()?)));
+        let signed = self.shared.sign(readable, listed.collect()).await?;
+        Ok(Response::new(signed))
+    }
+
+    async fn dial_back(&self, request: Request<DialBackRequest>) -> Result<Response<DialBackResponse>, Status> {
+        self.authorize(&request, &request.get_ref().grant)?;
+        let reader = transport::peer(request.extensions()).map(|peer| peer.member.clone());
+        let (Some(dialler), Some(reader)) = (&self.shared.dialler, reader) else {
+            return Err(Status::failed_precondition("this member dials nobody"));
+        };
+        let DialBackRequest { address, ticket, .. } = request.into_inner();
+        let address = Address::parse(&address);
+        let address = address.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let ticket = (&ticket[..]).try_into();
+        let ticket = ticket.map_err(|_| Status::invalid_argument("a ticket has 16 bytes"))?;
+        dialler
+            .dial(&reader, &address, &ticket, Routes::new(self.server()))
+            .await?;
+        Ok(Response::new(DialBackResponse {}))
+    }
 }
 
 impl Shared {
+    async fn sign(&self, readable: Readable, chunks: Vec<(u64, ChunkReference)>) -> Result<SignChunksResponse, Status> {
+        let none = || Status::failed_precondition("the store of this cluster is read through its agent only");
+        let reachable = self.store.reachable().await.map_err(|error| status(&error))?;
+        if !reachable.downloads {
+            return Err(none());
+        }
+        let mut signed = Vec::with_capacity(chunks.len());
+        for (chunk, reference) in chunks {
+            let request = self
+                .store
+                .sign_download(readable.project, reference.digest, SIGNATURE_LIFE)
+                .await;
+            if let Some(request) = request.map_err(|error| status(&error))? {
+                let url = request.url().expose_secret().to_owned();
+                signed.push(SignedChunk { chunk, url });
+            }
+        }
+        Ok(SignChunksResponse {
+            chunks: signed,
+            certificates: reachable.certificates.unwrap_or_default(),
+            life: u64::try_from(SIGNATURE_LIFE.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
     async fn send_chunk(
         &self,
         readable: Readable,

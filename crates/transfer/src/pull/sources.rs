@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
 use tombolo_artifact::Manifest;
-use tombolo_core::attempt::RouteKind;
+use tombolo_core::attempt::{RouteKind, RouteReport};
 use tombolo_core::digest::Digest;
 
+use super::record::{Health, Record};
 use super::{ChunkSource, Error, Patience, Progress, Source, SourceError};
 
-/// The first pause after a source could not be reached; doubled with each further failure.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest pause: a source that is back is used again soon.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How often a source may send the wrong bytes for one chunk before it is not asked for that chunk again.
 const MAXIMUM_DAMAGED: u32 = 2;
 
@@ -24,21 +21,6 @@ pub(super) struct Sources {
     record: Mutex<Record>,
 }
 
-struct Record {
-    last_arrival: Instant,
-    moved_bytes: u64,
-    health: Vec<Health>,
-}
-
-#[derive(Default)]
-struct Health {
-    refused: bool,
-    failures: u32,
-    not_before: Option<Instant>,
-    last_error: Option<String>,
-    moved_bytes: u64,
-}
-
 enum Choice {
     Ask(usize),
     WaitUntil(Instant),
@@ -47,12 +29,7 @@ enum Choice {
 
 impl Sources {
     pub(super) fn new(artifact: Digest, sources: Vec<Source>, patience: Patience) -> Self {
-        let health = sources.iter().map(|_| Health::default()).collect();
-        let record = Mutex::new(Record {
-            last_arrival: Instant::now(),
-            moved_bytes: 0,
-            health,
-        });
+        let record = Mutex::new(Record::new(sources.len()));
         Self {
             artifact,
             sources,
@@ -110,6 +87,7 @@ impl Sources {
                 Choice::Ask(_) | Choice::WaitUntil(_) | Choice::Nobody => return unobtainable(),
             };
             let limit = self.patience.request;
+            self.record().asked(index);
             let answer = timeout(limit, question(Arc::clone(&self.sources[index].chunks)))
                 .await
                 .unwrap_or_else(|_| {
@@ -118,9 +96,10 @@ impl Sources {
                         limit.as_secs_f32()
                     )))
                 });
+            self.record().answered(index);
             match answer {
                 Ok((value, moved)) => {
-                    self.arrived(index, moved);
+                    self.record().arrived(index, moved);
                     return Ok(value);
                 }
                 Err(error) => {
@@ -175,37 +154,15 @@ impl Sources {
         earliest.map_or(Choice::Nobody, Choice::WaitUntil)
     }
 
-    fn arrived(&self, index: usize, moved: u64) {
-        let mut record = self.record();
-        record.last_arrival = Instant::now();
-        record.moved_bytes += moved;
-        let health = &mut record.health[index];
-        health.failures = 0;
-        health.not_before = None;
-        health.moved_bytes += moved;
-    }
-
     fn failed(&self, index: usize, error: &SourceError) {
         let name = self.name(index);
         tracing::warn!(artifact = %self.artifact, source = name, %error, "a source did not give what it was asked for");
-        let mut record = self.record();
-        let health = &mut record.health[index];
-        health.last_error = Some(error.to_string());
-        match error {
-            SourceError::Refused(_) => health.refused = true,
-            SourceError::Missing(_) | SourceError::Damaged(_) => {}
-            SourceError::Unreachable(_) => {
-                let now = Instant::now();
-                // What was under way at once fails at once, and counts once.
-                if health.not_before.is_none_or(|moment| moment <= now) {
-                    let pause = FIRST_PAUSE
-                        .saturating_mul(1 << health.failures.min(16))
-                        .min(LONGEST_PAUSE);
-                    health.failures += 1;
-                    health.not_before = Some(now + pause);
-                }
-            }
-        }
+        self.record().failed(index, error);
+    }
+
+    /// What became of each way.
+    pub(super) fn reports(&self) -> Vec<RouteReport> {
+        self.record().reports(&self.sources)
     }
 
     fn reasons(&self) -> Vec<String> {
@@ -228,5 +185,17 @@ impl Sources {
     fn record(&self) -> MutexGuard<'_, Record> {
         // Counters only: whatever a panicking thread left is good enough.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// However the pull ends, what was learnt is told.
+impl Drop for Sources {
+    fn drop(&mut self) {
+        let record = self.record();
+        for (source, health) in self.sources.iter().zip(&record.health) {
+            if let Some(observer) = &source.observer {
+                observer.observe(health.behaviour());
+            }
+        }
     }
 }

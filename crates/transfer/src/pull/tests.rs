@@ -132,6 +132,7 @@ impl Stage {
 
     fn request(&self, sources: &[(&str, RouteKind, &Arc<Scripted>)]) -> Request {
         let sources = sources.iter().map(|(cluster, route, chunks)| Source {
+            observer: None,
             cluster: Some(cluster.parse().unwrap()),
             route: *route,
             chunks: Arc::clone(*chunks) as _,

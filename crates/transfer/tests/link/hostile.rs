@@ -3,12 +3,17 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_stream::Stream;
 use tombolo_identity::transport::{Connections, http2};
 use tombolo_proto::transfer::v1::chunks_server::{Chunks, ChunksServer};
-use tombolo_proto::transfer::v1::{ChunkPiece, GetChunksRequest, GetManifestRequest, Piece};
+use tombolo_proto::transfer::v1::{
+    ChunkPiece, DialBackRequest, DialBackResponse, GetChunksRequest, GetManifestRequest, Piece, SignChunksRequest,
+    SignChunksResponse, SignedChunk,
+};
 use tombolo_transfer::tunnel::Limits;
 use tonic::{Request, Response, Status};
 
@@ -25,11 +30,15 @@ enum Lie {
     EmptyChunk,
     CutOff,
     LargeMessage,
+    SignedNoise,
+    SignedFile,
 }
 
 struct Liar {
     lie: Lie,
     manifest: Bytes,
+    /// Where something else is.
+    elsewhere: String,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -82,6 +91,29 @@ impl Chunks for Liar {
         };
         Ok(Response::new(Box::pin(tokio_stream::iter(pieces))))
     }
+
+    /// Whatever is asked for, it is elsewhere.
+    async fn sign_chunks(&self, request: Request<SignChunksRequest>) -> Result<Response<SignChunksResponse>, Status> {
+        let url = match self.lie {
+            Lie::SignedNoise => self.elsewhere.clone(),
+            _ => "file:///etc/passwd".to_owned(),
+        };
+        let chunks = request.into_inner().chunks;
+        let signed = chunks.into_iter().map(|chunk| SignedChunk {
+            chunk,
+            url: url.clone(),
+        });
+        Ok(Response::new(SignChunksResponse {
+            chunks: signed.collect(),
+            certificates: String::new(),
+            life: 300_000,
+        }))
+    }
+
+    /// Says that it has dialled, and has not.
+    async fn dial_back(&self, _: Request<DialBackRequest>) -> Result<Response<DialBackResponse>, Status> {
+        Ok(Response::new(DialBackResponse {}))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,6 +131,7 @@ async fn what_a_liar_sends_is_refused_and_another_source_is_used() {
         .encoded()
         .clone();
     let mut tasks = JoinSet::new();
+    let elsewhere = noise(&mut tasks).await;
     for (lie, expected) in [
         (Lie::ManifestOfNoise, "manifest"),
         (Lie::EndlessManifest, "more than"),
@@ -108,16 +141,26 @@ async fn what_a_liar_sends_is_refused_and_another_source_is_used() {
         (Lie::EmptyChunk, "empty"),
         (Lie::CutOff, "broke off"),
         (Lie::LargeMessage, "too large"),
+        (Lie::SignedNoise, "are expected"),
+        (Lie::SignedFile, "of no use"),
     ] {
         let (acceptor, address) = listen(&liar.identity, &Connections::default()).await;
         let service = ChunksServer::new(Liar {
             lie,
             manifest: manifest.clone(),
+            elsewhere: elsewhere.clone(),
         });
-        tasks.spawn(http2::server().add_service(service).serve_with_incoming(acceptor));
+        let serving = http2::server().add_service(service).serve_with_incoming(acceptor);
+        tasks.spawn(async move { serving.await.unwrap() });
         let reader = Place::new(&setting, cluster("reader")).await;
         let grant = grant(&setting.signer, &reader.member, output.manifest);
-        let lying = || reader.links.peer(name("liar"), address.clone(), grant.clone());
+        let lying = || {
+            let (name, address, grant) = (name("liar"), address.clone(), grant.clone());
+            match lie {
+                Lie::SignedNoise | Lie::SignedFile => reader.links.signed(name, Some(address), false, grant),
+                _ => reader.links.peer(name, address, grant),
+            }
+        };
         let reason = failure(
             timeout(DEADLINE, reader.pull(output.manifest, vec![lying()]))
                 .await
@@ -133,4 +176,19 @@ async fn what_a_liar_sends_is_refused_and_another_source_is_used() {
         assert_eq!(receipt.progress.from, Some(name("honest")), "{lie:?}");
     }
     tasks.abort_all();
+}
+
+/// A server that has something else.
+async fn noise(tasks: &mut JoinSet<()>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/noise", listener.local_addr().unwrap());
+    tasks.spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let _ = socket.read(&mut [0; 4096]).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\n\0noise";
+            let _ = socket.write_all(answer).await;
+        }
+    });
+    url
 }

@@ -16,9 +16,9 @@ use tombolo_identity::grant::{Grant, Signer};
 use tombolo_identity::member::Member;
 use tombolo_identity::tls::Identity;
 use tombolo_identity::transport::{Address, Connections, Proxy, http2};
-use tombolo_transfer::peer::{ChunkService, Links, serve_offered};
+use tombolo_transfer::peer::{ChunkService, Dialler, Door, Links, serve_offered};
 use tombolo_transfer::pull::{self, Error, Progress, Puller, Receipt, Request, Source};
-use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
+use tombolo_transfer::store::{ChunkStore, DirectAccess, Owner, Patience, StoreLocation};
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
@@ -40,21 +40,44 @@ pub(crate) struct Place {
     pub(crate) store: ChunkStore,
     pub(crate) links: Links,
     pub(crate) service: ChunkService,
+    /// Those that this place dialled to serve.
+    pub(crate) connections: Connections,
     folder: TempDir,
     tasks: JoinSet<()>,
 }
 
 impl Place {
     pub(crate) async fn new(setting: &Setting, member: Member) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let location = StoreLocation::local(folder.path());
+        Self::with(setting, member, folder, &location, &DirectAccess::never()).await
+    }
+
+    /// A member whose store is there.
+    pub(crate) async fn in_store(
+        setting: &Setting,
+        member: Member,
+        location: &StoreLocation,
+        access: &DirectAccess,
+    ) -> Self {
+        Self::with(setting, member, tempfile::tempdir().unwrap(), location, access).await
+    }
+
+    async fn with(
+        setting: &Setting,
+        member: Member,
+        folder: TempDir,
+        location: &StoreLocation,
+        access: &DirectAccess,
+    ) -> Self {
         let identity = setting.identity(&member);
         let bulk = setting.bulk(&identity).await;
-        let folder = tempfile::tempdir().unwrap();
         let owner = Owner {
             trust_domain: setting.trust.domain().to_string(),
             member: member.to_string(),
         };
-        let location = StoreLocation::local(folder.path());
-        let store = ChunkStore::open(&location, &owner, Patience::default()).await.unwrap();
+        let store = ChunkStore::open_direct(location, access, &owner, Patience::default());
+        let store = store.await.unwrap();
         let links = Links::new(identity.clone(), bulk.clone(), Proxy::none());
         let service = ChunkService::new(store.clone(), identity.clone());
         Self {
@@ -64,6 +87,7 @@ impl Place {
             store,
             links,
             service,
+            connections: Connections::default(),
             folder,
             tasks: JoinSet::new(),
         }
@@ -81,6 +105,32 @@ impl Place {
                 .unwrap();
         });
         address
+    }
+
+    /// Dials those who ask for it.
+    pub(crate) fn dials_back(&mut self) {
+        let dialler = Dialler::new(self.identity.clone(), Proxy::none(), self.connections.clone());
+        self.service = ChunkService::with_dialler(self.store.clone(), self.identity.clone(), dialler);
+    }
+
+    /// Lets others dial it to serve it.
+    pub(crate) async fn open_door(&mut self) -> Address {
+        let (mut acceptor, address) = listen(&self.identity, &Connections::default()).await;
+        let reverse = acceptor.take_reverse();
+        let door = Door::new(&address.to_string());
+        self.links = self.links.clone().with_door(door.clone());
+        let service = self.service.server();
+        self.tasks.spawn(async move {
+            let serving = http2::server().add_service(service).serve_with_incoming(acceptor);
+            let (served, ()) = tokio::join!(serving, door.answer(reverse, CancellationToken::new()));
+            served.unwrap();
+        });
+        address
+    }
+
+    /// Tells others an address at which it cannot be dialled.
+    pub(crate) fn door_at(&mut self, address: &str) {
+        self.links = self.links.clone().with_door(Door::new(address));
     }
 
     /// Serves in every tunnel that is offered.

@@ -8,7 +8,10 @@ use futures::{Stream, stream};
 use tombolo_artifact::{BorrowedChunk, ChunkSink, StoredChunk};
 use tombolo_core::digest::Digest;
 use tombolo_proto::transfer::v1::chunks_server::Chunks;
-use tombolo_proto::transfer::v1::{ChunkPiece, GetChunksRequest, GetManifestRequest, Piece};
+use tombolo_proto::transfer::v1::{
+    ChunkPiece, DialBackRequest, DialBackResponse, GetChunksRequest, GetManifestRequest, Piece, SignChunksRequest,
+    SignChunksResponse,
+};
 use tonic::{Request, Response, Status};
 
 use super::Service;
@@ -50,5 +53,13 @@ impl Chunks for Service {
             }
         }
         Ok(Response::new(Box::pin(stream::iter(pieces))))
+    }
+
+    async fn sign_chunks(&self, _: Request<SignChunksRequest>) -> Result<Response<SignChunksResponse>, Status> {
+        Err(Status::failed_precondition("this is for agents"))
+    }
+
+    async fn dial_back(&self, _: Request<DialBackRequest>) -> Result<Response<DialBackResponse>, Status> {
+        Err(Status::failed_precondition("this is for agents"))
     }
 }

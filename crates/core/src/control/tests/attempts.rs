@@ -41,6 +41,7 @@ fn an_end_is_taken_in_with_all_it_says() {
         bytes: 1,
         moved_bytes: 1,
         milliseconds: 1,
+        routes: Vec::new(),
     };
     let end = Outcome {
         message: "exit\n1".to_owned(),

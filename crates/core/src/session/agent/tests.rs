@@ -13,6 +13,7 @@ use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::resources::Resources;
+use crate::route::Cost;
 use crate::session::{
     AgentFrame, AttemptReport, Error, Hello, MasterFrame, Nodes, OrderFrame, StopReason, Survey, Welcome,
 };
@@ -85,6 +86,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
         parents: Vec::new(),
         labels: Labels::default(),
         volumes_together: Default::default(),
+        waiting_per_hour: Cost::default(),
     })
 }
 

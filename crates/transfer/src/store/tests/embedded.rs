@@ -50,6 +50,11 @@ impl Server {
         }
     }
 
+    #[allow(dead_code)] // other tests include this file
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(super) fn location(&self, prefix: &str) -> StoreLocation {
         s3(self.address, prefix, ACCESS_KEY, SECRET_KEY)
     }

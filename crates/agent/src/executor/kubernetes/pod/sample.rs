@@ -70,6 +70,7 @@ pub(crate) fn assignment() -> Assignment {
         parents: Vec::new(),
         labels: Labels::default(),
         volumes_together: Default::default(),
+        waiting_per_hour: Default::default(),
     }
 }
 

@@ -9,7 +9,8 @@ use tombolo_core::name::{ClusterName, JobName};
 use utoipa::ToSchema;
 
 use crate::build::{Build, BuildSummary};
-use crate::job::{Job, RouteKind};
+use crate::job::Job;
+use crate::transfer::RouteKind;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,7 +1,7 @@
 //! Jobs.
 
 use serde::{Deserialize, Serialize};
-use tombolo_core::attempt::{self, OutputReference, TransferReceipt};
+use tombolo_core::attempt::OutputReference;
 use tombolo_core::build::{self, TerminalState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::cluster::Resources;
 use crate::time::DateTime;
+use crate::transfer::Input;
 
 /// A job of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -180,138 +181,6 @@ impl From<OutputReference> for Output {
             digest: output.manifest,
             bytes: output.bytes,
             files: output.files,
-        }
-    }
-}
-
-/// How one input came to the job's cluster: an edge of the graph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Input {
-    /// The parent whose output it is; none for the build's source.
-    #[schema(value_type = Option<String>)]
-    pub parent: Option<JobName>,
-    /// The cluster that it came from; none for the master.
-    #[schema(value_type = Option<String>)]
-    pub from: Option<ClusterName>,
-    /// The way.
-    pub route: RouteKind,
-    /// The digest of its manifest, checked at arrival.
-    #[schema(value_type = String)]
-    pub digest: Digest,
-    /// The size of its files.
-    pub bytes: u64,
-    /// What crossed the link, compressed and without what was there already.
-    pub moved_bytes: u64,
-    /// How long it took.
-    pub milliseconds: u64,
-    /// The ways that were considered, in the order in which they were to be asked; none if it was there already.
-    pub routes: Vec<RouteReport>,
-}
-
-impl From<TransferReceipt> for Input {
-    fn from(receipt: TransferReceipt) -> Self {
-        Self {
-            parent: receipt.parent,
-            from: receipt.from,
-            route: receipt.route.into(),
-            digest: receipt.manifest,
-            bytes: receipt.bytes,
-            moved_bytes: receipt.moved_bytes,
-            milliseconds: receipt.milliseconds,
-            routes: receipt.routes.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-/// A way that was considered for an input, and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RouteReport {
-    /// The cluster at its other end; none for the master.
-    #[schema(value_type = Option<String>)]
-    pub from: Option<ClusterName>,
-    /// The way.
-    pub route: RouteKind,
-    /// What came by it, in bytes as they crossed the link.
-    pub moved_bytes: u64,
-    /// What became of it.
-    pub outcome: RouteOutcome,
-    /// Why, if it failed or was not available.
-    pub reason: Option<String>,
-}
-
-/// What became of a way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RouteOutcome {
-    /// All that was asked of it came.
-    Used,
-    /// It did not give what it was asked for, at least once.
-    Failed,
-    /// A better one gave everything.
-    NotNeeded,
-    /// There is no such way between the two.
-    Unavailable,
-}
-
-impl From<attempt::RouteReport> for RouteReport {
-    fn from(report: attempt::RouteReport) -> Self {
-        let (outcome, reason) = match report.outcome {
-            attempt::RouteOutcome::Used => (RouteOutcome::Used, None),
-            attempt::RouteOutcome::Failed(reason) => (RouteOutcome::Failed, Some(reason)),
-            attempt::RouteOutcome::NotNeeded => (RouteOutcome::NotNeeded, None),
-            attempt::RouteOutcome::Unavailable(reason) => (RouteOutcome::Unavailable, Some(reason)),
-        };
-        Self {
-            from: report.from,
-            route: report.route.into(),
-            moved_bytes: report.moved_bytes,
-            outcome,
-            reason,
-        }
-    }
-}
-
-/// The ways that content can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RouteKind {
-    /// Already in the destination's store.
-    Local,
-    /// Straight from the bucket of the cluster that has it, by requests that its agent has signed.
-    Signed,
-    /// From agent to agent, dialled by the one that wants it.
-    Peer,
-    /// From agent to agent, dialled by the one that has it.
-    ReversePeer,
-    /// Through the master, which sees ciphertext.
-    Relay,
-    /// From the master's own store (the source of a build).
-    Master,
-}
-
-impl RouteKind {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Signed => "signed",
-            Self::Peer => "peer",
-            Self::ReversePeer => "reverse_peer",
-            Self::Relay => "relay",
-            Self::Master => "master",
-        }
-    }
-}
-
-impl From<attempt::RouteKind> for RouteKind {
-    fn from(route: attempt::RouteKind) -> Self {
-        match route {
-            attempt::RouteKind::Local => Self::Local,
-            attempt::RouteKind::Signed => Self::Signed,
-            attempt::RouteKind::Peer => Self::Peer,
-            attempt::RouteKind::ReversePeer => Self::ReversePeer,
-            attempt::RouteKind::Relay => Self::Relay,
-            attempt::RouteKind::Master => Self::Master,
         }
     }
 }

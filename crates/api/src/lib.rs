@@ -18,6 +18,7 @@ pub mod project;
 pub mod source;
 pub mod time;
 pub mod token;
+pub mod transfer;
 pub mod version;
 
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
@@ -25,7 +26,7 @@ pub use cluster::{
     Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
-pub use job::{ClusterVerdict, Explanation, Input, Job, JobState, Miss, Output, Parent, RouteKind};
+pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use problem::{Code, Fault, Problem};
@@ -33,4 +34,5 @@ pub use project::{CreateProject, Project, ProjectList};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;
 pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};
+pub use transfer::{Input, RouteKind, RouteOutcome, RouteReport, Transfer, TransferList, TransferState};
 pub use version::Version;

@@ -48,6 +48,11 @@ pub fn build(project: &ProjectName, number: u64) -> String {
     format!("{}/{number}", builds(project))
 }
 
+/// How the inputs of a build's jobs come.
+pub fn build_transfers(project: &ProjectName, number: u64) -> String {
+    format!("{}/transfers", build(project, number))
+}
+
 /// Where a build is cancelled.
 pub fn build_cancel(project: &ProjectName, number: u64) -> String {
     format!("{}/cancel", build(project, number))

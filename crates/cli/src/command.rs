@@ -9,4 +9,5 @@ pub(crate) mod project;
 pub(crate) mod run;
 pub(crate) mod server;
 pub(crate) mod token;
+pub(crate) mod transfers;
 pub(crate) mod validate;

@@ -80,6 +80,8 @@ enum Command {
     Cancel(command::builds::Cancel),
     /// Says why a job is where it is, or is nowhere.
     Explain(command::builds::Explain),
+    /// Shows how the inputs of a build's jobs come, and by which ways.
+    Transfers(command::transfers::Transfers),
     /// Checks a job file.
     Validate(command::validate::Validate),
     /// Invites, lists and removes clusters.
@@ -247,6 +249,7 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Jobs(command) => command::builds::jobs(&command, session).await,
         Command::Cancel(command) => command::builds::cancel(&command, session).await,
         Command::Explain(command) => command::builds::explain(&command, session).await,
+        Command::Transfers(command) => command::transfers::transfers(&command, session).await,
         Command::Logs(command) => command::logs::logs(&command, session).await,
         Command::Outputs(command) => command::outputs::outputs(&command, session).await,
         Command::Cluster(command) => command::cluster::cluster(&command, session).await,

@@ -24,6 +24,7 @@ mod sessions;
 mod start;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transfers;
 mod watch;
 
 use std::collections::VecDeque;

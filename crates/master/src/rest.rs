@@ -24,6 +24,7 @@ mod project;
 mod server;
 mod source;
 mod token;
+mod transfer;
 mod version;
 mod view;
 
@@ -177,6 +178,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(job::show_job))
         .routes(routes!(job::cancel_job))
         .routes(routes!(job::explain_job))
+        .routes(routes!(transfer::list_transfers))
         .routes(routes!(exec::exec_job))
         .routes(routes!(log::read_log))
         .routes(routes!(output::list_output))

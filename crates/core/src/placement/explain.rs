@@ -319,7 +319,9 @@ mod tests {
         let needs_gpu = Selector::parse("gpu>0").unwrap();
         let any = Selector::default();
         let only_east = Selector::parse("cluster=east").unwrap();
+        let of_east = Labels::new().with_cluster(&east);
         let tiny = Candidate {
+            labels: &of_east,
             capacity: Resources::default(),
             slots: 0,
             ..candidate(&east, true, 0)
@@ -354,7 +356,7 @@ mod tests {
                 Situation::Queued,
                 &only_east,
                 vec![candidate(&west, true, 0), tiny],
-                "no cluster can run it; the nearest is `east`: cpu 0 is less than the 1 that it asks for",
+                "no cluster can run it; the nearest is `east`: it has 0 cpu in all, the job needs 0.001",
             ),
             (
                 Situation::WaitsFor(jobs.iter().collect()),

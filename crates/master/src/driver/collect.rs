@@ -124,6 +124,11 @@ impl<S: Store> Driver<S> {
             return;
         }
         let (project, build) = (attempt.project, attempt.build);
+        let transfers = &self.shared.transfers;
+        if transfers.are_many() {
+            transfers.retain(|attempt| self.control.current_attempt(attempt).is_some());
+        }
+        transfers.note(&progress);
         self.watchers.publish(Event {
             at: self.clock.now().wall,
             project,

@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::control::{Command, Control, Refusal, Reply};
-use tombolo_core::id::{BuildId, SessionId};
+use tombolo_core::id::{AttemptId, BuildId, SessionId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::session::{Hello, OrderFrame};
 use tombolo_store::LeaderEpoch;
 
 use super::message::Message;
+use super::transfers::Transfers;
 use super::watch::Subscription;
 
 /// How long a caller waits for room in the driver's queue before it is told that there is too much to do.
@@ -43,6 +44,7 @@ pub enum ApplyError {
 pub(super) struct Shared {
     epoch: AtomicU64,
     last_session: AtomicU64,
+    pub(super) transfers: Transfers,
 }
 
 impl Shared {
@@ -131,6 +133,11 @@ impl Handle {
     pub fn progress(&self, cluster: ClusterName, progress: TransferProgress) {
         // A full queue or a stopped driver: the next report says more than this one.
         let _ = self.sender.try_send(Message::Progress { cluster, progress });
+    }
+
+    /// How far the inputs of an attempt are that are on their way, as far as its agent has said.
+    pub fn transfers(&self, attempt: AttemptId) -> Vec<TransferProgress> {
+        self.shared.transfers.of(attempt)
     }
 
     /// Carries out a command that writes nothing and whose outcome nobody waits for. Dropped under load.

@@ -17,7 +17,7 @@ use crate::direct::{Client, Deadlines, Failure, SignedRequest};
 use crate::pull::{ChunkSource, ListedChunk, SourceError};
 
 /// How many chunks one call has signed: the next of a list are wanted soon.
-const SIGNED_AT_ONCE: u64 = 64;
+const SIGNED_AT_ONCE: u64 = 32;
 /// How much of a signature's life must be left for a request to begin.
 const SPARE: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,104 @@
+//! Transfers.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use tombolo_api::{Input, Transfer, TransferList, TransferState};
+use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::record::{JobNode, JobStatus};
+use tombolo_core::id::AttemptId;
+use tombolo_core::name::JobName;
+
+use super::authorization::{InProject, Viewer};
+use super::build::{BuildPath, find_build, read_jobs};
+use super::error::Problems;
+use super::extract::Path;
+use super::{Application, Error};
+
+/// How the inputs of a build's jobs come
+///
+/// Those that are there, with the ways that were considered, and those that are on their way.
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}/builds/{number}/transfers", tag = "builds", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+    ),
+    responses((status = 200, body = TransferList), Problems)
+)]
+pub(super) async fn list_transfers(
+    State(state): State<Arc<Application>>,
+    access: InProject<Viewer>,
+    Path(path): Path<BuildPath>,
+) -> Result<Answer<TransferList>, Error> {
+    let build = find_build(&state, &access.project, path.number).await?;
+    let jobs = read_jobs(&state, build.id).await?;
+    let mut transfers = Vec::new();
+    for (node, status) in &jobs {
+        let done = status.inputs.iter().map(|receipt| {
+            let input = Input::from(receipt.clone());
+            done(build.number, node, status, input)
+        });
+        transfers.extend(done);
+        // An attempt that runs has all that it wanted.
+        if status.state.terminal().is_none() && status.inputs.is_empty() {
+            let attempt = AttemptId {
+                job: node.id,
+                epoch: status.epoch,
+            };
+            let mut moving = state.handle.transfers(attempt);
+            moving.sort_by(|one, other| one.parent.cmp(&other.parent));
+            transfers.extend(
+                moving
+                    .into_iter()
+                    .map(|progress| on_its_way(build.number, node, status, progress)),
+            );
+        }
+    }
+    Ok(Answer(TransferList { transfers }))
+}
+
+fn id(build: u64, job: &JobName, parent: Option<&JobName>) -> String {
+    match parent {
+        Some(parent) => format!("{build}:{job}:{parent}"),
+        None => format!("{build}:{job}"),
+    }
+}
+
+fn done(build: u64, node: &JobNode, status: &JobStatus, input: Input) -> Transfer {
+    Transfer {
+        id: id(build, &node.name, input.parent.as_ref()),
+        job: node.name.clone(),
+        parent: input.parent,
+        state: TransferState::Done,
+        from: input.from,
+        to: status.cluster.clone(),
+        route: input.route,
+        bytes: input.bytes,
+        done_bytes: input.bytes,
+        moved_bytes: input.moved_bytes,
+        milliseconds: input.milliseconds,
+        digest: Some(input.digest),
+        routes: input.routes,
+    }
+}
+
+fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, progress: TransferProgress) -> Transfer {
+    Transfer {
+        id: id(build, &node.name, progress.parent.as_ref()),
+        job: node.name.clone(),
+        parent: progress.parent,
+        state: TransferState::Moving,
+        from: progress.from,
+        to: status.cluster.clone(),
+        route: progress.route.into(),
+        bytes: progress.bytes,
+        done_bytes: progress.done_bytes,
+        moved_bytes: progress.moved_bytes,
+        milliseconds: progress.milliseconds,
+        digest: None,
+        routes: Vec::new(),
+    }
+}

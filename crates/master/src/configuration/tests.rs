@@ -3,6 +3,9 @@ use std::path::{Path, PathBuf};
 
 use tombolo_runtime::configuration::load_from;
 
+use tombolo_core::name::ClusterName;
+use tombolo_core::route::{Carriage, Cost};
+
 use super::*;
 
 fn example() -> PathBuf {
@@ -42,10 +45,31 @@ fn every_commented_line_of_the_example_is_valid_too() {
     read(file.path()).validate().unwrap();
 }
 
+fn cost(from: &str, per_gigabyte: f64) -> CostSection {
+    CostSection {
+        from: Some(from.to_owned()),
+        to: None,
+        way: Some(CarriageSection::Relay),
+        per_gigabyte,
+    }
+}
+
+#[test]
+fn costs_are_read_in_millionths() {
+    let mut configuration = Configuration::in_folder("/var/lib/tombolo");
+    configuration.transfers.waiting_per_hour = 2.5;
+    configuration.transfers.costs = vec![cost("east", 0.09)];
+    let costs = configuration.validate().unwrap().costs;
+    let [east, west] = ["east", "west"].map(|name| ClusterName::new(name).unwrap());
+    assert_eq!(costs.waiting_per_hour, Cost(2_500_000));
+    assert_eq!(costs.per_gigabyte(&east, &west, Carriage::Relay), Cost(90_000));
+    assert_eq!(costs.per_gigabyte(&east, &west, Carriage::Direct), Cost(0));
+}
+
 #[test]
 fn settings_that_cannot_be_are_named() {
     type Change = fn(&mut Configuration);
-    let cases: [(&str, Change); 11] = [
+    let cases: [(&str, Change); 14] = [
         ("exec.idle", |configuration| configuration.exec.idle = Duration::ZERO),
         ("exec.sessions_per_build", |configuration| {
             configuration.exec.sessions_per_build = 0
@@ -75,6 +99,15 @@ fn settings_that_cannot_be_are_named() {
             configuration.leases.heartbeat = Duration::from_secs(11)
         }),
         ("limits.live_jobs", |configuration| configuration.limits.live_jobs = 0),
+        ("transfers.waiting_per_hour", |configuration| {
+            configuration.transfers.waiting_per_hour = f64::NAN
+        }),
+        ("transfers.costs.per_gigabyte", |configuration| {
+            configuration.transfers.costs.push(cost("east", -0.1))
+        }),
+        ("transfers.costs.from", |configuration| {
+            configuration.transfers.costs.push(cost("East!", 0.1))
+        }),
     ];
     for (key, change) in cases {
         let mut configuration = Configuration::in_folder("/var/lib/tombolo");

@@ -191,7 +191,9 @@ impl Reader {
         let cluster = self.cluster.clone();
         match error {
             SourceError::Unreachable(reason) => Error::Unreachable { cluster, reason },
-            SourceError::Refused(reason) | SourceError::Missing(reason) => Error::Gone { cluster, reason },
+            SourceError::Refused(reason) | SourceError::NotOffered(reason) | SourceError::Missing(reason) => {
+                Error::Gone { cluster, reason }
+            }
             SourceError::Damaged(reason) => Error::Damaged { cluster, reason },
         }
     }

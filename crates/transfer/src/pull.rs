@@ -58,6 +58,9 @@ pub enum SourceError {
     /// It will not give us anything (we may not read this artifact, say): it is not asked again.
     #[error("{0}")]
     Refused(String),
+    /// There is no such way, as the one at its other end says: it is not asked again.
+    #[error("{0}")]
+    NotOffered(String),
     /// It does not have this one thing, or only a damaged one: it is not asked for it again.
     #[error("{0}")]
     Missing(String),

@@ -82,6 +82,7 @@ fn status(error: SourceError) -> Status {
     match error {
         SourceError::Unreachable(reason) => Status::unavailable(reason),
         SourceError::Refused(reason) => Status::permission_denied(reason),
+        SourceError::NotOffered(reason) => Status::failed_precondition(reason),
         SourceError::Missing(reason) => Status::not_found(reason),
         SourceError::Damaged(reason) => Status::data_loss(reason),
     }

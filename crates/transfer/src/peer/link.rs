@@ -236,7 +236,7 @@ impl Shared {
     /// The tunnel in which it is asked for is over when the connection is there.
     async fn reverse(&self, cluster: &ClusterName, grant: &Bytes) -> Result<Channel, SourceError> {
         let Some(door) = &self.door else {
-            return Err(SourceError::Refused("this cluster has no port for peers".to_owned()));
+            return Err(SourceError::NotOffered("this cluster has no port for peers".to_owned()));
         };
         let expected = door.expect(cluster.clone());
         let tunnel = self.relay(cluster).await?;

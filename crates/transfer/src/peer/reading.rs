@@ -102,7 +102,8 @@ fn failure(status: Status) -> SourceError {
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => SourceError::Refused(message),
         Code::NotFound | Code::DataLoss | Code::OutOfRange => SourceError::Missing(message),
-        Code::InvalidArgument | Code::Unimplemented | Code::FailedPrecondition => SourceError::Refused(message),
+        Code::FailedPrecondition | Code::Unimplemented => SourceError::NotOffered(message),
+        Code::InvalidArgument => SourceError::Refused(message),
         _ => SourceError::Unreachable(message),
     }
 }

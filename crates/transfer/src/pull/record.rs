@@ -21,6 +21,7 @@ pub(super) struct Record {
 #[derive(Default)]
 pub(super) struct Health {
     pub(super) refused: bool,
+    not_offered: bool,
     failures: u32,
     pub(super) not_before: Option<Instant>,
     pub(super) last_error: Option<String>,
@@ -83,6 +84,10 @@ impl Record {
         health.last_error = Some(error.to_string());
         match error {
             SourceError::Refused(_) => health.refused = true,
+            SourceError::NotOffered(_) => {
+                health.refused = true;
+                health.not_offered = true;
+            }
             SourceError::Missing(_) | SourceError::Damaged(_) => {}
             SourceError::Unreachable(_) => {
                 let now = Instant::now();
@@ -105,6 +110,7 @@ impl Record {
             route: source.route,
             moved_bytes: health.moved_bytes,
             outcome: match &health.last_error {
+                Some(reason) if health.not_offered => RouteOutcome::Unavailable(reason.clone()),
                 Some(reason) => RouteOutcome::Failed(reason.clone()),
                 None if health.moved_bytes > 0 => RouteOutcome::Used,
                 None => RouteOutcome::NotNeeded,

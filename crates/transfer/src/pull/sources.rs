@@ -106,7 +106,7 @@ impl Sources {
                     damaged[index] += match &error {
                         SourceError::Missing(_) => MAXIMUM_DAMAGED,
                         SourceError::Damaged(_) => 1,
-                        SourceError::Unreachable(_) | SourceError::Refused(_) => 0,
+                        SourceError::Unreachable(_) | SourceError::Refused(_) | SourceError::NotOffered(_) => 0,
                     };
                     self.failed(index, &error);
                 }

@@ -165,7 +165,7 @@ async fn a_store_that_nobody_may_read_says_so_and_another_way_is_taken() {
             .unwrap()
             .unwrap();
         assert_eq!(receipt.progress.route, RouteKind::Relay);
-        let RouteOutcome::Failed(reason) = &receipt.routes[0].outcome else {
+        let RouteOutcome::Unavailable(reason) = &receipt.routes[0].outcome else {
             panic!("{:?}", receipt.routes);
         };
         assert!(reason.contains("through its agent only"), "{reason}");

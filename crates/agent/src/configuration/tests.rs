@@ -132,7 +132,7 @@ fn all_settings_that_cannot_be_are_told_at_once() {
     configuration.invite = Some("hello".into());
     configuration.slots = Some(0);
     let faults = configuration.validate().unwrap_err();
-    let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
     assert_eq!(keys, ["master", "invite", "slots"]);
 }
 

@@ -86,6 +86,6 @@ fn settings_that_cannot_be_are_named() {
     several.limits.live_jobs = 0;
     several.users.key_file = Some(PathBuf::from("key.pem"));
     let faults = several.validate().unwrap_err();
-    let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
     assert_eq!(keys, ["data_folder", "users.certificate_file", "limits.live_jobs"]);
 }

@@ -81,6 +81,13 @@ impl fmt::Display for Reachable {
     }
 }
 
+/// How the kind of store binds an upload to its bytes, and to a name that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// `If-None-Match` and a checksum in SHA-256.
+    S3,
+}
+
 /// How a chunk comes into the store.
 #[derive(Debug, Clone)]
 pub enum UploadWay {
@@ -312,7 +319,7 @@ impl Inner {
         Ok(SignedRequest::new(&url, http::HeaderMap::new()))
     }
 
-    fn refused(&self, operation: &'static str, reason: String) -> Error {
+    pub(super) fn refused(&self, operation: &'static str, reason: String) -> Error {
         Error::Refused {
             place: self.place.clone(),
             operation,

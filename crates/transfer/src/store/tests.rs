@@ -1,9 +1,11 @@
 //! One suite on every kind of store, and faults on one of them.
 
+mod azurite;
 mod conformance;
 mod embedded;
 mod faults;
 pub(crate) mod faulty;
+mod gcs;
 mod locations;
 mod seaweed;
 mod signing;

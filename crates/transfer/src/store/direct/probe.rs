@@ -67,6 +67,9 @@ async fn downloads(inner: &Inner, signing: &Signing, path: &Path) -> Result<Tria
 }
 
 async fn uploads(inner: &Inner, signing: &Signing, path: &Path) -> Result<Trial, Error> {
+    if signing.signers.binding.is_none() {
+        return Ok(Err("this kind of store cannot bind an upload to its bytes".to_owned()));
+    }
     let terms = UploadTerms::of(CONTENT);
     let request = inner.sign_put(&signing.signers.own, path, &terms, LIFE).await?;
     let put = async |request: &SignedRequest, bytes: &'static [u8]| {

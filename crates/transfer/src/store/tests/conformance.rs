@@ -9,7 +9,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tombolo_artifact::{ChunkReference, PackLimits, UnpackOptions};
 use tombolo_core::id::ProjectId;
 
-use super::{PROJECT, chunk, embedded, example_folder, manifest_of, noise, owner, seaweed};
+use super::gcs::Strictness;
+use super::{PROJECT, azurite, chunk, embedded, example_folder, gcs, manifest_of, noise, owner, seaweed};
 use crate::store::location::Connected;
 use crate::store::{ChunkStore, Error, Owner, Patience, PutOutcome, StoreLocation};
 
@@ -30,6 +31,19 @@ async fn s3_inside_this_process() {
 async fn s3_of_seaweedfs() {
     let server = seaweed::Server::start().await;
     conform(server.location("east")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn azure_of_azurite() {
+    let server = azurite::Server::start().await;
+    conform(server.location("east")).await;
+    conform(server.location_with("by/signature", "rwdlac")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gcs_of_its_emulator() {
+    let server = gcs::Server::start(Strictness::Signed).await;
+    conform(server.location("some/prefix")).await;
 }
 
 async fn conform(location: StoreLocation) {

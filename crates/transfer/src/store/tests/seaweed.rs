@@ -1,6 +1,6 @@
 //! A real S3 server in a process of its own.
 
-mod process;
+pub(super) mod process;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -40,6 +40,12 @@ impl Pace {
         *until = Some(until.map_or(asked, |until| until.max(asked)));
     }
 
+    /// As if the store had never asked for anything.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        *self.until.lock().unwrap() = None;
+    }
+
     /// Makes connections whose answers are heard.
     pub(super) fn connector(&self) -> Connector {
         Connector(self.clone())

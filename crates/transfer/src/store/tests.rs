@@ -7,8 +7,10 @@ mod faults;
 pub(crate) mod faulty;
 mod gcs;
 mod locations;
+mod proxy;
 mod seaweed;
 mod signing;
+mod weather;
 
 use std::io;
 use std::path::Path;

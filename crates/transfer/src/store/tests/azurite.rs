@@ -35,6 +35,8 @@ const KEY: &[u8] = b"a key that only tests know";
 const CONTAINER: &str = "bucket";
 /// The version of the protocol that shared access signatures here are written in.
 const PROTOCOL: &str = "2020-12-06";
+/// When they end.
+const END: &str = "2090-01-01T00:00:00Z";
 
 pub(super) struct Server {
     pub(super) address: SocketAddr,
@@ -57,7 +59,7 @@ impl Server {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!(
             "http://{address}/{ACCOUNT}/{CONTAINER}?restype=container&{}",
-            rights("rwdlac")
+            rights_to_make_the_container()
         );
         let is_ready = async || {
             let made = http.put(&url).header("content-length", 0).send().await;
@@ -101,19 +103,25 @@ pub(super) fn location(address: SocketAddr, prefix: &str) -> StoreLocation {
     }))
 }
 
-/// A shared access signature for the account's containers and blobs.
+/// A shared access signature for the account: the container's does not allow to make it.
+fn rights_to_make_the_container() -> String {
+    let signed = format!("{ACCOUNT}\nc\nb\nc\n\n{END}\n\n\n{PROTOCOL}\n\n");
+    let pairs = [("ss", "b"), ("srt", "c"), ("sp", "c")];
+    signed_query(&signed, &pairs)
+}
+
+/// A shared access signature for the container and its blobs.
 fn rights(letters: &str) -> String {
-    const END: &str = "2090-01-01T00:00:00Z";
-    let signed = format!("{ACCOUNT}\n{letters}\nb\nsco\n\n{END}\n\n\n{PROTOCOL}\n\n");
+    let nothing = "\n".repeat(7);
+    let signed = format!("{letters}\n\n{END}\n/blob/{ACCOUNT}/{CONTAINER}\n\n\n\n{PROTOCOL}\nc{nothing}");
+    signed_query(&signed, &[("sr", "c"), ("sp", letters)])
+}
+
+fn signed_query(signed: &str, pairs: &[(&str, &str)]) -> String {
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, KEY), signed.as_bytes());
     Serializer::new(String::new())
-        .extend_pairs([
-            ("sv", PROTOCOL),
-            ("ss", "b"),
-            ("srt", "sco"),
-            ("sp", letters),
-            ("se", END),
-        ])
+        .extend_pairs([("sv", PROTOCOL), ("se", END)])
+        .extend_pairs(pairs)
         .append_pair("sig", &BASE64_STANDARD.encode(signature))
         .finish()
 }

@@ -20,6 +20,10 @@ impl Server {
         }
     }
 
+    pub(super) fn address(&self) -> SocketAddr {
+        self.process.address
+    }
+
     pub(super) fn location(&self, prefix: &str) -> StoreLocation {
         location(self.process.address, prefix)
     }

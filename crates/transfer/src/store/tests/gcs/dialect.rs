@@ -148,16 +148,20 @@ impl Bridge {
         if is_new && self.describe(key).await.is_some() {
             return refuse((412, "PreconditionFailed"));
         }
-        let url = if content.is_empty() {
-            // The emulator's way for XML breaks off at an object without bytes.
-            let name: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
-            let emulator = &self.emulator;
-            let url = format!("{emulator}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}");
-            self.http.post(url)
+        let request = if content.is_empty() {
+            // The emulator's simpler ways break off at an object without bytes.
+            let url = format!("{}/upload/storage/v1/b/{BUCKET}/o?uploadType=multipart", self.emulator);
+            let description = serde_json::json!({ "name": key });
+            let parts = format!(
+                "--part\r\nContent-Type: application/json\r\n\r\n{description}\r\n\
+                 --part\r\nContent-Type: application/octet-stream\r\n\r\n\r\n--part--\r\n"
+            );
+            let request = self.http.post(url).body(parts);
+            request.header("content-type", "multipart/related; boundary=part")
         } else {
-            self.http.put(format!("{}/{BUCKET}/{key}", self.emulator))
+            self.http.put(format!("{}/{BUCKET}/{key}", self.emulator)).body(content)
         };
-        let written = url.header("content-length", content.len()).body(content).send().await;
+        let written = request.send().await;
         assert!(
             written.as_ref().is_ok_and(|answer| answer.status().is_success()),
             "{written:?}"

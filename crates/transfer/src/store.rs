@@ -14,6 +14,7 @@
 pub(crate) mod budget;
 mod direct;
 mod error;
+pub mod examine;
 mod known;
 mod layout;
 pub mod location;
@@ -40,6 +41,7 @@ use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+pub(crate) use direct::Binding;
 use direct::Signing;
 pub use direct::{DirectAccess, DirectMode, Reachable, UploadWay};
 pub use error::Error;
@@ -96,17 +98,21 @@ impl ChunkStore {
         owner: &Owner,
         patience: Patience,
     ) -> Result<Self, Error> {
+        Self::connect(location, access, patience)?.claim(owner).await
+    }
+
+    /// A store that nobody has asked anything yet.
+    fn connect(location: &StoreLocation, access: &DirectAccess, patience: Patience) -> Result<Inner, Error> {
         let opened = location
             .connect(access.endpoint.as_deref())
             .map_err(Error::Configuration)?;
         let signing = opened.signers.filter(|_| access.mode == DirectMode::Auto);
         let signing = signing.map(Signing::new).transpose().map_err(Error::Configuration)?;
-        let inner = Inner {
+        Ok(Inner {
             pace: opened.pace,
             signing,
             ..Inner::new(opened.objects, opened.place, opened.prefix, patience)
-        };
-        inner.claim(owner).await
+        })
     }
 
     /// As [`Self::open`], over any object store. `place` is for messages.

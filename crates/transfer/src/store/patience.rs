@@ -61,6 +61,7 @@ impl Inner {
                         place: self.place.clone(),
                         operation,
                         reason: describe(&error),
+                        status: status_of(&error).or(refusal).map(|status| status.as_u16()),
                     });
                 }
                 Ok(Err(error)) => describe(&error),
@@ -104,6 +105,17 @@ fn is_transient(error: &object_store::Error, refusal: Option<StatusCode>) -> boo
     }
 }
 
+/// With which status an error came, if that follows from its kind.
+const fn status_of(error: &object_store::Error) -> Option<StatusCode> {
+    use object_store::Error as E;
+    match error {
+        E::PermissionDenied { .. } => Some(StatusCode::FORBIDDEN),
+        E::Unauthenticated { .. } => Some(StatusCode::UNAUTHORIZED),
+        E::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+        _ => None,
+    }
+}
+
 /// Whether the same request would be answered so again.
 fn is_final(status: StatusCode) -> bool {
     matches!(
@@ -117,7 +129,7 @@ fn is_final(status: StatusCode) -> bool {
 }
 
 /// The error with its causes, as far as they say something new.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

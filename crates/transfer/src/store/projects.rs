@@ -8,6 +8,7 @@ use object_store::path::Path;
 use tokio::time::sleep;
 use tombolo_core::id::ProjectId;
 
+use super::patience::describe;
 use super::{ChunkStore, Error, Inner};
 
 /// How many objects are deleted at once when a project goes.
@@ -88,9 +89,28 @@ impl Inner {
         while let Some(result) = deleted.next().await {
             match result {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(as_denial(error)),
             }
         }
         Ok(())
     }
+}
+
+/// Stores delete many objects by one request, which succeeds where single deletions are refused; the library tells these
+/// refusals by words alone.
+fn as_denial(error: object_store::Error) -> object_store::Error {
+    const DENIALS: [&str; 4] = [
+        "AccessDenied",
+        "AuthorizationPermissionMismatch",
+        "AuthorizationFailure",
+        "(code: 403",
+    ];
+    let words = describe(&error);
+    if DENIALS.iter().any(|denial| words.contains(denial)) {
+        return object_store::Error::PermissionDenied {
+            path: "several objects".to_owned(),
+            source: words.into(),
+        };
+    }
+    error
 }

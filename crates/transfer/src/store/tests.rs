@@ -3,6 +3,7 @@
 mod azurite;
 mod conformance;
 mod embedded;
+mod examine;
 mod faults;
 pub(crate) mod faulty;
 mod gcs;

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use super::bucket::{BucketSettings, as_path, fault_of_name, no_retries};
-use super::{Connected, Credentials, Fault, Faults, Pace, SecretReference, Signers};
+use super::{Binding, Connected, Credentials, Fault, Faults, Pace, SecretReference, Signers};
 
 /// Where Google's own tools look for the file that says who a process is.
 const APPLICATION_CREDENTIALS: &str = "GOOGLE_APPLICATION_CREDENTIALS";
@@ -86,7 +86,7 @@ impl GcsLocation {
                 own: objects.clone(),
                 others: objects,
                 certificates,
-                binding: None,
+                binding: Some(Binding::Gcs),
             }),
             pace,
         })

@@ -28,7 +28,9 @@ pub(crate) const ACCESS_KEY: &str = "tester";
 pub(crate) const SECRET_KEY: &str = "not-a-secret";
 const CONFIGURATION: &str = r#"{"identities": [{"name": "tester",
     "credentials": [{"accessKey": "tester", "secretKey": "not-a-secret"}],
-    "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}"#;
+    "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
+    {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "not-a-secret"}],
+    "actions": ["Read", "List"]}]}"#;
 /// How long a server may take to start: two cores may be busy compiling.
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
 

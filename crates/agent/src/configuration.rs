@@ -133,6 +133,7 @@ impl Configuration {
         if self.data_folder.as_os_str().is_empty() {
             faults.add("data_folder", "it is empty");
         }
+        self.store.check(&mut faults);
         let master = self.master.as_ref();
         let master = master.and_then(|text| faults.take("master", Address::parse(text)));
         if let Some(peer) = &self.peer {

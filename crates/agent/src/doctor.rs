@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use tokio::time::timeout;
-use tombolo_artifact::{Chunk, StoredChunk};
-use tombolo_core::id::ProjectId;
 use tombolo_identity::credentials::Credentials;
 use tombolo_identity::member::Member;
 use tombolo_identity::tls::{self, ClientTls, Identity};
 use tombolo_identity::transport::{Address, Proxy, connect};
 use tombolo_runtime::clock;
-use tombolo_transfer::ChunkStore;
+use tombolo_transfer::store::examine::{self, Step};
 use tombolo_transfer::store::{Owner, Patience};
 
 use crate::configuration::{Checked, Configuration, Store};
@@ -91,14 +88,14 @@ pub async fn examine(configuration: &Configuration) -> Vec<Finding> {
         "master",
         master(configuration, &checked, identity.as_ref().map(|(identity, _)| identity)).await,
     ));
-    findings.push(match &identity {
-        Some((identity, member)) => Finding::of("store", store(configuration, identity, member).await),
-        None => Finding::new(
+    match &identity {
+        Some((identity, member)) => findings.extend(store(configuration, identity, member).await),
+        None => findings.push(Finding::new(
             "store",
             State::Unknown,
             "its owner is known when the cluster has joined",
-        ),
-    });
+        )),
+    }
     if let Some(settings) = &checked.kubernetes {
         kubernetes(settings, &mut findings).await;
     }
@@ -175,10 +172,11 @@ fn way(
     }
 }
 
-/// Writes, reads and deletes a chunk of a project that nobody has.
-async fn store(configuration: &Configuration, identity: &Identity, member: &Member) -> Result<String, String> {
+/// Everything that the agent does there, each for itself.
+async fn store(configuration: &Configuration, identity: &Identity, member: &Member) -> Vec<Finding> {
     let Member::Cluster(name) = member else {
-        return Err("the certificate in the data folder is not a cluster's".to_owned());
+        let words = "the certificate in the data folder is not a cluster's";
+        return vec![Finding::new("store", State::Bad, words)];
     };
     let owner = Owner {
         trust_domain: identity.trust().domain().to_string(),
@@ -188,23 +186,10 @@ async fn store(configuration: &Configuration, identity: &Identity, member: &Memb
         request: ANSWER_WITHIN,
         operation: ANSWER_WITHIN,
     };
-    let tried = async {
-        let Store { location, access } = &configuration.store;
-        let store = ChunkStore::open_direct(location, access, &owner, patience).await?;
-        let project = ProjectId::from_u128(rand::random());
-        let chunk = Chunk::new(Bytes::copy_from_slice(&rand::random::<[u8; 32]>()));
-        store.put_chunk(project, &StoredChunk::encode(&chunk)).await?;
-        let read = store.get_chunk(project, chunk.reference()).await;
-        store.delete_project(project).await?;
-        read?;
-        let reachable = store.reachable().await?;
-        Ok::<_, tombolo_transfer::store::Error>((store.place().to_owned(), reachable))
-    };
-    match timeout(ANSWER_WITHIN * 3, tried).await {
-        Ok(Ok((place, reachable))) => Ok(format!("{place}: a chunk was written, read and deleted; {reachable}")),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("did not answer within {:?}", ANSWER_WITHIN * 3)),
-    }
+    let Store { location, access } = &configuration.store;
+    let steps = examine::examine(location, access, &owner, patience).await;
+    let finding = |step: Step| Finding::of(&format!("store: {}", step.what), step.outcome);
+    steps.into_iter().map(finding).collect()
 }
 
 /// The API server, every right, and the nodes.

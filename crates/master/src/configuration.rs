@@ -289,6 +289,9 @@ impl Configuration {
                 faults.add(key, "certificate and key are given together or not at all");
             }
         }
+        for fault in self.sources.iter().flat_map(StoreLocation::faults) {
+            faults.add(format!("sources.{}", fault.key), fault.reason);
+        }
         self.check_numbers(&mut faults);
         let costs = self.transfers.check(&mut faults);
         let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();

@@ -3,6 +3,7 @@
 //! A variable `<PREFIX>_PEER__LISTEN` overrides the key `peer.listen` of the file. Types decide what is valid: give them
 //! `#[serde(deny_unknown_fields)]`, and a misspelt key or variable is an error instead of being ignored.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,7 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     /// Which.
-    pub key: &'static str,
+    pub key: Cow<'static, str>,
     /// Why.
     pub reason: String,
 }
@@ -48,9 +49,9 @@ pub struct Faults(Vec<Invalid>);
 
 impl Faults {
     /// Notes a setting that cannot be.
-    pub fn add(&mut self, key: &'static str, reason: impl fmt::Display) {
+    pub fn add(&mut self, key: impl Into<Cow<'static, str>>, reason: impl fmt::Display) {
         self.0.push(Invalid {
-            key,
+            key: key.into(),
             reason: reason.to_string(),
         });
     }

@@ -14,13 +14,16 @@
 pub(crate) mod budget;
 mod direct;
 mod error;
+pub mod examine;
 mod known;
 mod layout;
 pub mod location;
 mod object;
 mod owner;
+mod pace;
 mod pack;
 mod patience;
+mod projects;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unpack;
@@ -29,7 +32,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutPayload};
 use tokio::sync::Semaphore;
@@ -39,6 +41,7 @@ use tombolo_artifact::{Chunk, ChunkReference, Manifest, StoredChunk, manifest};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+pub(crate) use direct::Binding;
 use direct::Signing;
 pub use direct::{DirectAccess, DirectMode, Reachable, UploadWay};
 pub use error::Error;
@@ -47,12 +50,11 @@ use layout::Place;
 pub use location::StoreLocation;
 use object::Fetched;
 pub use owner::Owner;
+use pace::Pace;
 pub use patience::Patience;
 
 /// How often a chunk can be damaged before its uploads are refused: then the store is beyond healing.
 const MAXIMUM_GENERATIONS: u32 = 64;
-/// How many objects are deleted at once when a project goes.
-const DELETED_AT_ONCE: usize = 1_000;
 
 /// Whether a chunk was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +77,7 @@ struct Inner {
     prefix: Path,
     instance: String,
     patience: Patience,
+    pace: Pace,
     known: Mutex<Known>,
     /// None where nothing is to be signed.
     signing: Option<Signing>,
@@ -95,12 +98,21 @@ impl ChunkStore {
         owner: &Owner,
         patience: Patience,
     ) -> Result<Self, Error> {
+        Self::connect(location, access, patience)?.claim(owner).await
+    }
+
+    /// A store that nobody has asked anything yet.
+    fn connect(location: &StoreLocation, access: &DirectAccess, patience: Patience) -> Result<Inner, Error> {
         let opened = location
             .connect(access.endpoint.as_deref())
             .map_err(Error::Configuration)?;
         let signing = opened.signers.filter(|_| access.mode == DirectMode::Auto);
         let signing = signing.map(Signing::new).transpose().map_err(Error::Configuration)?;
-        Self::claim(opened.objects, opened.place, opened.prefix, signing, owner, patience).await
+        Ok(Inner {
+            pace: opened.pace,
+            signing,
+            ..Inner::new(opened.objects, opened.place, opened.prefix, patience)
+        })
     }
 
     /// As [`Self::open`], over any object store. `place` is for messages.
@@ -111,29 +123,7 @@ impl ChunkStore {
         owner: &Owner,
         patience: Patience,
     ) -> Result<Self, Error> {
-        Self::claim(objects, place, prefix, None, owner, patience).await
-    }
-
-    async fn claim(
-        objects: Arc<dyn ObjectStore>,
-        place: String,
-        prefix: Path,
-        signing: Option<Signing>,
-        owner: &Owner,
-        patience: Patience,
-    ) -> Result<Self, Error> {
-        let mut inner = Inner {
-            objects,
-            place,
-            prefix,
-            instance: String::new(),
-            patience,
-            known: Mutex::default(),
-            signing,
-            rereading: Semaphore::new(1),
-        };
-        inner.instance = owner::claim(&inner, owner).await?;
-        Ok(Self { inner: Arc::new(inner) })
+        Inner::new(objects, place, prefix, patience).claim(owner).await
     }
 
     /// The random name that the store got when it was first opened: another one means that the store was emptied meanwhile.
@@ -217,45 +207,6 @@ impl ChunkStore {
         }
     }
 
-    /// The projects that have chunks or manifests here, as their folders say: some stores keep the folder of one that has none
-    /// any more. Other names in that place are passed over.
-    pub async fn projects(&self) -> Result<Vec<ProjectId>, Error> {
-        let inner = &self.inner;
-        let prefix = inner.projects_path();
-        let listed = inner
-            .retry("list the projects", || inner.objects.list_with_delimiter(Some(&prefix)))
-            .await?;
-        let names = listed.common_prefixes.iter().filter_map(Path::filename);
-        Ok(names.filter_map(|name| name.parse().ok()).collect())
-    }
-
-    /// Removes all chunks and manifests of a project, and says how many objects that were.
-    pub async fn delete_project(&self, project: ProjectId) -> Result<usize, Error> {
-        let inner = &self.inner;
-        let mut removed = 0;
-        let prefix = inner.project_path(project);
-        loop {
-            let paths: Vec<Path> = inner
-                .retry("list a project's objects", || {
-                    inner
-                        .objects
-                        .list(Some(&prefix))
-                        .map_ok(|object| object.location)
-                        .take(DELETED_AT_ONCE)
-                        .try_collect()
-                })
-                .await?;
-            if paths.is_empty() {
-                inner.known().forget_project(project);
-                return Ok(removed);
-            }
-            removed += paths.len();
-            inner
-                .retry("delete a project's objects", || inner.delete(paths.clone()))
-                .await?;
-        }
-    }
-
     async fn get(&self, project: ProjectId, expected: ChunkReference) -> Result<(StoredChunk, Chunk), Error> {
         let inner = &self.inner;
         let digest = expected.digest;
@@ -325,6 +276,26 @@ async fn verify(object: Bytes, expected: ChunkReference) -> Result<Verdict, Erro
 }
 
 impl Inner {
+    fn new(objects: Arc<dyn ObjectStore>, place: String, prefix: Path, patience: Patience) -> Self {
+        Self {
+            objects,
+            place,
+            prefix,
+            instance: String::new(),
+            patience,
+            pace: Pace::default(),
+            known: Mutex::default(),
+            signing: None,
+            rereading: Semaphore::new(1),
+        }
+    }
+
+    /// Nobody uses the store before it is the owner's.
+    async fn claim(mut self, owner: &Owner) -> Result<ChunkStore, Error> {
+        self.instance = owner::claim(&self, owner).await?;
+        Ok(ChunkStore { inner: Arc::new(self) })
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         // What is known is a cache: whatever a panicking thread left there is as good as before.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -379,18 +350,5 @@ impl Inner {
         {
             tracing::error!(place = %self.place, %digest, %error, "the damaged chunk could not be marked");
         }
-    }
-
-    async fn delete(&self, paths: Vec<Path>) -> object_store::Result<()> {
-        let mut deleted = self
-            .objects
-            .delete_stream(futures::stream::iter(paths.into_iter().map(Ok)).boxed());
-        while let Some(result) = deleted.next().await {
-            match result {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 }

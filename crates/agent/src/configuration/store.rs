@@ -1,9 +1,9 @@
 //! Where the cluster keeps outputs, and how pods reach it.
 
 use serde::Deserialize;
-use tombolo_transfer::store::location::{LocalLocation, S3Location};
+use tombolo_runtime::configuration::Faults;
+use tombolo_transfer::store::location::{AzureLocation, GcsLocation, LocalLocation, S3Location};
 use tombolo_transfer::store::{DirectAccess, DirectMode, StoreLocation};
-use url::Url;
 
 /// The section `store`.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,6 +24,10 @@ struct Section {
     #[serde(default)]
     s3: Option<Box<S3Location>>,
     #[serde(default)]
+    azure: Option<Box<AzureLocation>>,
+    #[serde(default)]
+    gcs: Option<Box<GcsLocation>>,
+    #[serde(default)]
     direct: DirectMode,
     /// Set to nothing is not set.
     #[serde(default)]
@@ -34,24 +38,24 @@ impl TryFrom<Section> for Store {
     type Error = String;
 
     fn try_from(section: Section) -> Result<Self, String> {
-        let location = match (section.local, section.s3) {
-            (Some(local), None) => StoreLocation::Local(local),
-            (None, Some(s3)) => StoreLocation::S3(s3),
-            (Some(_), Some(_)) => return Err("`store` has two places: give `store.local` or `store.s3`".to_owned()),
-            (None, None) => return Err("`store` has no place: give `store.local` or `store.s3`".to_owned()),
+        const PLACES: &str = "give one of `store.local`, `store.s3`, `store.azure` and `store.gcs`";
+        let places = [
+            section.local.map(StoreLocation::Local),
+            section.s3.map(StoreLocation::S3),
+            section.azure.map(StoreLocation::Azure),
+            section.gcs.map(StoreLocation::Gcs),
+        ];
+        let mut places = places.into_iter().flatten();
+        let location = match (places.next(), places.next()) {
+            (Some(location), None) => location,
+            (Some(_), Some(_)) => return Err(format!("`store` has more than one place: {PLACES}")),
+            (None, _) => return Err(format!("`store` has no place: {PLACES}")),
         };
-        let endpoint = section.direct_endpoint.filter(|text| !text.is_empty());
-        if let (Some(endpoint), StoreLocation::S3(s3)) = (&endpoint, &location) {
-            check(endpoint, s3.allow_http).map_err(|reason| format!("`store.direct_endpoint`: {reason}"))?;
-        }
-        if let (Some(_), StoreLocation::Local(_)) = (&endpoint, &location) {
-            return Err("`store.direct_endpoint`: pods cannot reach a folder; leave it out".to_owned());
-        }
         Ok(Self {
             location,
             access: DirectAccess {
                 mode: section.direct,
-                endpoint,
+                endpoint: section.direct_endpoint.filter(|text| !text.is_empty()),
             },
         })
     }
@@ -66,20 +70,14 @@ impl From<StoreLocation> for Store {
     }
 }
 
-fn check(endpoint: &str, allow_http: bool) -> Result<(), String> {
-    let url = Url::parse(endpoint).map_err(|error| format!("`{endpoint}` is no address: {error}"))?;
-    match url.scheme() {
-        "https" => {}
-        "http" if allow_http => {}
-        "http" => {
-            return Err(format!(
-                "`{endpoint}` has no TLS, which `store.s3.allow_http` would have to allow"
-            ));
+impl Store {
+    pub(super) fn check(&self, faults: &mut Faults) {
+        for fault in self.location.faults() {
+            faults.add(format!("store.{}", fault.key), fault.reason);
         }
-        _ => return Err(format!("`{endpoint}` does not begin with https://")),
+        let endpoint = self.access.endpoint.as_deref();
+        if let Some(reason) = endpoint.and_then(|endpoint| self.location.fault_of_direct_endpoint(endpoint)) {
+            faults.add("store.direct_endpoint", reason);
+        }
     }
-    if url.host().is_none() || !matches!(url.path(), "" | "/") || url.query().is_some() {
-        return Err(format!("`{endpoint}` is not `https://host:port`"));
-    }
-    Ok(())
 }

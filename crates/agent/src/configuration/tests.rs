@@ -132,7 +132,7 @@ fn all_settings_that_cannot_be_are_told_at_once() {
     configuration.invite = Some("hello".into());
     configuration.slots = Some(0);
     let faults = configuration.validate().unwrap_err();
-    let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
     assert_eq!(keys, ["master", "invite", "slots"]);
 }
 
@@ -156,21 +156,38 @@ fn the_store_is_one_place_and_says_how_pods_reach_it() {
     assert_eq!(load(S3, &variables).unwrap().store.access, expected);
     for (text, words) in [
         ("[store]\ndirect = 'auto'\n".to_owned(), "has no place"),
-        (format!("store.local.path = '/s'\n{S3}"), "has two places"),
+        (format!("store.local.path = '/s'\n{S3}"), "more than one place"),
         (format!("store.direct = 'sometimes'\n{S3}"), "sometimes"),
         (format!("store.directly = 'auto'\n{S3}"), "directly"),
+    ] {
+        let error = load(&text, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+    for (text, words) in [
         (
             "store.direct_endpoint = 'https://s'\nstore.local.path = '/s'\n".to_owned(),
             "cannot reach a folder",
         ),
         (format!("store.direct_endpoint = 'http://s'\n{S3}"), "no TLS"),
-        (
-            format!("store.direct_endpoint = 'https://s/bucket'\n{S3}"),
-            "https://host:port",
-        ),
-        (format!("store.direct_endpoint = 's:8333'\n{S3}"), "https://"),
     ] {
-        let error = load(&text, &[]).unwrap_err().to_string();
-        assert!(error.contains(words), "{text}: {error}");
+        let faults = load(&text, &[]).unwrap().validate().unwrap_err();
+        assert_eq!(faults.all()[0].key, "store.direct_endpoint");
+        assert!(faults.to_string().contains(words), "{text}: {faults}");
     }
+}
+
+#[test]
+fn faults_of_the_store_are_told_with_all_others() {
+    let text =
+        "data_folder = '/data'\nslots = 0\n[store]\ndirect_endpoint = 'http://s'\n[store.azure]\ncontainer = 'c'\n";
+    let faults = load(text, &[]).unwrap().validate().unwrap_err();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
+    let expected = [
+        "store.azure.account",
+        "store.azure.credentials",
+        "store.direct_endpoint",
+        "slots",
+    ];
+    assert_eq!(keys, expected);
+    assert!(faults.to_string().contains("`access_key`"), "{faults}");
 }

@@ -43,6 +43,7 @@ impl Signing {
         Ok(wire::StoreDescription {
             uploads: reachable.uploads,
             downloads: reachable.downloads,
+            wants_md5: reachable.wants_md5,
             certificates: reachable.certificates.unwrap_or_default(),
         })
     }
@@ -57,6 +58,10 @@ impl Signing {
         let digest = digest(&request.digest)?;
         let sha256 = <[u8; 32]>::try_from(&request.sha256[..]);
         let sha256 = sha256.map_err(|_| Status::invalid_argument("a SHA-256 has 32 bytes"))?;
+        let md5 = match &request.md5[..] {
+            [] => None,
+            md5 => Some(<[u8; 16]>::try_from(md5).map_err(|_| Status::invalid_argument("an MD5 has 16 bytes"))?),
+        };
         let bytes = request.bytes;
         if bytes == 0 || bytes > u64::from(MAXIMUM_STORED_CHUNK_BYTES) {
             return Err(Status::invalid_argument(format!("no stored chunk has {bytes} bytes")));
@@ -65,7 +70,7 @@ impl Signing {
             tracing::debug!(%attempt, "no more uploads are signed for now");
             return Ok(UploadRoute::ThroughAgent(wire::ThroughAgent {}));
         }
-        let terms = UploadTerms { bytes, sha256 };
+        let terms = UploadTerms { bytes, sha256, md5 };
         let way = self
             .store
             .sign_upload(expected.duty.project, digest, &terms, LIFE)

@@ -56,6 +56,7 @@ struct Shared {
 struct Access {
     uploads: bool,
     downloads: bool,
+    wants_md5: bool,
     client: Option<Client>,
 }
 
@@ -143,6 +144,7 @@ impl Shared {
             uploads,
             downloads,
             certificates,
+            wants_md5,
         } = match answer {
             Ok(description) => description.into_inner(),
             // An older agent.
@@ -157,6 +159,7 @@ impl Shared {
             Ok(client) => Ok(Access {
                 uploads,
                 downloads,
+                wants_md5,
                 client: Some(client),
             }),
             Err(reason) => {

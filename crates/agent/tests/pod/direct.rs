@@ -61,13 +61,12 @@ pub(crate) fn bucket(address: SocketAddr, prefix: &str) -> StoreLocation {
     let _ = rustls::crypto::ring::default_provider().install_default();
     StoreLocation::S3(Box::new(S3Location {
         bucket: "bucket".to_owned(),
-        region: "us-east-1".to_owned(),
         endpoint: Some(format!("http://{address}")),
         prefix: prefix.to_owned(),
         allow_http: true,
-        ca_file: None,
-        access_key_id: ACCESS_KEY.to_owned(),
-        secret_access_key: SecretReference::Value(SECRET_KEY.to_owned().into()),
+        access_key_id: Some(ACCESS_KEY.to_owned()),
+        secret_access_key: Some(SecretReference::Value(SECRET_KEY.to_owned().into())),
+        ..S3Location::default()
     }))
 }
 

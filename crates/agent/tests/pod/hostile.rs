@@ -65,6 +65,7 @@ impl Thief {
             digest: stored.reference().digest.as_bytes().to_vec(),
             bytes: terms.bytes,
             sha256: terms.sha256.to_vec(),
+            md5: Vec::new(),
         };
         let answer = self.client().prepare_upload(self.request(message)).await?;
         Ok(answer.into_inner().way.unwrap())

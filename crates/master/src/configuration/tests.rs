@@ -115,10 +115,19 @@ fn settings_that_cannot_be_are_named() {
         change(&mut configuration);
         assert_eq!(configuration.validate().unwrap_err().all()[0].key, key);
     }
+    let mut nowhere = Configuration::in_folder("/data");
+    let place = serde_json::json!({ "gcs": { "endpoint": "s" } });
+    nowhere.sources = Some(serde_json::from_value(place).unwrap());
+    let faults = nowhere.validate().unwrap_err();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
+    assert_eq!(
+        keys,
+        ["sources.gcs.bucket", "sources.gcs.endpoint", "sources.gcs.credentials"]
+    );
     let mut several = Configuration::in_folder("");
     several.limits.live_jobs = 0;
     several.users.key_file = Some(PathBuf::from("key.pem"));
     let faults = several.validate().unwrap_err();
-    let keys: Vec<_> = faults.all().iter().map(|fault| fault.key).collect();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
     assert_eq!(keys, ["data_folder", "users.certificate_file", "limits.live_jobs"]);
 }

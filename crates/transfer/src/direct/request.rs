@@ -3,12 +3,18 @@ use std::fmt;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use md5::{Digest, Md5};
 use ring::digest::{SHA256, digest};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use crate::store::Binding;
+
 /// The store compares what it receives with this.
 const CHECKSUM: HeaderName = HeaderName::from_static("x-amz-checksum-sha256");
+/// The generation that an object has: none yet.
+const GENERATION: HeaderName = HeaderName::from_static("x-goog-if-generation-match");
+const CONTENT_MD5: HeaderName = HeaderName::from_static("content-md5");
 /// More than a signature needs; what an agent sends beyond it is not looked at.
 const MAXIMUM_HEADERS: usize = 16;
 
@@ -67,6 +73,16 @@ impl SignedRequest {
         &self.headers
     }
 
+    /// The same request as somebody would make it who has no signature.
+    pub(crate) fn without_signature(&self) -> Self {
+        let url = self.url.expose_secret();
+        let bare = url.split_once('?').map_or(url, |(bare, _)| bare);
+        Self {
+            url: SecretString::from(bare),
+            headers: HeaderMap::new(),
+        }
+    }
+
     /// As a request is whose signed headers were left out.
     pub(crate) fn clear_headers(&mut self) {
         self.headers.clear();
@@ -92,6 +108,9 @@ pub struct UploadTerms {
     pub bytes: u64,
     /// Their SHA-256, which stores can check (they know nothing of BLAKE3).
     pub sha256: [u8; 32],
+    /// Their MD5, for stores that check nothing better. It keeps mistakes out, as the SHA-256 does; who means harm says what he
+    /// likes of both.
+    pub md5: Option<[u8; 16]>,
 }
 
 impl UploadTerms {
@@ -102,16 +121,39 @@ impl UploadTerms {
         Self {
             bytes: object.len() as u64,
             sha256,
+            md5: None,
+        }
+    }
+
+    /// The same, with an MD5.
+    pub fn with_md5(object: &[u8]) -> Self {
+        Self {
+            md5: Some(Md5::digest(object).into()),
+            ..Self::of(object)
+        }
+    }
+
+    /// Whether they say what such a store needs.
+    pub(crate) const fn fit(&self, binding: Binding) -> bool {
+        match binding {
+            Binding::S3 => true,
+            Binding::Gcs => self.md5.is_some(),
         }
     }
 
     /// The headers that say so, which the signature includes.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        let checksum = HeaderValue::from_str(&BASE64_STANDARD.encode(self.sha256)).expect("base64 is text");
-        HeaderMap::from_iter([
-            (header::IF_NONE_MATCH, HeaderValue::from_static("*")),
-            (CHECKSUM, checksum),
-        ])
+    pub(crate) fn headers(&self, binding: Binding) -> HeaderMap {
+        let checksum = |bytes: &[u8]| HeaderValue::from_str(&BASE64_STANDARD.encode(bytes)).expect("base64 is text");
+        match binding {
+            Binding::S3 => HeaderMap::from_iter([
+                (header::IF_NONE_MATCH, HeaderValue::from_static("*")),
+                (CHECKSUM, checksum(&self.sha256)),
+            ]),
+            Binding::Gcs => HeaderMap::from_iter([
+                (GENERATION, HeaderValue::from_static("0")),
+                (CONTENT_MD5, checksum(&self.md5.unwrap_or_default())),
+            ]),
+        }
     }
 }
 
@@ -145,9 +187,11 @@ mod tests {
 
     #[test]
     fn terms_say_size_and_checksum() {
-        let terms = UploadTerms::of(b"hello world");
+        let (terms, less) = (UploadTerms::with_md5(b"hello world"), UploadTerms::of(b"hello world"));
         assert_eq!(terms.bytes, 11);
-        let checksum = &terms.headers()[CHECKSUM];
+        let checksum = &terms.headers(Binding::S3)[CHECKSUM];
         assert_eq!(checksum, "uU0nuZNNPgilLlLX2n2r+sSE7+N6U4DukIj3rOLvzek=");
+        assert_eq!(terms.headers(Binding::Gcs)[CONTENT_MD5], "XrY7u+Ae7tCTyyK7j1rNww==");
+        assert!(terms.fit(Binding::Gcs) && less.fit(Binding::S3) && !less.fit(Binding::Gcs));
     }
 }

@@ -66,8 +66,14 @@ pub struct Reachable {
     pub uploads: bool,
     /// They may read chunks.
     pub downloads: bool,
+    /// Which checksum of an object an upload is to be asked for with, beside its SHA-256.
+    pub wants_md5: bool,
     /// PEM text of certificate authorities that the store's certificate may be signed by, beside the system's.
     pub certificates: Option<String>,
+    /// What speaks against more, or against the store, in words.
+    pub remarks: Vec<String>,
+    /// The store refused to be signed for: a right is missing.
+    pub refused: bool,
 }
 
 impl fmt::Display for Reachable {
@@ -77,8 +83,20 @@ impl fmt::Display for Reachable {
             (false, true) => "pods may read chunks by signed requests, and write through the agent",
             (true, false) => "pods may write chunks by signed requests, and read through the agent",
             (false, false) => "pods write and read chunks through the agent",
-        })
+        })?;
+        self.remarks
+            .iter()
+            .try_for_each(|remark| write!(formatter, "; {remark}"))
     }
+}
+
+/// How the kind of store binds an upload to its bytes, and to a name that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// `If-None-Match` and a checksum in SHA-256.
+    S3,
+    /// `x-goog-if-generation-match` and a checksum in MD5: it takes no better one.
+    Gcs,
 }
 
 /// How a chunk comes into the store.
@@ -100,11 +118,11 @@ pub(super) struct Signing {
 }
 
 /// What became of trying the store.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Trial {
     /// Nobody has asked yet.
     None,
-    Done(Found),
+    Done(Reachable),
     /// It could not be tried. Whoever asks before then is not kept waiting for it: the owner moves chunks, as ever.
     Failed {
         again_at: Instant,
@@ -113,13 +131,6 @@ enum Trial {
 
 /// How long a store that could not be tried is left alone.
 const TRIAL_PAUSE: Duration = Duration::from_secs(120);
-
-/// What the store was seen to keep to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Found {
-    uploads: bool,
-    downloads: bool,
-}
 
 impl Signing {
     pub(super) fn new(signers: Signers) -> Result<Self, String> {
@@ -143,23 +154,19 @@ impl ChunkStore {
             return Ok(Reachable::default());
         };
         let mut trial = signing.trial.lock().await;
-        let found = match *trial {
-            Trial::Done(found) => found,
-            Trial::Failed { again_at } if Instant::now() < again_at => return Ok(Reachable::default()),
+        let found = match &*trial {
+            Trial::Done(found) => found.clone(),
+            Trial::Failed { again_at } if Instant::now() < *again_at => return Ok(Reachable::default()),
             Trial::None | Trial::Failed { .. } => {
                 let again_at = Instant::now() + TRIAL_PAUSE;
                 *trial = Trial::Failed { again_at };
                 let found = probe::probe(&self.inner, signing).await?;
-                *trial = Trial::Done(found);
+                *trial = Trial::Done(found.clone());
                 found
             }
         };
         drop(trial);
-        Ok(Reachable {
-            uploads: found.uploads,
-            downloads: found.downloads,
-            certificates: signing.signers.certificates.clone(),
-        })
+        Ok(found)
     }
 
     /// Signs the upload of a chunk for `life` if it is absent.
@@ -185,8 +192,12 @@ impl ChunkStore {
         let (Some(signing), true) = (&inner.signing, self.reachable().await?.uploads) else {
             return Ok(UploadWay::Owner);
         };
+        let Some(binding) = signing.signers.binding.filter(|binding| terms.fit(*binding)) else {
+            return Ok(UploadWay::Owner);
+        };
         let path = inner.chunk_path(project, digest, generation);
-        let request = inner.sign_put(&signing.signers.others, &path, terms, life).await?;
+        let signer = &signing.signers.others;
+        let request = inner.sign_put(signer, &path, terms, binding, life).await?;
         Ok(UploadWay::Signed(request))
     }
 
@@ -292,9 +303,10 @@ impl Inner {
         signer: &Arc<dyn Signer>,
         path: &Path,
         terms: &UploadTerms,
+        binding: Binding,
         life: Duration,
     ) -> Result<SignedRequest, Error> {
-        let headers = terms.headers();
+        let headers = terms.headers(binding);
         let mut options = SignedUrlOptions::default();
         options.signed_headers.clone_from(&headers);
         let url = self
@@ -312,11 +324,12 @@ impl Inner {
         Ok(SignedRequest::new(&url, http::HeaderMap::new()))
     }
 
-    fn refused(&self, operation: &'static str, reason: String) -> Error {
+    pub(super) fn refused(&self, operation: &'static str, reason: String) -> Error {
         Error::Refused {
             place: self.place.clone(),
             operation,
             reason,
+            status: None,
         }
     }
 }

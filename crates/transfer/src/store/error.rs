@@ -44,6 +44,8 @@ pub enum Error {
         operation: &'static str,
         /// What it said.
         reason: String,
+        /// The HTTP status that it said it with, or that would say so.
+        status: Option<u16>,
     },
     /// There is no such chunk or manifest.
     #[error("the store at {place} has no {what} {digest}")]

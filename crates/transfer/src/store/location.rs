@@ -1,19 +1,29 @@
 //! Where a store is, as configurations say it.
 
+mod azure;
+mod bucket;
+mod fault;
+mod gcs;
+mod s3;
+mod secret;
+
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::signer::Signer;
-use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-/// How long a connection may take to come about.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use super::direct::Binding;
+use super::pace::Pace;
+pub use azure::AzureLocation;
+pub use fault::Fault;
+use fault::Faults;
+pub use gcs::GcsLocation;
+pub use s3::S3Location;
+pub use secret::{Credentials, SecretReference};
 
 /// Where a store is.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,53 +33,31 @@ pub enum StoreLocation {
     Local(LocalLocation),
     /// A bucket of S3 or of a store that speaks like it.
     S3(Box<S3Location>),
+    /// A container of Azure Blob Storage.
+    Azure(Box<AzureLocation>),
+    /// A bucket of Google Cloud Storage.
+    Gcs(Box<GcsLocation>),
 }
 
 /// A folder of this machine.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalLocation {
     /// The folder; made if it does not exist.
     pub path: PathBuf,
 }
 
-/// A bucket of S3 or of a store that speaks like it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct S3Location {
-    /// The bucket; it must exist.
-    pub bucket: String,
-    /// The region; stores that have none take any text.
-    #[serde(default = "default_region")]
-    pub region: String,
-    /// The address (`https://host:port`) of a store other than Amazon's.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-    /// What the names of all objects begin with; a bucket can so hold the stores of several members.
-    #[serde(default)]
-    pub prefix: String,
-    /// Whether an endpoint without TLS is accepted.
-    #[serde(default)]
-    pub allow_http: bool,
-    /// PEM file with further certificate authorities that the endpoint's certificate may be signed by.
-    #[serde(default)]
-    pub ca_file: Option<PathBuf>,
-    /// The name of the access key. Always needed: credentials are never looked for elsewhere.
-    pub access_key_id: String,
-    /// The access key itself.
-    pub secret_access_key: SecretReference,
-}
-
-/// A secret, or where it is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretReference {
-    /// The secret itself.
-    Value(SecretString),
-    /// The name of an environment variable.
-    Env(String),
-    /// A file whose content, less white space around it, is the secret.
-    File(PathBuf),
+/// Which kind of store it is: what its rights are called, and what it can sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A folder of this machine.
+    Local,
+    /// S3, or what speaks like it.
+    S3,
+    /// Azure Blob Storage.
+    Azure,
+    /// Google Cloud Storage.
+    Gcs,
 }
 
 /// A store that can be talked to (nobody has tried yet).
@@ -78,6 +66,8 @@ pub(super) struct Connected {
     pub(super) place: String,
     pub(super) prefix: Path,
     pub(super) signers: Option<Signers>,
+    /// What the store has asked of those who call it.
+    pub(super) pace: Pace,
 }
 
 /// Those who sign requests for a store, and what who makes such requests must know.
@@ -88,6 +78,8 @@ pub(super) struct Signers {
     pub(super) others: Arc<dyn Signer>,
     /// PEM text of further certificate authorities.
     pub(super) certificates: Option<String>,
+    /// How an upload is bound to its bytes, if the kind of store knows a way.
+    pub(super) binding: Option<Binding>,
 }
 
 impl StoreLocation {
@@ -96,17 +88,69 @@ impl StoreLocation {
         Self::Local(LocalLocation { path: path.into() })
     }
 
+    /// Which kind of store it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Local(_) => Kind::Local,
+            Self::S3(_) => Kind::S3,
+            Self::Azure(_) => Kind::Azure,
+            Self::Gcs(_) => Kind::Gcs,
+        }
+    }
+
+    /// All settings that cannot be, each with what to do. Nothing is read or asked for this: whether a secret is where it is
+    /// said to be, only opening the store tells.
+    pub fn faults(&self) -> Vec<Fault> {
+        match self {
+            Self::Local(location) => location.faults(),
+            Self::S3(location) => location.faults(),
+            Self::Azure(location) => location.faults(),
+            Self::Gcs(location) => location.faults(),
+        }
+    }
+
+    /// What is wrong with `endpoint` as the address at which others reach this store, if anything.
+    pub fn fault_of_direct_endpoint(&self, endpoint: &str) -> Option<String> {
+        match self {
+            Self::Local(_) => Some("pods cannot reach a folder; leave it out".to_owned()),
+            Self::S3(location) => location.bucket_settings().fault_of_origin(endpoint),
+            Self::Azure(location) => location.bucket_settings().fault_of_endpoint(endpoint),
+            Self::Gcs(_) => Some("Google's signatures are for its own host only; leave it out".to_owned()),
+        }
+    }
+
     /// `endpoint`: the address that requests are signed for which are made by others.
     pub(super) fn connect(&self, endpoint: Option<&str>) -> Result<Connected, String> {
-        match (self, endpoint) {
-            (Self::Local(_), Some(_)) => Err("a folder cannot be reached at `direct_endpoint`".to_owned()),
-            (Self::Local(location), None) => location.connect(),
-            (Self::S3(location), endpoint) => location.connect(endpoint),
+        let reasons = self.faults().into_iter().map(|fault| fault.to_string());
+        let reasons = reasons.chain(endpoint.and_then(|endpoint| {
+            let reason = self.fault_of_direct_endpoint(endpoint)?;
+            Some(format!("`direct_endpoint`: {reason}"))
+        }));
+        let reasons: Vec<_> = reasons.collect();
+        if !reasons.is_empty() {
+            return Err(reasons.join("; "));
+        }
+        if self.kind() != Kind::Local && rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err("this program has not chosen its cryptography yet".to_owned());
+        }
+        match self {
+            Self::Local(location) => location.connect(),
+            Self::S3(location) => location.connect(endpoint),
+            Self::Azure(location) => location.connect(endpoint),
+            Self::Gcs(location) => location.connect(),
         }
     }
 }
 
 impl LocalLocation {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Faults::of("local");
+        if self.path.as_os_str().is_empty() {
+            faults.add("path", "it is empty: give the folder");
+        }
+        faults.finish()
+    }
+
     fn connect(&self) -> Result<Connected, String> {
         let place = self.path.display().to_string();
         std::fs::create_dir_all(&self.path).map_err(|error| format!("cannot make the folder {place}: {error}"))?;
@@ -119,104 +163,7 @@ impl LocalLocation {
             place,
             prefix: Path::default(),
             signers: None,
+            pace: Pace::default(),
         })
     }
-}
-
-impl S3Location {
-    fn connect(&self, direct_endpoint: Option<&str>) -> Result<Connected, String> {
-        if self.access_key_id.is_empty() {
-            return Err("`access_key_id` is empty: credentials must be given".to_owned());
-        }
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            return Err("this program has not chosen its cryptography yet".to_owned());
-        }
-        let secret = self.secret_access_key.read()?;
-        let prefix = Path::parse(&self.prefix).map_err(|error| format!("the prefix `{}`: {error}", self.prefix))?;
-        let read = |file: &PathBuf| {
-            // Between certificates there may be words in any coding.
-            let text = std::fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned());
-            text.map_err(|error| format!("cannot read {}: {error}", file.display()))
-        };
-        let certificates = self.ca_file.as_ref().map(read).transpose()?;
-        let build = |endpoint: Option<&str>| self.build(&secret, certificates.as_deref(), endpoint);
-        let objects = Arc::new(build(self.endpoint.as_deref())?);
-        let others = match direct_endpoint {
-            Some(endpoint) => Arc::new(build(Some(endpoint)).map_err(|error| format!("`direct_endpoint`: {error}"))?),
-            None => Arc::clone(&objects),
-        };
-        let endpoint = self
-            .endpoint
-            .as_deref()
-            .map(|endpoint| format!(" at {endpoint}"))
-            .unwrap_or_default();
-        let place = format!("s3://{}/{}{endpoint}", self.bucket, self.prefix);
-        Ok(Connected {
-            objects: objects.clone(),
-            place,
-            prefix,
-            signers: Some(Signers {
-                own: objects,
-                others,
-                certificates,
-            }),
-        })
-    }
-
-    fn build(
-        &self,
-        secret: &SecretString,
-        certificates: Option<&str>,
-        endpoint: Option<&str>,
-    ) -> Result<AmazonS3, String> {
-        let mut client = ClientOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_timeout_disabled();
-        if let (Some(pem), Some(file)) = (certificates, &self.ca_file) {
-            let certificates = Certificate::from_pem_bundle(pem.as_bytes())
-                .map_err(|error| format!("no certificates in {}: {error}", file.display()))?;
-            client = certificates
-                .into_iter()
-                .fold(client, ClientOptions::with_root_certificate);
-        }
-        let mut builder = AmazonS3Builder::new()
-            .with_client_options(client.with_allow_http(self.allow_http))
-            // Repetition and deadlines are ours, the same for every kind of store.
-            .with_retry(RetryConfig {
-                max_retries: 0,
-                ..RetryConfig::default()
-            })
-            .with_bucket_name(&self.bucket)
-            .with_region(&self.region)
-            .with_allow_http(self.allow_http)
-            .with_access_key_id(&self.access_key_id)
-            .with_secret_access_key(secret.expose_secret());
-        if let Some(endpoint) = endpoint {
-            builder = builder.with_endpoint(endpoint);
-        }
-        builder.build().map_err(|error| error.to_string())
-    }
-}
-
-impl SecretReference {
-    fn read(&self) -> Result<SecretString, String> {
-        let secret = match self {
-            Self::Value(secret) => secret.clone(),
-            Self::Env(name) => std::env::var(name)
-                .map_err(|_| format!("the environment variable {name}, which should hold the secret, is not set"))?
-                .into(),
-            Self::File(path) => std::fs::read_to_string(path)
-                .map(|text| text.trim().to_owned().into())
-                .map_err(|error| format!("cannot read the secret from {}: {error}", path.display()))?,
-        };
-        if secret.expose_secret().is_empty() {
-            Err("the secret access key is empty".to_owned())
-        } else {
-            Ok(secret)
-        }
-    }
-}
-
-fn default_region() -> String {
-    "us-east-1".to_owned()
 }

@@ -37,11 +37,7 @@ pub(super) async fn claim(inner: &Inner, owner: &Owner) -> Result<String, Error>
     // Whoever came first is the owner; this reads it back also where the answer was lost.
     match read(inner).await? {
         Some(mark) => accept(inner, owner, mark),
-        None => Err(Error::Refused {
-            place: inner.place.clone(),
-            operation: "keep its owner's mark",
-            reason: "it was written and is not there".to_owned(),
-        }),
+        None => Err(inner.refused("keep its owner's mark", "it was written and is not there".to_owned())),
     }
 }
 

@@ -4,8 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::pace::Pace;
 use super::{Error, Inner};
 
 /// How long to wait for a store.
@@ -47,20 +49,26 @@ impl Inner {
         let mut pauses = PAUSES.build();
         loop {
             let left = self.patience.operation.saturating_sub(began.elapsed());
+            // Somebody else's request was told to wait: this one waits too.
+            sleep(self.pace.pause().min(left / 2)).await;
+            let left = self.patience.operation.saturating_sub(began.elapsed());
             let limit = self.patience.request.min(left);
-            let reason = match timeout(limit, attempt()).await {
+            let (answer, refusal) = Pace::listen(timeout(limit, attempt())).await;
+            let reason = match answer {
                 Ok(Ok(value)) => return Ok(value),
-                Ok(Err(error)) if !is_transient(&error) => {
+                Ok(Err(error)) if !is_transient(&error, refusal) => {
                     return Err(Error::Refused {
                         place: self.place.clone(),
                         operation,
                         reason: describe(&error),
+                        status: status_of(&error).or(refusal).map(|status| status.as_u16()),
                     });
                 }
                 Ok(Err(error)) => describe(&error),
                 Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
             };
             let pause = pauses.next().unwrap_or(self.patience.operation);
+            let pause = pause.max(self.pace.pause());
             let waited = began.elapsed();
             if waited + pause >= self.patience.operation {
                 return Err(Error::Unreachable {
@@ -76,7 +84,8 @@ impl Inner {
     }
 }
 
-fn is_transient(error: &object_store::Error) -> bool {
+/// `refusal`: how the store has answered, where it has.
+fn is_transient(error: &object_store::Error, refusal: Option<StatusCode>) -> bool {
     use object_store::Error as E;
     match error {
         E::NotFound { .. }
@@ -89,13 +98,38 @@ fn is_transient(error: &object_store::Error) -> bool {
         | E::PermissionDenied { .. }
         | E::Unauthenticated { .. }
         | E::UnknownConfigurationKey { .. } => false,
+        // The library tells some refusals from faults (of reading and writing) and not others (of listing and signing).
+        E::Generic { .. } if refusal.is_some_and(is_final) => false,
         // Whatever else: a store that restarts, a full disk, a network that comes back.
         _ => true,
     }
 }
 
+/// With which status an error came, if that follows from its kind.
+const fn status_of(error: &object_store::Error) -> Option<StatusCode> {
+    use object_store::Error as E;
+    match error {
+        E::PermissionDenied { .. } => Some(StatusCode::FORBIDDEN),
+        E::Unauthenticated { .. } => Some(StatusCode::UNAUTHORIZED),
+        E::NotFound { .. } => Some(StatusCode::NOT_FOUND),
+        _ => None,
+    }
+}
+
+/// Whether the same request would be answered so again.
+fn is_final(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
 /// The error with its causes, as far as they say something new.
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,12 +1,17 @@
 //! One suite on every kind of store, and faults on one of them.
 
+mod azurite;
 mod conformance;
 mod embedded;
+mod examine;
 mod faults;
 pub(crate) mod faulty;
+mod gcs;
 mod locations;
+mod proxy;
 mod seaweed;
 mod signing;
+mod weather;
 
 use std::io;
 use std::path::Path;

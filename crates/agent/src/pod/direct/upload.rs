@@ -55,8 +55,13 @@ impl Shared {
         let Received { digest, data, share } = received;
         // The job could else have us write anything under the name of a chunk that other jobs will make.
         let object = data.clone();
+        let with_md5 = self.access().await.is_some_and(|access| access.wants_md5);
         let verify = move || {
-            let terms = UploadTerms::of(&data);
+            let terms = if with_md5 {
+                UploadTerms::with_md5(&data)
+            } else {
+                UploadTerms::of(&data)
+            };
             let (stored, _) = StoredChunk::verify_digest(data, digest)?;
             Ok::<_, tombolo_artifact::chunk::Error>((stored, terms))
         };
@@ -84,6 +89,7 @@ impl Shared {
             digest: digest.clone(),
             bytes: terms.bytes,
             sha256: terms.sha256.to_vec(),
+            md5: terms.md5.map_or_else(Vec::new, Vec::from),
         });
         let prepared = within(async { self.client().prepare_upload(request).await }).await?;
         let signed = match prepared.into_inner().way {

@@ -65,12 +65,11 @@ pub(super) fn s3(address: SocketAddr, prefix: &str, access_key: &str, secret_key
     let _ = rustls::crypto::ring::default_provider().install_default();
     StoreLocation::S3(Box::new(S3Location {
         bucket: "bucket".to_owned(),
-        region: "us-east-1".to_owned(),
         endpoint: Some(format!("http://{address}")),
         prefix: prefix.to_owned(),
         allow_http: true,
-        ca_file: None,
-        access_key_id: access_key.to_owned(),
-        secret_access_key: SecretReference::Value(secret_key.to_owned().into()),
+        access_key_id: Some(access_key.to_owned()),
+        secret_access_key: Some(SecretReference::Value(secret_key.to_owned().into())),
+        ..S3Location::default()
     }))
 }

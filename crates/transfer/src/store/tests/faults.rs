@@ -263,7 +263,8 @@ async fn wrong_credentials_are_refused_and_not_shown() {
     let StoreLocation::S3(mut location) = server.location("") else {
         unreachable!("it is one")
     };
-    location.secret_access_key = crate::store::location::SecretReference::Value("wrong-canary".to_owned().into());
+    let wrong = crate::store::location::SecretReference::Value("wrong-canary".to_owned().into());
+    location.secret_access_key = Some(wrong);
     assert!(!format!("{location:?}").contains("wrong-canary"));
     let error = ChunkStore::open(&StoreLocation::S3(location), &owner("east"), Patience::default())
         .await

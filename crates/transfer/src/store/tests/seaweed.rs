@@ -1,6 +1,6 @@
 //! A real S3 server in a process of its own.
 
-mod process;
+pub(super) mod process;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,6 +18,10 @@ impl Server {
         Self {
             process: process::Server::start(is_ready).await,
         }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.process.address
     }
 
     pub(super) fn location(&self, prefix: &str) -> StoreLocation {

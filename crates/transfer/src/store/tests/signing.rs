@@ -11,11 +11,13 @@ use tombolo_artifact::StoredChunk;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
-use super::{PROJECT, chunk, embedded, noise, owner, seaweed};
+use super::gcs::Strictness;
+use super::{PROJECT, azurite, chunk, embedded, gcs, noise, owner, seaweed};
 use crate::direct::{Client, Deadlines, Failure, SignedRequest, UploadTerms, Written};
 use crate::store::{ChunkStore, DirectAccess, Error, Patience, PutOutcome, Reachable, StoreLocation, UploadWay};
 
 const LIFE: Duration = Duration::from_secs(60);
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 struct Setting {
     store: ChunkStore,
@@ -34,7 +36,7 @@ impl Setting {
     }
 
     async fn sign(&self, stored: &StoredChunk, life: Duration) -> SignedRequest {
-        let terms = UploadTerms::of(&stored.to_bytes());
+        let terms = UploadTerms::with_md5(&stored.to_bytes());
         let digest = stored.reference().digest;
         match self.store.sign_upload(PROJECT, digest, &terms, life).await.unwrap() {
             UploadWay::Signed(request) => request,
@@ -74,7 +76,7 @@ async fn seaweedfs_keeps_to_all_that_is_signed() {
     let all = Reachable {
         uploads: true,
         downloads: true,
-        certificates: None,
+        ..Reachable::default()
     };
     assert_eq!(reachable, all);
     what_is_absent_is_written_once(&setting).await;
@@ -92,6 +94,72 @@ async fn seaweedfs_keeps_to_all_that_is_signed() {
     assert!(trials.objects.is_empty(), "{trials:?}");
 }
 
+/// By its own rules, which the tests' proxy keeps in place of the emulator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gcs_keeps_to_all_that_is_signed() {
+    let server = gcs::Server::start(Strictness::Signed).await;
+    let setting = Setting::open(server.location("east"), &DirectAccess::default()).await;
+    let reachable = setting.store.reachable().await.unwrap();
+    let all = Reachable {
+        uploads: true,
+        downloads: true,
+        wants_md5: true,
+        ..Reachable::default()
+    };
+    assert_eq!(reachable, all);
+    what_is_absent_is_written_once(&setting).await;
+    uploads_are_bound_to_what_was_signed(&setting).await;
+    signatures_end(&setting).await;
+    what_is_damaged_is_written_anew(&setting).await;
+    chunks_are_read(&setting).await;
+    uploads_are_confirmed(&setting).await;
+    // A courier of an older version says no MD5.
+    let (_, stored) = chunk(&noise(9, 1_000));
+    let terms = UploadTerms {
+        md5: None,
+        ..UploadTerms::of(&stored.to_bytes())
+    };
+    let digest = stored.reference().digest;
+    let way = setting.store.sign_upload(PROJECT, digest, &terms, LIFE).await;
+    assert!(matches!(way, Ok(UploadWay::Owner)), "{way:?}");
+}
+
+/// A store that looks at no signature is found out, and told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emulator_that_lets_everybody_write_signs_no_uploads() {
+    let server = gcs::Server::start(Strictness::Open).await;
+    let setting = Setting::open(server.location("east"), &DirectAccess::default()).await;
+    let reachable = setting.store.reachable().await.unwrap();
+    assert_eq!((reachable.uploads, reachable.downloads), (false, true));
+    let words = reachable.to_string();
+    for remark in ["takes an upload without the signed conditions", "to whoever asks"] {
+        assert!(words.contains(remark), "{words}");
+    }
+}
+
+/// Its signatures bind no bytes: pods read directly, and write through the agent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn azure_signs_downloads() {
+    let server = azurite::Server::start().await;
+    let setting = Setting::open(server.location("east"), &DirectAccess::default()).await;
+    let reachable = setting.store.reachable().await.unwrap();
+    assert_eq!((reachable.uploads, reachable.downloads), (false, true));
+    assert!(
+        !reachable.refused && reachable.to_string().contains("cannot bind"),
+        "{reachable}"
+    );
+    let (_, stored) = chunk(&noise(1, 1_000));
+    let terms = UploadTerms::with_md5(&stored.to_bytes());
+    let digest = stored.reference().digest;
+    let way = setting.store.sign_upload(PROJECT, digest, &terms, LIFE).await;
+    assert!(matches!(way, Ok(UploadWay::Owner)), "{way:?}");
+    chunks_are_read(&setting).await;
+    signatures_of_downloads_end(&setting).await;
+    // Nothing can be signed with what is a signature itself.
+    let signature = Setting::open(server.location_with("west", "rwdl"), &DirectAccess::default()).await;
+    assert_eq!(signature.store.reachable().await.unwrap(), Reachable::default());
+}
+
 /// It keeps an object whose checksum it has refused: who is given an upload could occupy a name with anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_keeps_what_it_refuses_signs_no_uploads() {
@@ -100,7 +168,7 @@ async fn a_store_that_keeps_what_it_refuses_signs_no_uploads() {
     let reachable = setting.store.reachable().await.unwrap();
     assert_eq!((reachable.uploads, reachable.downloads), (false, true));
     let (_, stored) = chunk(&noise(1, 1_000));
-    let terms = UploadTerms::of(&stored.to_bytes());
+    let terms = UploadTerms::with_md5(&stored.to_bytes());
     let way = setting
         .store
         .sign_upload(PROJECT, stored.reference().digest, &terms, LIFE)
@@ -123,7 +191,7 @@ async fn who_cannot_or_may_not_sign_does_not() {
         assert_eq!(store.reachable().await.unwrap(), Reachable::default());
         let (_, stored) = chunk(b"x");
         let digest = stored.reference().digest;
-        let terms = UploadTerms::of(&stored.to_bytes());
+        let terms = UploadTerms::with_md5(&stored.to_bytes());
         let way = store.sign_upload(PROJECT, digest, &terms, LIFE).await.unwrap();
         assert!(matches!(way, UploadWay::Owner), "{way:?}");
         store.put_chunk(PROJECT, &stored).await.unwrap();
@@ -176,14 +244,14 @@ async fn what_is_absent_is_written_once(setting: &Setting) {
     let read = store.get_chunk(PROJECT, reference).await.unwrap();
     assert_eq!(read.bytes(), chunk.bytes());
     let way = store
-        .sign_upload(PROJECT, reference.digest, &UploadTerms::of(&bytes), LIFE)
+        .sign_upload(PROJECT, reference.digest, &UploadTerms::with_md5(&bytes), LIFE)
         .await;
     assert!(matches!(way, Ok(UploadWay::Present)), "{way:?}");
     let other = store
         .sign_upload(
             ProjectId::from_u128(8),
             reference.digest,
-            &UploadTerms::of(&bytes),
+            &UploadTerms::with_md5(&bytes),
             LIFE,
         )
         .await;
@@ -210,7 +278,7 @@ async fn uploads_are_bound_to_what_was_signed(setting: &Setting) {
     let project = led(&request, |url| {
         url.replace(&PROJECT.to_string(), &ProjectId::from_u128(8).to_string())
     });
-    let longer = led(&request, |url| url.replace("X-Amz-Expires=60", "X-Amz-Expires=6000"));
+    let longer = led(&request, |url| url.replace("Expires=60", "Expires=6000"));
     let unsigned = led(&request, |url| url.split('?').next().unwrap().to_owned());
     for request in [&bare, &key, &project, &longer, &unsigned] {
         let answer = setting.put(request, &bytes).await;
@@ -225,7 +293,11 @@ async fn uploads_are_bound_to_what_was_signed(setting: &Setting) {
     assert!(!setting.has(digest).await, "what was refused has left something");
     assert_eq!(setting.put(&request, &bytes).await, Ok(Written::Stored));
     for bytes in [0, (16 << 20) + 2] {
-        let terms = UploadTerms { bytes, sha256: [0; 32] };
+        let terms = UploadTerms {
+            bytes,
+            sha256: [0; 32],
+            md5: Some([0; 16]),
+        };
         let answer = setting
             .store
             .sign_upload(PROJECT, Digest::new([9; 32]), &terms, LIFE)
@@ -236,22 +308,25 @@ async fn uploads_are_bound_to_what_was_signed(setting: &Setting) {
 
 async fn signatures_end(setting: &Setting) {
     let (_, stored) = chunk(&noise(3, 1_000));
-    let short = Duration::from_secs(1);
-    let upload = setting.sign(&stored, short).await;
+    let upload = setting.sign(&stored, SHORT_LIFE).await;
+    signatures_of_downloads_end(setting).await;
+    let answer = setting.put(&upload, &stored.to_bytes()).await;
+    assert!(refused(&answer), "{answer:?}");
+    assert!(!setting.has(stored.reference().digest).await);
+}
+
+async fn signatures_of_downloads_end(setting: &Setting) {
     let (_, there) = chunk(&noise(4, 1_000));
     setting.store.put_chunk(PROJECT, &there).await.unwrap();
     let download = setting
         .store
-        .sign_download(PROJECT, there.reference().digest, short)
+        .sign_download(PROJECT, there.reference().digest, SHORT_LIFE)
         .await;
     let download = download.unwrap().unwrap();
     // Stores count in whole seconds.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    let answer = setting.put(&upload, &stored.to_bytes()).await;
-    assert!(refused(&answer), "{answer:?}");
     let answer = setting.client.get(&download, 1 << 20).await;
     assert!(refused(&answer), "{answer:?}");
-    assert!(!setting.has(stored.reference().digest).await);
 }
 
 async fn what_is_damaged_is_written_anew(setting: &Setting) {

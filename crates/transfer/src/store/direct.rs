@@ -43,10 +43,14 @@ pub enum DirectMode {
 /// How others reach a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DirectAccess {
-    /// Whether they may.
+    /// Whether the owner's own pods may.
     pub mode: DirectMode,
     /// The store's address (`https://host:port`) for them, if it is another than for the owner.
     pub endpoint: Option<String>,
+    /// Whether other members may read.
+    pub members: DirectMode,
+    /// The store's address for them.
+    pub members_endpoint: Option<String>,
 }
 
 impl DirectAccess {
@@ -55,8 +59,24 @@ impl DirectAccess {
         Self {
             mode: DirectMode::Never,
             endpoint: None,
+            members: DirectMode::Never,
+            members_endpoint: None,
         }
     }
+
+    /// Whether anybody may.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.mode == DirectMode::Auto || self.members == DirectMode::Auto
+    }
+}
+
+/// Who makes a request that the owner has signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// A pod of the owner's own.
+    Pod,
+    /// Another member.
+    Member,
 }
 
 /// What others may do in a store by signed requests.
@@ -115,6 +135,8 @@ pub(super) struct Signing {
     signers: Signers,
     client: Client,
     trial: Mutex<Trial>,
+    pods: DirectMode,
+    members: DirectMode,
 }
 
 /// What became of trying the store.
@@ -133,12 +155,14 @@ enum Trial {
 const TRIAL_PAUSE: Duration = Duration::from_secs(120);
 
 impl Signing {
-    pub(super) fn new(signers: Signers) -> Result<Self, String> {
+    pub(super) fn new(signers: Signers, access: &DirectAccess) -> Result<Self, String> {
         let client = Client::new(signers.certificates.as_deref(), Deadlines::default())?;
         Ok(Self {
             signers,
             client,
             trial: Mutex::new(Trial::None),
+            pods: access.mode,
+            members: access.members,
         })
     }
 }
@@ -150,9 +174,28 @@ impl ChunkStore {
     /// # Errors
     /// If the store cannot be tried at present.
     pub async fn reachable(&self) -> Result<Reachable, Error> {
-        let Some(signing) = &self.inner.signing else {
-            return Ok(Reachable::default());
+        match &self.inner.signing {
+            Some(signing) if signing.pods == DirectMode::Auto => self.tried(signing).await,
+            _ => Ok(Reachable::default()),
+        }
+    }
+
+    /// As [`Self::reachable`], for other members, who may only read.
+    ///
+    /// # Errors
+    /// If the store cannot be tried at present.
+    pub async fn readable_elsewhere(&self) -> Result<Reachable, Error> {
+        let found = match &self.inner.signing {
+            Some(signing) if signing.members == DirectMode::Auto => self.tried(signing).await?,
+            _ => Reachable::default(),
         };
+        Ok(Reachable {
+            uploads: false,
+            ..found
+        })
+    }
+
+    async fn tried(&self, signing: &Signing) -> Result<Reachable, Error> {
         let mut trial = signing.trial.lock().await;
         let found = match &*trial {
             Trial::Done(found) => found.clone(),
@@ -210,16 +253,25 @@ impl ChunkStore {
         project: ProjectId,
         digest: Digest,
         life: Duration,
+        audience: Audience,
     ) -> Result<Option<SignedRequest>, Error> {
         let inner = &self.inner;
-        let (Some(signing), true) = (&inner.signing, self.reachable().await?.downloads) else {
+        let reachable = match audience {
+            Audience::Pod => self.reachable().await?,
+            Audience::Member => self.readable_elsewhere().await?,
+        };
+        let (Some(signing), true) = (&inner.signing, reachable.downloads) else {
             return Ok(None);
+        };
+        let signer = match audience {
+            Audience::Pod => &signing.signers.others,
+            Audience::Member => &signing.signers.members,
         };
         let Place::Present(generation) = inner.locate(project, digest).await? else {
             return Ok(None);
         };
         let path = inner.chunk_path(project, digest, generation);
-        Ok(Some(inner.sign_get(&signing.signers.others, &path, life).await?))
+        Ok(Some(inner.sign_get(signer, &path, life).await?))
     }
 
     /// Whether the chunk is there with as many bytes as it was to be uploaded with. If it has others, it is read, and marked if

@@ -8,7 +8,7 @@ use object_store::{PutMode, PutOptions};
 
 use super::location::Kind;
 use super::object::Fetched;
-use super::{ChunkStore, DirectAccess, DirectMode, Error, Inner, Owner, Patience, StoreLocation};
+use super::{ChunkStore, DirectAccess, Error, Inner, Owner, Patience, StoreLocation};
 
 /// What is written, and read again.
 const CONTENT: &str = "tombolo looks whether it may write here";
@@ -135,12 +135,15 @@ async fn delete(inner: &Inner, path: &Path) -> Result<String, Error> {
 
 async fn sign(store: &ChunkStore, kind: Kind, access: &DirectAccess) -> Step {
     const WHAT: &str = "sign";
-    if access.mode == DirectMode::Never {
-        return step(kind, WHAT, Ok("not used: `direct` is `never`".to_owned()));
+    if !access.is_wanted() {
+        return step(kind, WHAT, Ok("not used: `direct` and `signed` are `never`".to_owned()));
     }
     match store.reachable().await {
         Ok(reachable) if reachable.refused => {
-            let words = format!("{reachable}{}; or set `direct = \"never\"`", right(kind, WHAT));
+            let words = format!(
+                "{reachable}{}; or set `direct` and `signed` to \"never\"",
+                right(kind, WHAT)
+            );
             Step {
                 what: WHAT,
                 outcome: Err(words),

@@ -16,7 +16,7 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use serde::Deserialize;
 
-use super::direct::Binding;
+use super::direct::{Binding, DirectAccess};
 use super::pace::Pace;
 pub use azure::AzureLocation;
 pub use fault::Fault;
@@ -74,8 +74,10 @@ pub(super) struct Connected {
 pub(super) struct Signers {
     /// For this process: at the address that it uses itself.
     pub(super) own: Arc<dyn Signer>,
-    /// For others, who may see the store at another address.
+    /// For pods, which may see the store at another address.
     pub(super) others: Arc<dyn Signer>,
+    /// For other members, who may see it at yet another.
+    pub(super) members: Arc<dyn Signer>,
     /// PEM text of further certificate authorities.
     pub(super) certificates: Option<String>,
     /// How an upload is bound to its bytes, if the kind of store knows a way.
@@ -112,19 +114,23 @@ impl StoreLocation {
     /// What is wrong with `endpoint` as the address at which others reach this store, if anything.
     pub fn fault_of_direct_endpoint(&self, endpoint: &str) -> Option<String> {
         match self {
-            Self::Local(_) => Some("pods cannot reach a folder; leave it out".to_owned()),
+            Self::Local(_) => Some("nobody else can reach a folder; leave it out".to_owned()),
             Self::S3(location) => location.bucket_settings().fault_of_origin(endpoint),
             Self::Azure(location) => location.bucket_settings().fault_of_endpoint(endpoint),
             Self::Gcs(_) => Some("Google's signatures are for its own host only; leave it out".to_owned()),
         }
     }
 
-    /// `endpoint`: the address that requests are signed for which are made by others.
-    pub(super) fn connect(&self, endpoint: Option<&str>) -> Result<Connected, String> {
+    /// `access`: the addresses that requests are signed for which are made by others.
+    pub(super) fn connect(&self, access: &DirectAccess) -> Result<Connected, String> {
         let reasons = self.faults().into_iter().map(|fault| fault.to_string());
-        let reasons = reasons.chain(endpoint.and_then(|endpoint| {
-            let reason = self.fault_of_direct_endpoint(endpoint)?;
-            Some(format!("`direct_endpoint`: {reason}"))
+        let endpoints = [
+            ("direct_endpoint", &access.endpoint),
+            ("signed_endpoint", &access.members_endpoint),
+        ];
+        let reasons = reasons.chain(endpoints.into_iter().filter_map(|(key, endpoint)| {
+            let reason = self.fault_of_direct_endpoint(endpoint.as_deref()?)?;
+            Some(format!("`{key}`: {reason}"))
         }));
         let reasons: Vec<_> = reasons.collect();
         if !reasons.is_empty() {
@@ -135,8 +141,8 @@ impl StoreLocation {
         }
         match self {
             Self::Local(location) => location.connect(),
-            Self::S3(location) => location.connect(endpoint),
-            Self::Azure(location) => location.connect(endpoint),
+            Self::S3(location) => location.connect(access),
+            Self::Azure(location) => location.connect(access),
             Self::Gcs(location) => location.connect(),
         }
     }

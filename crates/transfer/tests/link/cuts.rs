@@ -85,7 +85,7 @@ async fn what_came_before_a_cut_never_comes_again() {
     let setting = Setting::new(Limits::default(), Record::Nothing).await;
     let mut east = Place::new(&setting, cluster("east")).await;
     let address = east.serve_directly().await;
-    let (output, _) = east.pack(11, 16).await;
+    let (output, _) = east.pack(11, 12).await;
     let manifest = east.store.get_manifest(PROJECT, output.manifest).await.unwrap();
     let mut stored = Vec::new();
     for chunk in manifest.chunks() {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::bucket::{BucketSettings, as_path, fault_of_name, no_retries};
 use super::{Connected, Credentials, Fault, Faults, Pace, SecretReference, Signers};
+use crate::store::DirectAccess;
 
 /// What the surroundings of a process on Azure's machines say of its identity.
 const AMBIENT: [(&str, AzureConfigKey); 5] = [
@@ -154,21 +155,26 @@ impl AzureLocation {
         }
     }
 
-    pub(super) fn connect(&self, direct_endpoint: Option<&str>) -> Result<Connected, String> {
+    pub(super) fn connect(&self, access: &DirectAccess) -> Result<Connected, String> {
         let settings = self.bucket_settings();
         let given = self.given()?;
         let (prefix, certificates) = (settings.prefix()?, settings.certificates()?);
         let pace = Pace::default();
         let build = |endpoint: Option<&str>| self.build(&given, certificates.as_deref(), endpoint, &pace);
         let objects = Arc::new(build(self.endpoint.as_deref())?);
-        let others = match direct_endpoint {
-            Some(endpoint) => Arc::new(build(Some(endpoint)).map_err(|error| format!("`direct_endpoint`: {error}"))?),
-            None => Arc::clone(&objects),
+        let at = |endpoint: &Option<String>, key| match endpoint {
+            Some(endpoint) => build(Some(endpoint))
+                .map(Arc::new)
+                .map_err(|error| format!("`{key}`: {error}")),
+            None => Ok(Arc::clone(&objects)),
         };
+        let others = at(&access.endpoint, "direct_endpoint")?;
+        let members = at(&access.members_endpoint, "signed_endpoint")?;
         let (account, container) = (&self.account, &self.container);
         let signers = Signers {
             own: Arc::clone(&objects) as _,
             others,
+            members,
             certificates,
             // A shared access signature says who may do what with which blob, and nothing of bytes or conditions.
             binding: None,

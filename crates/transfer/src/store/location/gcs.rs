@@ -84,6 +84,7 @@ impl GcsLocation {
             prefix,
             signers: Some(Signers {
                 own: objects.clone(),
+                members: objects.clone(),
                 others: objects,
                 certificates,
                 binding: Some(Binding::Gcs),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::bucket::{BucketSettings, as_path, fault_of_name, no_retries};
 use super::{Binding, Connected, Credentials, Fault, Faults, Pace, SecretReference, Signers};
+use crate::store::DirectAccess;
 
 /// What the surroundings of a process on Amazon's machines say of its identity.
 const AMBIENT: [(&str, AmazonS3ConfigKey); 9] = [
@@ -115,7 +116,7 @@ impl S3Location {
         }
     }
 
-    pub(super) fn connect(&self, direct_endpoint: Option<&str>) -> Result<Connected, String> {
+    pub(super) fn connect(&self, access: &DirectAccess) -> Result<Connected, String> {
         let settings = self.bucket_settings();
         let secret = self.secret_access_key.as_ref();
         let secret = secret.map(|secret| secret.read("s3.secret_access_key")).transpose()?;
@@ -123,10 +124,14 @@ impl S3Location {
         let pace = Pace::default();
         let build = |endpoint: Option<&str>| self.build(secret.as_ref(), certificates.as_deref(), endpoint, &pace);
         let objects = Arc::new(build(self.endpoint.as_deref())?);
-        let others = match direct_endpoint {
-            Some(endpoint) => Arc::new(build(Some(endpoint)).map_err(|error| format!("`direct_endpoint`: {error}"))?),
-            None => Arc::clone(&objects),
+        let at = |endpoint: &Option<String>, key| match endpoint {
+            Some(endpoint) => build(Some(endpoint))
+                .map(Arc::new)
+                .map_err(|error| format!("`{key}`: {error}")),
+            None => Ok(Arc::clone(&objects)),
         };
+        let others = at(&access.endpoint, "direct_endpoint")?;
+        let members = at(&access.members_endpoint, "signed_endpoint")?;
         Ok(Connected {
             objects: objects.clone(),
             place: format!("s3://{}/{}{}", self.bucket, self.prefix, settings.at_endpoint()),
@@ -134,6 +139,7 @@ impl S3Location {
             signers: Some(Signers {
                 own: objects,
                 others,
+                members,
                 certificates,
                 binding: Some(Binding::S3),
             }),

@@ -14,7 +14,7 @@ use tombolo_core::id::ProjectId;
 use super::gcs::Strictness;
 use super::{PROJECT, azurite, chunk, embedded, example_folder, gcs, manifest_of, noise, owner, seaweed};
 use crate::store::location::Connected;
-use crate::store::{ChunkStore, Error, Owner, Patience, PutOutcome, StoreLocation};
+use crate::store::{ChunkStore, DirectAccess, Error, Owner, Patience, PutOutcome, StoreLocation};
 
 #[tokio::test]
 async fn local_folder() {
@@ -50,7 +50,7 @@ async fn gcs_of_its_emulator() {
 
 async fn conform(location: StoreLocation) {
     let place = Place {
-        raw: location.connect(None).unwrap(),
+        raw: location.connect(&DirectAccess::never()).unwrap(),
         location,
     };
     ownership(&place).await;

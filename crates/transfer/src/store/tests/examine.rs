@@ -3,8 +3,8 @@
 use super::gcs::Strictness;
 use super::proxy::{Asked, Proxy, Weather};
 use super::{Patience, StoreLocation, azurite, embedded, gcs, owner, seaweed};
+use crate::store::DirectAccess;
 use crate::store::examine::{Step, examine};
-use crate::store::{DirectAccess, DirectMode};
 
 /// The steps of a store that can be opened.
 const STEPS: [&str; 8] = [
@@ -33,7 +33,7 @@ async fn all_is_well(location: &StoreLocation) {
         assert_eq!(what, STEPS);
         assert!(steps.iter().all(|step| step.outcome.is_ok()), "{steps:#?}");
     }
-    let raw = location.connect(None).unwrap();
+    let raw = location.connect(&DirectAccess::never()).unwrap();
     let left = raw.objects.list_with_delimiter(Some(&raw.prefix)).await.unwrap();
     let left: Vec<_> = left
         .objects
@@ -143,11 +143,11 @@ async fn a_bucket_of_gcs() {
 #[tokio::test]
 async fn who_does_not_want_signatures_is_not_bothered() {
     let server = gcs::Server::start(Strictness::Signed).await;
-    let never = DirectAccess {
-        mode: DirectMode::Never,
-        endpoint: None,
-    };
+    let never = DirectAccess::never();
     let steps = examine(&server.location("east"), &never, &owner("east"), Patience::default()).await;
     let sign = steps.last().unwrap();
-    assert_eq!(sign.outcome.as_deref(), Ok("not used: `direct` is `never`"));
+    assert_eq!(
+        sign.outcome.as_deref(),
+        Ok("not used: `direct` and `signed` are `never`")
+    );
 }

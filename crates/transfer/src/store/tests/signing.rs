@@ -14,7 +14,9 @@ use tombolo_core::id::ProjectId;
 use super::gcs::Strictness;
 use super::{PROJECT, azurite, chunk, embedded, gcs, noise, owner, seaweed};
 use crate::direct::{Client, Deadlines, Failure, SignedRequest, UploadTerms, Written};
-use crate::store::{ChunkStore, DirectAccess, Error, Patience, PutOutcome, Reachable, StoreLocation, UploadWay};
+use crate::store::{
+    Audience, ChunkStore, DirectAccess, DirectMode, Error, Patience, PutOutcome, Reachable, StoreLocation, UploadWay,
+};
 
 const LIFE: Duration = Duration::from_secs(60);
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -85,7 +87,7 @@ async fn seaweedfs_keeps_to_all_that_is_signed() {
     what_is_damaged_is_written_anew(&setting).await;
     chunks_are_read(&setting).await;
     uploads_are_confirmed(&setting).await;
-    let raw = setting.location.connect(None).unwrap();
+    let raw = setting.location.connect(&DirectAccess::never()).unwrap();
     let trials = raw
         .objects
         .list_with_delimiter(Some(&Path::from("east/trials")))
@@ -197,7 +199,13 @@ async fn who_cannot_or_may_not_sign_does_not() {
         store.put_chunk(PROJECT, &stored).await.unwrap();
         let way = store.sign_upload(PROJECT, digest, &terms, LIFE).await.unwrap();
         assert!(matches!(way, UploadWay::Present), "{way:?}");
-        assert!(store.sign_download(PROJECT, digest, LIFE).await.unwrap().is_none());
+        assert!(
+            store
+                .sign_download(PROJECT, digest, LIFE, Audience::Pod)
+                .await
+                .unwrap()
+                .is_none()
+        );
     }
     let elsewhere = DirectAccess {
         endpoint: Some("https://store:9000".to_owned()),
@@ -214,19 +222,37 @@ async fn requests_are_signed_for_the_address_that_others_use() {
     let server = embedded::Server::start().await;
     let access = DirectAccess {
         endpoint: Some("http://store.example:9000".to_owned()),
+        members_endpoint: Some("http://bucket.example".to_owned()),
         ..DirectAccess::default()
     };
     let setting = Setting::open(server.location(""), &access).await;
     let (_, stored) = chunk(b"x");
     setting.store.put_chunk(PROJECT, &stored).await.unwrap();
     let digest = stored.reference().digest;
-    let request = setting
-        .store
-        .sign_download(PROJECT, digest, LIFE)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(request.origin(), "http://store.example:9000");
+    for (audience, origin) in [
+        (Audience::Pod, "http://store.example:9000"),
+        (Audience::Member, "http://bucket.example"),
+    ] {
+        let signed = setting.store.sign_download(PROJECT, digest, LIFE, audience).await;
+        assert_eq!(signed.unwrap().unwrap().origin(), origin);
+    }
+    // Pods alone, or members alone.
+    for (pods, members) in [
+        (DirectMode::Never, DirectMode::Auto),
+        (DirectMode::Auto, DirectMode::Never),
+    ] {
+        let access = DirectAccess {
+            mode: pods,
+            members,
+            ..DirectAccess::default()
+        };
+        let setting = Setting::open(server.location(""), &access).await;
+        for (audience, mode) in [(Audience::Pod, pods), (Audience::Member, members)] {
+            let signed = setting.store.sign_download(PROJECT, digest, LIFE, audience).await;
+            assert_eq!(signed.unwrap().is_some(), mode == DirectMode::Auto, "{audience:?}");
+        }
+        assert!(!setting.store.readable_elsewhere().await.unwrap().uploads);
+    }
 }
 
 async fn what_is_absent_is_written_once(setting: &Setting) {
@@ -320,7 +346,7 @@ async fn signatures_of_downloads_end(setting: &Setting) {
     setting.store.put_chunk(PROJECT, &there).await.unwrap();
     let download = setting
         .store
-        .sign_download(PROJECT, there.reference().digest, SHORT_LIFE)
+        .sign_download(PROJECT, there.reference().digest, SHORT_LIFE, Audience::Pod)
         .await;
     let download = download.unwrap().unwrap();
     // Stores count in whole seconds.
@@ -349,7 +375,7 @@ async fn what_is_damaged_is_written_anew(setting: &Setting) {
 }
 
 async fn overwrite(setting: &Setting, digest: Digest, bytes: Vec<u8>) {
-    let raw = setting.location.connect(None).unwrap();
+    let raw = setting.location.connect(&DirectAccess::never()).unwrap();
     let name = digest.to_string();
     let path = format!("projects/{PROJECT}/chunks/{}/{name}.0", &name[..2]);
     let path: Path = raw.prefix.parts().chain(Path::from(path).parts()).collect();
@@ -360,9 +386,19 @@ async fn chunks_are_read(setting: &Setting) {
     let (_, stored) = chunk(&noise(6, 2 << 20));
     let (digest, bytes) = (stored.reference().digest, stored.to_bytes());
     let store = &setting.store;
-    assert!(store.sign_download(PROJECT, digest, LIFE).await.unwrap().is_none());
+    assert!(
+        store
+            .sign_download(PROJECT, digest, LIFE, Audience::Pod)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(store.put_chunk(PROJECT, &stored).await.unwrap(), PutOutcome::Stored);
-    let request = store.sign_download(PROJECT, digest, LIFE).await.unwrap().unwrap();
+    let request = store
+        .sign_download(PROJECT, digest, LIFE, Audience::Pod)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(setting.client.get(&request, 16 << 20).await.unwrap(), bytes);
     assert_eq!(
         setting.client.get(&request, 1 << 20).await,

@@ -1,6 +1,9 @@
 //! An emulator of Google Cloud Storage as a process of its own, and before it what it lacks ([`dialect`]).
 
+// Other crates' tests include this file too, from elsewhere.
+#[path = "gcs/dialect.rs"]
 mod dialect;
+#[path = "gcs/signature.rs"]
 mod signature;
 
 use std::net::SocketAddr;

@@ -17,7 +17,7 @@ const HOST: &str = "storage.googleapis.com";
 
 /// Whether requests must be signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store::tests) enum Strictness {
+pub(crate) enum Strictness {
     /// As Google does.
     Signed,
     /// Everybody may do everything: as the emulator does by itself.

@@ -79,7 +79,7 @@ pub(crate) fn azurite(shell: &Shell) -> anyhow::Result<PathBuf> {
             "npm install --silent --no-audit --no-fund --ignore-scripts --omit=optional --prefix {folder} {package}"
         )
         .run()
-        .context("Azurite is installed by `npm`: is Node (20 or newer) there?")?;
+        .context("Azurite is installed by `npm`: is Node (18 or newer) there?")?;
         Ok(())
     })
 }

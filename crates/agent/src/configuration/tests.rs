@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use tombolo_runtime::configuration::{Error, load_from};
 
+use tombolo_transfer::store::location::Kind;
 use tombolo_transfer::store::{DirectAccess, DirectMode};
 
 use super::*;
@@ -40,6 +41,25 @@ fn every_commented_line_of_the_example_is_valid_too() {
     assert!(whole.peer.is_some() && whole.slots.is_some() && whole.capacity.memory_bytes.is_some());
     let kubernetes = whole.validate().unwrap().kubernetes.unwrap();
     assert!(kubernetes.dedicated_nodes.is_some() && kubernetes.affinity.is_some() && kubernetes.projects.len() == 1);
+}
+
+/// Only one can be given, so that each is tried by itself.
+#[test]
+fn every_kind_of_store_in_the_example_is_valid() {
+    let text = std::fs::read_to_string(example()).unwrap();
+    let mut kinds = Vec::new();
+    for block in text.split("\n\n") {
+        let bare: Vec<_> = block.lines().filter_map(|line| line.strip_prefix("# ")).collect();
+        let Some(begin) = bare.iter().position(|line| line.starts_with("[store.")) else {
+            continue;
+        };
+        let store = bare[begin..].join("\n");
+        let configuration = load(&format!("data_folder = '/data'\n{store}\n"), &[]);
+        let configuration = configuration.unwrap_or_else(|error| panic!("{store}\n{error}"));
+        configuration.validate().unwrap();
+        kinds.push(configuration.store.location.kind());
+    }
+    assert_eq!(kinds, [Kind::S3, Kind::Azure, Kind::Gcs]);
 }
 
 #[test]

@@ -30,23 +30,23 @@ use tombolo_transfer::{ChunkStore, StoreLocation};
 use crate::agent::specification;
 use crate::life::noise;
 use crate::link::{Counted, Meddling, Storeway};
-use crate::seaweed::{ACCESS_KEY, SECRET_KEY, Server};
+use crate::seaweed::process::{ACCESS_KEY, SECRET_KEY, Server};
 use crate::setting::{Pod, SOON};
 
 pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(7);
 /// What the input of a job has, and what the job adds to it.
-const INPUT_BYTES: u64 = 12 << 20;
-const OUTPUT_BYTES: u64 = 9 << 20;
+pub(crate) const INPUT_BYTES: u64 = 12 << 20;
+pub(crate) const OUTPUT_BYTES: u64 = 9 << 20;
 /// Talk without chunks: TLS, the manifests, questions.
-const TALK_BYTES: u64 = 512 << 10;
+pub(crate) const TALK_BYTES: u64 = 512 << 10;
 
 /// A courier that holds chunks itself. Its container may take 256.
 const COURIER_LIMIT_MIB: u64 = 96;
 
 /// What a job's chunks went by.
-struct Moved {
+pub(crate) struct Moved {
     /// Between pod and agent, all in all.
-    agent_bytes: u64,
+    pub(crate) agent_bytes: u64,
     took: Duration,
 }
 
@@ -137,7 +137,7 @@ impl Port {
 }
 
 /// Runs a job that copies its input and adds to it. Its output must be whole in the store.
-async fn run(location: &StoreLocation, access: &DirectAccess) -> Moved {
+pub(crate) async fn run(location: &StoreLocation, access: &DirectAccess) -> Moved {
     let open = async || ChunkStore::open(location, &owner(), Patience::default()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("input");

@@ -23,7 +23,7 @@ use tonic::{Code, Request, Status};
 use crate::agent::specification;
 use crate::direct::{PROJECT, Port, bucket, is_ready};
 use crate::life::noise;
-use crate::seaweed::Server;
+use crate::seaweed::process::Server;
 use crate::setting::SOON;
 
 /// Signatures that live at once, for one attempt.

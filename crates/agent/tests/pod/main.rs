@@ -5,13 +5,30 @@
 
 mod agent;
 mod away;
+#[allow(dead_code)] // its own crate's tests use more of it
+#[path = "../../../transfer/src/store/tests/azurite.rs"]
+mod azurite;
+mod buckets;
 mod direct;
 mod ending;
 mod entering;
+#[allow(dead_code)] // its own crate's tests use more of it
+#[path = "../../../transfer/src/store/tests/gcs.rs"]
+mod gcs;
 mod hostile;
 mod life;
 mod link;
 mod memory;
 #[path = "../../../transfer/src/store/tests/seaweed/process.rs"]
-mod seaweed;
+mod process;
 mod setting;
+
+/// As the servers of another crate's tests know it.
+mod seaweed {
+    pub(crate) use crate::process;
+}
+
+/// As the servers of another crate's tests know it.
+mod store {
+    pub(crate) use tombolo_transfer::store::{StoreLocation, location};
+}

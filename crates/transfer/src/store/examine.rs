@@ -133,7 +133,7 @@ async fn delete(inner: &Inner, path: &Path) -> Result<String, Error> {
     Ok("it is gone".to_owned())
 }
 
-async fn sign(store: &ChunkStore, kind: Kind, access: &DirectAccess) -> Step {
+pub(super) async fn sign(store: &ChunkStore, kind: Kind, access: &DirectAccess) -> Step {
     const WHAT: &str = "sign";
     if !access.is_wanted() {
         return step(kind, WHAT, Ok("not used: `direct` and `signed` are `never`".to_owned()));

@@ -1,10 +1,22 @@
 //! What `doctor` finds in a store.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::signer::Signer;
+use url::Url;
+
 use super::gcs::Strictness;
 use super::proxy::{Asked, Proxy, Weather};
 use super::{Patience, StoreLocation, azurite, embedded, gcs, owner, seaweed};
-use crate::store::DirectAccess;
-use crate::store::examine::{Step, examine};
+use crate::store::direct::Signing;
+use crate::store::examine::{Step, examine, sign};
+use crate::store::location::{Kind, Signers};
+use crate::store::{DirectAccess, Inner};
 
 /// The steps of a store that can be opened.
 const STEPS: [&str; 8] = [
@@ -20,8 +32,8 @@ const STEPS: [&str; 8] = [
 
 async fn steps(location: &StoreLocation) -> Vec<Step> {
     let patience = Patience {
-        request: std::time::Duration::from_secs(5),
-        operation: std::time::Duration::from_secs(5),
+        request: Duration::from_secs(5),
+        operation: Duration::from_secs(5),
     };
     examine(location, &DirectAccess::default(), &owner("east"), patience).await
 }
@@ -138,6 +150,55 @@ async fn a_bucket_of_gcs() {
         });
         lacking(&gcs::location(proxy.address, refused), expected).await;
     }
+}
+
+/// As Azure and Google do for one who is not given the right to have signatures made.
+#[derive(Debug)]
+struct NoSigner;
+
+#[async_trait]
+impl Signer for NoSigner {
+    async fn signed_url(&self, _: Method, path: &Path, _: Duration) -> object_store::Result<Url> {
+        Err(object_store::Error::PermissionDenied {
+            path: path.to_string(),
+            source: "planted".into(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_sign_is_told_which_right_is_missing() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let signer: Arc<dyn Signer> = Arc::new(NoSigner);
+    let signers = Signers {
+        own: Arc::clone(&signer),
+        members: Arc::clone(&signer),
+        others: signer,
+        certificates: None,
+        binding: None,
+    };
+    let signing = Signing::new(signers, &DirectAccess::default());
+    let objects = Arc::new(InMemory::new());
+    let inner = Inner {
+        signing: Some(signing.unwrap()),
+        ..Inner::new(objects, "memory".to_owned(), Path::default(), Patience::default())
+    };
+    let store = inner.claim(&owner("east")).await.unwrap();
+    let began = std::time::Instant::now();
+    for (kind, right) in [(Kind::Azure, "generateUserDelegationKey"), (Kind::Gcs, "signBlob")] {
+        let step = sign(&store, kind, &DirectAccess::default()).await;
+        let words = step.outcome.unwrap_err();
+        for word in [right, "through the agent", "`direct = \"never\"`"] {
+            assert!(words.contains(word), "{words}");
+        }
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "it is not tried again and again"
+    );
+    // An agent works like this.
+    let reachable = store.reachable().await.unwrap();
+    assert!(!reachable.downloads && !reachable.uploads);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! An emulator of Google Cloud Storage as a process of its own, and before it what it lacks ([`dialect`]).
 
-// Other tests include this file from elsewhere.
+// Other crates' tests include this file too, from elsewhere.
 #[path = "gcs/dialect.rs"]
 mod dialect;
 #[path = "gcs/signature.rs"]

@@ -1,5 +1,7 @@
 //! Signed requests, on real stores: what they are good for, and what not.
 
+mod setting;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,68 +9,19 @@ use http::Method;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use secrecy::ExposeSecret;
-use tombolo_artifact::StoredChunk;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+use self::setting::{Setting, led, refused};
 use super::gcs::Strictness;
 use super::{PROJECT, azurite, chunk, embedded, gcs, noise, owner, seaweed};
-use crate::direct::{Client, Deadlines, Failure, SignedRequest, UploadTerms, Written};
+use crate::direct::{Failure, UploadTerms, Written};
 use crate::store::{
     Audience, ChunkStore, DirectAccess, DirectMode, Error, Patience, PutOutcome, Reachable, StoreLocation, UploadWay,
 };
 
 const LIFE: Duration = Duration::from_secs(60);
 const SHORT_LIFE: Duration = Duration::from_secs(1);
-
-struct Setting {
-    store: ChunkStore,
-    client: Client,
-    location: StoreLocation,
-}
-
-impl Setting {
-    async fn open(location: StoreLocation, access: &DirectAccess) -> Self {
-        let store = ChunkStore::open_direct(&location, access, &owner("east"), Patience::default()).await;
-        Self {
-            store: store.unwrap(),
-            client: Client::new(None, Deadlines::default()).unwrap(),
-            location,
-        }
-    }
-
-    async fn sign(&self, stored: &StoredChunk, life: Duration) -> SignedRequest {
-        let terms = UploadTerms::with_md5(&stored.to_bytes());
-        let digest = stored.reference().digest;
-        match self.store.sign_upload(PROJECT, digest, &terms, life).await.unwrap() {
-            UploadWay::Signed(request) => request,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn put(&self, request: &SignedRequest, bytes: &Bytes) -> Result<Written, Failure> {
-        self.client.put_once(request, bytes.clone()).await
-    }
-
-    /// Whether anything is stored under the name of the chunk, seen without what a store remembers.
-    async fn has(&self, digest: Digest) -> bool {
-        let again = ChunkStore::open(&self.location, &owner("east"), Patience::default()).await;
-        again.unwrap().has_chunk(PROJECT, digest).await.unwrap()
-    }
-}
-
-fn refused<T: std::fmt::Debug>(answer: &Result<T, Failure>) -> bool {
-    matches!(answer, Err(Failure::Refused(_)))
-}
-
-/// The same request with another address.
-fn led(request: &SignedRequest, change: impl Fn(&str) -> String) -> SignedRequest {
-    let headers = request.headers().iter();
-    let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
-    let changed = change(request.url().expose_secret());
-    assert_ne!(&changed, request.url().expose_secret());
-    SignedRequest::parse(&changed, headers).unwrap()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seaweedfs_keeps_to_all_that_is_signed() {

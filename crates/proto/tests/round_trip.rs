@@ -86,6 +86,23 @@ fn outcome(state: TerminalState) -> Outcome {
     }
 }
 
+fn sources() -> Vec<InputSource> {
+    vec![
+        InputSource {
+            cluster: cluster("east"),
+            peer_address: Some("east:7445".to_owned()),
+            direct_per_gigabyte: Cost(7),
+            relay_per_gigabyte: Cost(u64::MAX),
+        },
+        InputSource {
+            cluster: cluster("west"),
+            peer_address: None,
+            direct_per_gigabyte: Cost(7),
+            relay_per_gigabyte: Cost(u64::MAX),
+        },
+    ]
+}
+
 fn assignment() -> Assignment {
     Assignment {
         attempt: ATTEMPT,
@@ -134,20 +151,7 @@ fn assignment() -> Assignment {
             job: JobId::from_u128(5),
             name: job("a/build"),
             output: output(),
-            sources: vec![
-                InputSource {
-                    cluster: cluster("east"),
-                    peer_address: Some("east:7445".to_owned()),
-                    direct_per_gigabyte: Cost(7),
-                    relay_per_gigabyte: Cost(u64::MAX),
-                },
-                InputSource {
-                    cluster: cluster("west"),
-                    peer_address: None,
-                    direct_per_gigabyte: Cost(7),
-                    relay_per_gigabyte: Cost(u64::MAX),
-                },
-            ],
+            sources: sources(),
             grant: vec![3],
         }],
         waiting_per_hour: Cost(3),

@@ -134,9 +134,9 @@ impl Acceptor {
     }
 
     fn hand_over(&self, connection: Connection<TcpStream>) {
-        let handed = self.reverse.as_ref().map(|reverse| reverse.try_send(connection));
-        if !matches!(handed, Some(Ok(()))) {
-            tracing::warn!("a connection the other way round was turned away: too many wait");
+        match self.reverse.as_ref().map(mpsc::Sender::try_reserve) {
+            Some(Ok(place)) => place.send(connection),
+            _ => tracing::warn!("a connection the other way round was turned away: too many wait"),
         }
     }
 

@@ -31,7 +31,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 /// No wait of a test may take longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 /// A cluster that may not be dialled.
 pub(crate) const FORBIDDEN: &str = "forbidden";
 

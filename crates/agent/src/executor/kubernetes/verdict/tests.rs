@@ -325,33 +325,6 @@ fn answers_that_will_not_change_are_doubted_for_a_shorter_time() {
 }
 
 #[test]
-fn a_node_that_does_not_answer_is_no_end_yet() {
-    let lost = json!({
-        "phase": "Running",
-        "conditions": [
-            { "status": "True", "type": "Initialized" },
-            { "status": "False", "type": "Ready" },
-            { "status": "True", "type": "ContainersReady" },
-            { "status": "True", "type": "PodScheduled" },
-        ],
-        "containerStatuses": [container("courier", running()), container("job", running())],
-    });
-    assert!(
-        matches!(judge(&view(lost.clone()), NOW, &DEADLINES), Verdict::Unreachable { words }
-            if words == "the node `east` does not answer; given up after 5m")
-    );
-    // Kubernetes has the pod removed after a while, which a node that is gone never confirms.
-    let mut condemned = pod(lost.clone());
-    condemned.metadata.deletion_timestamp = condemned.metadata.creation_timestamp.clone();
-    let condemned = PodView::new(&condemned, None, NOW).unwrap();
-    assert!(matches!(
-        judge(&condemned, NOW, &DEADLINES),
-        Verdict::Unreachable { .. }
-    ));
-    assert_eq!(judge_deleted(&view(lost)).kind, Kind::NodeLost);
-}
-
-#[test]
 fn a_pod_that_somebody_removes() {
     let mut leaving = pod(status("Running", running(), running()));
     leaving.metadata.deletion_timestamp = leaving.metadata.creation_timestamp.clone();

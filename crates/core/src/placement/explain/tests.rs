@@ -1,0 +1,223 @@
+use super::*;
+use crate::label::{Labels, Selector};
+use crate::placement::VolumeNeeds;
+use crate::resources::Resources;
+
+const GIB: u64 = 1 << 30;
+
+fn name(text: &str) -> ClusterName {
+    ClusterName::new(text).unwrap()
+}
+
+fn resources(cpu_milli: u64, memory_bytes: u64) -> Resources {
+    Resources {
+        cpu_milli,
+        memory_bytes,
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn every_miss_is_found() {
+    let east = name("east");
+    let labels = Labels::parse(["AWS", "region=us"]).unwrap().with_cluster(&east);
+    let base = Candidate {
+        name: &east,
+        labels: &labels,
+        connected: true,
+        capacity: resources(4000, 8 * GIB),
+        largest: None,
+        slots: 4,
+        volumes: false,
+        used: Resources::default(),
+        attempts: 0,
+    };
+    let small_nodes = Candidate {
+        largest: Some(resources(2000, 8 * GIB)),
+        ..base
+    };
+    let no_slots = Candidate { slots: 0, ..base };
+    let slots_taken = Candidate { attempts: 4, ..base };
+    let used = resources(0, 8 * GIB - 1);
+    let memory_taken = Candidate { used, ..base };
+    let connected = false;
+    let away = Candidate { connected, ..base };
+    let label = |requirement: &str, found: Option<&str>| Miss::Label {
+        requirement: requirement.to_owned(),
+        found: found.map(str::to_owned),
+    };
+    let small = |resource: &str, capacity: &str, request: &str| Miss::TooSmall {
+        resource: resource.to_owned(),
+        capacity: capacity.to_owned(),
+        on_a_node: false,
+        request: request.to_owned(),
+    };
+    for (case, selector, request, candidate, expected) in [
+        ("fits", "AWS, cluster=east", resources(4000, 8 * GIB), base, vec![]),
+        ("label", "GCP", resources(1, 1), base, vec![label("GCP", None)]),
+        (
+            "two labels",
+            "region=eu, gpu>0",
+            resources(1, 1),
+            base,
+            vec![label("region=eu", Some("us")), label("gpu>0", None)],
+        ),
+        (
+            "too small",
+            "",
+            resources(4001, 9 * GIB),
+            base,
+            vec![small("cpu", "4", "4.001"), small("memory", "8 GiB", "9 GiB")],
+        ),
+        (
+            "too small a node",
+            "",
+            resources(3000, 8 * GIB),
+            small_nodes,
+            vec![Miss::TooSmall {
+                resource: "cpu".to_owned(),
+                capacity: "2".to_owned(),
+                on_a_node: true,
+                request: "3".to_owned(),
+            }],
+        ),
+        (
+            "no slots",
+            "",
+            resources(1, 1),
+            no_slots,
+            vec![small("slots", "0", "1")],
+        ),
+        ("slots taken", "", resources(1, 1), slots_taken, vec![Miss::Full]),
+        ("memory taken", "", resources(1, GIB), memory_taken, vec![Miss::Full]),
+        ("away", "", resources(5000, 1), away, vec![Miss::Disconnected]),
+    ] {
+        let selector = Selector::parse(selector).unwrap();
+        let demand = Demand {
+            selector: &selector,
+            prefer: None,
+            resources: request,
+            volumes: &VolumeNeeds::NONE,
+        };
+        let found = misses(&demand, &candidate);
+        assert_eq!(found, expected, "{case}");
+        assert_eq!(
+            candidate.suits(&demand) && candidate.has_room(&demand),
+            found.is_empty(),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn summaries() {
+    let (east, west) = (name("east"), name("west"));
+    let labels = Labels::new();
+    let candidate = |name, connected, attempts| Candidate {
+        name,
+        labels: &labels,
+        connected,
+        capacity: resources(1000, GIB),
+        largest: None,
+        slots: 1,
+        volumes: false,
+        used: Resources::default(),
+        attempts,
+    };
+    let jobs: Vec<JobName> = ["a", "b", "c", "d"].map(|name| JobName::new(name).unwrap()).to_vec();
+    let needs_gpu = Selector::parse("gpu>0").unwrap();
+    let any = Selector::default();
+    let only_east = Selector::parse("cluster=east").unwrap();
+    let of_east = Labels::new().with_cluster(&east);
+    let tiny = Candidate {
+        labels: &of_east,
+        capacity: Resources::default(),
+        slots: 0,
+        ..candidate(&east, true, 0)
+    };
+    for (situation, selector, clusters, summary) in [
+        (Situation::Queued, &any, vec![], "no cluster has joined"),
+        (
+            Situation::Queued,
+            &any,
+            vec![candidate(&east, true, 1), candidate(&west, false, 0)],
+            "it waits for room on `east`",
+        ),
+        (
+            Situation::Queued,
+            &any,
+            vec![candidate(&east, false, 0), candidate(&west, false, 0)],
+            "it waits for `east`, `west` to connect",
+        ),
+        (
+            Situation::Queued,
+            &any,
+            vec![candidate(&east, true, 0)],
+            "it is about to be given to `east`",
+        ),
+        (
+            Situation::Queued,
+            &needs_gpu,
+            vec![candidate(&east, false, 0), candidate(&west, true, 0)],
+            "no cluster can run it; the nearest is `west`: selector `gpu>0` does not hold",
+        ),
+        (
+            Situation::Queued,
+            &only_east,
+            vec![candidate(&west, true, 0), tiny],
+            "no cluster can run it; the nearest is `east`: it has 0 cpu in all, the job needs 0.001",
+        ),
+        (
+            Situation::WaitsFor(jobs.iter().collect()),
+            &any,
+            vec![],
+            "it waits for `a`, `b`, `c` and 1 more",
+        ),
+        (
+            Situation::Placed(&west, None),
+            &any,
+            vec![],
+            "it was given to cluster `west`",
+        ),
+        (
+            Situation::Placed(&west, Some("waits for a node")),
+            &any,
+            vec![],
+            "it was given to cluster `west`, and waits for a node",
+        ),
+        (
+            Situation::Ended(TerminalState::Failure),
+            &any,
+            vec![],
+            "it is over: failure",
+        ),
+    ] {
+        let demand = Demand {
+            selector,
+            prefer: None,
+            resources: resources(1, 1),
+            volumes: &VolumeNeeds::NONE,
+        };
+        let count = clusters.len();
+        let explanation = explain(&situation, &demand, clusters);
+        assert_eq!(explanation.summary, summary);
+        assert_eq!(explanation.clusters.len(), count);
+    }
+}
+
+#[test]
+fn amounts() {
+    for (milli, text) in [(0, "0"), (1, "0.001"), (250, "0.25"), (1000, "1"), (10_000, "10")] {
+        assert_eq!(cpu(milli), text);
+    }
+    for (bytes, text) in [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (3 << 29, "1.5 GiB"),
+        (u64::MAX, "16777215.9 TiB"),
+    ] {
+        assert_eq!(memory(bytes), text);
+    }
+}

@@ -192,7 +192,7 @@ fn the_store_is_one_place_and_says_how_pods_reach_it() {
     for (text, words) in [
         (
             "store.direct_endpoint = 'https://s'\nstore.local.path = '/s'\n".to_owned(),
-            "cannot reach a folder",
+            "can reach a folder",
         ),
         (format!("store.direct_endpoint = 'http://s'\n{S3}"), "no TLS"),
     ] {

@@ -188,7 +188,7 @@ async fn who_may_not_sign_is_told_which_right_is_missing() {
     for (kind, right) in [(Kind::Azure, "generateUserDelegationKey"), (Kind::Gcs, "signBlob")] {
         let step = sign(&store, kind, &DirectAccess::default()).await;
         let words = step.outcome.unwrap_err();
-        for word in [right, "through the agent", "`direct = \"never\"`"] {
+        for word in [right, "through the agent", "`direct` and `signed` to \"never\""] {
             assert!(words.contains(word), "{words}");
         }
     }

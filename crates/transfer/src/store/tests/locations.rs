@@ -106,7 +106,7 @@ fn where_others_reach_a_store_is_an_address_that_signatures_are_good_for() {
     let azure = "store.azure = { account = 'east1', container = 'c', credentials = 'ambient' }";
     let gcs = "store.gcs = { bucket = 'b', credentials = 'ambient' }";
     for (text, endpoint, words) in [
-        ("store.local.path = '/s'", "https://s", "cannot reach a folder"),
+        ("store.local.path = '/s'", "https://s", "can reach a folder"),
         (s3, "http://s", "s3.allow_http"),
         (s3, "https://s/bucket", "https://host:port"),
         (s3, "s:8333", "https://"),

@@ -213,7 +213,7 @@ fn say_ready(command: &Dev, state: &State, context: &str) -> Result<(), Failure>
     let way = if command.direct {
         "The agents reach each other."
     } else {
-        "The agents cannot reach each other: outputs go through the master."
+        "The agents cannot reach each other: outputs go through the master, or straight from the bucket of `west`."
     };
     let port = state.settings.user_port;
     render::line(&format!(

@@ -35,7 +35,8 @@ fn clusters_that_cannot_reach_each_other_send_outputs_through_the_master() {
     let _healed = Mended(&["heal"]);
     // What is left is the way of west's agent to the master, and nothing between agents.
     xtask(&["cut", "east", "west", "--except-port", &AGENTS.to_string()]);
-    crosses("relay");
+    // The bucket is nobody's network: what is in it can be read from both sides.
+    crosses(&["relay"], &["relay", "signed"]);
 }
 
 #[test]
@@ -106,12 +107,6 @@ fn a_node_that_is_lost() {
     let started = Mended(&["start", "west", "kubelet"]);
     xtask(&["stop", "west", "kubelet"]);
     assert!(kill_all_of_pod(&uid) > 0, "the pod has processes");
-    let why = wait_for("the reason why it does not go on", || {
-        let job = build.job("it");
-        let why = job["waiting"].as_str().unwrap_or_default().to_owned();
-        why.contains("does not answer; given up after 20s").then_some(why)
-    });
-    println!("{why}");
     build.finish();
     drop(started);
     build.ends("error", &["was lost while the job ran on it", "run the job again"]);

@@ -29,6 +29,8 @@ use crate::xunit;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Between two tries to create a pod where a quota leaves no room now.
 const QUOTA_PAUSE: Duration = Duration::from_secs(5);
+/// How long a right may be missing: an API server that has just started refuses everything until it has read the Roles.
+const RIGHTS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a command that was stopped may take to be reported, beside its grace.
 const STOP_SLACK: Duration = Duration::from_secs(30);
 /// How long an output may take to be shipped.
@@ -118,7 +120,8 @@ impl KubernetesRunning {
             trust: &parts.trust,
         };
         let pod = render(&parts.settings, &facts).map_err(|error| Error::Refused(error.to_string()))?;
-        let deadline = Instant::now() + parts.settings.deadlines.schedule;
+        let began = Instant::now();
+        let deadline = began + parts.settings.deadlines.schedule;
         let created = loop {
             match parts.cluster.create_pod(&pod).await {
                 Ok(created) => break created,
@@ -136,6 +139,7 @@ impl KubernetesRunning {
                     self.waits(&format!("{error}; {patience}"));
                     sleep(QUOTA_PAUSE).await;
                 }
+                Err(cluster::Error::Denied(_)) if began.elapsed() < RIGHTS_PATIENCE => sleep(QUOTA_PAUSE).await,
                 Err(error) => return Err(Error::Failed(error.to_string())),
             }
         };

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::{Printed, repository, variable, wait_for};
 use crate::crossing::crosses;
@@ -91,19 +91,19 @@ fn a_node_that_is_lost() {
     let build = world.run("west", "echo ready; sleep 600", &json!({}));
     build.says("it", "ready");
     let id = build.id("it");
-    let pods = world.west.kubectl(&[
-        "get",
-        "pods",
-        "--all-namespaces",
-        "-o",
-        "json",
-        "-l",
-        &format!("tombolo.dev/job={id}"),
-    ]);
-    let uid = pods.succeeded().json()["items"][0]["metadata"]["uid"]
-        .as_str()
-        .expect("a uid")
-        .to_owned();
+    let label = format!("tombolo.dev/job={id}");
+    // The kubelet says a little later than the pod itself that it runs.
+    let uid = wait_for("the pod to be ready", || {
+        let pods = world
+            .west
+            .kubectl(&["get", "pods", "--all-namespaces", "-o", "json", "-l", &label]);
+        let pods = pods.succeeded().json();
+        let conditions = pods["items"][0]["status"]["conditions"].as_array()?;
+        let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        let is_ready = conditions.iter().any(ready);
+        let uid = pods["items"][0]["metadata"]["uid"].as_str()?;
+        is_ready.then(|| uid.to_owned())
+    });
     let started = Mended(&["start", "west", "kubelet"]);
     xtask(&["stop", "west", "kubelet"]);
     assert!(kill_all_of_pod(&uid) > 0, "the pod has processes");

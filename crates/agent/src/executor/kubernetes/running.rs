@@ -186,7 +186,10 @@ impl KubernetesRunning {
                 }
             };
             let mut words = verdict.as_ref().map(Verdict::words);
-            if !matches!(verdict, Some(Verdict::Unreachable { .. })) {
+            // A command that has begun runs, also where its node was lost before it told Kubernetes so.
+            let is_untold = matches!(verdict, Some(Verdict::Waiting { .. })) && self.visit.has_begun();
+            let is_silent = is_untold || matches!(verdict, Some(Verdict::Unreachable { .. }));
+            if !is_silent {
                 silences.node_answers();
             }
             let again = match (view, verdict) {
@@ -194,7 +197,7 @@ impl KubernetesRunning {
                     sleep(LAST_WORDS).await;
                     return self.in_full(ended, &view).await;
                 }
-                (Some(view), Some(Verdict::Unreachable { .. })) => match silences.node_is_silent() {
+                (Some(view), Some(_)) if is_silent => match silences.node_is_silent() {
                     Silence::TooLong => return verdict::node_lost(&view),
                     Silence::Until(until) => Some(until),
                     Silence::NodeOnly => {

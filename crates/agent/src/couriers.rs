@@ -35,6 +35,8 @@ use crate::executor::{Collected, Material};
 use crate::folder::AttemptFolder;
 use crate::supervisor::{Exit, Specification};
 
+#[cfg(test)]
+pub(crate) use contact::Contact;
 pub use contact::Listener;
 pub use serve::serve;
 pub use visit::Visit;

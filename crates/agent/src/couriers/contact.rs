@@ -14,10 +14,10 @@ struct Voices {
 
 /// The sessions of one attempt's courier, counted.
 #[derive(Debug)]
-pub(super) struct Contact(watch::Sender<Voices>);
+pub(crate) struct Contact(watch::Sender<Voices>);
 
 impl Contact {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Voices {
             sessions: 0,
             since: Instant::now(),
@@ -25,13 +25,13 @@ impl Contact {
     }
 
     /// The courier is heard until the answer is dropped.
-    pub(super) fn heard(self: &Arc<Self>) -> Heard {
+    pub(crate) fn heard(self: &Arc<Self>) -> Heard {
         self.change(|sessions| sessions + 1);
         Heard(Arc::clone(self))
     }
 
     /// Tells of it from now on.
-    pub(super) fn listen(&self) -> Listener {
+    pub(crate) fn listen(&self) -> Listener {
         Listener(self.0.subscribe())
     }
 
@@ -44,7 +44,7 @@ impl Contact {
 }
 
 /// As long as this lives, the courier is heard.
-pub(super) struct Heard(Arc<Contact>);
+pub(crate) struct Heard(Arc<Contact>);
 
 impl Drop for Heard {
     fn drop(&mut self) {

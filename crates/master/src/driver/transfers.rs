@@ -10,6 +10,9 @@ use tombolo_core::name::JobName;
 /// The most that are known at once: more than all clusters bring at a time. 200 bytes each.
 const LIMIT: usize = 50_000;
 
+/// The most of one attempt: what an agent says about more is not shown.
+const LIMIT_OF_ATTEMPT: usize = 1_000;
+
 /// The transfers that are under way.
 #[derive(Debug, Default)]
 pub(super) struct Transfers(Mutex<HashMap<AttemptId, HashMap<Option<JobName>, TransferProgress>>>);
@@ -27,7 +30,9 @@ impl Transfers {
             }
         } else if known.len() < LIMIT || known.contains_key(&progress.attempt) {
             let of_attempt = known.entry(progress.attempt).or_default();
-            of_attempt.insert(progress.parent.clone(), progress.clone());
+            if of_attempt.len() < LIMIT_OF_ATTEMPT || of_attempt.contains_key(&progress.parent) {
+                of_attempt.insert(progress.parent.clone(), progress.clone());
+            }
         }
     }
 
@@ -87,5 +92,13 @@ mod tests {
         assert_eq!(transfers.of(attempt(1)), []);
         transfers.retain(|of| of != attempt(2));
         assert_eq!(transfers.of(attempt(2)), []);
+        // An agent can name whatever it wants.
+        for number in 0..2 * LIMIT_OF_ATTEMPT {
+            transfers.note(&TransferProgress {
+                parent: Some(JobName::new(&format!("job{number}")).unwrap()),
+                ..progress(3, 1)
+            });
+        }
+        assert_eq!(transfers.of(attempt(3)).len(), LIMIT_OF_ATTEMPT);
     }
 }

@@ -1,6 +1,7 @@
 //! Artifacts straight from another cluster's bucket: its agent signs the requests, the bucket gives the bytes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,10 +22,15 @@ const SIGNED_AT_ONCE: u64 = 32;
 /// How much of a signature's life must be left for a request to begin.
 const SPARE: Duration = Duration::from_secs(60);
 
+/// The longest life of a signature that is believed: what another member says is no reason to count beyond the end of time.
+const LONGEST_LIFE: Duration = Duration::from_secs(24 * 3600);
+
 /// One artifact in another cluster's bucket.
 pub(super) struct SignedArtifact {
     /// The ways to the agent that signs, best first.
     agent: Vec<RemoteArtifact>,
+    /// The one of them that was the last to lead there: the others would cost a deadline each time.
+    answering: AtomicUsize,
     signed: tokio::sync::Mutex<Signed>,
     clients: Clients,
 }
@@ -40,21 +46,26 @@ impl SignedArtifact {
     pub(super) fn new(agent: Vec<RemoteArtifact>, clients: Clients) -> Self {
         Self {
             agent,
+            answering: AtomicUsize::new(0),
             signed: tokio::sync::Mutex::default(),
             clients,
         }
     }
 
-    /// Asks the agent, by the first way that leads to it.
+    /// Asks the agent, by the way that led to it last, or the next one that does.
     async fn ask<'a, T>(
         &'a self,
         question: impl Fn(&'a RemoteArtifact) -> BoxFuture<'a, Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
         let mut last = SourceError::Unreachable("there is no way to the agent".to_owned());
-        for agent in &self.agent {
-            match question(agent).await {
+        let first = self.answering.load(Ordering::Relaxed);
+        for index in (first..self.agent.len()).chain(0..first) {
+            match question(&self.agent[index]).await {
                 Err(error @ SourceError::Unreachable(_)) => last = error,
-                answer => return answer,
+                answer => {
+                    self.answering.store(index, Ordering::Relaxed);
+                    return answer;
+                }
             }
         }
         Err(last)
@@ -71,7 +82,7 @@ impl SignedArtifact {
         }
         let asked_at = Instant::now();
         let answer = self.ask(|agent| agent.sign(chunk.index).boxed()).await?;
-        let life = Duration::from_millis(answer.life);
+        let life = Duration::from_millis(answer.life).min(LONGEST_LIFE);
         signed.client = Some(self.clients.get(&answer.certificates)?);
         signed.good_until = Some(asked_at + life);
         signed.requests = requests(answer)?;

@@ -8,7 +8,7 @@ use object_store::{PutMode, PutOptions};
 
 use super::location::Kind;
 use super::object::Fetched;
-use super::{ChunkStore, DirectAccess, Error, Inner, Owner, Patience, StoreLocation};
+use super::{ChunkStore, DirectAccess, DirectMode, Error, Inner, Owner, Patience, StoreLocation};
 
 /// What is written, and read again.
 const CONTENT: &str = "tombolo looks whether it may write here";
@@ -138,7 +138,11 @@ pub(super) async fn sign(store: &ChunkStore, kind: Kind, access: &DirectAccess) 
     if !access.is_wanted() {
         return step(kind, WHAT, Ok("not used: `direct` and `signed` are `never`".to_owned()));
     }
-    match store.reachable().await {
+    let tried = match access.mode {
+        DirectMode::Auto => store.reachable().await,
+        DirectMode::Never => store.readable_elsewhere().await,
+    };
+    match tried {
         Ok(reachable) if reachable.refused => {
             let words = format!(
                 "{reachable}{}; or set `direct` and `signed` to \"never\"",

@@ -139,7 +139,10 @@ impl KubernetesRunning {
                     self.waits(&format!("{error}; {patience}"));
                     sleep(QUOTA_PAUSE).await;
                 }
-                Err(cluster::Error::Denied(_)) if began.elapsed() < RIGHTS_PATIENCE => sleep(QUOTA_PAUSE).await,
+                Err(error @ cluster::Error::Denied(_)) if began.elapsed() < RIGHTS_PATIENCE => {
+                    self.waits(&format!("{error}; {}", verdict::patience(RIGHTS_PATIENCE)));
+                    sleep(QUOTA_PAUSE).await;
+                }
                 Err(error) => return Err(Error::Failed(error.to_string())),
             }
         };

@@ -58,3 +58,39 @@ impl Silences {
         self.courier.changed().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::couriers::Contact;
+
+    const LIMIT: Duration = Duration::from_secs(300);
+
+    #[tokio::test(start_paused = true)]
+    async fn both_must_be_silent_for_the_whole_time() {
+        let contact = Arc::new(Contact::new());
+        let mut silences = Silences::new(contact.listen(), LIMIT);
+        let heard = contact.heard();
+        assert_eq!(silences.node_is_silent(), Silence::NodeOnly);
+        tokio::time::advance(LIMIT * 2).await;
+        assert_eq!(silences.node_is_silent(), Silence::NodeOnly, "the pod goes on");
+        drop(heard);
+        silences.courier_comes_or_goes().await;
+        assert_eq!(silences.node_is_silent(), Silence::Until(Instant::now() + LIMIT));
+        tokio::time::advance(LIMIT - Duration::from_secs(1)).await;
+        assert!(matches!(silences.node_is_silent(), Silence::Until(_)));
+        silences.node_answers();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(
+            silences.node_is_silent(),
+            Silence::Until(Instant::now() + LIMIT),
+            "it begins anew"
+        );
+        tokio::time::advance(LIMIT).await;
+        assert_eq!(silences.node_is_silent(), Silence::TooLong);
+        let _back = contact.heard();
+        assert_eq!(silences.node_is_silent(), Silence::NodeOnly);
+    }
+}

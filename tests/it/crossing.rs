@@ -92,6 +92,45 @@ fn the_same_content_does_not_cross_twice() {
     assert_eq!(job(&second, "test")["inputs"][0]["route"], "local");
 }
 
+/// What `last` needs of `first` is on its cluster before `second` has ended.
+#[test]
+fn an_output_comes_before_the_job_that_needs_it() {
+    let world = World::start();
+    let gate = world.path("gate");
+    let file = format!(
+        r#"
+version: 1
+jobs:
+  - {{name: first, type: docker-image, image: b, cluster: {{selector: [AWS]}}, command: [sh, -c, "head -c 3000000 /dev/urandom > $TOMBOLO_OUTPUT/noise"]}}
+  - {{name: second, type: docker-image, image: b, cluster: {{selector: [AWS]}}, command: [sh, -c, "while ! test -e {}; do sleep 0.05; done"]}}
+  - {{name: last, type: docker-image, image: b, cluster: {{selector: [GCP]}}, depends_on: [first, second], command: [sh, -c, "test -s $TOMBOLO_INPUTS/first/noise"]}}
+"#,
+        gate.display()
+    );
+    let number = world.submit(&file);
+    world.wait_for_state(number, "first", "finished");
+    world.wait_for("the output has come ahead", || {
+        fs::read_to_string(world.path("logs/west.log"))
+            .is_ok_and(|log| log.contains("an output came ahead"))
+            .then_some(())
+    });
+    fs::write(&gate, "").expect("writable");
+    let build = world.finish(number);
+    assert_eq!(build["state"], "finished", "{build:#}");
+    let inputs = job(&build, "last")["inputs"].as_array().expect("a list").clone();
+    let input = inputs
+        .iter()
+        .find(|input| input["parent"] == "first")
+        .expect("the output");
+    assert_eq!(
+        (&input["prefetched"], &input["route"], &input["from"]),
+        (&true.into(), &"relay".into(), &"east".into())
+    );
+    assert!(input["moved_bytes"].as_u64() >= Some(3_000_000), "{input:#}");
+    let transfers = world.tombolo(&["transfers", &number.to_string()]).succeeded().output;
+    assert!(transfers.contains("prefetched"), "{transfers}");
+}
+
 /// InfraBox's own example, unchanged.
 #[test]
 fn a_selector_of_infrabox_is_honoured() {

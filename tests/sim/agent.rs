@@ -341,7 +341,7 @@ impl World {
                 Action::Stop { attempt, .. } => self.end_soon(index, attempt, Step::Stop(attempt)),
                 Action::Forget(attempt) => self.end_soon(index, attempt, Step::Forget(attempt)),
                 Action::Release(volume) => released.push(volume),
-                Action::AcceptTunnel(_) => {}
+                Action::AcceptTunnel(_) | Action::Prefetch(_) => {}
                 Action::Close(error) => {
                     self.note(|| format!("cluster-{index} closes: {error}"));
                     self.hang_up(index);

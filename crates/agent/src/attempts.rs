@@ -195,6 +195,7 @@ impl<E: Executor> Attempts<E> {
                 let release = self.shared.surroundings.volumes.clone().release(volume);
                 self.tasks.spawn(release);
             }
+            Instruction::Prefetch(prefetch) => self.shared.surroundings.inputs.prefetch(*prefetch),
             Instruction::Forget(attempt) => match self.wishes.get(&attempt) {
                 Some(wish) => {
                     wish.send_replace(Wish::Forget);

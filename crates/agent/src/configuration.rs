@@ -60,6 +60,9 @@ pub struct Configuration {
     /// Where other agents may fetch outputs directly; nowhere if this is not given.
     #[serde(default)]
     pub peer: Option<Peer>,
+    /// How much of the link to other clusters and the master may be used.
+    #[serde(default)]
+    pub bandwidth: Bandwidths,
     /// What the pods of jobs are like; without it, commands run as processes.
     #[serde(default)]
     pub kubernetes: Option<Section>,
@@ -93,6 +96,32 @@ pub struct Peer {
     pub listen: SocketAddr,
     /// Where others reach it: `host:port`.
     pub advertise: String,
+}
+
+/// Limits in bytes per second; none are no limits.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bandwidths {
+    /// For what the cluster fetches from others and from the master.
+    pub receive: Option<u64>,
+    /// For what the agent sends to other clusters. What they read straight from a bucket does not pass it.
+    pub send: Option<u64>,
+}
+
+impl Bandwidths {
+    /// A reader gives a chunk two minutes, and asks for eight at once.
+    const LEAST: u64 = 1024 * 1024;
+
+    fn check(&self, faults: &mut Faults) {
+        for (key, limit) in [("bandwidth.receive", self.receive), ("bandwidth.send", self.send)] {
+            if limit.is_some_and(|limit| limit < Self::LEAST) {
+                faults.add(
+                    key,
+                    "it is less than 1048576 (1 MiB/s), too little for a chunk to come in time",
+                );
+            }
+        }
+    }
 }
 
 /// 64 MiB: a million lines.
@@ -134,6 +163,7 @@ impl Configuration {
             faults.add("data_folder", "it is empty");
         }
         self.store.check(&mut faults);
+        self.bandwidth.check(&mut faults);
         let master = self.master.as_ref();
         let master = master.and_then(|text| faults.take("master", Address::parse(text)));
         if let Some(peer) = &self.peer {

@@ -13,6 +13,7 @@ pub mod link;
 pub mod network;
 mod pauses;
 pub mod pod;
+pub mod prefetch;
 mod run;
 mod sandbox;
 pub mod seam;

@@ -194,6 +194,7 @@ impl Link {
                 Action::Stop { attempt, reason } => self.waiting.push_back(Instruction::Stop { attempt, reason }),
                 Action::Forget(attempt) => self.waiting.push_back(Instruction::Forget(attempt)),
                 Action::Release(volume) => self.waiting.push_back(Instruction::Release(volume)),
+                Action::Prefetch(prefetch) => self.waiting.push_back(Instruction::Prefetch(prefetch)),
                 Action::AcceptTunnel(tunnel) => {
                     if self.ends.offers.try_send(tunnel).is_err() {
                         tracing::warn!(%tunnel, "tunnel not taken: too many are offered");

@@ -3,6 +3,7 @@
 mod kubernetes;
 
 use std::fs::{File, TryLockError};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tombolo_identity::transport::{Connections, Proxy, connect_lazy};
 use tombolo_runtime::shutdown::TaskGroup;
 use tombolo_transfer::peer::{ChunkService, Dialler, Door, Links};
 use tombolo_transfer::store::{Owner, Patience};
-use tombolo_transfer::{ChunkStore, Puller, pull};
+use tombolo_transfer::{Bandwidth, ChunkStore, Puller, pull};
 use tonic::transport::Channel;
 
 use self::kubernetes::Kubernetes;
@@ -34,6 +35,7 @@ use crate::executor::process::{self, ProcessExecutor};
 use crate::join::{self, Membership};
 use crate::link::{Ends, Link, Master, renew};
 use crate::network::Network;
+use crate::prefetch::{Prefetcher, Prefetching};
 use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
 use crate::shipper::Shipper;
 use crate::supervisor::SandboxPaths;
@@ -209,9 +211,10 @@ impl Parts {
         let entrance = Entrance::new(executor.clone(), settings.folder.clone());
         let shipper = Shipper::new();
         let keeper = executor.clone();
+        let (inputs, prefetching) = self.inputs(bulk.clone());
         let surroundings = Surroundings {
             executor,
-            inputs: self.inputs(bulk.clone()),
+            inputs,
             shipper: shipper.clone(),
             lease: link.lease(),
             volumes: volumes.clone(),
@@ -222,6 +225,13 @@ impl Parts {
         group.spawn("attempts", attempts.run(instructions_out, stop.clone()));
         group.spawn("link", link.run(stop.clone()));
         group.spawn("volumes", volumes.look_after(keeper, stop.clone()));
+        group.spawn("prefetching", {
+            let stop = stop.clone();
+            async move {
+                prefetching.run(stop).await;
+                Ok(())
+            }
+        });
         group.spawn("logs", {
             let (bulk, stop) = (bulk.clone(), stop.clone());
             async move {
@@ -292,7 +302,7 @@ impl Parts {
         }
     }
 
-    fn inputs(&self, bulk: Channel) -> Inputs {
+    fn inputs(&self, bulk: Channel) -> (Inputs, Prefetching) {
         let links = Links::new(self.membership.identity.clone(), bulk, self.proxy.clone());
         let links = match &self.door {
             Some(door) => links.with_door(door.clone()),
@@ -303,16 +313,20 @@ impl Parts {
             stalled: self.configuration.store_deadline,
             ..pull::Patience::default()
         };
-        Inputs::new(Puller::new(self.store.clone(), patience), network)
+        let bandwidth = Bandwidth::new(self.configuration.bandwidth.receive.and_then(NonZeroU64::new));
+        let puller = Puller::new(self.store.clone(), patience).with_bandwidth(bandwidth);
+        let (prefetcher, prefetching) = Prefetcher::new(puller.clone(), network.clone());
+        (Inputs::new(puller, network, prefetcher), prefetching)
     }
 
     fn server(&self, entrance: impl Enter) -> Server {
         let identity = self.membership.identity.clone();
         let connections = Connections::default();
         let dialler = Dialler::new(identity.clone(), self.proxy.clone(), connections.clone());
+        let bandwidth = Bandwidth::new(self.configuration.bandwidth.send.and_then(NonZeroU64::new));
         Server {
             exec: exec::Service::new(entrance),
-            chunks: ChunkService::with_dialler(self.store.clone(), identity.clone(), dialler),
+            chunks: ChunkService::with_dialler(self.store.clone(), identity.clone(), dialler, bandwidth),
             identity,
             connections,
         }

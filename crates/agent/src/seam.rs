@@ -1,6 +1,6 @@
 //! What passes between the attempts (who run jobs) and the link (who speaks with the master).
 
-use tombolo_core::attempt::{Assignment, Phase};
+use tombolo_core::attempt::{Assignment, Phase, Prefetch};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::{StopReason, Survey};
@@ -57,4 +57,6 @@ pub enum Instruction {
     Forget(AttemptId),
     /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
     Release(VolumeId),
+    /// Bring this when there is nothing better to do.
+    Prefetch(Box<Prefetch>),
 }

@@ -48,6 +48,8 @@ pub struct Transfer {
     /// The ways that were considered, in the order in which they were to be asked; none if it was there already, and before it is
     /// there.
     pub routes: Vec<RouteReport>,
+    /// It came before the job was placed, while that waited for other jobs or for room.
+    pub prefetched: bool,
 }
 
 /// Where a transfer stands.
@@ -92,6 +94,8 @@ pub struct Input {
     pub milliseconds: u64,
     /// The ways that were considered, in the order in which they were to be asked; none if it was there already.
     pub routes: Vec<RouteReport>,
+    /// It came before the job was placed, while that waited for other jobs or for room.
+    pub prefetched: bool,
 }
 
 impl From<TransferReceipt> for Input {
@@ -105,6 +109,7 @@ impl From<TransferReceipt> for Input {
             moved_bytes: receipt.moved_bytes,
             milliseconds: receipt.milliseconds,
             routes: receipt.routes.into_iter().map(Into::into).collect(),
+            prefetched: receipt.prefetched,
         }
     }
 }

@@ -106,6 +106,17 @@ pub struct InputSource {
     pub relay_per_gigabyte: Cost,
 }
 
+/// An output that a cluster is likely to need soon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prefetch {
+    /// The project that it belongs to.
+    pub project: ProjectId,
+    /// The output, as it would be an input of a job there.
+    pub input: InputReference,
+    /// What an hour less of waiting for it is worth.
+    pub waiting_per_hour: Cost,
+}
+
 /// A parent as its child sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParentJob {
@@ -205,6 +216,9 @@ pub struct TransferReceipt {
     /// The ways that were considered, in the order in which they were to be asked; none if it was there already.
     #[serde(default)]
     pub routes: Vec<RouteReport>,
+    /// It came before the job was placed, while that waited for others.
+    #[serde(default)]
+    pub prefetched: bool,
 }
 
 /// A way that was considered for an input, and what became of it.

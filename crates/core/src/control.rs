@@ -13,6 +13,7 @@ pub mod event;
 mod invites;
 mod lease;
 mod outbox;
+mod prefetch;
 mod projects;
 mod queue;
 pub mod record;
@@ -112,6 +113,7 @@ impl Control {
         if reply.is_ok() && places {
             self.place_queued(&mut outbox);
         }
+        self.prefetch(&mut outbox);
         self.write_out(&mut outbox);
         outbox.into_effects(reply)
     }

@@ -339,6 +339,7 @@ impl Configuration {
     /// The settings of the control plane.
     pub fn control_settings(&self) -> control::Settings {
         control::Settings {
+            prefetch: self.transfers.prefetch,
             lease: self.leases.lease,
             heartbeat: self.leases.heartbeat,
             lost_after: self.leases.lost_after,

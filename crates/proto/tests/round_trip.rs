@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Revision,
-    RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
+    Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Prefetch,
+    Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::TransferProgress;
@@ -70,6 +70,7 @@ fn receipt(route: RouteKind) -> TransferReceipt {
             report(RouteOutcome::NotNeeded),
             report(RouteOutcome::Unavailable("no port".to_owned())),
         ],
+        prefetched: route == RouteKind::Relay,
     }
 }
 
@@ -260,6 +261,11 @@ fn master_frames() -> Vec<MasterFrame> {
         }),
         order(OrderFrame::Forget(ATTEMPT)),
         order(OrderFrame::Release(SHARED)),
+        order(OrderFrame::Prefetch(Box::new(Prefetch {
+            project: assignment().build.project,
+            input: assignment().inputs.remove(0),
+            waiting_per_hour: Cost(5),
+        }))),
         MasterFrame::TunnelOffered {
             tunnel: TunnelId::from_u128(11),
         },

@@ -1,5 +1,6 @@
 //! Moves chunks between stores: chunk stores, routes, tunnels, resume.
 
+pub mod bandwidth;
 pub mod direct;
 mod flow;
 pub mod peer;
@@ -8,6 +9,7 @@ pub mod remote;
 pub mod store;
 pub mod tunnel;
 
+pub use bandwidth::Bandwidth;
 pub use pull::{ChunkSource, Puller, Source};
 pub use remote::Remote;
 pub use store::{ChunkStore, StoreLocation};

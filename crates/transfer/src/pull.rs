@@ -21,6 +21,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::{ClusterName, JobName};
 
+use crate::bandwidth::Bandwidth;
 use crate::store::{self, ChunkStore};
 use arrive::Arrival;
 pub use record::Behaviour;
@@ -156,6 +157,7 @@ impl Receipt {
             moved_bytes: self.progress.moved_bytes,
             milliseconds: u64::try_from(self.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
             routes: self.routes.clone(),
+            prefetched: false,
         }
     }
 }
@@ -191,6 +193,7 @@ fn list(reasons: &[String]) -> String {
 pub struct Puller {
     store: ChunkStore,
     patience: Patience,
+    bandwidth: Bandwidth,
     under_way: Arc<Mutex<UnderWay>>,
 }
 
@@ -202,8 +205,15 @@ impl Puller {
         Self {
             store,
             patience,
+            bandwidth: Bandwidth::default(),
             under_way: Arc::default(),
         }
+    }
+
+    /// The same, but all that its pulls bring keeps to this limit.
+    #[must_use]
+    pub fn with_bandwidth(self, bandwidth: Bandwidth) -> Self {
+        Self { bandwidth, ..self }
     }
 
     /// Brings the artifact into the local store and returns when all of it is there, its manifest last. `progress` is called
@@ -216,6 +226,7 @@ impl Puller {
         let (manifest, known) = self.manifest(request.project, request.manifest, &sources).await?;
         let arrival = Arrival {
             store: &self.store,
+            bandwidth: &self.bandwidth,
             project: request.project,
             sources: &sources,
         };

@@ -54,7 +54,10 @@ fn packs_addresses(shell: &Shell) -> bool {
 }
 
 fn reads_packed_addresses(version: &str) -> bool {
-    let number = version.trim().strip_prefix("glibc ").and_then(|number| number.split_once('.'));
+    let number = version
+        .trim()
+        .strip_prefix("glibc ")
+        .and_then(|number| number.split_once('.'));
     number.is_some_and(|(major, minor)| match (major.parse::<u32>(), minor.parse::<u32>()) {
         (Ok(major), Ok(minor)) => (major, minor) >= (2, 36),
         _ => false,

@@ -362,5 +362,6 @@ fn receipt(input: &InputReference) -> TransferReceipt {
         moved_bytes: 0,
         milliseconds: 0,
         routes: Vec::new(),
+        prefetched: false,
     }
 }

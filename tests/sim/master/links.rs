@@ -29,6 +29,8 @@ impl World {
             Order::Stop { attempt, reason } => OrderFrame::Stop { attempt, reason },
             Order::Forget(attempt) => OrderFrame::Forget(attempt),
             Order::Release(volume) => OrderFrame::Release(volume),
+            // A hint, which may be lost.
+            Order::Prefetch(_) => return,
         };
         let misrouted = self.bug == Some(Bug::OrdersMisrouted);
         let found = process

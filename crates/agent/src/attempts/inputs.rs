@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tombolo_core::attempt::{Assignment, RouteKind, TransferReceipt};
+use tombolo_core::attempt::{Assignment, Prefetch, RouteKind, TransferReceipt};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
@@ -17,6 +17,7 @@ use tombolo_transfer::pull::{Progress, Request};
 
 use crate::executor::Material;
 use crate::network::{Network, Ways};
+use crate::prefetch::Prefetcher;
 use crate::seam::Notice;
 
 /// How many inputs of one attempt come at once. Each has several chunks on the way already; more would only share the link.
@@ -30,6 +31,7 @@ const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 pub struct Inputs {
     puller: Puller,
     network: Network,
+    prefetcher: Prefetcher,
 }
 
 /// Why a sandbox did not get what it needs.
@@ -67,9 +69,18 @@ impl Wanted {
 }
 
 impl Inputs {
-    /// Brings what `network` has, with `puller`.
-    pub const fn new(puller: Puller, network: Network) -> Self {
-        Self { puller, network }
+    /// Brings what `network` has, with `puller`, and knows what `prefetcher` has brought.
+    pub const fn new(puller: Puller, network: Network, prefetcher: Prefetcher) -> Self {
+        Self {
+            puller,
+            network,
+            prefetcher,
+        }
+    }
+
+    /// Has an output brought that will be needed soon.
+    pub(super) fn prefetch(&self, prefetch: Prefetch) {
+        self.prefetcher.prefetch(prefetch);
     }
 
     /// Brings all that belongs into `context` and `inputs`; all of it is there on success. What the job waits for is told to
@@ -126,15 +137,23 @@ impl Inputs {
         };
         let pulled = self.puller.pull(request, |progress| teller.tell(&progress)).await;
         let mut receipt = pulled.map_err(|error| wanted.failed(error))?;
-        if !receipt.routes.is_empty() {
+        teller.tell_last(&receipt.progress);
+        let moved = !receipt.routes.is_empty();
+        if moved {
             receipt.routes.extend(wanted.ways.unavailable);
         }
-        teller.tell_last(&receipt.progress);
+        let mut told = receipt.for_parent(wanted.parent);
+        if !moved && let Some(earlier) = self.prefetcher.take_receipt(assignment.build.project, wanted.manifest) {
+            told = TransferReceipt {
+                parent: told.parent,
+                ..earlier
+            };
+        }
         let material = Material {
             folder: wanted.folder,
             manifest: wanted.manifest,
         };
-        Ok((material, receipt.for_parent(wanted.parent)))
+        Ok((material, told))
     }
 }
 
@@ -195,8 +214,9 @@ pub(super) fn describe(receipt: &TransferReceipt) -> String {
         None => "the master".to_owned(),
     };
     format!(
-        "{what} ({} bytes, digest {digest}) came from {from} by route {}: {} bytes moved in {} ms",
+        "{what} ({} bytes, digest {digest}) came {}from {from} by route {}: {} bytes moved in {} ms",
         receipt.bytes,
+        if receipt.prefetched { "ahead " } else { "" },
         receipt.route.as_str(),
         receipt.moved_bytes,
         receipt.milliseconds

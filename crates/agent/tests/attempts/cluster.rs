@@ -12,6 +12,7 @@ use tombolo_agent::executor::process::{self, Images, ProcessExecutor};
 use tombolo_agent::folder::AttemptFolder;
 use tombolo_agent::link::Lease;
 use tombolo_agent::network::Network;
+use tombolo_agent::prefetch::Prefetcher;
 use tombolo_agent::seam::{Instruction, Notice};
 use tombolo_agent::shipper::Shipper;
 use tombolo_agent::spool::Reader;
@@ -115,9 +116,11 @@ impl Cluster {
         let volumes = Volumes::open(&self.root.path().join("volumes"), sender.clone()).unwrap();
         let held = volumes.held();
         let keeper = executor.clone();
+        let (puller, network) = (self.puller(), Network::new(unreachable_master(), name));
+        let (prefetcher, prefetching) = Prefetcher::new(puller.clone(), network.clone());
         let surroundings = Surroundings {
             executor,
-            inputs: Inputs::new(self.puller(), Network::new(unreachable_master(), name)),
+            inputs: Inputs::new(puller, network, prefetcher),
             shipper: Shipper::new(),
             lease: Lease::new(until),
             volumes: volumes.clone(),
@@ -125,6 +128,7 @@ impl Cluster {
         };
         let shutdown = CancellationToken::new();
         let attempts = Attempts::resume(settings, found, surroundings);
+        tokio::spawn(prefetching.run(shutdown.clone()));
         tokio::spawn(volumes.look_after(keeper, shutdown.clone()));
         let task = tokio::spawn(attempts.run(orders, shutdown.clone()));
         Agent {

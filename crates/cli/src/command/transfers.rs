@@ -46,7 +46,7 @@ impl Rows for TransferList {
         let row = |transfer: &Transfer| {
             let mut row = vec![
                 transfer.id.clone(),
-                transfer.state.as_str().to_owned(),
+                state(transfer).to_owned(),
                 way(transfer),
                 transfer.route.as_str().to_owned(),
                 render::bytes(transfer.bytes),
@@ -100,6 +100,13 @@ impl Rows for Transfer {
             TransferState::Moving => "Which ways there were is known when it is there.",
             TransferState::Done => "It was there already: nothing was asked for.",
         }
+    }
+}
+
+const fn state(transfer: &Transfer) -> &'static str {
+    match transfer.state {
+        TransferState::Done if transfer.prefetched => "prefetched",
+        state => state.as_str(),
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Outbox {
     pub(super) events: Vec<Event>,
     /// Jobs to write, each once.
     pub(super) touched: Vec<JobKey>,
+    /// Jobs that left an output behind.
+    pub(super) outputs: Vec<JobKey>,
     /// Builds whose jobs are all terminal now.
     pub(super) ended: Vec<BuildId>,
 }
@@ -30,6 +32,7 @@ impl Outbox {
             orders: Vec::new(),
             events: Vec::new(),
             touched: Vec::new(),
+            outputs: Vec::new(),
             ended: Vec::new(),
         }
     }

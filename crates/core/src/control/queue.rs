@@ -9,6 +9,7 @@
 
 mod class;
 mod ring;
+mod sole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,6 +19,7 @@ use crate::id::ProjectId;
 use crate::placement::Demand;
 use crate::time::Timestamp;
 use class::{Class, ClassKey, Line, Turn};
+use sole::Sole;
 
 /// How many classes without jobs are kept, since they are likely to be of use again: making one asks every cluster.
 const MAX_IDLE_CLASSES: usize = 1024;
@@ -45,6 +47,7 @@ pub(super) struct Queue {
     /// When each project was served last, counted in `counter`.
     served: HashMap<ProjectId, u64>,
     counter: u64,
+    sole: Sole,
 }
 
 impl Queue {
@@ -176,6 +179,11 @@ impl Queue {
         }
     }
 
+    /// The one cluster that suits the demand, if it is the only one.
+    pub(super) fn sole_cluster(&mut self, clusters: &Clusters, demand: &Demand<'_>) -> Option<ClusterIndex> {
+        self.sole.of(clusters, demand)
+    }
+
     /// The cluster may have room for the classes that found it full.
     pub(super) fn has_room(&mut self, clusters: &mut Clusters, index: ClusterIndex) {
         let Some(member) = clusters.get_mut(index) else { return };
@@ -201,6 +209,7 @@ impl Queue {
 
     /// The cluster is gone.
     pub(super) fn sort_out(&mut self, index: ClusterIndex) {
+        self.sole.forget();
         for class in self.classes.values_mut() {
             class.clusters.remove(index);
         }

@@ -71,6 +71,9 @@ impl Control {
     ) {
         let Some(job) = self.builds.job_mut(key) else { return };
         let state = conclude(job, outcome, outbox.now.wall);
+        if job.status.output.is_some() {
+            outbox.outputs.push(key);
+        }
         outbox.order(cluster, Order::Forget(attempt));
         self.end(outbox, key, state);
     }

@@ -23,6 +23,8 @@ pub struct Settings {
     /// The most attempts that one command may send out: they are written in one transaction. What is left over is
     /// placed by the [`Tick`](super::Command::Tick) that [`next_deadline`](super::Control::next_deadline) then asks for.
     pub max_placements_per_command: usize,
+    /// Whether outputs travel ahead of the jobs that will need them.
+    pub prefetch: bool,
 }
 
 impl Default for Settings {
@@ -36,6 +38,7 @@ impl Default for Settings {
             max_running_builds: 100_000,
             max_live_jobs: 2_000_000,
             max_placements_per_command: 2_000,
+            prefetch: true,
         }
     }
 }

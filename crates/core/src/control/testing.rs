@@ -337,6 +337,7 @@ pub(super) fn orders(effects: &Effects) -> Vec<String> {
         Order::Stop { attempt, .. } => format!("stop {}", attempt.epoch),
         Order::Forget(attempt) => format!("forget {}", attempt.epoch),
         Order::Release(volume) => format!("release {}", volume.kind()),
+        Order::Prefetch(_) => "prefetch".to_owned(),
     };
     effects
         .orders

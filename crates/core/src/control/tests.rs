@@ -6,6 +6,7 @@ mod clusters;
 mod graph;
 mod invites;
 mod placement;
+mod prefetch;
 mod projects;
 mod properties;
 mod restore;

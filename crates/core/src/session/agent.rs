@@ -16,7 +16,7 @@ pub use self::settings::Settings;
 use self::volumes::Volumes;
 use self::waits::Waits;
 use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
-use crate::attempt::{Assignment, Phase};
+use crate::attempt::{Assignment, Phase, Prefetch};
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
 use crate::time::{Moment, Now};
@@ -79,6 +79,8 @@ pub enum Action {
     Forget(AttemptId),
     /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
     Release(VolumeId),
+    /// Bring this when there is nothing better to do.
+    Prefetch(Box<Prefetch>),
     /// Dial the master's bulk port and accept this tunnel.
     AcceptTunnel(TunnelId),
     /// Drop the connection (no `Disconnected` needed) and connect again after a pause.
@@ -329,6 +331,10 @@ impl Session {
                     actions.push(Action::Release(volume));
                 }
                 false
+            }
+            OrderFrame::Prefetch(prefetch) => {
+                actions.push(Action::Prefetch(prefetch));
+                true
             }
         };
         if done {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Assignment, Phase};
+use crate::attempt::{Assignment, Phase, Prefetch};
 use crate::control::event::TransferProgress;
-use crate::id::{AttemptId, SessionId, TunnelId};
+use crate::id::{AttemptId, JobId, SessionId, TunnelId};
 use crate::label::Labels;
 use crate::name::ClusterName;
 use crate::resources::Resources;
@@ -173,6 +173,9 @@ pub enum Order {
     Forget(AttemptId),
     /// Nobody will use this volume any more: remove it when the attempts that use it are gone.
     Release(VolumeId),
+    /// Bring the output of this job into the cluster's own store: a job that needs it will run there. The driver adds where it
+    /// is ([`OrderFrame::Prefetch`]).
+    Prefetch(JobId),
 }
 
 /// An order as it is sent.
@@ -191,6 +194,8 @@ pub enum OrderFrame {
     Forget(AttemptId),
     /// Note durably that this volume is to be removed, acknowledge, and remove it when the attempts that use it are gone.
     Release(VolumeId),
+    /// Acknowledge, and bring this when there is nothing better to do. Nothing depends on it.
+    Prefetch(Box<Prefetch>),
 }
 
 impl OrderFrame {
@@ -199,7 +204,7 @@ impl OrderFrame {
         match self {
             Self::Assign(assignment) => Some(assignment.attempt),
             Self::Stop { attempt, .. } | Self::Forget(attempt) => Some(*attempt),
-            Self::Release(_) => None,
+            Self::Release(_) | Self::Prefetch(_) => None,
         }
     }
 }

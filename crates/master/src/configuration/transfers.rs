@@ -17,6 +17,8 @@ const TARIFFS: usize = 10_000;
 pub struct Transfers {
     /// What an hour less of waiting for an output is worth.
     pub waiting_per_hour: f64,
+    /// Whether an output is fetched as soon as it is known which cluster will need it, while the job there still waits for others.
+    pub prefetch: bool,
     /// What a GB costs. The first that fits counts; where none does, it costs nothing.
     pub costs: Vec<CostSection>,
 }
@@ -52,6 +54,7 @@ impl Default for Transfers {
     fn default() -> Self {
         Self {
             waiting_per_hour: 1.0,
+            prefetch: true,
             costs: Vec::new(),
         }
     }

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use tombolo_core::attempt::{Assignment, BuildContext, InputReference, InputSource, ParentJob, SourceReference};
+use tombolo_core::attempt::{
+    Assignment, BuildContext, InputReference, InputSource, OutputReference, ParentJob, Prefetch, SourceReference,
+};
 use tombolo_core::build::JobSpec;
-use tombolo_core::control::{AssignmentView, Change, Command, Reply};
+use tombolo_core::control::{AssignmentView, Change, Command, JobView, Reply};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId, SessionId};
 use tombolo_core::label::Labels;
@@ -97,6 +99,12 @@ impl<S: Store> Driver<S> {
         let (mut granted, now) = (Granted::new(), self.clock.now().wall);
         for (cluster, order) in orders {
             let frame = match order {
+                Order::Prefetch(job) => {
+                    if let Some(prefetch) = self.prefetch(job, &cluster, &mut granted, now) {
+                        self.sessions.hint(&cluster, OrderFrame::Prefetch(Box::new(prefetch)));
+                    }
+                    None
+                }
                 Order::Stop { attempt, reason } => Some(OrderFrame::Stop { attempt, reason }),
                 Order::Forget(attempt) => Some(OrderFrame::Forget(attempt)),
                 Order::Release(volume) => Some(OrderFrame::Release(volume)),
@@ -157,27 +165,14 @@ impl<S: Store> Driver<S> {
             return None;
         }
         let project = view.project.id;
-        let mut grant = |manifest: Digest| {
-            let key = (cluster.clone(), project, manifest);
-            let sign = || self.grants.grant(cluster, project, manifest, now).unwrap_or_default();
-            granted.entry(key).or_insert_with(sign).clone()
-        };
+        let mut grant = |manifest| self.grant((cluster.clone(), project, manifest), granted, now);
         let source = view.build.source.map(|manifest| SourceReference {
             manifest,
             grant: grant(manifest),
         });
-        let costs = &self.options.costs;
-        let inputs = view.inputs().map(|(parent, output, holder)| InputReference {
-            job: parent.node.id,
-            name: parent.node.name.clone(),
-            output,
-            sources: vec![InputSource {
-                cluster: holder.clone(),
-                peer_address: self.peer_address(holder),
-                direct_per_gigabyte: costs.per_gigabyte(holder, cluster, Carriage::Direct),
-                relay_per_gigabyte: costs.per_gigabyte(holder, cluster, Carriage::Relay),
-            }],
-            grant: grant(output.manifest),
+        let inputs = view.inputs().map(|(parent, output, holder)| {
+            let grant = grant(output.manifest);
+            self.input(&parent, output, (holder, cluster), grant)
         });
         let inputs = inputs.collect();
         Some(OrderFrame::Assign(Box::new(Assignment {
@@ -189,8 +184,54 @@ impl<S: Store> Driver<S> {
             parents: parents(&view),
             labels: self.labels(cluster),
             volumes_together: view.volumes_together,
-            waiting_per_hour: costs.waiting_per_hour,
+            waiting_per_hour: self.options.costs.waiting_per_hour,
         })))
+    }
+
+    /// The output of a job as a cluster is told to bring it; none if there is no such output any more.
+    fn prefetch(&self, job: JobId, cluster: &ClusterName, granted: &mut Granted, now: Timestamp) -> Option<Prefetch> {
+        let parent = self.control.job(job)?;
+        let (output, holder) = parent.status.output.zip(parent.status.cluster.as_ref())?;
+        let project = parent.build.project;
+        let grant = self.grant((cluster.clone(), project, output.manifest), granted, now);
+        Some(Prefetch {
+            project,
+            input: self.input(&parent, output, (holder, cluster), grant),
+            waiting_per_hour: self.options.costs.waiting_per_hour,
+        })
+    }
+
+    /// An output as an input of a job on the cluster `to`, which may read it by `grant`.
+    fn input(
+        &self,
+        parent: &JobView<'_>,
+        output: OutputReference,
+        (from, to): (&ClusterName, &ClusterName),
+        grant: Vec<u8>,
+    ) -> InputReference {
+        let costs = &self.options.costs;
+        InputReference {
+            job: parent.node.id,
+            name: parent.node.name.clone(),
+            output,
+            sources: vec![InputSource {
+                cluster: from.clone(),
+                peer_address: self.peer_address(from),
+                direct_per_gigabyte: costs.per_gigabyte(from, to, Carriage::Direct),
+                relay_per_gigabyte: costs.per_gigabyte(from, to, Carriage::Relay),
+            }],
+            grant,
+        }
+    }
+
+    /// The right of a cluster to read a manifest of a project.
+    fn grant(&self, of: (ClusterName, ProjectId, Digest), granted: &mut Granted, now: Timestamp) -> Vec<u8> {
+        if let Some(grant) = granted.get(&of) {
+            return grant.clone();
+        }
+        let grant = self.grants.grant(&of.0, of.1, of.2, now).unwrap_or_default();
+        granted.insert(of, grant.clone());
+        grant
     }
 
     fn labels(&self, cluster: &ClusterName) -> Labels {

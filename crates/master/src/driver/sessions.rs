@@ -53,6 +53,16 @@ impl Sessions {
         self.live.contains_key(cluster)
     }
 
+    /// Hands over what need not be heard, if there is much room.
+    pub(super) fn hint(&self, cluster: &ClusterName, order: OrderFrame) {
+        if let Some(live) = self.live.get(cluster)
+            && live.orders.capacity() > live.orders.max_capacity() / 2
+        {
+            // A session that is gone is found by the next order.
+            let _ = live.orders.try_send(order);
+        }
+    }
+
     /// Hands an order to the cluster's session. If that is too slow or gone, it ends, and its number comes back.
     pub(super) fn send(&mut self, cluster: &ClusterName, order: OrderFrame) -> Result<(), SessionId> {
         let Some(live) = self.live.get(cluster) else {

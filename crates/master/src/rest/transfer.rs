@@ -82,6 +82,7 @@ fn done(build: u64, node: &JobNode, status: &JobStatus, input: Input) -> Transfe
         milliseconds: input.milliseconds,
         digest: Some(input.digest),
         routes: input.routes,
+        prefetched: input.prefetched,
     }
 }
 
@@ -100,5 +101,6 @@ fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, progress: Transfer
         milliseconds: progress.milliseconds,
         digest: None,
         routes: Vec::new(),
+        prefetched: false,
     }
 }

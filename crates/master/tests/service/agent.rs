@@ -282,7 +282,9 @@ impl Session {
             kinds.push(match self.order().await {
                 OrderFrame::Assign(_) => "assign",
                 OrderFrame::Forget(_) => "forget",
-                order @ (OrderFrame::Stop { .. } | OrderFrame::Release(_)) => panic!("{order:?}"),
+                order @ (OrderFrame::Stop { .. } | OrderFrame::Release(_) | OrderFrame::Prefetch(_)) => {
+                    panic!("{order:?}")
+                }
             });
         }
         kinds.sort_unstable();

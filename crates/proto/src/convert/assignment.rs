@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, InputReference, InputSource, ParentJob, Revision, SourceReference,
+    Assignment, BuildContext, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::id::{BuildId, JobId, ProjectId};
@@ -261,6 +261,28 @@ impl TryFrom<wire::Dependency> for Dependency {
         Ok(Self {
             job: job_name(&dependency.job, "Dependency.job")?,
             on: StateSet::of(&states),
+        })
+    }
+}
+
+impl From<Prefetch> for wire::Prefetch {
+    fn from(prefetch: Prefetch) -> Self {
+        Self {
+            project: prefetch.project.uuid().as_bytes().to_vec(),
+            input: Some(prefetch.input.into()),
+            waiting_per_hour: prefetch.waiting_per_hour.0,
+        }
+    }
+}
+
+impl TryFrom<wire::Prefetch> for Prefetch {
+    type Error = Error;
+
+    fn try_from(prefetch: wire::Prefetch) -> Result<Self, Error> {
+        Ok(Self {
+            project: ProjectId::new(uuid(&prefetch.project, "Prefetch.project")?),
+            input: required(prefetch.input, "Prefetch.input")?.try_into()?,
+            waiting_per_hour: Cost(prefetch.waiting_per_hour),
         })
     }
 }

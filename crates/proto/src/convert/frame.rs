@@ -182,6 +182,7 @@ impl From<OrderFrame> for wire::order::Order {
             }
             OrderFrame::Forget(attempt) => Self::Forget(attempt.into()),
             OrderFrame::Release(volume) => Self::Release(volume.to_string()),
+            OrderFrame::Prefetch(prefetch) => Self::Prefetch((*prefetch).into()),
         }
     }
 }
@@ -204,6 +205,7 @@ impl TryFrom<wire::order::Order> for OrderFrame {
                 }
             }
             Order::Release(released) => Self::Release(volume(&released, "Order.release")?),
+            Order::Prefetch(prefetch) => Self::Prefetch(Box::new(prefetch.try_into()?)),
             Order::Forget(forgotten) => Self::Forget(attempt(Some(forgotten), "Order.forget")?),
         })
     }

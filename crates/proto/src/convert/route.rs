@@ -42,6 +42,7 @@ impl From<TransferReceipt> for wire::TransferReceipt {
             moved_bytes: receipt.moved_bytes,
             milliseconds: receipt.milliseconds,
             routes: receipt.routes.into_iter().map(Into::into).collect(),
+            prefetched: receipt.prefetched,
         }
     }
 }
@@ -66,6 +67,7 @@ impl TryFrom<wire::TransferReceipt> for TransferReceipt {
             moved_bytes: receipt.moved_bytes,
             milliseconds: receipt.milliseconds,
             routes: routes.collect::<Result<_, _>>()?,
+            prefetched: receipt.prefetched,
         })
     }
 }

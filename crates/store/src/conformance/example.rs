@@ -176,6 +176,7 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
         moved_bytes: 0,
         milliseconds: 12,
         routes: Vec::new(),
+        prefetched: true,
     };
     let source = TransferReceipt {
         parent: None,

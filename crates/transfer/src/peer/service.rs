@@ -23,6 +23,7 @@ use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
 use super::reverse::Dialler;
 use super::{MAX_MESSAGE_BYTES, chunk_pieces, pieces};
+use crate::bandwidth::Bandwidth;
 use crate::store::budget::Budget;
 use crate::store::{Audience, ChunkStore, Error};
 
@@ -96,6 +97,7 @@ struct Shared {
     served: AtomicU64,
     /// For those who cannot dial this member; none if that is not offered.
     dialler: Option<Dialler>,
+    bandwidth: Bandwidth,
 }
 
 impl ChunkService {
@@ -106,15 +108,21 @@ impl ChunkService {
 
     /// Serves `store` to those whom `authorization` lets.
     pub fn with_authorization(store: ChunkStore, authorization: impl Authorize) -> Self {
-        Self::with(store, Box::new(authorization), None)
+        Self::with(store, Box::new(authorization), None, Bandwidth::default())
     }
 
-    /// As [`Self::new`], for an agent: it also dials those who ask for it, and signs what they read straight from its bucket.
-    pub fn with_dialler(store: ChunkStore, identity: Identity, dialler: Dialler) -> Self {
-        Self::with(store, Box::new(Grants(identity)), Some(dialler))
+    /// As [`Self::new`], for an agent: it also dials those who ask for it, and signs what they read straight from its bucket. What it
+    /// sends itself keeps to `bandwidth`.
+    pub fn with_dialler(store: ChunkStore, identity: Identity, dialler: Dialler, bandwidth: Bandwidth) -> Self {
+        Self::with(store, Box::new(Grants(identity)), Some(dialler), bandwidth)
     }
 
-    fn with(store: ChunkStore, authorization: Box<dyn Authorize>, dialler: Option<Dialler>) -> Self {
+    fn with(
+        store: ChunkStore,
+        authorization: Box<dyn Authorize>,
+        dialler: Option<Dialler>,
+        bandwidth: Bandwidth,
+    ) -> Self {
         let (manifests, served) = Default::default();
         Self {
             shared: Arc::new(Shared {
@@ -124,6 +132,7 @@ impl ChunkService {
                 budget: Budget::new(),
                 served,
                 dialler,
+                bandwidth,
             }),
         }
     }
@@ -287,6 +296,8 @@ impl Shared {
             .await
             .map_err(|error| status(&error))?;
         for piece in chunk_pieces(chunk, &stored) {
+            let bytes = piece.data.len() as u64;
+            self.bandwidth.reserve(bytes).await.used(bytes);
             sender.send(piece).await?;
         }
         self.served.fetch_add(stored.stored_length() as u64, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use tombolo_core::id::ProjectId;
 
 use super::sources::Sources;
 use super::{Error, ListedChunk, SourceError};
+use crate::bandwidth::{Bandwidth, Reserved};
 use crate::store::budget::Budget;
 use crate::store::{self, ChunkStore};
 
@@ -18,6 +19,7 @@ const WINDOW: usize = 8;
 
 pub(super) struct Arrival<'a> {
     pub(super) store: &'a ChunkStore,
+    pub(super) bandwidth: &'a Bandwidth,
     pub(super) project: ProjectId,
     pub(super) sources: &'a Sources,
 }
@@ -32,12 +34,17 @@ impl Arrival<'_> {
             .take_while(move |_| std::future::ready(!stop.load(Ordering::Relaxed)))
             .then(move |(chunk, occurrences)| {
                 let budget = budget.clone();
-                async move { (chunk, occurrences, budget.take(chunk.reference.length).await) }
+                async move {
+                    let share = budget.take(chunk.reference.length).await;
+                    // Before anybody is asked, so that no deadline runs meanwhile.
+                    let reserved = self.bandwidth.reserve(chunk.reference.length.into()).await;
+                    (chunk, occurrences, share, reserved)
+                }
             })
-            .map(move |(chunk, occurrences, share)| {
+            .map(move |(chunk, occurrences, share, reserved)| {
                 let failed = Arc::clone(&failed);
                 async move {
-                    let arrived = self.one(chunk).await;
+                    let arrived = self.one(chunk, reserved).await;
                     drop(share);
                     failed.fetch_or(arrived.is_err(), Ordering::Relaxed);
                     arrived.map(|()| chunk.content(occurrences))
@@ -46,7 +53,7 @@ impl Arrival<'_> {
             .buffer_unordered(WINDOW)
     }
 
-    async fn one(&self, chunk: ListedChunk) -> Result<(), Error> {
+    async fn one(&self, chunk: ListedChunk, reserved: Reserved) -> Result<(), Error> {
         let what = || format!("chunk {}", chunk.reference.digest.short());
         let stored = self
             .sources
@@ -61,6 +68,7 @@ impl Arrival<'_> {
                 Ok((stored, moved))
             })
             .await?;
+        reserved.used(stored.stored_length() as u64);
         self.store
             .put_chunk(self.project, &stored)
             .await

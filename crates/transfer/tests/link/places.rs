@@ -16,6 +16,7 @@ use tombolo_identity::grant::{Grant, Signer};
 use tombolo_identity::member::Member;
 use tombolo_identity::tls::Identity;
 use tombolo_identity::transport::{Address, Connections, Proxy, http2};
+use tombolo_transfer::Bandwidth;
 use tombolo_transfer::peer::{ChunkService, Dialler, Door, Links, serve_offered};
 use tombolo_transfer::pull::{self, Error, Progress, Puller, Receipt, Request, Source};
 use tombolo_transfer::store::{ChunkStore, DirectAccess, Owner, Patience, StoreLocation};
@@ -115,8 +116,13 @@ impl Place {
 
     /// Dials those who ask for it.
     pub(crate) fn dials_back(&mut self) {
+        self.sends_at_most(Bandwidth::default());
+    }
+
+    /// Dials those who ask for it, and sends no faster than this.
+    pub(crate) fn sends_at_most(&mut self, bandwidth: Bandwidth) {
         let dialler = Dialler::new(self.identity.clone(), Proxy::none(), self.connections.clone());
-        self.service = ChunkService::with_dialler(self.store.clone(), self.identity.clone(), dialler);
+        self.service = ChunkService::with_dialler(self.store.clone(), self.identity.clone(), dialler, bandwidth);
     }
 
     /// Lets others dial it to serve it.

@@ -42,6 +42,7 @@ fn an_end_is_taken_in_with_all_it_says() {
         moved_bytes: 1,
         milliseconds: 1,
         routes: Vec::new(),
+        prefetched: false,
     };
     let end = Outcome {
         message: "exit\n1".to_owned(),

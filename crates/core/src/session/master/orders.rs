@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Settings;
-use crate::id::AttemptId;
+use crate::id::{AttemptId, JobId};
 use crate::session::outstanding::Outstanding;
 use crate::session::{Error, MasterFrame, OrderFrame};
 use crate::time::Moment;
@@ -25,6 +25,7 @@ pub(super) struct Orders {
 enum Subject {
     Attempt(AttemptId),
     Volume(VolumeId),
+    Output(JobId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,7 @@ enum Kind {
     Stop,
     Forget,
     Release,
+    Prefetch,
 }
 
 impl Orders {
@@ -58,6 +60,10 @@ impl Orders {
                 self.sent.discard(|other| key(other).0 == subject);
                 self.waiting.retain(|other| key(other).0 != subject);
             }
+        }
+        // What is only a hint leaves the room to orders that count.
+        if kind == Kind::Prefetch && self.waiting.len() >= self.limit / 2 {
+            return Ok(());
         }
         if self.waiting.len() >= self.limit {
             return Err(Error::TooMany {
@@ -112,5 +118,6 @@ fn key(order: &OrderFrame) -> (Subject, Kind) {
         OrderFrame::Stop { attempt, .. } => (Subject::Attempt(*attempt), Kind::Stop),
         OrderFrame::Forget(attempt) => (Subject::Attempt(*attempt), Kind::Forget),
         OrderFrame::Release(volume) => (Subject::Volume(*volume), Kind::Release),
+        OrderFrame::Prefetch(prefetch) => (Subject::Output(prefetch.input.job), Kind::Prefetch),
     }
 }

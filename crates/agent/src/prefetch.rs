@@ -1,0 +1,151 @@
+//! Outputs that come before the jobs that need them are placed: what the master says is likely to be needed soon.
+//!
+//! Nothing depends on it. What did not come ahead is fetched when the job is there, and what is on its way then is waited for:
+//! the puller brings nothing twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tombolo_core::attempt::{Prefetch, TransferReceipt};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::ProjectId;
+use tombolo_transfer::Puller;
+use tombolo_transfer::pull::Request;
+
+use crate::network::Network;
+
+/// How many outputs come ahead at once: each has several chunks on the way already.
+const AT_ONCE: usize = 2;
+/// How many wait for their turn. What is more is fetched when it is needed.
+const WAITING: usize = 256;
+/// How many receipts are kept for the jobs that will ask for them, about 1 KiB each.
+const RECEIPTS: usize = 512;
+
+/// Takes orders, and knows how what was ordered came. Cheap to clone; clones are one.
+#[derive(Clone)]
+pub struct Prefetcher {
+    orders: mpsc::Sender<Prefetch>,
+    receipts: Receipts,
+}
+
+/// Carries the orders out.
+pub struct Prefetching {
+    orders: mpsc::Receiver<Prefetch>,
+    bringer: Bringer,
+}
+
+impl Prefetcher {
+    /// Has `puller` bring what is ordered, by the ways of `network`. Somebody has to [run](Prefetching::run) it.
+    pub fn new(puller: Puller, network: Network) -> (Self, Prefetching) {
+        let (sender, orders) = mpsc::channel(WAITING);
+        let receipts = Receipts::default();
+        let prefetcher = Self {
+            orders: sender,
+            receipts: receipts.clone(),
+        };
+        let prefetching = Prefetching {
+            orders,
+            bringer: Bringer {
+                receipts,
+                puller,
+                network,
+            },
+        };
+        (prefetcher, prefetching)
+    }
+
+    /// Has this brought, unless too much is waiting.
+    pub fn prefetch(&self, prefetch: Prefetch) {
+        if self.orders.try_send(prefetch).is_err() {
+            tracing::debug!("an output is not fetched ahead: too many are waiting");
+        }
+    }
+
+    /// How this artifact came ahead, if it did and nobody has asked before: the first job that finds it here shows the transfer.
+    pub fn take_receipt(&self, project: ProjectId, manifest: Digest) -> Option<TransferReceipt> {
+        self.receipts.take((project, manifest))
+    }
+}
+
+impl Prefetching {
+    /// Carries out orders until `stop`. What is on its way then is left as it is: chunks that arrived stay.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { orders, bringer } = self;
+        let bringer = Arc::new(bringer);
+        let all = ReceiverStream::new(orders).for_each_concurrent(AT_ONCE, move |prefetch| {
+            let bringer = Arc::clone(&bringer);
+            async move { bringer.bring(prefetch).await }
+        });
+        stop.run_until_cancelled(all).await;
+    }
+}
+
+/// Brings one output after the other.
+struct Bringer {
+    receipts: Receipts,
+    puller: Puller,
+    network: Network,
+}
+
+impl Bringer {
+    async fn bring(&self, prefetch: Prefetch) {
+        let ways = self.network.input(&prefetch.input, prefetch.waiting_per_hour);
+        let manifest = prefetch.input.output.manifest;
+        let request = Request {
+            project: prefetch.project,
+            manifest,
+            sources: ways.sources,
+        };
+        let job = &prefetch.input.name;
+        match self.puller.pull(request, |_| {}).await {
+            Ok(receipt) if receipt.routes.is_empty() => {}
+            Ok(mut receipt) => {
+                receipt.routes.extend(ways.unavailable);
+                let receipt = receipt.for_parent(Some(job.clone()));
+                tracing::info!(%job, moved_bytes = receipt.moved_bytes, "an output came ahead");
+                self.receipts.keep(
+                    (prefetch.project, manifest),
+                    TransferReceipt {
+                        prefetched: true,
+                        ..receipt
+                    },
+                );
+            }
+            // The job that needs it tries again, and says what is wrong.
+            Err(error) => tracing::info!(%job, %error, "an output did not come ahead"),
+        }
+    }
+}
+
+type Key = (ProjectId, Digest);
+
+/// The receipts that nobody has asked for, the oldest first.
+#[derive(Clone, Default)]
+struct Receipts(Arc<Mutex<(HashMap<Key, TransferReceipt>, VecDeque<Key>)>>);
+
+impl Receipts {
+    fn keep(&self, key: Key, receipt: TransferReceipt) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (receipts, order) = &mut *kept;
+        if receipts.insert(key, receipt).is_none() {
+            order.push_back(key);
+        }
+        if order.len() > RECEIPTS
+            && let Some(oldest) = order.pop_front()
+        {
+            receipts.remove(&oldest);
+        }
+    }
+
+    fn take(&self, key: Key) -> Option<TransferReceipt> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (receipts, order) = &mut *kept;
+        let taken = receipts.remove(&key)?;
+        order.retain(|other| *other != key);
+        Some(taken)
+    }
+}

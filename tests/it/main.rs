@@ -10,5 +10,6 @@ mod crossing;
 mod damage;
 mod death;
 mod exec;
+mod interrupted;
 mod large;
 mod world;

@@ -11,4 +11,5 @@ mod damage;
 mod death;
 mod exec;
 mod large;
+mod outputs;
 mod world;

@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod pack;
 pub mod path;
 pub mod remove;
+pub mod sums;
 pub mod unpack;
 
 pub use chunk::{BorrowedChunk, Chunk, ChunkReference, StoredChunk};

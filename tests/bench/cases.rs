@@ -16,7 +16,7 @@ use crate::rclone::{self, Run};
 use crate::report::{Cost, Report, Row, Target};
 use crate::servers::Servers;
 use crate::world::{Cluster, Ports, World};
-use crate::{bare, payload};
+use crate::{bare, payload, servers};
 use builds::{Moved, Order};
 
 /// How often each is measured; the one in the middle counts.
@@ -38,6 +38,7 @@ struct Bench<'a> {
 pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Report> {
     let place = tempfile::tempdir()?;
     let payload = place.path().join("payload");
+    servers::program()?;
     println!("making {} MB", payload::BYTES / 1_000_000);
     payload::make(&payload)?;
     println!("starting SeaweedFS, Azurite, a master and five agents");
@@ -240,7 +241,11 @@ impl Bench<'_> {
                 moves.push(moved);
             }
         }
-        let growth = relayed.iter().map(|moved| moved.growth_bytes("master")).max().unwrap_or(0);
+        let growth = relayed
+            .iter()
+            .map(|moved| moved.growth_bytes("master"))
+            .max()
+            .unwrap_or(0);
         self.report.rows.extend([
             Row {
                 case: "relay, 400 Mbit/s",
@@ -296,11 +301,13 @@ impl Bench<'_> {
     }
 
     fn costs(&mut self, case: &'static str, moved: Moved) {
-        self.report.costs.extend(moved.costs.into_iter().map(|(process, taken)| Cost {
-            case,
-            process,
-            taken,
-            bytes: payload::BYTES,
-        }));
+        self.report
+            .costs
+            .extend(moved.costs.into_iter().map(|(process, taken)| Cost {
+                case,
+                process,
+                taken,
+                bytes: payload::BYTES,
+            }));
     }
 }

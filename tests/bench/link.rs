@@ -41,7 +41,8 @@ impl Link {
         let listener = self.runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?;
         let (directions, rate) = (Arc::clone(&self.directions), self.bytes_per_second);
-        self.tasks.spawn_on(serve(listener, to, directions, rate), &self.runtime);
+        self.tasks
+            .spawn_on(serve(listener, to, directions, rate), &self.runtime);
         Ok(address)
     }
 }

@@ -31,7 +31,8 @@ impl Process {
         let mut processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let is_it = |process: &u32| {
             let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+            line.split(|byte| *byte == 0)
+                .any(|argument| argument == word.as_bytes())
         };
         processes.find(is_it).map(Self)
     }
@@ -40,7 +41,11 @@ impl Process {
     pub(crate) fn taken(self) -> Option<Taken> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).ok()?;
         let fields: Vec<&str> = stat.rsplit(") ").next()?.split(' ').collect();
-        let ticks: u64 = fields.get(11..=12)?.iter().filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        let ticks: u64 = fields
+            .get(11..=12)?
+            .iter()
+            .filter_map(|ticks| ticks.parse::<u64>().ok())
+            .sum();
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse().ok()?;

@@ -90,7 +90,10 @@ impl Report {
                 row.target()
             );
         }
-        println!("\n{:<26} {:<18} {:>14} {:>10}", "", "process", "CPU s per GB", "peak MiB");
+        println!(
+            "\n{:<26} {:<18} {:>14} {:>10}",
+            "", "process", "CPU s per GB", "peak MiB"
+        );
         for cost in &self.costs {
             println!(
                 "{:<26} {:<18} {:>14.2} {:>10.0}",

@@ -18,8 +18,16 @@ const AZURITE: Program = Program {
     folder: "azurite-3.35.0",
     entry: "node_modules/.bin/azurite-blob",
     install: &[
-        "npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--prefix",
-        "FOLDER", "azurite@3.35.0",
+        "npm",
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--ignore-scripts",
+        "--omit=optional",
+        "--prefix",
+        "FOLDER",
+        "azurite@3.35.0",
     ],
 };
 pub(crate) const BUCKET: &str = "bucket";
@@ -57,7 +65,13 @@ pub(crate) fn program() -> anyhow::Result<PathBuf> {
 impl Servers {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let s3 = Server::start(async |address| {
-            let once = ["mkdir", "s3:bucket", "--retries=1", "--low-level-retries=1", "--contimeout=5s"];
+            let once = [
+                "mkdir",
+                "s3:bucket",
+                "--retries=1",
+                "--low-level-retries=1",
+                "--contimeout=5s",
+            ];
             rclone(&s3_variables(address), &once)
         })
         .await;
@@ -71,7 +85,13 @@ impl Servers {
             .args(["--silent", "--skipApiVersionCheck", "--disableTelemetry"])
             .env("AZURITE_ACCOUNTS", format!("{ACCOUNT}:{}", azure_key()));
         let is_ready = async || {
-            let once = ["mkdir", "azure:bucket", "--retries=1", "--low-level-retries=1", "--contimeout=5s"];
+            let once = [
+                "mkdir",
+                "azure:bucket",
+                "--retries=1",
+                "--low-level-retries=1",
+                "--contimeout=5s",
+            ];
             rclone(&azure_variables(azure), &once)
         };
         let azurite = Process::start(command, folder, is_ready).await;

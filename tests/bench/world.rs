@@ -126,7 +126,10 @@ impl World {
 
     /// All of its processes.
     pub(crate) fn processes(&self) -> Vec<(&'static str, Process)> {
-        self.parts.iter().map(|part| (part.name, Process::of(&part.child))).collect()
+        self.parts
+            .iter()
+            .map(|part| (part.name, Process::of(&part.child)))
+            .collect()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -157,7 +160,11 @@ impl World {
         let mut failed = None;
         let found = wait_for(&format!("the job {job} to be {state}"), || {
             let jobs = self.json(&["jobs", build, "-p", project]).ok()?;
-            let job = jobs["jobs"].as_array()?.iter().find(|found| found["name"] == job)?.clone();
+            let job = jobs["jobs"]
+                .as_array()?
+                .iter()
+                .find(|found| found["name"] == job)?
+                .clone();
             let now = job["state"].as_str()?.to_owned();
             if ["failure", "error", "killed", "skipped"].contains(&now.as_str()) {
                 failed = Some(job.to_string());

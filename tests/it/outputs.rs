@@ -30,7 +30,11 @@ fn check(list: &Path, folder: &Path) -> usize {
     command.args(["--check", "--strict"]).arg(list).current_dir(folder);
     let checked = command.output().expect("coreutils are there");
     assert!(checked.status.success(), "{checked:?}");
-    checked.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count()
+    checked
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .count()
 }
 
 #[test]
@@ -43,9 +47,15 @@ fn people_look_at_read_and_check_outputs() {
 }
 
 fn looked_at(world: &World) {
-    let all = world.tombolo(&["outputs", "ls", "1", "only", "-o", "json"]).succeeded().json();
+    let all = world
+        .tombolo(&["outputs", "ls", "1", "only", "-o", "json"])
+        .succeeded()
+        .json();
     assert_eq!(all["files"], 6);
-    let below = world.tombolo(&["outputs", "ls", "1", "only", "deep", "-o", "json"]).succeeded().json();
+    let below = world
+        .tombolo(&["outputs", "ls", "1", "only", "deep", "-o", "json"])
+        .succeeded()
+        .json();
     let paths: Vec<&str> = below["entries"]
         .as_array()
         .expect("entries")
@@ -54,8 +64,13 @@ fn looked_at(world: &World) {
         .collect();
     assert_eq!(paths, ["deep", "deep/er", "deep/er/noise", "deep/report.txt"]);
     assert_eq!(below["bytes"], 7_000_012);
-    let wide = world.tombolo(&["outputs", "ls", "1", "only", "deep/er", "-o", "wide"]).succeeded();
-    assert!(wide.output.contains("-rwxr-x---   7.0 MB   7000000   deep/er/noise"), "{wide:?}");
+    let wide = world
+        .tombolo(&["outputs", "ls", "1", "only", "deep/er", "-o", "wide"])
+        .succeeded();
+    assert!(
+        wide.output.contains("-rwxr-x---   7.0 MB   7000000   deep/er/noise"),
+        "{wide:?}"
+    );
     let gone = world.tombolo(&["outputs", "ls", "1", "only", "deeq"]);
     assert_eq!(gone.code, 1, "{gone:?}");
     assert!(gone.error.contains("did you mean `deep`?"), "{gone:?}");
@@ -93,14 +108,23 @@ fn downloaded(world: &World) {
     assert!(world.path("some/er/noise").exists());
     get(&["deep/er/noise", "--sums", "noise.sums"]).succeeded();
     assert_eq!(check(&world.path("noise.sums"), &world.path("")), 1);
-    let mode = fs::metadata(world.path("noise")).expect("it is there").permissions().mode();
+    let mode = fs::metadata(world.path("noise"))
+        .expect("it is there")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o750);
     get(&["deep/report.txt", "--to", "some/er"]).succeeded();
-    assert_eq!(fs::read(world.path("some/er/report.txt")).expect("it is there"), b"all is well\n");
+    assert_eq!(
+        fs::read(world.path("some/er/report.txt")).expect("it is there"),
+        b"all is well\n"
+    );
     let again = get(&["deep/report.txt", "--to", "some/er"]);
     assert_eq!(again.code, 2, "{again:?}");
     assert!(again.error.contains("exists already"), "{again:?}");
-    assert_eq!(get(&["deep/report.txt", "--to", "-"]).succeeded().output, "all is well\n");
+    assert_eq!(
+        get(&["deep/report.txt", "--to", "-"]).succeeded().output,
+        "all is well\n"
+    );
 
     let mut archive = world.command(&["outputs", "get", "1", "only", "deep", "--to", "-"]);
     let mut archive = archive.stdout(Stdio::piped()).spawn().expect("it runs");

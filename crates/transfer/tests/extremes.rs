@@ -15,7 +15,9 @@ use tombolo_artifact::{PackLimits, UnpackOptions};
 use tombolo_core::attempt::RouteKind;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
-use tombolo_transfer::pull::{ChunkSource, ListedChunk, Patience as PullPatience, Puller, Request, Source, SourceError};
+use tombolo_transfer::pull::{
+    ChunkSource, ListedChunk, Patience as PullPatience, Puller, Request, Source, SourceError,
+};
 use tombolo_transfer::store::{Owner, Patience};
 use tombolo_transfer::{ChunkStore, StoreLocation};
 
@@ -47,14 +49,19 @@ impl ChunkSource for Elsewhere {
     fn manifest(&self) -> BoxFuture<'_, Result<Bytes, SourceError>> {
         Box::pin(async {
             let manifest = self.store.get_manifest(PROJECT, self.manifest).await;
-            Ok(manifest.map_err(|error| SourceError::Missing(error.to_string()))?.encoded().clone())
+            Ok(manifest
+                .map_err(|error| SourceError::Missing(error.to_string()))?
+                .encoded()
+                .clone())
         })
     }
 
     fn chunk(&self, chunk: ListedChunk) -> BoxFuture<'_, Result<Bytes, SourceError>> {
         Box::pin(async move {
             let stored = self.store.get_stored_chunk(PROJECT, chunk.reference).await;
-            Ok(stored.map_err(|error| SourceError::Missing(error.to_string()))?.to_bytes())
+            Ok(stored
+                .map_err(|error| SourceError::Missing(error.to_string()))?
+                .to_bytes())
         })
     }
 }
@@ -72,7 +79,10 @@ async fn store(folder: &Path, member: &str) -> ChunkStore {
 async fn travel(folder: &Path) -> (u64, u64) {
     let (east, west) = (store(folder, "east").await, store(folder, "west").await);
     let began = Instant::now();
-    let output = east.pack(PROJECT, &folder.join("source"), PackLimits::default()).await.unwrap();
+    let output = east
+        .pack(PROJECT, &folder.join("source"), PackLimits::default())
+        .await
+        .unwrap();
     let packed = began.elapsed();
     let chunks = Arc::new(Elsewhere {
         store: east,
@@ -125,7 +135,9 @@ async fn a_hundred_thousand_small_files() {
     let mut noise = blake3::Hasher::new().finalize_xof();
     let mut content = vec![0; FILE_BYTES];
     for number in 0..FILES {
-        let inside = folder.path().join(format!("source/{:02x}/{:02x}", number % 251, number % 7));
+        let inside = folder
+            .path()
+            .join(format!("source/{:02x}/{:02x}", number % 251, number % 7));
         if number < 251 * 7 {
             fs::create_dir_all(&inside).unwrap();
         }
@@ -158,7 +170,11 @@ async fn a_file_that_is_larger_than_the_disk() {
     let came = File::open(folder.path().join("into/disk.image")).unwrap();
     let status = came.metadata().unwrap();
     assert_eq!(status.len(), SPARSE_BYTES);
-    assert!(status.blocks() * 512 < 20_000_000, "{} blocks: the holes are gone", status.blocks());
+    assert!(
+        status.blocks() * 512 < 20_000_000,
+        "{} blocks: the holes are gone",
+        status.blocks()
+    );
     for place in places {
         let mut read = vec![0; ISLAND_BYTES];
         came.read_exact_at(&mut read, place).unwrap();

@@ -49,7 +49,9 @@ pub(super) fn project(world: &World, name: &str) -> anyhow::Result<Project> {
     let list = world.json(&["project", "list"])?;
     let projects = list["projects"].as_array().context("a list of projects")?;
     let id = projects.iter().find(|project| project["name"] == name);
-    let id = id.and_then(|project| project["id"].as_str()).context("the project's id")?;
+    let id = id
+        .and_then(|project| project["id"].as_str())
+        .context("the project's id")?;
     Ok(Project {
         name: name.to_owned(),
         id: id.to_owned(),
@@ -65,16 +67,18 @@ pub(super) fn run(world: &World, order: &Order<'_>) -> anyhow::Result<Moved> {
     let Order { project, from, to, .. } = order;
     let gate = world.path("gate");
     let payload = order.payload.display();
-    let job = |name: &str, at: &str, parents: &[&str], command: String| {
+    let job = |name: &str, at: &str, command: String| {
         json!({
-            "name": name, "type": "docker-image", "image": "none", "depends_on": parents,
-            "cluster": {"selector": [format!("at={at}")]}, "command": ["sh", "-c", command],
+            "name": name, "type": "docker-image", "image": "none", "command": ["sh", "-c", command],
+            "cluster": {"selector": [format!("at={at}")]},
         })
     };
+    let mut child = job("use", to, "true".to_owned());
+    child["depends_on"] = json!(["make", "gate"]);
     let file = json!({"version": 1, "jobs": [
-        job("make", from, &[], format!("cp -R {payload}/. \"$TOMBOLO_OUTPUT\"")),
-        job("gate", from, &[], format!("until test -e {}; do sleep 0.1; done", gate.display())),
-        job("use", to, &["make", "gate"], "true".to_owned()),
+        job("make", from, format!("cp -R {payload}/. \"$TOMBOLO_OUTPUT\"")),
+        job("gate", from, format!("until test -e {}; do sleep 0.1; done", gate.display())),
+        child,
     ]});
     let path = world.path("tombolo.json");
     fs::write(&path, file.to_string())?;
@@ -121,10 +125,15 @@ impl Snapshot {
             growth.push((*name, now.peak_bytes.saturating_sub(before.peak_bytes)));
             let processor_seconds = now.processor_seconds - before.processor_seconds;
             if processor_seconds >= 0.05 {
-                costs.push((*name, Taken { processor_seconds, ..now }));
+                costs.push((
+                    *name,
+                    Taken {
+                        processor_seconds,
+                        ..now
+                    },
+                ));
             }
         }
         (costs, growth)
     }
 }
-

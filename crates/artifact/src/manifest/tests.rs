@@ -124,7 +124,7 @@ fn what_lies_in_a_folder() {
         entries.map(|entry| entry.path).collect()
     };
     assert_eq!(paths(b"").len(), manifest.entry_count() as usize);
-    assert_eq!(paths(b"a"), [&b"a"[..], b"a/file", b"a/link"]);
+    assert_eq!(paths(b"a"), [&b"a"[..], b"a/empty", b"a/file", b"a/link"]);
     assert_eq!(paths(b"a/file"), [b"a/file"]);
     assert!(paths(b"a/fil").is_empty());
 }

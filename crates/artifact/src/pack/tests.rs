@@ -324,7 +324,13 @@ fn holes_are_packed_as_the_zeros_that_they_stand_for() {
     let cutter = fastcdc::v2020::FastCDC::new(&zeros, 1 << 20, 4 << 20, longest);
     assert_eq!(cutter.cut(0, longest).1, longest, "zeros are not cut");
     let (sparse, dense) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let content = [noise(1, 3 << 20), vec![0; 5 * longest + 77], noise(2, 100), vec![0; 2 * longest]].concat();
+    let content = [
+        noise(1, 3 << 20),
+        vec![0; 5 * longest + 77],
+        noise(2, 100),
+        vec![0; 2 * longest],
+    ]
+    .concat();
     fs::write(dense.path().join("file"), &content).unwrap();
     let file = File::create(sparse.path().join("file")).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &content[..3 << 20], 0).unwrap();

@@ -71,7 +71,11 @@ mod tests {
             (vec![&zeros[..]], 0, HOLE_BYTES),
             (vec![&noise[..], &zeros[..]], HOLE_BYTES, 2 * HOLE_BYTES),
             (vec![&zeros[..], &noise[..100]], 1, HOLE_BYTES),
-            (vec![&noise[..7], &zeros[..], &noise[..], &zeros[..9]], HOLE_BYTES, 5 * HOLE_BYTES),
+            (
+                vec![&noise[..7], &zeros[..], &noise[..], &zeros[..9]],
+                HOLE_BYTES,
+                5 * HOLE_BYTES,
+            ),
             (vec![&zeros[..10]], 0, HOLE_BYTES),
         ] {
             let folder = tempfile::tempdir().unwrap();

@@ -32,7 +32,11 @@ impl Moving {
     pub fn bytes_per_second(&self) -> Option<u64> {
         let (bytes, milliseconds) = self.first;
         let came = self.progress.done_bytes.checked_sub(bytes).filter(|came| *came > 0)?;
-        let took = self.progress.milliseconds.checked_sub(milliseconds).filter(|took| *took > 0)?;
+        let took = self
+            .progress
+            .milliseconds
+            .checked_sub(milliseconds)
+            .filter(|took| *took > 0)?;
         u64::try_from(u128::from(came) * 1_000 / u128::from(took)).ok()
     }
 }
@@ -121,14 +125,24 @@ mod tests {
         transfers.note(&progress(1, 3));
         transfers.note(&progress(1, 7));
         transfers.note(&progress(2, 1));
-        let known: Vec<_> = transfers.of(attempt(1)).into_iter().map(|moving| moving.progress).collect();
+        let known: Vec<_> = transfers
+            .of(attempt(1))
+            .into_iter()
+            .map(|moving| moving.progress)
+            .collect();
         assert_eq!(known, [progress(1, 7)]);
         let rate = || transfers.one(attempt(1), &None).unwrap().bytes_per_second();
         assert_eq!(rate(), Some(100), "4 bytes in 40 ms");
         // What was there before it began does not count, nor what another life of the agent said.
-        transfers.note(&TransferProgress { milliseconds: 1, ..progress(1, 8) });
+        transfers.note(&TransferProgress {
+            milliseconds: 1,
+            ..progress(1, 8)
+        });
         assert_eq!(rate(), None);
-        transfers.note(&TransferProgress { milliseconds: 2, ..progress(1, 9) });
+        transfers.note(&TransferProgress {
+            milliseconds: 2,
+            ..progress(1, 9)
+        });
         assert_eq!(rate(), Some(1_000));
         transfers.note(&progress(1, 10));
         assert_eq!(transfers.of(attempt(1)), []);

@@ -290,7 +290,13 @@ mod tests {
         let (manifest, chunks) = packed(from.path());
         let shared = manifest.clone();
         let body = produced(move |sink| async move {
-            write_folder(&shared, b"", futures::stream::iter(chunks.into_iter().map(fetched)), sink).await
+            write_folder(
+                &shared,
+                b"",
+                futures::stream::iter(chunks.into_iter().map(fetched)),
+                sink,
+            )
+            .await
         });
         let bytes = read(body).await;
         tar::Archive::new(&bytes[..]).unpack(to.path()).unwrap();
@@ -312,7 +318,13 @@ mod tests {
         assert!(span.chunk_count < chunks.len(), "{span:?} of {}", chunks.len());
         let wanted: Vec<_> = chunks[span.first_chunk..][..span.chunk_count].to_vec();
         let body = produced(move |sink| async move {
-            write_folder(&manifest, b"m", futures::stream::iter(wanted.into_iter().map(fetched)), sink).await
+            write_folder(
+                &manifest,
+                b"m",
+                futures::stream::iter(wanted.into_iter().map(fetched)),
+                sink,
+            )
+            .await
         });
         let bytes = read(body).await;
         tar::Archive::new(&bytes[..]).unpack(to.path()).unwrap();
@@ -348,7 +360,13 @@ mod tests {
         let (manifest, mut chunks) = packed(folder.path());
         chunks.pop();
         let body = produced(move |sink| async move {
-            write_folder(&manifest, b"", futures::stream::iter(chunks.into_iter().map(fetched)), sink).await
+            write_folder(
+                &manifest,
+                b"",
+                futures::stream::iter(chunks.into_iter().map(fetched)),
+                sink,
+            )
+            .await
         });
         let error = body.try_fold((), |(), _| async { Ok(()) }).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

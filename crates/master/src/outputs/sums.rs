@@ -34,9 +34,7 @@ pub(crate) async fn write(
             left -= piece.len() as u64;
             sum = update(sum, piece).await?;
         }
-        lines
-            .put(sums::line(sum.finish().as_ref(), &entry.path).into())
-            .await?;
+        lines.put(sums::line(sum.finish().as_ref(), &entry.path).into()).await?;
     }
     lines.flush().await
 }

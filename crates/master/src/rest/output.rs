@@ -78,7 +78,9 @@ pub(super) async fn list_output(
         }
         Ok(listing)
     });
-    let listed = listed.await.map_err(|error| Error::internal("listing an output", error))?;
+    let listed = listed
+        .await
+        .map_err(|error| Error::internal("listing an output", error))?;
     Ok(Answer(listed?))
 }
 

@@ -44,7 +44,11 @@ pub(super) async fn to_standard_output(session: &Session, output: &Output, file:
 /// Downloads what is asked for.
 pub(super) async fn download(session: &Session, request: &Request<'_>) -> Result<(), Failure> {
     let entry = match request.path {
-        Some(path) => page(session, request.output, Some(path), 0).await?.entries.into_iter().next(),
+        Some(path) => page(session, request.output, Some(path), 0)
+            .await?
+            .entries
+            .into_iter()
+            .next(),
         None => None,
     };
     let folder = match (&entry, request.path) {
@@ -87,8 +91,10 @@ fn archive_path(session: &Session, output: &Output, folder: Option<&Path>) -> St
 fn refuse_sums(request: &Request<'_>) -> Result<(), Failure> {
     match request.sums {
         None => Ok(()),
-        Some(_) => Err(Failure::usage("`--sums` is for what is written to a file or folder, not for `--to -`")
-            .hint("`tombolo outputs sums` prints the sums")),
+        Some(_) => Err(
+            Failure::usage("`--sums` is for what is written to a file or folder, not for `--to -`")
+                .hint("`tombolo outputs sums` prints the sums"),
+        ),
     }
 }
 
@@ -96,7 +102,8 @@ fn check_free(path: &Path) -> Result<(), Failure> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
-    Err(Failure::usage(format!("{} exists already", path.display())).hint("choose another place with `--to` or `--sums`"))
+    Err(Failure::usage(format!("{} exists already", path.display()))
+        .hint("choose another place with `--to` or `--sums`"))
 }
 
 /// A folder beside the target, gone with this value.
@@ -132,7 +139,12 @@ async fn unpack(response: Response, into: PathBuf) -> Result<PathBuf, Failure> {
     unpacked.map_err(|error| broke_off(&error))
 }
 
-async fn download_file(session: &Session, request: &Request<'_>, file: &Path, entry: &OutputEntry) -> Result<(), Failure> {
+async fn download_file(
+    session: &Session,
+    request: &Request<'_>,
+    file: &Path,
+    entry: &OutputEntry,
+) -> Result<(), Failure> {
     if request.to == Some(Path::new("-")) {
         refuse_sums(request)?;
         return to_standard_output(session, request.output, file).await;
@@ -188,12 +200,7 @@ async fn read_file(
     file: &Path,
     take: &mut (dyn FnMut(&[u8]) -> Result<(), Failure> + Send),
 ) -> Result<(), Failure> {
-    let path = path::job_output_file(
-        &session.project,
-        output.build,
-        &output.job,
-        file.as_os_str().as_bytes(),
-    );
+    let path = path::job_output_file(&session.project, output.build, &output.job, file.as_os_str().as_bytes());
     let mut reading = Reading::default();
     let mut attempts = 0;
     loop {

@@ -88,7 +88,9 @@ mod tests {
         write(&list, move |lines| of_folder(&walked, lines)).await.unwrap();
         let check = || {
             let mut command = Command::new("sha256sum");
-            command.args(["--check", "--strict", "../SHA256SUMS"]).current_dir(&folder);
+            command
+                .args(["--check", "--strict", "../SHA256SUMS"])
+                .current_dir(&folder);
             command.output().unwrap()
         };
         let checked = check();

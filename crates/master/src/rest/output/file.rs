@@ -9,7 +9,9 @@ use tombolo_api::problem::Code;
 use tombolo_artifact::manifest::EntryKind;
 
 use super::query::Parameters;
-use super::{Application, Error, InProject, JobPath, Path, Problems, Viewer, archive, download, missing, open, produced};
+use super::{
+    Application, Error, InProject, JobPath, Path, Problems, Viewer, archive, download, missing, open, produced,
+};
 
 /// One file of a job's output
 ///
@@ -109,13 +111,15 @@ impl Part {
         if parsed.ranges.len() != 1 {
             return Ok(None);
         }
-        let ranges = parsed.validate(size).map_err(|_| {
+        // Of an empty file the library makes the first byte.
+        let ranges = parsed.validate(size).ok().filter(|_| size > 0);
+        let range = ranges.as_ref().and_then(|ranges| ranges.first()).ok_or_else(|| {
             Error::new(
                 Code::RangeNotSatisfiable,
                 format_args!("the file has {size} bytes, and `{range}` asks for none of them"),
             )
         })?;
-        Ok(ranges.first().map(|range| Self {
+        Ok(Some(Self {
             from: *range.start(),
             length: range.end() - range.start() + 1,
         }))

@@ -30,7 +30,9 @@ pub(super) fn no_file(found: &FoundJob, manifest: &Manifest, wanted: &[u8]) -> E
             let target = DisplayPath::new(target);
             (
                 format!("`{shown}` in the output of job `{job}` is a symbolic link to `{target}`, not a file"),
-                format!("name the file that it leads to; `tombolo outputs get {number} {job}` downloads links with all else"),
+                format!(
+                    "name the file that it leads to; `tombolo outputs get {number} {job}` downloads links with all else"
+                ),
             )
         }
         Some(EntryKind::File { .. }) | None => return missing(found, manifest, wanted),
@@ -84,15 +86,19 @@ fn nearest(manifest: &Manifest, wanted: &[u8]) -> Vec<Vec<u8>> {
         return elsewhere;
     }
     let bound = (wanted.len() / 3).clamp(1, 6);
-    let is_near = |entry: &Entry<'_>| {
-        entry.path.len() <= COMPARED_BYTES && entry.path.len().abs_diff(wanted.len()) <= bound
-    };
+    let is_near =
+        |entry: &Entry<'_>| entry.path.len() <= COMPARED_BYTES && entry.path.len().abs_diff(wanted.len()) <= bound;
     let text = String::from_utf8_lossy(wanted);
     let mut near: Vec<(usize, Vec<u8>)> = manifest
         .entries()
         .filter(is_near)
         .take(COMPARED)
-        .map(|entry| (strsim::osa_distance(&text, &String::from_utf8_lossy(&entry.path)), entry.path))
+        .map(|entry| {
+            (
+                strsim::osa_distance(&text, &String::from_utf8_lossy(&entry.path)),
+                entry.path,
+            )
+        })
         .filter(|(distance, _)| *distance <= bound)
         .collect();
     near.sort();

@@ -110,7 +110,9 @@ mod tests {
             ("other=a", None),
             ("path=a&path=b", None),
         ] {
-            let path = Parameters::read(Some(query), KNOWN).ok().map(|parameters| parameters.path());
+            let path = Parameters::read(Some(query), KNOWN)
+                .ok()
+                .map(|parameters| parameters.path());
             assert_eq!(path.as_deref(), expected, "{query}");
         }
         let name = b"caf\xc3\xa9/\xff x";

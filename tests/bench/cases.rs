@@ -19,7 +19,7 @@ use crate::world::{Cluster, Ports, World};
 use crate::{bare, payload, servers};
 use builds::{Moved, Order};
 
-/// How often each is measured; the one in the middle counts.
+/// How often each is measured, unless `TOMBOLO_BENCH_ROUNDS` says otherwise; the one in the middle counts.
 const ROUNDS: usize = 3;
 /// The rate of the link between places that are far from each other.
 const LINK_BITS_PER_SECOND: u64 = 400_000_000;
@@ -31,6 +31,7 @@ struct Bench<'a> {
     servers: Servers,
     world: World,
     payload: PathBuf,
+    rounds: usize,
     report: Report,
 }
 
@@ -39,6 +40,8 @@ pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Report> {
     let place = tempfile::tempdir()?;
     let payload = place.path().join("payload");
     servers::program()?;
+    let rounds = std::env::var("TOMBOLO_BENCH_ROUNDS").map_or(Ok(ROUNDS), |rounds| rounds.parse());
+    let rounds = rounds.context("TOMBOLO_BENCH_ROUNDS is no number")?.max(1);
     println!("making {} MB", payload::BYTES / 1_000_000);
     payload::make(&payload)?;
     println!("starting SeaweedFS, Azurite, a master and five agents");
@@ -51,6 +54,7 @@ pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Report> {
         servers,
         world,
         payload,
+        rounds,
         report: Report::default(),
     };
     bench.s3_to_azure()?;
@@ -115,7 +119,7 @@ impl Bench<'_> {
         rclone::copy(&self.servers, &self.payload.display().to_string(), "s3:bucket/plain")?;
         let (s3, azure) = self.servers.bare()?;
         let (mut ours, mut files, mut packed, mut bare) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
+        for round in 0..self.rounds {
             let project = builds::project(&self.world, &format!("cold-{round}"))?;
             let moved = builds::run(&self.world, &self.order(&project.name, "s3", "azure"))?;
             files.push(rclone::copy(&self.servers, "s3:bucket/plain", "azure:bucket/files")?);
@@ -135,7 +139,7 @@ impl Bench<'_> {
                 bare[round]
             );
             ours.push(moved);
-            if round + 1 == ROUNDS {
+            if round + 1 == self.rounds {
                 let rclone = rclone::copy(&self.servers, "s3:bucket/plain", "azure:bucket/files")?;
                 self.again(&project.name, times(&ours), rclone.seconds)?;
             }
@@ -201,7 +205,7 @@ impl Bench<'_> {
             ("a folder to S3", "local", "s3", files.as_str(), "s3:bucket/copied"),
         ] {
             let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            for round in 0..ROUNDS {
+            for round in 0..self.rounds {
                 let project = builds::project(&self.world, &format!("{from}-{round}"))?;
                 ours.push(builds::run(&self.world, &self.order(&project.name, from, to))?);
                 theirs.push(rclone::copy(&self.servers, here, there)?);
@@ -231,7 +235,7 @@ impl Bench<'_> {
     /// Through the master instead of from agent to agent.
     fn over_a_link(&mut self) -> anyhow::Result<()> {
         let (mut relayed, mut direct) = (Vec::new(), Vec::new());
-        for round in 0..ROUNDS {
+        for round in 0..self.rounds {
             for (from, route, moves) in [("near", "peer", &mut direct), ("hidden", "relay", &mut relayed)] {
                 let project = builds::project(&self.world, &format!("{from}-{round}"))?;
                 let moved = builds::run(&self.world, &self.order(&project.name, from, "far"))?;

@@ -1,6 +1,6 @@
 //! Many small files, and one that is larger than the disk: packed, pulled into another store, and unpacked. Alone in their process,
 //! so that the peak of memory is theirs.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // helpers of tests are tests too
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};

@@ -183,6 +183,6 @@ fn source_is_pushed_and_outputs_are_listed_and_downloaded() {
         .arg(source.join("file"))
         .status();
     assert!(same.expect("cmp runs").success());
-    let file = world.tombolo(&["outputs", "get", "1", "only", "copy"]).succeeded();
+    let file = world.tombolo(&["outputs", "cat", "1", "only", "copy"]).succeeded();
     assert_eq!(file.output, "content\n");
 }

@@ -12,4 +12,5 @@ mod death;
 mod exec;
 mod interrupted;
 mod large;
+mod outputs;
 mod world;

@@ -62,4 +62,10 @@ pub struct Progress {
     pub moved_bytes: u64,
     /// The time since the beginning.
     pub milliseconds: u64,
+    /// How much content comes in a second; none before that is known.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// How long the rest takes at this rate.
+    #[serde(default)]
+    pub milliseconds_left: Option<u64>,
 }

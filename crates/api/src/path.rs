@@ -88,12 +88,12 @@ pub fn job_log(project: &ProjectName, number: u64, job: &JobName) -> String {
     format!("{}/log", self::job(project, number, job))
 }
 
-/// What a job left behind. Query: `offset`, `limit`.
+/// What a job left behind. Query: `path`, `offset`, `limit`.
 pub fn job_output(project: &ProjectName, number: u64, job: &JobName) -> String {
     format!("{}/output", self::job(project, number, job))
 }
 
-/// The same as a tar archive.
+/// The same as a tar archive. Query: `path`, of a folder.
 pub fn job_output_archive(project: &ProjectName, number: u64, job: &JobName) -> String {
     format!("{}/archive", job_output(project, number, job))
 }
@@ -101,6 +101,11 @@ pub fn job_output_archive(project: &ProjectName, number: u64, job: &JobName) -> 
 /// One file of it.
 pub fn job_output_file(project: &ProjectName, number: u64, job: &JobName, path: &[u8]) -> String {
     format!("{}/file?path={}", job_output(project, number, job), encode_bytes(path))
+}
+
+/// The SHA-256 sums of its files.
+pub fn job_output_sums(project: &ProjectName, number: u64, job: &JobName) -> String {
+    format!("{}/sums", job_output(project, number, job))
 }
 
 /// Which chunks of a source are missing.

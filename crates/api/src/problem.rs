@@ -168,6 +168,9 @@ codes! {
     /// The request is larger than it may be.
     TooLarge = "too_large", 413, "Too large",
         "send less at once";
+    /// The file has none of the bytes that are asked for.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, "Range not satisfiable",
+        "ask for bytes that the file has, or for all of it";
     /// The request took too long to arrive.
     RequestTimeout = "request_timeout", 408, "The request took too long",
         "try again over a better connection";

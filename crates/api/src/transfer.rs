@@ -42,6 +42,12 @@ pub struct Transfer {
     pub moved_bytes: u64,
     /// How long it took, or has taken so far.
     pub milliseconds: u64,
+    /// How much content comes in a second, or came on the average; none before that is known.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// How long the rest takes at this rate; none if nothing is left, or that is not known.
+    #[serde(default)]
+    pub milliseconds_left: Option<u64>,
     /// The digest of its manifest, checked at arrival; none before.
     #[schema(value_type = Option<String>)]
     pub digest: Option<Digest>,

@@ -95,6 +95,11 @@ impl<'a> BorrowedChunk<'a> {
         }
     }
 
+    /// The same where the digest of `bytes` is known already.
+    pub(crate) fn known(reference: ChunkReference, bytes: &'a [u8]) -> Self {
+        Self { reference, bytes }
+    }
+
     /// Its name and length.
     pub fn reference(&self) -> ChunkReference {
         self.reference

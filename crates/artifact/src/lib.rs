@@ -9,7 +9,9 @@ pub mod manifest;
 pub mod pack;
 pub mod path;
 pub mod remove;
+pub mod sums;
 pub mod unpack;
+mod zeros;
 
 pub use chunk::{BorrowedChunk, Chunk, ChunkReference, StoredChunk};
 pub use manifest::{Entry, EntryKind, FileRange, Manifest};

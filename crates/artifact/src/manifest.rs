@@ -124,6 +124,16 @@ pub struct Entry<'a> {
     pub kind: EntryKind<'a>,
 }
 
+impl Entry<'_> {
+    /// Whether it is what is at `path`, or lies in that folder; everything lies in the empty path.
+    pub fn lies_in(&self, path: &[u8]) -> bool {
+        match self.path.strip_prefix(path) {
+            Some(rest) => path.is_empty() || rest.is_empty() || rest.starts_with(b"/"),
+            None => false,
+        }
+    }
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind<'a> {
@@ -148,7 +158,7 @@ pub enum EntryKind<'a> {
     },
 }
 
-/// Where one file's content is.
+/// Where a part of the content stream is: one file's content, say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileRange {
     /// Its size, in bytes.
@@ -157,7 +167,7 @@ pub struct FileRange {
     pub first_chunk: usize,
     /// How many bytes of that chunk come before it.
     pub skip: u32,
-    /// How many chunks it touches; 0 for an empty file.
+    /// How many chunks it touches; 0 if it is empty.
     pub chunk_count: usize,
 }
 
@@ -248,12 +258,23 @@ impl Manifest {
             .map(read::chunk)
     }
 
+    /// The entry at `path`.
+    pub fn entry(&self, path: &[u8]) -> Option<Entry<'_>> {
+        self.entries().find(|entry| entry.path == path)
+    }
+
     /// Where the content of the file at `path` is; `None` if there is no such file.
     pub fn range(&self, path: &[u8]) -> Option<FileRange> {
-        let entry = self.entries().find(|entry| entry.path == path)?;
-        let EntryKind::File { size, offset, .. } = entry.kind else {
-            return None;
-        };
+        match self.entry(path)?.kind {
+            EntryKind::File { size, offset, .. } => Some(self.span(offset, size)),
+            EntryKind::Directory { .. } | EntryKind::Symlink { .. } => None,
+        }
+    }
+
+    /// Where `size` bytes of the content stream are, from `offset` on. What lies beyond its end is left out.
+    pub fn span(&self, offset: u64, size: u64) -> FileRange {
+        let offset = offset.min(self.bytes);
+        let size = size.min(self.bytes - offset);
         let mut range = FileRange {
             size,
             first_chunk: 0,
@@ -262,17 +283,20 @@ impl Manifest {
         };
         let mut position = 0;
         for (index, chunk) in self.chunks().enumerate() {
+            if size == 0 || position >= offset + size {
+                break;
+            }
             let end = position + u64::from(chunk.length);
-            if size > 0 && end > offset && position < offset + size {
+            if end > offset {
                 if range.chunk_count == 0 {
                     range.first_chunk = index;
-                    range.skip = u32::try_from(offset - position).expect("the file begins within this chunk");
+                    range.skip = u32::try_from(offset - position).expect("the content begins within this chunk");
                 }
                 range.chunk_count += 1;
             }
             position = end;
         }
-        Some(range)
+        range
     }
 }
 

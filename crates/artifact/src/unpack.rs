@@ -1,12 +1,13 @@
 //! Unpacking: from a manifest and chunks to a folder. Nothing that they say is trusted.
 
 mod links;
+mod sparse;
 mod stage;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::chunk::{Chunk, ChunkReference};
 use crate::manifest::{Entry, EntryKind, MAXIMUM_CONTENT_BYTES, MAXIMUM_ENTRIES, Manifest};
 use crate::path::DisplayPath;
+use sparse::SparseFile;
 use stage::Stage;
 
 /// How many times larger than its distinct chunks an artifact may be by default: the longest chunk so often is 64 GiB, so that
@@ -175,13 +177,15 @@ fn restore(
         EntryKind::Directory { mode } => stage.directory(entry.depth, entry.name, mode).map_err(failed),
         EntryKind::Symlink { target } => stage.symlink(entry.depth, entry.name, target).map_err(failed),
         EntryKind::File { mode, size, .. } => {
-            let mut file = stage.file(entry.depth, entry.name).map_err(failed)?;
+            let file = stage.file(entry.depth, entry.name).map_err(failed)?;
+            let mut file = SparseFile::new(file);
             let mut left = size;
             while left > 0 {
                 let piece = content.next_piece(left)?;
-                file.write_all(&piece).map_err(failed)?;
+                file.write(&piece).map_err(failed)?;
                 left -= piece.len() as u64;
             }
+            let file = file.finish().map_err(failed)?;
             stage::set_mode(&file, mode).map_err(failed)
         }
     }

@@ -89,6 +89,12 @@ impl Failure {
         self
     }
 
+    /// Whether it may be gone a moment later.
+    pub(crate) fn is_passing(&self) -> bool {
+        let is_away = |problem: &Problem| problem.code == Code::OutputUnavailable;
+        self.code == ExitCode::Unreachable || self.problem.as_deref().is_some_and(is_away)
+    }
+
     /// The failure for programs: the master's own problem document, or one with the same fields.
     pub(crate) fn json(&self) -> serde_json::Result<String> {
         if let Some(problem) = &self.problem {

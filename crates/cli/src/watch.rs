@@ -5,7 +5,7 @@ mod summary;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventsource_stream::Eventsource;
 use futures::StreamExt;
@@ -22,6 +22,9 @@ use crate::render::{self, Format};
 const RECONNECTS: u32 = 120;
 /// How long to wait before that.
 const RECONNECT_AFTER: Duration = Duration::from_secs(1);
+
+/// How often a pipe is told how far an input is: what comes faster needs no word.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Shows what happens to a build.
 trait View {
@@ -82,7 +85,7 @@ fn view(format: Format) -> Box<dyn View + Send> {
     } else if io::stdout().is_terminal() {
         Box::new(live::Live::default())
     } else {
-        Box::new(Plain)
+        Box::new(Plain::default())
     }
 }
 
@@ -141,8 +144,12 @@ impl Watch {
     }
 }
 
-/// One line for each change.
-struct Plain;
+/// One line for each change, and now and then one for each input on its way.
+#[derive(Default)]
+struct Plain {
+    /// When something was said of an input, or it was first heard of.
+    told: BTreeMap<(JobName, Option<JobName>), Instant>,
+}
 
 impl View for Plain {
     fn job(&mut self, job: &Job, before: Option<&Job>) -> Result<(), Failure> {
@@ -156,8 +163,18 @@ impl View for Plain {
         if same { Ok(()) } else { render::line(&state_line(job)) }
     }
 
-    fn progress(&mut self, _: &Progress) -> Result<(), Failure> {
-        Ok(())
+    fn progress(&mut self, progress: &Progress) -> Result<(), Failure> {
+        let key = (progress.job.clone(), progress.parent.clone());
+        if progress.done_bytes >= progress.bytes {
+            self.told.remove(&key);
+            return Ok(());
+        }
+        let told = self.told.entry(key).or_insert_with(Instant::now);
+        if told.elapsed() < PROGRESS_EVERY {
+            return Ok(());
+        }
+        *told = Instant::now();
+        render::line(&progress_line(progress))
     }
 
     fn note(&mut self, text: &str) -> Result<(), Failure> {
@@ -186,6 +203,35 @@ impl View for Quiet {
     fn finish(&mut self) {}
 }
 
+/// How far an input is, in one line.
+fn progress_line(progress: &Progress) -> String {
+    format!(
+        "{:<12}   {}: {} of {}, {}",
+        progress.job,
+        way(progress),
+        render::bytes(progress.done_bytes),
+        render::bytes(progress.bytes),
+        pace(progress)
+    )
+}
+
+/// What comes, and how.
+fn way(progress: &Progress) -> String {
+    let parent = progress.parent.as_ref().map_or("source", |name| name.as_str());
+    let from = progress.from.as_ref().map_or("master", |name| name.as_str());
+    format!("{parent} from {from} by {}", progress.route.as_str())
+}
+
+/// The rate, and how long it will still take.
+fn pace(progress: &Progress) -> String {
+    let Some(rate) = progress.bytes_per_second else {
+        return "rate not known yet".to_owned();
+    };
+    let left = progress.milliseconds_left.map(Duration::from_millis);
+    let left = left.map_or_else(String::new, |left| format!(", {} left", render::duration(left)));
+    format!("{}/s{left}", render::bytes(rate))
+}
+
 /// A job's state in one line.
 fn state_line(job: &Job) -> String {
     let mut line = format!("{:<12} {:<11}", job.name, job_state(job));
@@ -212,4 +258,37 @@ fn state_line(job: &Job) -> String {
         line.push_str(&format!(": {}", render::printable(&why)));
     }
     line.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_api::RouteKind;
+
+    use super::*;
+
+    #[test]
+    fn an_input_on_its_way_has_bytes_rate_route_and_time_left() {
+        let progress = Progress {
+            job: JobName::new("test").unwrap(),
+            epoch: 1,
+            parent: Some(JobName::new("build").unwrap()),
+            from: None,
+            route: RouteKind::Relay,
+            bytes: 50_000_000,
+            done_bytes: 20_000_000,
+            moved_bytes: 9_000_000,
+            milliseconds: 2_000,
+            bytes_per_second: Some(10_000_000),
+            milliseconds_left: Some(3_000),
+        };
+        assert_eq!(
+            progress_line(&progress),
+            "test           build from master by relay: 20.0 MB of 50.0 MB, 10.0 MB/s, 3.0s left"
+        );
+        let early = Progress {
+            bytes_per_second: None,
+            ..progress
+        };
+        assert!(progress_line(&early).ends_with("rate not known yet"));
+    }
 }

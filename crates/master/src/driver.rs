@@ -47,6 +47,7 @@ use watch::Watchers;
 
 pub use handle::{ApplyError, Handle};
 pub use start::{Error, Options};
+pub use transfers::Moving;
 pub use watch::{Numbered, Subscription, Watched};
 
 /// Signs the right of a cluster to read an artifact.

@@ -3,6 +3,7 @@
 
 pub(crate) mod archive;
 pub mod loopback;
+pub(crate) mod sums;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -184,6 +184,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(output::list_output))
         .routes(routes!(output::download_archive))
         .routes(routes!(output::download_file))
+        .routes(routes!(output::list_sums))
         .routes(routes!(source::missing_chunks))
         .routes(routes!(source::upload_chunk))
         .routes(routes!(source::upload_manifest))

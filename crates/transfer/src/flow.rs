@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use tokio::runtime::Handle;
@@ -39,6 +40,7 @@ impl Packing {
             runtime: Handle::current(),
             budget: budget.clone(),
             chunks: sender,
+            last: None,
         };
         let folder = folder.to_owned();
         Self {
@@ -71,10 +73,16 @@ struct Sender {
     runtime: Handle,
     budget: Budget,
     chunks: mpsc::Sender<(Chunk, Share)>,
+    /// The last that was handed on.
+    last: Option<ChunkReference>,
 }
 
 impl ChunkSink for Sender {
     fn chunk(&mut self, chunk: BorrowedChunk<'_>) -> io::Result<()> {
+        // A hole of many gigabytes is one chunk, thousands of times.
+        if self.last.replace(chunk.reference()) == Some(chunk.reference()) {
+            return Ok(());
+        }
         let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
         // The share comes before the copy.
         let share = self
@@ -125,39 +133,55 @@ async fn feed<E, Fetching: Future<Output = Result<Chunk, E>>>(
     manifest: &Manifest,
     budget: Budget,
     fetch: impl Fn(ListedChunk) -> Fetching,
-    sender: mpsc::Sender<(Chunk, Share)>,
+    sender: mpsc::Sender<(Chunk, Arc<Share>)>,
 ) -> Result<(), E> {
     // Shares are taken one after the other, so that the chunk that is needed next always gets one.
     let listed = manifest
         .chunks()
         .zip(0..)
         .map(|(reference, index)| ListedChunk { index, reference });
-    let shares = stream::iter(listed).then(|chunk| {
+    let shares = stream::iter(runs(listed)).then(|(chunk, times)| {
         let budget = budget.clone();
-        async move { (chunk, budget.take(chunk.reference.length).await) }
+        async move { (chunk, times, budget.take(chunk.reference.length).await) }
     });
     let mut chunks = std::pin::pin!(
         shares
-            .filter_map(|(chunk, share)| async move { Some((chunk, share.ok()?)) })
-            .map(|(chunk, share)| {
+            .filter_map(|(chunk, times, share)| async move { Some((chunk, times, share.ok()?)) })
+            .map(|(chunk, times, share)| {
                 let fetching = fetch(chunk);
-                async move { fetching.await.map(|chunk| (chunk, share)) }
+                async move { fetching.await.map(|chunk| (chunk, times, Arc::new(share))) }
             })
             .buffered(READ_AHEAD)
     );
-    while let Some(chunk) = chunks.next().await {
-        if sender.send(chunk?).await.is_err() {
-            break;
+    while let Some(fetched) = chunks.next().await {
+        let (chunk, times, share) = fetched?;
+        for _ in 0..times {
+            if sender.send((chunk.clone(), Arc::clone(&share))).await.is_err() {
+                return Ok(());
+            }
         }
     }
     Ok(())
 }
 
+/// Each chunk with the number of times that it occurs on end: it is fetched once for all of them.
+fn runs(listed: impl Iterator<Item = ListedChunk>) -> impl Iterator<Item = (ListedChunk, u64)> {
+    let mut listed = listed.peekable();
+    std::iter::from_fn(move || {
+        let chunk = listed.next()?;
+        let mut times = 1;
+        while listed.next_if(|next| next.reference == chunk.reference).is_some() {
+            times += 1;
+        }
+        Some((chunk, times))
+    })
+}
+
 /// Hands chunks to the unpacker's thread.
 struct Receiver {
-    chunks: mpsc::Receiver<(Chunk, Share)>,
+    chunks: mpsc::Receiver<(Chunk, Arc<Share>)>,
     /// Of the chunk that is being written: given back when the next one is asked for.
-    share: Option<Share>,
+    share: Option<Arc<Share>>,
 }
 
 impl ChunkFeed for Receiver {

@@ -5,6 +5,7 @@
     reason = "this program talks to a person at a terminal"
 )]
 
+mod bench;
 mod checks;
 mod cluster;
 mod demo;
@@ -41,11 +42,8 @@ enum Command {
     /// Installs the charts on two real clusters, and runs jobs and faults on them.
     E2e(e2e::Options),
     /// Measures Tombolo beside what people would use without it; nothing fails for being slow.
-    Bench {
-        name: Bench,
-        #[command(flatten)]
-        options: e2e::Options,
-    },
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Everything that must pass before a change lands.
     Ci,
     /// Runs real Kubernetes clusters on this machine, side by side.
@@ -55,12 +53,6 @@ enum Command {
     Image(image::Options),
     /// Prints where a tool is, installed if need be: `$(cargo xtask tool kubectl) get pods`.
     Tool { name: tools::Name },
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Bench {
-    /// Jobs on a real cluster, beside bare Kubernetes.
-    Kubernetes,
 }
 
 /// A command without the variables that `cargo xtask` itself brings: build scripts would take them for a change, and
@@ -89,10 +81,7 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => checks::sim(&shell, &options),
         Command::E2e(options) => e2e::run(&shell, &options),
-        Command::Bench {
-            name: Bench::Kubernetes,
-            options,
-        } => e2e::bench(&shell, &options),
+        Command::Bench(bench) => bench::run(&shell, &bench),
         Command::Ci => checks::ci(&shell),
         Command::Cluster(command) => cluster::run(&shell, command),
         Command::Tool { name } => {
@@ -135,6 +124,8 @@ mod tests {
             ("e2e --keep --no-image crossing", true),
             ("e2e one two", false),
             ("bench kubernetes --keep", true),
+            ("bench transfer", true),
+            ("bench transfer --keep", false),
             ("bench", false),
             ("tool kubectl", true),
             ("tool docker", false),

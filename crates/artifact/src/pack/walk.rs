@@ -273,7 +273,7 @@ impl OpenFile {
     ) -> Result<(), FileFault> {
         let size = self.size();
         let read = cutter
-            .append(&mut self.file, size, builder)
+            .append_file(&mut self.file, size, builder)
             .map_err(|fault| match fault {
                 Fault::Read(error) => FileFault::Read(error),
                 Fault::Sink(error) => FileFault::Sink(error),

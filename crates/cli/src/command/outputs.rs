@@ -1,17 +1,18 @@
 //! What jobs left behind.
 
-use std::fs::{self, File};
+mod download;
+mod sums;
+
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use futures::TryStreamExt;
 use reqwest::Method;
-use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombolo_api::{EntryKind, OutputEntry, OutputListing, path};
 use tombolo_core::name::JobName;
 
-use crate::failure::{ExitCode, Failure};
+use crate::failure::Failure;
 use crate::render::{self, Format, Rows, Wide};
 use crate::{Session, number};
 
@@ -19,25 +20,47 @@ use crate::{Session, number};
 pub(crate) enum Outputs {
     /// Lists what a job left behind.
     Ls {
-        /// The build's number.
-        #[arg(value_parser = number::build)]
-        build: u64,
-        /// The job.
-        job: JobName,
+        #[command(flatten)]
+        output: Output,
+        /// Only this: a file, or a folder with all that is below it.
+        path: Option<PathBuf>,
     },
-    /// Downloads it, whole or one file.
+    /// Writes one file to standard output. Only what this file needs is moved.
+    Cat {
+        #[command(flatten)]
+        output: Output,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Downloads it, whole or one file or folder.
     Get {
-        /// The build's number.
-        #[arg(value_parser = number::build)]
-        build: u64,
-        /// The job.
-        job: JobName,
-        /// One file of it, which is written to standard output unless `--to` is given.
-        file: Option<String>,
-        /// Where to: a new folder (by default named after the job), or a file.
+        #[command(flatten)]
+        output: Output,
+        /// One file or folder of it.
+        path: Option<PathBuf>,
+        /// Where to: a new folder or file, by default named after what is downloaded; `-` for standard output, where a folder
+        /// is a tar archive.
         #[arg(long, value_name = "PATH")]
         to: Option<PathBuf>,
+        /// Also writes the SHA-256 sums of the files that have come to this new file, for `sha256sum -c` where they are.
+        #[arg(long, value_name = "FILE")]
+        sums: Option<PathBuf>,
     },
+    /// Prints the SHA-256 sums of its files, for `sha256sum -c` in a folder with a download.
+    Sums {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// An output.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Output {
+    /// The build's number.
+    #[arg(value_parser = number::build)]
+    build: u64,
+    /// The job.
+    job: JobName,
 }
 
 impl Rows for OutputListing {
@@ -109,30 +132,38 @@ fn permissions(mode: u32) -> String {
 /// Lists and downloads outputs.
 pub(crate) async fn outputs(command: &Outputs, session: &Session) -> Result<(), Failure> {
     match command {
-        Outputs::Ls { build, job } => list(session, *build, job).await,
-        Outputs::Get {
-            build,
-            job,
-            file: Some(file),
-            to,
-        } => download_file(session, *build, job, file, to.as_deref()).await,
-        Outputs::Get {
-            build,
-            job,
-            file: None,
-            to,
-        } => {
-            let to = to.clone().unwrap_or_else(|| PathBuf::from(job.last_segment()));
-            download(session, *build, job, &to).await
+        Outputs::Ls { output, path } => ls(session, output, path.as_deref()).await,
+        Outputs::Cat { output, path } => {
+            refuse_forms(session, "outputs cat")?;
+            download::to_standard_output(session, output, path).await
+        }
+        Outputs::Get { output, path, to, sums } => {
+            let request = download::Request {
+                output,
+                path: path.as_deref(),
+                to: to.as_deref(),
+                sums: sums.as_deref(),
+            };
+            download::download(session, &request).await
+        }
+        Outputs::Sums { output } => {
+            refuse_forms(session, "outputs sums")?;
+            let path = path::job_output_sums(&session.project, output.build, &output.job);
+            stream(session, &path).await
         }
     }
 }
 
-async fn list(session: &Session, build: u64, job: &JobName) -> Result<(), Failure> {
-    let path = path::job_output(&session.project, build, job);
-    let mut listing: OutputListing = session.client.get(&path).await?;
+/// For what is printed as it is.
+fn refuse_forms(session: &Session, command: &str) -> Result<(), Failure> {
+    let forms = [Format::Wide, Format::Json, Format::Yaml, Format::Name];
+    session.format.refuse(&forms, command)
+}
+
+async fn ls(session: &Session, output: &Output, below: Option<&Path>) -> Result<(), Failure> {
+    let mut listing = page(session, output, below, 0).await?;
     while let Some(offset) = listing.next_offset {
-        let page: OutputListing = session.client.get(&format!("{path}?offset={offset}")).await?;
+        let page = page(session, output, below, offset).await?;
         listing.entries.extend(page.entries);
         listing.next_offset = page.next_offset;
     }
@@ -144,76 +175,25 @@ async fn list(session: &Session, build: u64, job: &JobName) -> Result<(), Failur
     Ok(())
 }
 
-async fn download_file(
-    session: &Session,
-    build: u64,
-    job: &JobName,
-    file: &str,
-    to: Option<&Path>,
-) -> Result<(), Failure> {
-    let path = path::job_output_file(&session.project, build, job, file.as_bytes());
-    let mut response = session.client.send(session.client.request(Method::GET, &path)?).await?;
-    let Some(to) = to else {
-        while let Some(piece) = session.client.chunk(&mut response).await? {
-            io::stdout().write_all(&piece).map_err(render::write_failure)?;
-        }
-        return Ok(());
-    };
-    let folder = to
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let mut target = tempfile::NamedTempFile::new_in(folder)?;
-    while let Some(piece) = session.client.chunk(&mut response).await? {
-        target.write_all(&piece)?;
+/// A page of what is at a path, or of everything.
+async fn page(session: &Session, output: &Output, at: Option<&Path>, offset: u64) -> Result<OutputListing, Failure> {
+    let mut asked = path::job_output(&session.project, output.build, &output.job);
+    asked.push_str(&format!("?offset={offset}"));
+    if let Some(at) = at {
+        let at = path::encode_bytes(at.as_os_str().as_bytes());
+        asked.push_str(&format!("&path={at}"));
     }
-    let file: File = target.persist_noclobber(to).map_err(|error| {
-        Failure::new(
-            ExitCode::Failed,
-            format!("cannot write {}: {}", to.display(), error.error),
-        )
-    })?;
-    Ok(file.sync_all()?)
+    session.client.get(&asked).await
 }
 
-/// Downloads into a folder beside the target, and gives it its name when it is whole.
-async fn download(session: &Session, build: u64, job: &JobName, to: &Path) -> Result<(), Failure> {
-    if to.exists() {
-        return Err(Failure::usage(format!("{} exists already", to.display())).hint("choose another place with `--to`"));
+/// Writes an answer to standard output as it comes.
+async fn stream(session: &Session, path: &str) -> Result<(), Failure> {
+    let mut response = session.client.send(session.client.request(Method::GET, path)?).await?;
+    let mut output = io::stdout().lock();
+    while let Some(piece) = session.client.chunk(&mut response).await? {
+        output.write_all(&piece).map_err(render::write_failure)?;
     }
-    let parent = to
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let staging = tempfile::Builder::new().prefix(".tombolo-").tempdir_in(parent)?;
-    let path = path::job_output_archive(&session.project, build, job);
-    let response = session.client.send(session.client.request(Method::GET, &path)?).await?;
-    let reader = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
-    let mut reader = SyncIoBridge::new(Box::pin(reader));
-    let staged = staging.path().join("output");
-    let unpacked = tokio::task::spawn_blocking(move || -> io::Result<PathBuf> {
-        let mut archive = tar::Archive::new(&mut reader);
-        archive.set_preserve_permissions(true);
-        fs::create_dir(&staged)?;
-        // `unpack` refuses entries that lead out of the folder, also through links.
-        archive.unpack(&staged)?;
-        io::copy(&mut reader, &mut io::sink())?;
-        Ok(staged)
-    })
-    .await
-    .map_err(|error| Failure::new(ExitCode::Failed, format!("the download broke off: {error}")))?;
-    let staged =
-        unpacked.map_err(|error| Failure::new(ExitCode::Failed, format!("the download broke off: {error}")))?;
-    fs::rename(&staged, to)?;
-    match session.format {
-        Format::Table | Format::Wide => render::line(&format!("The output of `{job}` is in {}.", to.display())),
-        Format::Name => render::line(&to.display().to_string()),
-        Format::Json | Format::Yaml => {
-            let (job, path) = (job.as_str(), to);
-            render::print_value(session.format, &serde_json::json!({ "job": job, "path": path }))
-        }
-    }
+    output.flush().map_err(render::write_failure)
 }
 
 #[cfg(test)]

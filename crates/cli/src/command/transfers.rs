@@ -52,7 +52,7 @@ impl Rows for TransferList {
                 render::bytes(transfer.bytes),
                 format!("{} %", percent(transfer)),
                 render::bytes(transfer.moved_bytes),
-                format!("{}/s", render::bytes(rate(transfer))),
+                rate(transfer),
                 left(transfer),
             ];
             if wide == Wide::Yes {
@@ -135,19 +135,15 @@ fn percent(transfer: &Transfer) -> u64 {
 }
 
 /// Content per second: what the user waits for, however little of it crosses the link.
-fn rate(transfer: &Transfer) -> u64 {
-    let rate = u128::from(transfer.done_bytes) * 1_000 / u128::from(transfer.milliseconds.max(1));
-    u64::try_from(rate).unwrap_or(u64::MAX)
+fn rate(transfer: &Transfer) -> String {
+    let rate = transfer.bytes_per_second;
+    rate.map_or_else(|| "-".to_owned(), |rate| format!("{}/s", render::bytes(rate)))
 }
 
 /// How long it will still take if it goes on like this.
 fn left(transfer: &Transfer) -> String {
-    let rate = rate(transfer);
-    if transfer.state == TransferState::Done || rate == 0 {
-        return String::new();
-    }
-    let seconds = transfer.bytes.saturating_sub(transfer.done_bytes) / rate;
-    render::duration(Duration::from_secs(seconds))
+    let left = transfer.milliseconds_left.map(Duration::from_millis);
+    left.map(render::duration).unwrap_or_default()
 }
 
 /// Lists the transfers of a build, or shows one.
@@ -198,7 +194,7 @@ fn sentence(transfer: &Transfer) -> String {
         render::bytes(transfer.bytes),
         render::duration(Duration::from_millis(transfer.milliseconds)),
     );
-    let rate = format!("{}/s", render::bytes(rate(transfer)));
+    let rate = rate(transfer);
     let moved = render::bytes(transfer.moved_bytes);
     match transfer.state {
         TransferState::Moving => format!(

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tombolo_api::{Job, JobState, Progress};
 use tombolo_core::name::JobName;
 
-use super::{View, state_line, summary};
+use super::{View, pace, state_line, summary, way};
 use crate::failure::Failure;
 
 /// How many jobs have a line of their own at once; a build of thousands does not fit on a screen.
@@ -79,15 +79,14 @@ impl View for Live {
         }
         let bar = self.transfers.entry(key).or_insert_with(|| {
             let bar = self.screen.add(ProgressBar::new(progress.bytes));
-            let template = "  {msg:<28} [{bar:24.cyan}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+            let template = "  {msg:<28} [{bar:24.cyan}] {bytes}/{total_bytes} {prefix}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar
         });
-        let parent = progress.parent.as_ref().map_or("source", |name| name.as_str());
-        let from = progress.from.as_ref().map_or("master", |name| name.as_str());
-        bar.set_message(format!("{parent} from {from} by {}", progress.route.as_str()));
+        bar.set_message(way(progress));
+        bar.set_prefix(pace(progress));
         bar.set_position(progress.done_bytes);
         Ok(())
     }

@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::control::{Command, Control, Refusal, Reply};
 use tombolo_core::id::{AttemptId, BuildId, SessionId};
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::session::{Hello, OrderFrame};
 use tombolo_store::LeaderEpoch;
 
 use super::message::Message;
-use super::transfers::Transfers;
+use super::transfers::{Moving, Transfers};
 use super::watch::Subscription;
 
 /// How long a caller waits for room in the driver's queue before it is told that there is too much to do.
@@ -136,8 +136,13 @@ impl Handle {
     }
 
     /// How far the inputs of an attempt are that are on their way, as far as its agent has said.
-    pub fn transfers(&self, attempt: AttemptId) -> Vec<TransferProgress> {
+    pub fn transfers(&self, attempt: AttemptId) -> Vec<Moving> {
         self.shared.transfers.of(attempt)
+    }
+
+    /// The same of one input; `parent` is none for the build's source.
+    pub fn transfer(&self, attempt: AttemptId, parent: &Option<JobName>) -> Option<Moving> {
+        self.shared.transfers.one(attempt, parent)
     }
 
     /// Carries out a command that writes nothing and whose outcome nobody waits for. Dropped under load.

@@ -15,7 +15,31 @@ const LIMIT_OF_ATTEMPT: usize = 1_000;
 
 /// The transfers that are under way.
 #[derive(Debug, Default)]
-pub(super) struct Transfers(Mutex<HashMap<AttemptId, HashMap<Option<JobName>, TransferProgress>>>);
+pub(super) struct Transfers(Mutex<HashMap<AttemptId, HashMap<Option<JobName>, Moving>>>);
+
+/// A transfer that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// The last that was said of it.
+    pub progress: TransferProgress,
+    /// What was there when something was said first, in bytes, and how long it had taken then, in milliseconds: what was there before
+    /// the transfer began says nothing of its rate.
+    first: (u64, u64),
+}
+
+impl Moving {
+    /// The rate at which content comes, in bytes; none before that is known.
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        let (bytes, milliseconds) = self.first;
+        let came = self.progress.done_bytes.checked_sub(bytes).filter(|came| *came > 0)?;
+        let took = self
+            .progress
+            .milliseconds
+            .checked_sub(milliseconds)
+            .filter(|took| *took > 0)?;
+        u64::try_from(u128::from(came) * 1_000 / u128::from(took)).ok()
+    }
+}
 
 impl Transfers {
     /// Takes what an agent says. What is there whole is not under way any more.
@@ -31,7 +55,16 @@ impl Transfers {
         } else if known.len() < LIMIT || known.contains_key(&progress.attempt) {
             let of_attempt = known.entry(progress.attempt).or_default();
             if of_attempt.len() < LIMIT_OF_ATTEMPT || of_attempt.contains_key(&progress.parent) {
-                of_attempt.insert(progress.parent.clone(), progress.clone());
+                let first = (progress.done_bytes, progress.milliseconds);
+                let moving = of_attempt.entry(progress.parent.clone()).or_insert_with(|| Moving {
+                    progress: progress.clone(),
+                    first,
+                });
+                // An agent that was started again begins again.
+                if progress.milliseconds < moving.progress.milliseconds {
+                    moving.first = first;
+                }
+                moving.progress = progress.clone();
             }
         }
     }
@@ -47,7 +80,7 @@ impl Transfers {
     }
 
     /// Those of an attempt.
-    pub(super) fn of(&self, attempt: AttemptId) -> Vec<TransferProgress> {
+    pub(super) fn of(&self, attempt: AttemptId) -> Vec<Moving> {
         let known = self.lock();
         known
             .get(&attempt)
@@ -55,7 +88,12 @@ impl Transfers {
             .unwrap_or_default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<AttemptId, HashMap<Option<JobName>, TransferProgress>>> {
+    /// One of them.
+    pub(super) fn one(&self, attempt: AttemptId, parent: &Option<JobName>) -> Option<Moving> {
+        self.lock().get(&attempt)?.get(parent).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AttemptId, HashMap<Option<JobName>, Moving>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,13 +119,31 @@ mod tests {
             bytes: 10,
             done_bytes,
             moved_bytes: done_bytes,
-            milliseconds: 1,
+            milliseconds: done_bytes * 10,
         };
         let transfers = Transfers::default();
         transfers.note(&progress(1, 3));
         transfers.note(&progress(1, 7));
         transfers.note(&progress(2, 1));
-        assert_eq!(transfers.of(attempt(1)), [progress(1, 7)]);
+        let known: Vec<_> = transfers
+            .of(attempt(1))
+            .into_iter()
+            .map(|moving| moving.progress)
+            .collect();
+        assert_eq!(known, [progress(1, 7)]);
+        let rate = || transfers.one(attempt(1), &None).unwrap().bytes_per_second();
+        assert_eq!(rate(), Some(100), "4 bytes in 40 ms");
+        // What was there before it began does not count, nor what another life of the agent said.
+        transfers.note(&TransferProgress {
+            milliseconds: 1,
+            ..progress(1, 8)
+        });
+        assert_eq!(rate(), None);
+        transfers.note(&TransferProgress {
+            milliseconds: 2,
+            ..progress(1, 9)
+        });
+        assert_eq!(rate(), Some(1_000));
         transfers.note(&progress(1, 10));
         assert_eq!(transfers.of(attempt(1)), []);
         transfers.retain(|of| of != attempt(2));

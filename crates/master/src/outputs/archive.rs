@@ -6,10 +6,10 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use tar::{EntryType, Header};
-use tombolo_artifact::Manifest;
 use tombolo_artifact::manifest::EntryKind;
+use tombolo_artifact::{FileRange, Manifest};
 
-use super::{Error, Fetched};
+use super::{Error, Fetched, Output};
 use crate::rest::Sink;
 
 /// The unit of the format: headers are one, contents are filled up to it.
@@ -24,30 +24,53 @@ const NAME_BYTES: usize = 100;
 /// What the format calls an entry that only carries a long name.
 const LONG_LINK: &[u8] = b"././@LongLink";
 
-/// Writes the whole output. Owners and times are not kept by artifacts: they are 0.
-pub(crate) async fn write(
+/// Writes what is in the folder `folder` of an output, with names relative to it; everything if that is empty. Only the chunks
+/// that this needs are read.
+pub(crate) async fn write(output: &Output, folder: &[u8], sink: Sink) -> io::Result<()> {
+    let span = span_of(&output.manifest, folder);
+    let chunks = output.chunks(span.first_chunk, span.chunk_count);
+    write_folder(&output.manifest, folder, chunks, sink).await
+}
+
+/// Where the contents of all files in a folder are: side by side, since entries come depth first.
+fn span_of(manifest: &Manifest, folder: &[u8]) -> FileRange {
+    let mut files = manifest
+        .entries()
+        .filter(|entry| entry.lies_in(folder))
+        .filter_map(|entry| match entry.kind {
+            EntryKind::File { size, offset, .. } => Some((offset, size)),
+            EntryKind::Directory { .. } | EntryKind::Symlink { .. } => None,
+        });
+    let (offset, size) = files.next().unwrap_or((0, 0));
+    manifest.span(offset, size + files.map(|(_, size)| size).sum::<u64>())
+}
+
+/// Owners and times are not kept by artifacts: they are 0.
+async fn write_folder(
     manifest: &Manifest,
+    folder: &[u8],
     chunks: impl Stream<Item = Result<Fetched, Error>> + Unpin,
     sink: Sink,
 ) -> io::Result<()> {
     let mut content = Content::new(chunks);
-    let mut archive = Gatherer {
-        sink,
-        gathered: BytesMut::new(),
-    };
-    for entry in manifest.entries() {
+    content.skip(u64::from(span_of(manifest, folder).skip)).await?;
+    let mut archive = Gatherer::new(sink);
+    let in_folder = manifest
+        .entries()
+        .filter(|entry| entry.lies_in(folder) && entry.path != folder);
+    let prefix = if folder.is_empty() { 0 } else { folder.len() + 1 };
+    for entry in in_folder {
+        let path = &entry.path[prefix..];
         match entry.kind {
             EntryKind::Directory { mode } => {
-                let path = [&entry.path[..], b"/"].concat();
+                let path = [path, b"/"].concat();
                 archive.header(&path, EntryType::Directory, mode, 0, b"").await?;
             }
             EntryKind::Symlink { target } => {
-                archive
-                    .header(&entry.path, EntryType::Symlink, 0o777, 0, target)
-                    .await?;
+                archive.header(path, EntryType::Symlink, 0o777, 0, target).await?;
             }
             EntryKind::File { mode, size, .. } => {
-                archive.header(&entry.path, EntryType::Regular, mode, size, b"").await?;
+                archive.header(path, EntryType::Regular, mode, size, b"").await?;
                 content.copy(size, &mut archive).await?;
                 archive.fill(size).await?;
             }
@@ -66,16 +89,13 @@ pub(crate) async fn write_file(
 ) -> io::Result<()> {
     let mut content = Content::new(chunks);
     content.skip(skip).await?;
-    let mut file = Gatherer {
-        sink,
-        gathered: BytesMut::new(),
-    };
+    let mut file = Gatherer::new(sink);
     content.copy(size, &mut file).await?;
     file.flush().await
 }
 
 /// The content stream of an artifact.
-struct Content<S> {
+pub(super) struct Content<S> {
     chunks: S,
     unread: Bytes,
     /// Whose memory `unread` shares.
@@ -83,7 +103,7 @@ struct Content<S> {
 }
 
 impl<S: Stream<Item = Result<Fetched, Error>> + Unpin> Content<S> {
-    fn new(chunks: S) -> Self {
+    pub(super) fn new(chunks: S) -> Self {
         Self {
             chunks,
             unread: Bytes::new(),
@@ -92,7 +112,7 @@ impl<S: Stream<Item = Result<Fetched, Error>> + Unpin> Content<S> {
     }
 
     /// The next piece, of at most `limit` bytes.
-    async fn piece(&mut self, limit: u64) -> io::Result<Bytes> {
+    pub(super) async fn piece(&mut self, limit: u64) -> io::Result<Bytes> {
         if self.unread.is_empty() {
             let ended = || io::Error::new(io::ErrorKind::UnexpectedEof, "the content ended before the last file");
             // Given back before more is asked for: two readers that keep theirs would wait for each other.
@@ -122,13 +142,21 @@ impl<S: Stream<Item = Result<Fetched, Error>> + Unpin> Content<S> {
     }
 }
 
-struct Gatherer {
+/// Gathers small pieces.
+pub(super) struct Gatherer {
     sink: Sink,
     gathered: BytesMut,
 }
 
 impl Gatherer {
-    async fn put(&mut self, piece: Bytes) -> io::Result<()> {
+    pub(super) fn new(sink: Sink) -> Self {
+        Self {
+            sink,
+            gathered: BytesMut::new(),
+        }
+    }
+
+    pub(super) async fn put(&mut self, piece: Bytes) -> io::Result<()> {
         if self.gathered.len() + piece.len() <= GATHERED_BYTES {
             self.gathered.extend_from_slice(&piece);
             return Ok(());
@@ -141,7 +169,7 @@ impl Gatherer {
         self.sink.send(piece).await.map_err(io::Error::other)
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
         if self.gathered.is_empty() {
             return Ok(());
         }
@@ -262,7 +290,13 @@ mod tests {
         let (manifest, chunks) = packed(from.path());
         let shared = manifest.clone();
         let body = produced(move |sink| async move {
-            write(&shared, futures::stream::iter(chunks.into_iter().map(fetched)), sink).await
+            write_folder(
+                &shared,
+                b"",
+                futures::stream::iter(chunks.into_iter().map(fetched)),
+                sink,
+            )
+            .await
         });
         let bytes = read(body).await;
         tar::Archive::new(&bytes[..]).unpack(to.path()).unwrap();
@@ -271,6 +305,30 @@ mod tests {
             manifest.digest(),
             "packed again, it is the same artifact"
         );
+    }
+
+    #[tokio::test]
+    async fn a_folder_needs_its_own_chunks_only() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        tree(from.path());
+        let folder = from.path().join("m");
+        tree(&folder);
+        let (manifest, chunks) = packed(from.path());
+        let span = span_of(&manifest, b"m");
+        assert!(span.chunk_count < chunks.len(), "{span:?} of {}", chunks.len());
+        let wanted: Vec<_> = chunks[span.first_chunk..][..span.chunk_count].to_vec();
+        let body = produced(move |sink| async move {
+            write_folder(
+                &manifest,
+                b"m",
+                futures::stream::iter(wanted.into_iter().map(fetched)),
+                sink,
+            )
+            .await
+        });
+        let bytes = read(body).await;
+        tar::Archive::new(&bytes[..]).unpack(to.path()).unwrap();
+        assert_eq!(packed(to.path()).0.digest(), packed(&folder).0.digest());
     }
 
     #[tokio::test]
@@ -302,7 +360,13 @@ mod tests {
         let (manifest, mut chunks) = packed(folder.path());
         chunks.pop();
         let body = produced(move |sink| async move {
-            write(&manifest, futures::stream::iter(chunks.into_iter().map(fetched)), sink).await
+            write_folder(
+                &manifest,
+                b"",
+                futures::stream::iter(chunks.into_iter().map(fetched)),
+                sink,
+            )
+            .await
         });
         let error = body.try_fold((), |(), _| async { Ok(()) }).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);

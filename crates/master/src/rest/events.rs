@@ -20,6 +20,7 @@ use super::authorization::{InProject, Viewer};
 use super::build::{BuildPath, find_build, read_build, waiting_reasons};
 use super::error::Problems;
 use super::extract::Path;
+use super::transfer::milliseconds_left;
 use super::{Application, Error, view};
 use crate::driver::{Subscription, Watched};
 
@@ -213,6 +214,8 @@ impl Watcher {
                 let Some(job) = self.jobs.get(&progress.attempt.job) else {
                     return;
                 };
+                let moving = self.state.handle.transfer(progress.attempt, &progress.parent);
+                let bytes_per_second = moving.and_then(|moving| moving.bytes_per_second());
                 self.pending.push_back(WatchEvent::Progress {
                     progress: Progress {
                         job: job.name.clone(),
@@ -224,6 +227,8 @@ impl Watcher {
                         done_bytes: progress.done_bytes,
                         moved_bytes: progress.moved_bytes,
                         milliseconds: progress.milliseconds,
+                        bytes_per_second,
+                        milliseconds_left: milliseconds_left(progress, bytes_per_second),
                     },
                 });
             }

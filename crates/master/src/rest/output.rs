@@ -1,5 +1,9 @@
 //! What jobs left behind.
 
+mod file;
+mod missing;
+mod query;
+
 use std::io;
 use std::sync::Arc;
 
@@ -12,20 +16,21 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderValue, header};
-use serde::Deserialize;
 use tombolo_api::problem::Code;
 use tombolo_api::{EntryKind, OutputEntry, OutputListing, limit};
-use tombolo_artifact::{DisplayPath, manifest};
+use tombolo_artifact::manifest;
 use tombolo_core::control::record::Project;
-use tombolo_core::name::JobName;
 
 use super::authorization::{InProject, Viewer};
 use super::error::Problems;
-use super::extract::{Path, Query};
+use super::extract::Path;
 use super::job::{FoundJob, JobPath, find_job};
 use super::produced::produced;
 use super::{Application, Error};
-use crate::outputs::{self, Output, archive};
+use crate::outputs::{self, Output, archive, sums};
+pub(super) use file::{__path_download_file, download_file};
+use missing::missing;
+use query::Parameters;
 
 impl From<outputs::Error> for Error {
     fn from(error: outputs::Error) -> Self {
@@ -37,13 +42,6 @@ impl From<outputs::Error> for Error {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Page {
-    offset: Option<u64>,
-    limit: Option<u32>,
-}
-
 /// What is in a job's output
 #[utoipa::path(
     get, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}/output", tag = "outputs", security(("token" = [])),
@@ -52,6 +50,7 @@ pub(super) struct Page {
         ("project" = String, Path, description = "The project's name"),
         ("number" = u64, Path, description = "The build's number"),
         ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
+        ("path" = Option<String>, Query, description = "Only what is there: a file, or a folder with all that is below it"),
         ("offset" = Option<u64>, Query, description = "How many entries to leave out; 0 by default"),
         ("limit" = Option<u32>, Query, description = "How many entries at the most, 1 to 10,000; 10,000 by default"),
     ),
@@ -61,39 +60,53 @@ pub(super) async fn list_output(
     State(state): State<Arc<Application>>,
     access: InProject<Viewer>,
     Path(path): Path<JobPath>,
-    Query(page): Query<Page>,
+    RawQuery(query): RawQuery,
 ) -> Result<Answer<OutputListing>, Error> {
-    let limit = page.limit.unwrap_or(limit::ENTRIES_PAGE);
-    if limit == 0 || limit > limit::ENTRIES_PAGE {
+    let query = Parameters::read(query.as_deref(), &["path", "offset", "limit"])?;
+    let (offset, limit) = (query.number("offset")?.unwrap_or(0), query.number("limit")?);
+    let limit = limit.unwrap_or(u64::from(limit::ENTRIES_PAGE));
+    if limit == 0 || limit > u64::from(limit::ENTRIES_PAGE) {
         let detail = format!("query: `limit` is {limit}; 1 to {} are allowed", limit::ENTRIES_PAGE);
         return Err(Error::new(Code::InvalidRequest, detail));
     }
-    let (_, output) = open(&state, &access.project, &path).await?;
-    let listed = tokio::task::spawn_blocking(move || list(&output, page.offset.unwrap_or(0), limit)).await;
-    Ok(Answer(
-        listed.map_err(|error| Error::internal("listing an output", error))?,
-    ))
+    let wanted = query.path();
+    let (found, output) = open(&state, &access.project, &path).await?;
+    let listed = tokio::task::spawn_blocking(move || {
+        let listing = list(&output.manifest, &wanted, offset, limit);
+        if listing.total_entries == 0 && !wanted.is_empty() {
+            return Err(missing(&found, &output.manifest, &wanted));
+        }
+        Ok(listing)
+    });
+    let listed = listed
+        .await
+        .map_err(|error| Error::internal("listing an output", error))?;
+    Ok(Answer(listed?))
 }
 
-fn list(output: &Output, offset: u64, limit: u32) -> OutputListing {
-    let manifest = &output.manifest;
-    let total_entries = u64::from(manifest.entry_count());
-    let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
-    let entries: Vec<_> = manifest
-        .entries()
-        .skip(skipped)
-        .take(limit as usize)
-        .map(|found| entry(&found))
-        .collect();
-    let next = offset.saturating_add(entries.len() as u64);
-    OutputListing {
+/// A page of what is at `path`: all of it if that is empty.
+fn list(manifest: &manifest::Manifest, path: &[u8], offset: u64, limit: u64) -> OutputListing {
+    let mut listing = OutputListing {
         digest: manifest.digest(),
-        bytes: manifest.bytes(),
-        files: manifest.files(),
-        total_entries,
-        entries,
-        next_offset: (next < total_entries).then_some(next),
+        bytes: 0,
+        files: 0,
+        total_entries: 0,
+        entries: Vec::new(),
+        next_offset: None,
+    };
+    for found in manifest.entries().filter(|entry| entry.lies_in(path)) {
+        if let manifest::EntryKind::File { size, .. } = found.kind {
+            listing.files += 1;
+            listing.bytes += size;
+        }
+        if listing.total_entries >= offset && (listing.entries.len() as u64) < limit {
+            listing.entries.push(entry(&found));
+        }
+        listing.total_entries += 1;
     }
+    let next = offset.saturating_add(listing.entries.len() as u64);
+    listing.next_offset = (next < listing.total_entries).then_some(next);
+    listing
 }
 
 fn entry(entry: &manifest::Entry<'_>) -> OutputEntry {
@@ -125,6 +138,7 @@ fn entry(entry: &manifest::Entry<'_>) -> OutputEntry {
         ("project" = String, Path, description = "The project's name"),
         ("number" = u64, Path, description = "The build's number"),
         ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
+        ("path" = Option<String>, Query, description = "Only what is in this folder of it, with names relative to it"),
     ),
     responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"), Problems)
 )]
@@ -132,80 +146,69 @@ pub(super) async fn download_archive(
     State(state): State<Arc<Application>>,
     access: InProject<Viewer>,
     Path(path): Path<JobPath>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
+    let wanted = Parameters::read(query.as_deref(), &["path"])?.path();
     let permit = state.stream_permit()?;
     let (found, output) = open(&state, &access.project, &path).await?;
-    let name = format!(
-        "{}-{}-{}.tar",
-        access.project.name,
-        found.build.number,
-        found.node.name.last_segment()
-    );
+    let kind = output.manifest.entry(&wanted).map(|entry| entry.kind);
+    if !wanted.is_empty() && !matches!(kind, Some(manifest::EntryKind::Directory { .. })) {
+        return Err(not_a_folder(found, output, wanted).await?);
+    }
+    let last = wanted.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let (number, job) = (found.build.number, found.node.name.last_segment());
+    let mut name = format!("{}-{number}-{job}", access.project.name).into_bytes();
+    if !last.is_empty() {
+        name.extend_from_slice(&[b"-", last].concat());
+    }
+    name.extend_from_slice(b".tar");
     let body = produced(move |sink| async move {
         let _permit = permit;
-        archive::write(&output.manifest, output.all_chunks(), sink).await
+        archive::write(&output, &wanted, sink).await
     });
-    Ok(download(body, "application/x-tar", None, name.as_bytes()))
+    Ok(download(body, "application/x-tar", None, &name))
 }
 
-/// One file of a job's output
+/// Why there is no folder at a path.
+async fn not_a_folder(found: FoundJob, output: Output, wanted: Vec<u8>) -> Result<Error, Error> {
+    let explained = tokio::task::spawn_blocking(move || missing::no_folder(&found, &output.manifest, &wanted));
+    explained
+        .await
+        .map_err(|error| Error::internal("looking for a folder of an output", error))
+}
+
+/// The SHA-256 sums of a job's output
+///
+/// One line for each file, as `sha256sum` writes and checks them. They are made while they are sent; if they cannot be finished,
+/// the connection breaks off.
 #[utoipa::path(
-    get, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}/output/file", tag = "outputs",
+    get, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}/output/sums", tag = "outputs",
     security(("token" = [])),
     extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
     params(
         ("project" = String, Path, description = "The project's name"),
         ("number" = u64, Path, description = "The build's number"),
         ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
-        ("path" = String, Query, description = "The file's path in the output; bytes that are not UTF-8 as `%XX`"),
     ),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), Problems)
 )]
-pub(super) async fn download_file(
+pub(super) async fn list_sums(
     State(state): State<Arc<Application>>,
     access: InProject<Viewer>,
     Path(path): Path<JobPath>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
-    let wanted = file_path(query.as_deref().unwrap_or_default())?;
+    Parameters::read(query.as_deref(), &[])?;
     let permit = state.stream_permit()?;
     let (found, output) = open(&state, &access.project, &path).await?;
-    let Some(range) = output.manifest.range(&wanted) else {
-        return Err(no_file(&found.node.name, &output.manifest, &wanted));
-    };
-    let name = wanted.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+    let (number, job) = (found.build.number, found.node.name.last_segment());
+    let name = format!("{}-{number}-{job}.sha256", access.project.name);
     let body = produced(move |sink| async move {
         let _permit = permit;
-        let chunks = output.chunks(range.first_chunk, range.chunk_count);
-        archive::write_file(u64::from(range.skip), range.size, chunks, sink).await
+        sums::write(&output.manifest, output.all_chunks(), sink).await
     });
-    Ok(download(body, "application/octet-stream", Some(range.size), &name))
-}
-
-/// Why there is no such file, and what there is instead.
-fn no_file(job: &JobName, manifest: &manifest::Manifest, wanted: &[u8]) -> Error {
-    let shown = DisplayPath::new(wanted);
-    let without_slash = wanted.strip_suffix(b"/").unwrap_or(wanted);
-    let entry = manifest.entries().find(|entry| entry.path == without_slash);
-    let (detail, hint) = match entry.map(|entry| entry.kind) {
-        Some(manifest::EntryKind::Directory { .. }) => (
-            format!("`{shown}` in the output of job `{job}` is a folder, and only files can be downloaded alone"),
-            "name a file in it, or download the whole output: `tombolo outputs get BUILD JOB`".to_owned(),
-        ),
-        Some(manifest::EntryKind::Symlink { target }) => {
-            let target = DisplayPath::new(target);
-            (
-                format!("`{shown}` in the output of job `{job}` is a symbolic link to `{target}`, not a file"),
-                "name the file that it leads to, or download the whole output: `tombolo outputs get BUILD JOB`"
-                    .to_owned(),
-            )
-        }
-        _ => (
-            format!("the output of job `{job}` has no file `{shown}`"),
-            "`tombolo outputs ls` lists the files of an output".to_owned(),
-        ),
-    };
-    Error::new(Code::NotFound, detail).with_hint(hint)
+    // Names may be of any bytes: this is no text of a known encoding.
+    Ok(download(body, "application/octet-stream", None, name.as_bytes()))
 }
 
 /// A download, never to be shown in place: what a job wrote is not to run in the browser of whoever looks at it.
@@ -240,63 +243,4 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
     };
     let output = state.outputs.open(&cluster, project.id, reference.manifest).await?;
     Ok((found, output))
-}
-
-/// The one parameter of the query, `path`, as bytes.
-fn file_path(query: &str) -> Result<Vec<u8>, Error> {
-    let invalid = |detail: &str| Error::new(Code::InvalidRequest, format_args!("query: {detail}"));
-    let (key, value) = query.split_once('=').ok_or_else(|| invalid("`path` is missing"))?;
-    if key != "path" || value.contains('&') {
-        return Err(invalid("`path` is the only parameter"));
-    }
-    let mut path = Vec::with_capacity(value.len());
-    let mut bytes = value.bytes();
-    while let Some(byte) = bytes.next() {
-        let decoded = match byte {
-            b'%' => {
-                let digits =
-                    [bytes.next(), bytes.next()].map(|digit| char::from(digit.unwrap_or_default()).to_digit(16));
-                let [Some(high), Some(low)] = digits else {
-                    return Err(invalid(
-                        "`path` has a `%` that is not followed by two hexadecimal digits",
-                    ));
-                };
-                u8::try_from(high * 16 + low).unwrap_or_default()
-            }
-            b'+' => b' ',
-            byte => byte,
-        };
-        path.push(decoded);
-    }
-    if path.is_empty() {
-        Err(invalid("`path` is empty"))
-    } else {
-        Ok(path)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_of_files_come_as_bytes() {
-        for (query, expected) in [
-            ("path=a", Some(&b"a"[..])),
-            ("path=a%2Fb%20c", Some(b"a/b c")),
-            ("path=%FF%c3", Some(b"\xff\xc3")),
-            ("path=a+b", Some(b"a b")),
-            ("path=", None),
-            ("path=%F", None),
-            ("path=%zz", None),
-            ("other=a", None),
-            ("path=a&other=b", None),
-            ("", None),
-        ] {
-            assert_eq!(file_path(query).ok().as_deref(), expected, "{query}");
-        }
-        let name = b"caf\xc3\xa9/\xff x";
-        let built = format!("path={}", tombolo_api::path::encode_bytes(name));
-        assert_eq!(file_path(&built).unwrap(), name);
-    }
 }

@@ -15,6 +15,7 @@ use super::build::{BuildPath, find_build, read_jobs};
 use super::error::Problems;
 use super::extract::Path;
 use super::{Application, Error};
+use crate::driver::Moving;
 
 /// How the inputs of a build's jobs come
 ///
@@ -49,11 +50,11 @@ pub(super) async fn list_transfers(
                 epoch: status.epoch,
             };
             let mut moving = state.handle.transfers(attempt);
-            moving.sort_by(|one, other| one.parent.cmp(&other.parent));
+            moving.sort_by(|one, other| one.progress.parent.cmp(&other.progress.parent));
             transfers.extend(
                 moving
                     .into_iter()
-                    .map(|progress| on_its_way(build.number, node, status, progress)),
+                    .map(|moving| on_its_way(build.number, node, status, moving)),
             );
         }
     }
@@ -80,25 +81,43 @@ fn done(build: u64, node: &JobNode, status: &JobStatus, input: Input) -> Transfe
         done_bytes: input.bytes,
         moved_bytes: input.moved_bytes,
         milliseconds: input.milliseconds,
+        bytes_per_second: average(input.bytes, input.milliseconds),
+        milliseconds_left: None,
         digest: Some(input.digest),
         routes: input.routes,
         prefetched: input.prefetched,
     }
 }
 
-fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, progress: TransferProgress) -> Transfer {
+/// What the user waited for, however little of it crossed the link.
+fn average(bytes: u64, milliseconds: u64) -> Option<u64> {
+    u64::try_from(u128::from(bytes) * 1_000 / u128::from(milliseconds.max(1))).ok()
+}
+
+/// How long the rest takes, in milliseconds.
+pub(super) fn milliseconds_left(progress: &TransferProgress, bytes_per_second: Option<u64>) -> Option<u64> {
+    let rate = u128::from(bytes_per_second.filter(|rate| *rate > 0)?);
+    let left = u128::from(progress.bytes.saturating_sub(progress.done_bytes));
+    u64::try_from((left * 1_000).div_ceil(rate)).ok()
+}
+
+fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, moving: Moving) -> Transfer {
+    let bytes_per_second = moving.bytes_per_second();
+    let progress = moving.progress;
     Transfer {
         id: id(build, &node.name, progress.parent.as_ref()),
         job: node.name.clone(),
-        parent: progress.parent,
+        parent: progress.parent.clone(),
         state: TransferState::Moving,
-        from: progress.from,
+        from: progress.from.clone(),
         to: status.cluster.clone(),
         route: progress.route.into(),
         bytes: progress.bytes,
         done_bytes: progress.done_bytes,
         moved_bytes: progress.moved_bytes,
         milliseconds: progress.milliseconds,
+        bytes_per_second,
+        milliseconds_left: milliseconds_left(&progress, bytes_per_second),
         digest: None,
         routes: Vec::new(),
         prefetched: false,

@@ -1,5 +1,7 @@
 //! Outputs that users read through the master, and sources that clusters read from it.
 
+mod parts;
+
 use std::path::Path;
 
 use http::Method;
@@ -26,7 +28,8 @@ fn tree(folder: &Path) {
     std::fs::create_dir_all(folder.join("deep/er")).unwrap();
     std::fs::write(folder.join("report.txt"), b"all is well\n").unwrap();
     let noise: Vec<u8> = (0..9_000_000_u32)
-        .map(|number| (number.wrapping_mul(2_654_435_761) >> 11) as u8)
+        .map(|number| number.wrapping_mul(2_654_435_761))
+        .map(|mixed| ((mixed ^ mixed >> 15).wrapping_mul(2_246_822_519) >> 13) as u8)
         .collect();
     std::fs::write(folder.join("deep/er/noise"), noise).unwrap();
     std::os::unix::fs::symlink("report.txt", folder.join("link")).unwrap();
@@ -144,19 +147,8 @@ async fn users_read_what_a_job_left_behind() {
         download(user, &format!("{output}/file?path=report.txt")).await,
         b"all is well\n"
     );
-    let gone = user
-        .refused(Method::GET, &format!("{output}/file?path=gone"), None)
-        .await;
-    assert_eq!(gone.code, Code::NotFound);
-    for (path, words) in [
-        ("deep%2Fer", "is a folder"),
-        ("link", "is a symbolic link to `report.txt`"),
-    ] {
-        let path = format!("{output}/file?path={path}");
-        let refused = user.refused(Method::GET, &path, None).await;
-        assert!(refused.detail.contains(words), "{refused}");
-        assert!(refused.hint.contains("tombolo outputs get"), "{refused:?}");
-    }
+    parts::what_is_not_there_is_explained(user, &output).await;
+    parts::parts_of_it(user, &output, &served, &noise).await;
 
     let unpacked = tempfile::tempdir().unwrap();
     let archive = download(user, &format!("{output}/archive")).await;
@@ -170,6 +162,28 @@ async fn users_read_what_a_job_left_behind() {
     served.serving.shutdown().await;
     let away = user.refused(Method::GET, &output, None).await;
     assert_eq!(away.code, Code::OutputUnavailable, "{away}");
+}
+
+#[tokio::test]
+async fn one_file_of_an_output_needs_its_own_chunks_only() {
+    let master = Master::start().await;
+    let served = Served::new(&master).await;
+    let (manifest, _) = packed(&served.folder.path().join("tree"));
+    let needed = manifest.range(b"report.txt").unwrap();
+    assert!(needed.chunk_count < manifest.chunk_count() as usize);
+    for (index, chunk) in manifest.chunks().enumerate() {
+        let is_needed = (needed.first_chunk..needed.first_chunk + needed.chunk_count).contains(&index);
+        for file in walk(&served.folder.path().join("store")) {
+            if !is_needed && file.to_string_lossy().contains(&chunk.digest.to_string()) {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+    }
+    let output = format!("{BUILDS}/1/jobs/make/output");
+    let read = download(&master.user, &format!("{output}/file?path=report.txt")).await;
+    assert_eq!(read, b"all is well\n");
+    let whole = master.user.send(Method::GET, &format!("{output}/archive"), None).await;
+    assert!(whole.bytes().await.is_err(), "the others are gone");
 }
 
 #[tokio::test]

@@ -1,0 +1,256 @@
+//! Downloads: whole outputs, folders and files of them. What is there under its name is there whole.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use reqwest::header::{ETAG, HeaderValue, IF_RANGE, RANGE};
+use reqwest::{Method, Response, StatusCode};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use tombolo_api::{EntryKind, OutputEntry, path};
+
+use super::{Output, page, stream, sums};
+use crate::Session;
+use crate::failure::{ExitCode, Failure};
+use crate::render::{self, Format};
+
+/// How often a download of a file that broke off is gone on with, without a byte in between.
+const ATTEMPTS: u32 = 5;
+/// How long to wait before that.
+const RESUME_AFTER: Duration = Duration::from_secs(2);
+
+/// What is to be downloaded, and where to.
+pub(super) struct Request<'a> {
+    pub(super) output: &'a Output,
+    pub(super) path: Option<&'a Path>,
+    pub(super) to: Option<&'a Path>,
+    pub(super) sums: Option<&'a Path>,
+}
+
+/// Writes one file to standard output.
+pub(super) async fn to_standard_output(session: &Session, output: &Output, file: &Path) -> Result<(), Failure> {
+    let mut to = io::stdout();
+    read_file(session, output, file, &mut |piece| {
+        to.write_all(piece).map_err(render::write_failure)
+    })
+    .await?;
+    to.flush().map_err(render::write_failure)
+}
+
+/// Downloads what is asked for.
+pub(super) async fn download(session: &Session, request: &Request<'_>) -> Result<(), Failure> {
+    let entry = match request.path {
+        Some(path) => page(session, request.output, Some(path), 0)
+            .await?
+            .entries
+            .into_iter()
+            .next(),
+        None => None,
+    };
+    let folder = match (&entry, request.path) {
+        // A link is refused by whoever reads it as a file, with a word on what to do.
+        (Some(entry), Some(path)) if entry.kind != EntryKind::Directory => {
+            return download_file(session, request, path, entry).await;
+        }
+        (_, path) => path,
+    };
+    if request.to == Some(Path::new("-")) {
+        refuse_sums(request)?;
+        return stream(session, &archive_path(session, request.output, folder)).await;
+    }
+    let name = folder
+        .and_then(Path::file_name)
+        .map_or_else(|| PathBuf::from(request.output.job.last_segment()), PathBuf::from);
+    let to = request.to.map_or(name, PathBuf::from);
+    check_free(&to)?;
+    request.sums.map(check_free).transpose()?;
+    let staging = staging_folder(&to)?;
+    let path = archive_path(session, request.output, folder);
+    let response = session.client.send(session.client.request(Method::GET, &path)?).await?;
+    let staged = unpack(response, staging.path().join("output")).await?;
+    if let Some(list) = request.sums {
+        let staged = staged.clone();
+        sums::write(list, move |lines| sums::of_folder(&staged, lines)).await?;
+    }
+    fs::rename(&staged, &to)?;
+    tell(session, request, &to)
+}
+
+fn archive_path(session: &Session, output: &Output, folder: Option<&Path>) -> String {
+    let mut asked = path::job_output_archive(&session.project, output.build, &output.job);
+    if let Some(folder) = folder {
+        asked.push_str(&format!("?path={}", path::encode_bytes(folder.as_os_str().as_bytes())));
+    }
+    asked
+}
+
+fn refuse_sums(request: &Request<'_>) -> Result<(), Failure> {
+    match request.sums {
+        None => Ok(()),
+        Some(_) => Err(
+            Failure::usage("`--sums` is for what is written to a file or folder, not for `--to -`")
+                .hint("`tombolo outputs sums` prints the sums"),
+        ),
+    }
+}
+
+fn check_free(path: &Path) -> Result<(), Failure> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{} exists already", path.display()))
+        .hint("choose another place with `--to` or `--sums`"))
+}
+
+/// A folder beside the target, gone with this value.
+fn staging_folder(to: &Path) -> Result<tempfile::TempDir, Failure> {
+    let parent = parent_of(to);
+    fs::create_dir_all(parent)?;
+    Ok(tempfile::Builder::new().prefix(".tombolo-").tempdir_in(parent)?)
+}
+
+pub(super) fn parent_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+async fn unpack(response: Response, into: PathBuf) -> Result<PathBuf, Failure> {
+    let broke_off = |error: &dyn std::fmt::Display| {
+        Failure::new(ExitCode::Failed, format!("the download broke off: {error}"))
+            .hint("try again; single files are gone on with where they broke off")
+    };
+    let reader = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
+    let mut reader = SyncIoBridge::new(Box::pin(reader));
+    let unpacking = tokio::task::spawn_blocking(move || -> io::Result<PathBuf> {
+        let mut archive = tar::Archive::new(&mut reader);
+        archive.set_preserve_permissions(true);
+        fs::create_dir(&into)?;
+        // `unpack` refuses entries that lead out of the folder, also through links.
+        archive.unpack(&into)?;
+        io::copy(&mut reader, &mut io::sink())?;
+        Ok(into)
+    });
+    let unpacked = unpacking.await.map_err(|error| broke_off(&error))?;
+    unpacked.map_err(|error| broke_off(&error))
+}
+
+async fn download_file(
+    session: &Session,
+    request: &Request<'_>,
+    file: &Path,
+    entry: &OutputEntry,
+) -> Result<(), Failure> {
+    if request.to == Some(Path::new("-")) {
+        refuse_sums(request)?;
+        return to_standard_output(session, request.output, file).await;
+    }
+    let name = Path::new(file.file_name().unwrap_or(file.as_os_str()));
+    let to = match request.to {
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(to) => to.to_owned(),
+        None => name.to_owned(),
+    };
+    check_free(&to)?;
+    request.sums.map(check_free).transpose()?;
+    let staging = staging_folder(&to)?;
+    let staged = staging.path().join("file");
+    let mut target = fs::File::create_new(&staged)?;
+    read_file(session, request.output, file, &mut |piece| Ok(target.write_all(piece)?)).await?;
+    target.set_permissions(Permissions::from_mode(entry.mode))?;
+    if let Some(list) = request.sums {
+        let (staged, to) = (staged.clone(), to.clone());
+        let name = to.file_name().unwrap_or_default().as_bytes().to_vec();
+        sums::write(list, move |lines| sums::of_file(&staged, &name, lines)).await?;
+    }
+    // A link refuses to replace what came meanwhile; a renaming would not.
+    fs::hard_link(&staged, &to).or_else(|_| {
+        check_free(&to)?;
+        fs::rename(&staged, &to).map_err(Failure::from)
+    })?;
+    tell(session, request, &to)
+}
+
+fn tell(session: &Session, request: &Request<'_>, to: &Path) -> Result<(), Failure> {
+    let job = &request.output.job;
+    match session.format {
+        Format::Table | Format::Wide => {
+            let what = request.path.map_or_else(
+                || format!("The output of `{job}`"),
+                |path| format!("`{}` of the output of `{job}`", path.display()),
+            );
+            render::line(&render::printable(&format!("{what} is in {}.", to.display())))
+        }
+        Format::Name => render::line(&to.display().to_string()),
+        Format::Json | Format::Yaml => {
+            let job = job.as_str();
+            render::print_value(session.format, &serde_json::json!({ "job": job, "path": to }))
+        }
+    }
+}
+
+/// Reads one file. What breaks off is gone on with where it broke.
+async fn read_file(
+    session: &Session,
+    output: &Output,
+    file: &Path,
+    take: &mut (dyn FnMut(&[u8]) -> Result<(), Failure> + Send),
+) -> Result<(), Failure> {
+    let path = path::job_output_file(&session.project, output.build, &output.job, file.as_os_str().as_bytes());
+    let mut reading = Reading::default();
+    let mut attempts = 0;
+    loop {
+        let before = reading.position;
+        match reading.go_on(session, &path, take).await {
+            Ok(()) => return Ok(()),
+            Err(failure) => {
+                attempts = if reading.position > before { 0 } else { attempts + 1 };
+                if reading.tag.is_none() || !failure.is_passing() || attempts >= ATTEMPTS {
+                    return Err(failure);
+                }
+                tokio::time::sleep(RESUME_AFTER).await;
+            }
+        }
+    }
+}
+
+/// How much of a file was read, and of which.
+#[derive(Default)]
+struct Reading {
+    position: u64,
+    /// Known since the first answer.
+    tag: Option<HeaderValue>,
+}
+
+impl Reading {
+    async fn go_on(
+        &mut self,
+        session: &Session,
+        path: &str,
+        take: &mut (dyn FnMut(&[u8]) -> Result<(), Failure> + Send),
+    ) -> Result<(), Failure> {
+        let mut request = session.client.request(Method::GET, path)?;
+        if let Some(tag) = self.tag.as_ref().filter(|_| self.position > 0) {
+            request = request.header(RANGE, format!("bytes={}-", self.position));
+            request = request.header(IF_RANGE, tag);
+        }
+        let mut response = session.client.send(request).await?;
+        if self.position > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(Failure::new(
+                ExitCode::Failed,
+                "the download broke off, and the output is another one now",
+            )
+            .hint("try again"));
+        }
+        self.tag = response.headers().get(ETAG).cloned();
+        while let Some(piece) = session.client.chunk(&mut response).await? {
+            take(&piece)?;
+            self.position += piece.len() as u64;
+        }
+        Ok(())
+    }
+}

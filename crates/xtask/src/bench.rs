@@ -1,0 +1,32 @@
+//! Tombolo beside what people would use without it.
+
+use clap::Subcommand;
+use xshell::{Shell, cmd};
+
+use crate::{e2e, plain, tools};
+
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// Jobs on a real cluster, beside bare Kubernetes.
+    Kubernetes(e2e::Options),
+    /// Outputs from store to store, beside rclone and the stores' own limits.
+    Transfer,
+}
+
+pub(crate) fn run(shell: &Shell, bench: &Bench) -> anyhow::Result<()> {
+    match bench {
+        Bench::Kubernetes(options) => e2e::bench(shell, options),
+        Bench::Transfer => transfer(shell),
+    }
+}
+
+/// The program as it is released moves them; what measures is compiled as well as it.
+fn transfer(shell: &Shell) -> anyhow::Result<()> {
+    let (weed, azurite, rclone) = (tools::weed(shell)?, tools::azurite(shell)?, tools::rclone(shell)?);
+    plain(cmd!(shell, "cargo test --release --workspace --test transfer-bench"))
+        .env("TOMBOLO_WEED", weed)
+        .env("TOMBOLO_AZURITE", azurite)
+        .env("TOMBOLO_RCLONE", rclone)
+        .run()?;
+    Ok(())
+}

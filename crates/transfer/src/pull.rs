@@ -273,7 +273,8 @@ impl Puller {
     /// The manifest, and whether the local store has it already.
     async fn manifest(&self, project: ProjectId, digest: Digest, sources: &Sources) -> Result<(Manifest, bool), Error> {
         match self.store.get_manifest(project, digest).await {
-            Ok(manifest) => Ok((manifest, true)),
+            // One that is condemned is written again at the end: then it stays.
+            Ok(manifest) => Ok((manifest, !self.store.is_manifest_condemned(project, digest).await?)),
             Err(store::Error::Missing { .. } | store::Error::Damaged { .. }) => Ok((sources.manifest().await?, false)),
             Err(error) => Err(error.into()),
         }
@@ -291,7 +292,7 @@ impl Puller {
             .filter(|(_, chunk)| seen.insert(*chunk));
         let missing = stream::iter(listed.map(|(index, reference)| ListedChunk { index, reference }))
             .map(|chunk| async move {
-                let present = self.store.has_chunk(project, chunk.reference.digest).await?;
+                let present = self.store.has_or_salvages(project, chunk.reference).await?;
                 Ok::<_, store::Error>((!present).then_some(chunk))
             })
             .buffered(LOOKED_UP_AT_ONCE)

@@ -30,15 +30,15 @@ fn work() -> impl Strategy<Value = Work> {
     let chunks = proptest::collection::btree_set(0..CHUNKS, 1..5);
     let gives_up = prop_oneof![3 => Just(None), 1 => (0..5_usize).prop_map(Some)];
     let yes_or_no = || any::<bool>();
-    (chunks, gives_up, yes_or_no(), yes_or_no(), yes_or_no()).prop_map(
-        |(chunks, gives_up_after, signed, pulls, lost)| Work {
-            chunks,
-            gives_up_after,
-            signed,
-            pulls,
-            lost,
-        },
-    )
+    let answers = (yes_or_no(), yes_or_no(), yes_or_no(), yes_or_no());
+    (chunks, gives_up, answers).prop_map(|(chunks, gives_up_after, (slow, signed, pulls, lost))| Work {
+        chunks,
+        gives_up_after,
+        slow,
+        signed,
+        pulls,
+        lost,
+    })
 }
 
 fn history() -> impl Strategy<Value = History> {
@@ -50,7 +50,7 @@ fn history() -> impl Strategy<Value = History> {
         1 => Just(Happens::Crash),
     ];
     let events = proptest::collection::vec(event, 5..50);
-    (any::<u64>(), 300..1_200_u64, events).prop_map(|(seed, sweep_every, events)| History {
+    (any::<u64>(), 60..600_u64, events).prop_map(|(seed, sweep_every, events)| History {
         seed,
         sweep_every,
         events,
@@ -103,11 +103,11 @@ async fn live(history: &History, hasty: bool) -> Result<(), String> {
     world.check_garbage().await
 }
 
-fn runner(cases: u32) -> TestRunner {
+fn runner(cases: u32, max_shrink_iters: u32) -> TestRunner {
     let config = Config {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 200,
+        max_shrink_iters,
         ..Config::default()
     };
     TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha))
@@ -117,7 +117,7 @@ fn runner(cases: u32) -> TestRunner {
 #[test]
 fn nothing_needed_goes_and_nothing_else_stays() {
     let test = |history: History| run(&history, false).map_err(TestCaseError::fail);
-    if let Err(error) = runner(cases()).run(&history(), test) {
+    if let Err(error) = runner(cases(), 200).run(&history(), test) {
         panic!("{error}");
     }
 }
@@ -132,7 +132,7 @@ fn cases() -> u32 {
 #[test]
 fn a_sweep_that_does_not_wait_is_found() {
     let test = |history: History| run(&history, true).map_err(TestCaseError::fail);
-    match runner(256).run(&history(), test) {
+    match runner(256, 0).run(&history(), test) {
         Err(TestError::Fail(reason, _)) => assert!(reason.message().contains("is lost"), "{reason}"),
         other => panic!("{other:?}"),
     }

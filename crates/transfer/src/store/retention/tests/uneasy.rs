@@ -127,7 +127,9 @@ impl ObjectStore for Uneasy {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, prefix) = (self.clone(), prefix.cloned());
         let listed = async move {
-            match store.before().await {
+            // Sweeps list a lot, and are to be quick enough to fall into uploads.
+            sleep(Duration::from_millis(store.chance.below(100))).await;
+            match store.may_fail("before") {
                 Ok(()) => store.objects.list(prefix.as_ref()),
                 Err(error) => futures::stream::once(async { Err(error) }).boxed(),
             }

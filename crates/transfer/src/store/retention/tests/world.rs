@@ -54,6 +54,8 @@ pub(super) struct Work {
     pub(super) chunks: BTreeSet<usize>,
     /// It sends so many chunks, and gives up; none if it does not.
     pub(super) gives_up_after: Option<usize>,
+    /// It takes longer than sweeps do.
+    pub(super) slow: bool,
     /// Chunks go by signed requests, which may come late.
     pub(super) signed: bool,
     /// What is here already is looked up as a pull does it.
@@ -287,6 +289,9 @@ async fn upload(store: &ChunkStore, world: &World, id: &UploadId, work: &Work) -
             return Ok(None);
         }
         chance.pause().await;
+        if work.slow {
+            sleep(Duration::from_secs(chance.below(400))).await;
+        }
         let stored = &STORED[*number];
         if work.pulls && store.has_or_salvages(PROJECT, stored.reference()).await? {
             continue;
@@ -295,6 +300,9 @@ async fn upload(store: &ChunkStore, world: &World, id: &UploadId, work: &Work) -
             continue;
         }
         store.put_chunk(PROJECT, stored).await?;
+    }
+    if work.slow {
+        sleep(Duration::from_secs(chance.below(600))).await;
     }
     let manifest = manifest(&work.chunks);
     if work.signed {

@@ -206,6 +206,11 @@ impl Puller {
         }
     }
 
+    /// The local store.
+    pub const fn store(&self) -> &ChunkStore {
+        &self.store
+    }
+
     /// Brings the artifact into the local store and returns when all of it is there, its manifest last. `progress` is called
     /// at the beginning and after each chunk; it must not block.
     pub async fn pull(&self, request: Request, progress: impl Fn(Progress) + Send + Sync) -> Result<Receipt, Error> {

@@ -14,6 +14,7 @@ use crate::port::{AcquireError, Error};
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0001_foundation.sql")),
     M::up(include_str!("../../migrations/0002_volumes.sql")),
+    M::up(include_str!("../../migrations/0003_retention.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
+use super::recent::Recent;
 use super::reverse::Dialler;
 use super::{MAX_MESSAGE_BYTES, chunk_pieces, pieces};
 use crate::store::budget::Budget;
@@ -34,7 +35,7 @@ const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 const MAX_CHUNKS_PER_CALL: usize = 4096;
 
 /// What a caller may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Readable {
     /// The project that the artifact belongs to.
     pub project: ProjectId,
@@ -94,6 +95,7 @@ struct Shared {
     /// The memory of all chunks that are on their way out.
     budget: Budget,
     served: AtomicU64,
+    recent: Recent,
     /// For those who cannot dial this member; none if that is not offered.
     dialler: Option<Dialler>,
 }
@@ -115,7 +117,7 @@ impl ChunkService {
     }
 
     fn with(store: ChunkStore, authorization: Box<dyn Authorize>, dialler: Option<Dialler>) -> Self {
-        let (manifests, served) = Default::default();
+        let (manifests, served, recent) = Default::default();
         Self {
             shared: Arc::new(Shared {
                 store,
@@ -123,6 +125,7 @@ impl ChunkService {
                 manifests,
                 budget: Budget::new(),
                 served,
+                recent,
                 dialler,
             }),
         }
@@ -146,6 +149,11 @@ impl ChunkService {
         self.shared.served.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody is reading an artifact, or was a moment ago.
+    pub fn is_read(&self, readable: Readable) -> bool {
+        self.shared.recent.has(readable)
+    }
+
     fn authorize<T>(&self, request: &Request<T>, right: &[u8]) -> Result<Readable, Status> {
         let caller = Caller {
             metadata: request.metadata(),
@@ -156,6 +164,7 @@ impl ChunkService {
 
     async fn manifest(&self, readable: Readable) -> Result<Manifest, Status> {
         let shared = &self.shared;
+        shared.recent.note(readable);
         shared
             .manifests
             .get(&shared.store, readable.project, readable.manifest)
@@ -202,6 +211,7 @@ impl Chunks for ChunkService {
         Ok(Response::new(Outgoing::produce(
             async move |sender: Sender<ChunkPiece>| {
                 for (chunk, reference) in listed {
+                    shared.recent.note(readable);
                     shared.send_chunk(readable, chunk, reference, &sender).await?;
                 }
                 Ok(())

@@ -11,4 +11,5 @@ mod damage;
 mod death;
 mod exec;
 mod large;
+mod retention;
 mod world;

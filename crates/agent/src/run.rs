@@ -240,7 +240,13 @@ impl Parts {
         let server = Arc::new(self.server(entrance));
         group.spawn("sweeps", {
             let (store, folder) = (self.store.clone(), self.attempts_folder());
-            let sweeper = Sweeper::new(store, self.configuration.sweep, folder, bulk.clone(), server.chunks.clone());
+            let sweeper = Sweeper::new(
+                store,
+                self.configuration.sweep,
+                folder,
+                bulk.clone(),
+                server.chunks.clone(),
+            );
             let stop = stop.clone();
             async move {
                 sweeper.run(stop).await;

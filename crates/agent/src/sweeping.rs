@@ -75,7 +75,10 @@ impl Sweeper {
             match swept.await {
                 None => return,
                 Some(Ok(())) => {}
-                Some(Err(error)) => tracing::warn!(error = format!("{error:#}"), "cannot list what projects have something here"),
+                Some(Err(error)) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "cannot list what projects have something here"
+                ),
             }
         }
     }

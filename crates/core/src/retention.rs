@@ -94,12 +94,48 @@ mod tests {
         let nothing = Policy::default();
         for (policy, expected) in [
             (nothing, vec![]),
-            (Policy { builds: Some(2), ..nothing }, vec![3, 1]),
-            (Policy { builds: Some(0), ..nothing }, vec![4, 3, 1]),
-            (Policy { days: Some(2), ..nothing }, vec![1]),
-            (Policy { days: Some(1), ..nothing }, vec![3, 1]),
-            (Policy { bytes: Some(120), ..nothing }, vec![1]),
-            (Policy { bytes: Some(0), ..nothing }, vec![3, 1]),
+            (
+                Policy {
+                    builds: Some(2),
+                    ..nothing
+                },
+                vec![3, 1],
+            ),
+            (
+                Policy {
+                    builds: Some(0),
+                    ..nothing
+                },
+                vec![4, 3, 1],
+            ),
+            (
+                Policy {
+                    days: Some(2),
+                    ..nothing
+                },
+                vec![1],
+            ),
+            (
+                Policy {
+                    days: Some(1),
+                    ..nothing
+                },
+                vec![3, 1],
+            ),
+            (
+                Policy {
+                    bytes: Some(120),
+                    ..nothing
+                },
+                vec![1],
+            ),
+            (
+                Policy {
+                    bytes: Some(0),
+                    ..nothing
+                },
+                vec![3, 1],
+            ),
         ] {
             assert_eq!(going(policy, 10 * DAY, &all), expected, "{policy:?}");
         }

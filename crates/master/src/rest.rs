@@ -173,7 +173,11 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(token::list_tokens, token::create_token))
         .routes(routes!(token::revoke_token))
         .routes(routes!(project::list_projects, project::create_project))
-        .routes(routes!(project::show_project, project::change_project, project::delete_project))
+        .routes(routes!(
+            project::show_project,
+            project::change_project,
+            project::delete_project
+        ))
         .routes(routes!(project::plan_retention))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(build::show_build))

@@ -82,7 +82,9 @@ impl Retention {
     }
 
     async fn look(&self) -> anyhow::Result<()> {
-        let projects = self.handle.query(|control| control.projects().cloned().collect::<Vec<_>>());
+        let projects = self
+            .handle
+            .query(|control| control.projects().cloned().collect::<Vec<_>>());
         for project in projects.await? {
             let going = self.plan(project.id, self.policy(&project)).await?;
             for KeptBuild { build, bytes } in going {

@@ -12,7 +12,9 @@ use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::ClusterName;
 
-use crate::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store};
+use crate::{
+    AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store,
+};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,12 +181,7 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.builds(project, before, limit).await
     }
 
-    async fn kept_builds(
-        &self,
-        project: ProjectId,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<KeptBuild>, Error> {
+    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
         self.read_fault()?;
         self.inner.kept_builds(project, before, limit).await
     }

@@ -214,12 +214,7 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn kept_builds(
-        &self,
-        project: ProjectId,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<KeptBuild>, Error> {
+    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
         self.read(move |connection| kept::builds(connection, project, before, limit))
             .await
     }

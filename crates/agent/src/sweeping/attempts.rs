@@ -37,7 +37,9 @@ impl Attempts {
         let found = self.read(move |assignment, outcome| {
             let source = assignment.source.iter().map(|source| source.manifest);
             let inputs = assignment.inputs.iter().map(|input| input.output.manifest);
-            let output = outcome.and_then(|outcome| outcome.output.as_ref()).map(|output| output.manifest);
+            let output = outcome
+                .and_then(|outcome| outcome.output.as_ref())
+                .map(|output| output.manifest);
             let all: Vec<Digest> = source.chain(inputs).chain(output).collect();
             (assignment.build.project == project).then_some(all)
         });

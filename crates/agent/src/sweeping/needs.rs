@@ -23,9 +23,14 @@ impl Keep for Needs<'_> {
         Box::pin(async move {
             let own = self.attempts.manifests(project).await;
             let own: HashSet<Digest> = own.map_err(|error| format!("the attempts on the disk: {error}"))?;
-            let is_needed = |manifest: Digest| own.contains(&manifest) || self.chunks.is_read(Readable { project, manifest });
+            let is_needed =
+                |manifest: Digest| own.contains(&manifest) || self.chunks.is_read(Readable { project, manifest });
             let mut kept: Vec<bool> = manifests.iter().map(|manifest| is_needed(*manifest)).collect();
-            let wanted = self.master.wants(project, manifests).await.map_err(|error| format!("{error:#}"))?;
+            let wanted = self
+                .master
+                .wants(project, manifests)
+                .await
+                .map_err(|error| format!("{error:#}"))?;
             for (kept, wanted) in kept.iter_mut().zip(wanted) {
                 *kept |= wanted;
             }

@@ -72,7 +72,11 @@ impl<T: FromStr<Err: fmt::Display>> FromStr for Limit<T> {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "all" => Ok(Self(None)),
-            text => text.parse().map(Some).map(Self).map_err(|error: T::Err| error.to_string()),
+            text => text
+                .parse()
+                .map(Some)
+                .map(Self)
+                .map_err(|error: T::Err| error.to_string()),
         }
     }
 }
@@ -86,7 +90,9 @@ impl Keep {
         Some(Retention {
             builds: self.keep_builds.map_or(now.builds, |limit| limit.0),
             days: self.keep_days.map_or(now.days, |limit| limit.0),
-            bytes: self.keep_bytes.map_or(now.bytes, |limit| limit.0.map(|bytes| bytes.as_u64())),
+            bytes: self
+                .keep_bytes
+                .map_or(now.bytes, |limit| limit.0.map(|bytes| bytes.as_u64())),
         })
     }
 }
@@ -146,7 +152,10 @@ fn show(format: Format, project: &Described) -> Result<(), Failure> {
     match format {
         Format::Table | Format::Wide => {
             let workspace = project.workspace.as_ref().map_or("none", |cluster| cluster.as_str());
-            render::line(&format!("Project `{}` ({}), {} builds.", project.name, project.id, project.last_build))?;
+            render::line(&format!(
+                "Project `{}` ({}), {} builds.",
+                project.name, project.id, project.last_build
+            ))?;
             render::line(&format!("Outputs are kept: {}", describe(project.retention)))?;
             render::line(&format!("Workspace: {workspace}"))
         }

@@ -28,7 +28,10 @@ pub(crate) async fn retention(command: &Retention, session: &Session) -> Result<
         Format::Json | Format::Yaml => return render::print_value(session.format, &plan),
         Format::Name => {}
         Format::Table | Format::Wide => {
-            render::line(&format!("Outputs of `{project}` are kept: {}", describe(Some(plan.retention))))?;
+            render::line(&format!(
+                "Outputs of `{project}` are kept: {}",
+                describe(Some(plan.retention))
+            ))?;
         }
     }
     for build in &plan.builds {

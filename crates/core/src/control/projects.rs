@@ -93,7 +93,10 @@ impl Control {
             return Err(Refusal::not_found("project", &build.project));
         }
         if self.builds.get(build.id).is_some() || build.state == BuildState::Running {
-            return Err(Refusal::Conflict(format!("build {} runs: its jobs read its outputs", build.number)));
+            return Err(Refusal::Conflict(format!(
+                "build {} runs: its jobs read its outputs",
+                build.number
+            )));
         }
         build.released_at = build.released_at.or(Some(outbox.now.wall));
         outbox.changes.push(Change::PutBuild(build));

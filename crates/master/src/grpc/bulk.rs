@@ -106,7 +106,12 @@ impl Bulk {
         let project_exists = exists.await.map_err(|error| Status::unavailable(error.to_string()))?;
         let count = manifests.len();
         let wanted = match project_exists {
-            true => self.services.store.are_wanted(cluster.clone(), project, manifests).await,
+            true => {
+                self.services
+                    .store
+                    .are_wanted(cluster.clone(), project, manifests)
+                    .await
+            }
             false => Ok(vec![false; count]),
         };
         let wanted = wanted.map_err(|error| {

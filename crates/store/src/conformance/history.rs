@@ -195,8 +195,16 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
         store.are_wanted(cluster_name(cluster), project, manifests)
     };
     assert_eq!(ask("east", home.id).await.unwrap(), [true, false, true]);
-    assert_eq!(ask("nowhere", home.id).await.unwrap(), [false; 3], "it has nothing of the build");
-    assert_eq!(ask("east", other.id).await.unwrap(), [false; 3], "projects share nothing");
+    assert_eq!(
+        ask("nowhere", home.id).await.unwrap(),
+        [false; 3],
+        "it has nothing of the build"
+    );
+    assert_eq!(
+        ask("east", other.id).await.unwrap(),
+        [false; 3],
+        "projects share nothing"
+    );
     let expected = KeptBuild {
         build: over.clone(),
         bytes: output.bytes,

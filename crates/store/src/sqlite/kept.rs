@@ -47,7 +47,11 @@ pub(super) fn are_wanted(
              WHERE jobs.build = wanted.build AND job_status.cluster = ?1) LIMIT 1",
     )?;
     let wanted = manifests.iter().map(|manifest| {
-        statement.exists(params![cluster.as_str(), project.uuid().as_bytes(), manifest.as_bytes()])
+        statement.exists(params![
+            cluster.as_str(),
+            project.uuid().as_bytes(),
+            manifest.as_bytes()
+        ])
     });
     wanted.collect()
 }

@@ -45,7 +45,10 @@ impl Sweep<'_> {
             .map(|(digest, generations)| (*digest, generations.keys().copied().collect()))
             .collect();
         for batch in gone.chunks(BURIED_AT_ONCE) {
-            let requests = batch.iter().map(|(_, generations)| generations.len() + 2).sum::<usize>();
+            let requests = batch
+                .iter()
+                .map(|(_, generations)| generations.len() + 2)
+                .sum::<usize>();
             self.rate.spend(u32::try_from(requests).unwrap_or(u32::MAX)).await;
             let Some(_alone) = self.inner().retention.alone(batch[0].0).await else {
                 return Ok(());

@@ -31,7 +31,10 @@ impl Sweep<'_> {
         let mut walk = Walk::over(self, &kept).await?;
         while let Some(shard) = walk.next().await? {
             let unlisted = shard.iter().filter(|(digest, _)| !walk.is_listed(**digest));
-            for bytes in unlisted.flat_map(|(_, generations)| generations.values()).filter_map(|one| one.object) {
+            for bytes in unlisted
+                .flat_map(|(_, generations)| generations.values())
+                .filter_map(|one| one.object)
+            {
                 swept.condemned_chunks += 1;
                 swept.condemned_bytes += bytes;
             }

@@ -76,7 +76,9 @@ impl Inner {
                 Some(digest) => listed.condemned.extend(digest.parse::<Digest>()),
                 None => {
                     let digest = name.parse();
-                    listed.present.extend(digest.map(|digest| ListedManifest { digest, bytes }));
+                    listed
+                        .present
+                        .extend(digest.map(|digest| ListedManifest { digest, bytes }));
                 }
             }
         }
@@ -84,7 +86,10 @@ impl Inner {
     }
 
     pub(super) async fn list_shard(&self, project: ProjectId, first_byte: u8) -> Result<Shard, Error> {
-        let folder = self.project_path(project).join("chunks").join(format!("{first_byte:02x}"));
+        let folder = self
+            .project_path(project)
+            .join("chunks")
+            .join(format!("{first_byte:02x}"));
         let mut shard = Shard::new();
         for (name, bytes) in self.list_names(&folder).await? {
             let mut parts = name.split('.');

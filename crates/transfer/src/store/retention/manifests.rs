@@ -7,7 +7,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
 use super::listing::ListedManifest;
-use super::{Inner, Swept, Sweep};
+use super::{Inner, Sweep, Swept};
 use crate::store::{ChunkStore, Error};
 
 /// How many manifests are asked about at once.
@@ -77,7 +77,10 @@ impl Sweep<'_> {
         let inner = self.inner();
         let listed = inner.list_manifests(self.project).await?;
         let mut marks: HashSet<Digest> = listed.condemned.into_iter().collect();
-        let condemned = listed.present.into_iter().filter(|manifest| marks.remove(&manifest.digest));
+        let condemned = listed
+            .present
+            .into_iter()
+            .filter(|manifest| marks.remove(&manifest.digest));
         let (kept, others) = self.ask(condemned.collect()).await?;
         for manifest in kept {
             self.rate.spend(2).await;

@@ -50,10 +50,12 @@ impl Sweep<'_> {
         digest: Digest,
         generations: &'a BTreeMap<u32, Generation>,
     ) -> impl Iterator<Item = (Path, u64)> + 'a {
-        let condemned = generations.iter().filter_map(|(number, one)| match (one.object, one.mark) {
-            (Some(bytes), Some(Mark::Condemned | Mark::CondemnedDamaged)) => Some((*number, bytes)),
-            _ => None,
-        });
+        let condemned = generations
+            .iter()
+            .filter_map(|(number, one)| match (one.object, one.mark) {
+                (Some(bytes), Some(Mark::Condemned | Mark::CondemnedDamaged)) => Some((*number, bytes)),
+                _ => None,
+            });
         condemned.map(move |(number, bytes)| (self.inner().chunk_path(self.project, digest, number), bytes))
     }
 

@@ -179,7 +179,11 @@ impl World {
 
     /// There is nothing that nobody needs.
     pub(super) async fn check_garbage(&self) -> Result<(), String> {
-        let listed = self.store.objects.list(None).map_ok(|object| object.location.to_string());
+        let listed = self
+            .store
+            .objects
+            .list(None)
+            .map_ok(|object| object.location.to_string());
         let names: BTreeSet<String> = listed.try_collect().await.unwrap();
         let facts = self.facts();
         let manifests = facts.wanted.keys().map(ToString::to_string);
@@ -191,7 +195,8 @@ impl World {
             let is_mark = last.ends_with(".condemned") || last.ends_with(".damaged");
             // A mark of what is needed stays where a later generation is found by it.
             let is_right = matches!(last, "owner" | "round")
-                || needed.contains(digest) && (!is_mark || name.contains("/chunks/") && !names.contains(&name[..name.len() - 8]));
+                || needed.contains(digest)
+                    && (!is_mark || name.contains("/chunks/") && !names.contains(&name[..name.len() - 8]));
             if !is_right {
                 return Err(format!("garbage is left: {name}"));
             }
@@ -268,7 +273,10 @@ impl Agent {
 
 async fn sweep(store: &ChunkStore, world: &World) -> Result<Swept, Error> {
     for upload in store.uploads(PROJECT).await? {
-        let lives = upload.id.attempt().is_some_and(|attempt| world.facts().attempts.contains_key(&attempt));
+        let lives = upload
+            .id
+            .attempt()
+            .is_some_and(|attempt| world.facts().attempts.contains_key(&attempt));
         if !lives {
             store.end_upload(PROJECT, &upload.id).await?;
         }

@@ -26,9 +26,10 @@ jobs:
 "#;
 
 /// Fast enough for a test: a store in a folder does not delete late.
-const SOON: [(&str, &str); 2] = [
+const SOON: [(&str, &str); 3] = [
     ("TOMBOLO_MASTER_RETENTION__EVERY", "1s"),
     ("TOMBOLO_AGENT_SWEEP__EVERY", "2s"),
+    ("TOMBOLO_AGENT_SWEEP__READERS_RETURN", "1s"),
 ];
 
 /// The objects of all clusters' stores whose paths contain `part`; marks and records are none.
@@ -73,15 +74,20 @@ fn finished(build: &Value) -> String {
 }
 
 #[test]
-fn old_outputs_go_and_new_ones_stay() {
+fn what_is_not_kept_goes_and_the_rest_stays() {
     let world = World::start_set(&SOON);
+    old_outputs_go_and_new_ones_stay(&world);
+    a_deleted_project_leaves_nothing(&world);
+}
+
+fn old_outputs_go_and_new_ones_stay(world: &World) {
     let projects = world.tombolo(&["project", "list", "-o", "name"]).succeeded().output;
     let project = projects.lines().next().expect("a project").to_owned();
     let first = finished(&world.run(TWO_JOBS));
-    let of_first = chunks_and_manifests(&world);
+    let of_first = chunks_and_manifests(world);
     assert!(of_first.iter().any(|path| path.contains(&first)), "{of_first:?}");
     let second = finished(&world.run(TWO_JOBS));
-    let of_second: BTreeSet<String> = chunks_and_manifests(&world).difference(&of_first).cloned().collect();
+    let of_second: BTreeSet<String> = chunks_and_manifests(world).difference(&of_first).cloned().collect();
     assert!(of_second.iter().any(|path| path.contains(&second)), "{of_second:?}");
 
     let set = world
@@ -94,9 +100,9 @@ fn old_outputs_go_and_new_ones_stay() {
     });
     assert!(refused.error.contains("was removed by retention at 20"), "{refused:?}");
     world.wait_for("the first build's objects to go from all stores", || {
-        chunks_and_manifests(&world).is_disjoint(&of_first).then_some(())
+        chunks_and_manifests(world).is_disjoint(&of_first).then_some(())
     });
-    assert_eq!(chunks_and_manifests(&world), of_second);
+    assert_eq!(chunks_and_manifests(world), of_second);
     let into = world.path("fetched");
     world
         .tombolo(&["outputs", "get", "2", "build", "--to", &into.display().to_string()])
@@ -108,9 +114,7 @@ fn old_outputs_go_and_new_ones_stay() {
     assert_eq!(plan["builds"], Value::Array(Vec::new()), "{plan:#}");
 }
 
-#[test]
-fn a_deleted_project_leaves_nothing() {
-    let world = World::start_set(&SOON);
+fn a_deleted_project_leaves_nothing(world: &World) {
     world.tombolo(&["project", "create", "passing"]).succeeded();
     let id = world
         .tombolo(&["project", "show", "passing", "-o", "json"])
@@ -122,9 +126,9 @@ fn a_deleted_project_leaves_nothing() {
     world
         .tombolo(&["--project", "passing", "run", &path, "--watch"])
         .succeeded();
-    assert!(objects(&world, &id).iter().any(|path| path.contains("/manifests/")));
+    assert!(objects(world, &id).iter().any(|path| path.contains("/manifests/")));
     world.tombolo(&["project", "delete", "passing", "--yes"]).succeeded();
     world.wait_for("the project's objects to go from all stores", || {
-        objects(&world, &id).is_empty().then_some(())
+        objects(world, &id).is_empty().then_some(())
     });
 }

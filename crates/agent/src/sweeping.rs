@@ -29,6 +29,10 @@ pub struct Settings {
     pub every: Duration,
     /// The most requests to the store in a second.
     pub requests_per_second: u32,
+    /// How long after its last question a reader may come back: one that lost its connection does within minutes, and what was
+    /// signed for it is good for five.
+    #[serde(with = "humantime_serde")]
+    pub readers_return: Duration,
     /// Only what would go is said, in the log.
     pub dry_run: bool,
 }
@@ -38,6 +42,7 @@ impl Default for Settings {
         Self {
             every: Duration::from_secs(60 * 60),
             requests_per_second: 200,
+            readers_return: Duration::from_secs(15 * 60),
             dry_run: false,
         }
     }
@@ -132,6 +137,7 @@ impl Sweeper {
         Needs {
             attempts: &self.attempts,
             chunks: &self.chunks,
+            readers_return: self.settings.readers_return,
             master: &self.master,
         }
     }

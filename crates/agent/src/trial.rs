@@ -388,14 +388,15 @@ impl Bulk for Services {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    /// This master wants everything.
     async fn find_wanted(
         &self,
         request: Request<wire::FindWantedRequest>,
     ) -> Result<Response<wire::FindWantedResponse>, Status> {
         self.0.caller(&request)?;
         let wanted = vec![true; request.into_inner().manifests.len()];
-        let project_exists = true;
-        Ok(Response::new(wire::FindWantedResponse { project_exists, wanted }))
+        Ok(Response::new(wire::FindWantedResponse {
+            project_exists: true,
+            wanted,
+        }))
     }
 }

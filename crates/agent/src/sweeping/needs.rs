@@ -1,6 +1,7 @@
 //! Everybody who needs something of the store.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tombolo_core::digest::Digest;
@@ -15,6 +16,7 @@ use super::master::Master;
 pub(super) struct Needs<'a> {
     pub(super) attempts: &'a Attempts,
     pub(super) chunks: &'a ChunkService,
+    pub(super) readers_return: Duration,
     pub(super) master: &'a Master,
 }
 
@@ -23,8 +25,8 @@ impl Keep for Needs<'_> {
         Box::pin(async move {
             let own = self.attempts.manifests(project).await;
             let own: HashSet<Digest> = own.map_err(|error| format!("the attempts on the disk: {error}"))?;
-            let is_needed =
-                |manifest: Digest| own.contains(&manifest) || self.chunks.is_read(Readable { project, manifest });
+            let is_read = |manifest| self.chunks.is_read(Readable { project, manifest }, self.readers_return);
+            let is_needed = |manifest: Digest| own.contains(&manifest) || is_read(manifest);
             let mut kept: Vec<bool> = manifests.iter().map(|manifest| is_needed(*manifest)).collect();
             let wanted = self
                 .master

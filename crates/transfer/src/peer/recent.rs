@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 use super::service::Readable;
 
-/// How long after the last question a reader may come back: one that lost its connection does within minutes, and what was
-/// signed for it is good for five.
-const RECENT: Duration = Duration::from_secs(15 * 60);
+/// How long they are remembered at the most.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many artifacts are remembered; more are not protected.
 const MAXIMUM: usize = 10_000;
 
@@ -24,16 +23,18 @@ impl Recent {
         let mut asked = self.asked();
         let now = Instant::now();
         if asked.len() >= MAXIMUM {
-            asked.retain(|_, at| now.duration_since(*at) < RECENT);
+            asked.retain(|_, at| now.duration_since(*at) < LONGEST);
         }
         if asked.len() < MAXIMUM || asked.contains_key(&readable) {
             asked.insert(readable, now);
         }
     }
 
-    pub(super) fn has(&self, readable: Readable) -> bool {
+    pub(super) fn has(&self, readable: Readable, within: Duration) -> bool {
         let asked = self.asked();
-        asked.get(&readable).is_some_and(|at| at.elapsed() < RECENT)
+        asked
+            .get(&readable)
+            .is_some_and(|at| at.elapsed() < within.min(LONGEST))
     }
 
     fn asked(&self) -> MutexGuard<'_, HashMap<Readable, Instant>> {
@@ -62,10 +63,11 @@ mod tests {
         for number in 0..=MAXIMUM {
             recent.note(readable(number));
         }
-        assert!(recent.has(readable(0)) && !recent.has(readable(MAXIMUM)));
-        tokio::time::advance(RECENT).await;
-        assert!(!recent.has(readable(0)));
+        assert!(recent.has(readable(0), LONGEST) && !recent.has(readable(MAXIMUM), LONGEST));
+        tokio::time::advance(LONGEST / 2).await;
+        assert!(recent.has(readable(0), LONGEST) && !recent.has(readable(0), LONGEST / 2));
+        tokio::time::advance(LONGEST / 2).await;
         recent.note(readable(MAXIMUM));
-        assert!(recent.has(readable(MAXIMUM)));
+        assert!(recent.has(readable(MAXIMUM), LONGEST));
     }
 }

@@ -149,9 +149,9 @@ impl ChunkService {
         self.shared.served.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody is reading an artifact, or was a moment ago.
-    pub fn is_read(&self, readable: Readable) -> bool {
-        self.shared.recent.has(readable)
+    /// Whether somebody has read an artifact `within` this time, a day at the most.
+    pub fn is_read(&self, readable: Readable, within: Duration) -> bool {
+        self.shared.recent.has(readable, within)
     }
 
     fn authorize<T>(&self, request: &Request<T>, right: &[u8]) -> Result<Readable, Status> {

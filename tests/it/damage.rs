@@ -71,6 +71,14 @@ fn a_flipped_byte_is_found_is_an_error_and_heals() {
     let message = child["message"].as_str().expect("a text");
     assert!(message.contains("build"), "the parent is not named: {message}");
 
+    // East has not read its own copy yet. Who is the first to do so finds it, and what is made again then is stored anew.
+    let found = world.run(&file);
+    let gate = job(&found, "gate");
+    assert_eq!(gate["state"], "error", "{found:#}");
+    assert!(
+        gate["message"].as_str().is_some_and(|text| text.contains("damaged")),
+        "{found:#}"
+    );
     let healed = world.run(&file);
     assert_eq!(healed["state"], "finished", "{healed:#}");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::world::{World, job};
 
 /// What an agent fetches at the most, so that a transfer takes long enough to be met in the middle.
-const BYTES_PER_SECOND: u64 = 16 << 20;
+const BYTES_PER_SECOND: &str = "16777216";
 /// The size of each output, of bytes that cannot be compressed.
 const OUTPUT_BYTES: u64 = 64 << 20;
 /// What may be on its way at once: it is lost with the process that has it, and sent again.
@@ -34,8 +34,7 @@ const WEST: Side = Side {
 };
 
 fn limited(direct: bool) -> World {
-    let limit = BYTES_PER_SECOND.to_string();
-    World::start_with(direct, &[("TOMBOLO_AGENT_BANDWIDTH__RECEIVE", &limit)])
+    World::start_with(direct, &[("TOMBOLO_AGENT_BANDWIDTH__RECEIVE", BYTES_PER_SECOND)])
 }
 
 /// How many bytes of chunks lie in a store.
@@ -87,11 +86,10 @@ jobs:
     assert_eq!(sum("build"), sum("test"), "{part}");
 
     let input = &job(&build, "test")["inputs"][0];
-    assert_eq!(
-        (&input["route"], &input["from"]),
-        (&route.into(), &from.cluster.into()),
-        "{part}: {input:#}"
-    );
+    assert_eq!(input["from"], from.cluster, "{part}: {input:#}");
+    let ways = input["routes"].as_array().expect("a list");
+    // Another may have taken over when this one broke.
+    assert!(ways.iter().any(|way| way["route"] == route), "{part}: {input:#}");
     let moved = input["moved_bytes"].as_u64().expect("a number");
     // Who fetches begins a new count when it is killed; to the others the transfer is one.
     let lacking = if part == to.cluster {

@@ -13,4 +13,5 @@ mod exec;
 mod interrupted;
 mod large;
 mod outputs;
+mod retention;
 mod world;

@@ -29,6 +29,7 @@ pub(crate) struct World {
     folder: tempfile::TempDir,
     dev: Child,
     direct: bool,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// What a command of the user printed.
@@ -86,17 +87,26 @@ impl World {
         Self::start_with(true, &[])
     }
 
-    /// Starts a world whose parts have these variables.
-    pub(crate) fn start_with(direct: bool, environment: &[(&str, &str)]) -> Self {
+    /// Starts a world whose parts have settings of their own.
+    pub(crate) fn start_set(variables: &[(&'static str, &'static str)]) -> Self {
+        Self::start_with(false, variables)
+    }
+
+    pub(crate) fn start_with(direct: bool, variables: &[(&'static str, &'static str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let dev = start_dev(folder.path(), direct, environment);
-        Self { folder, dev, direct }
+        let dev = start_dev(folder.path(), direct, variables);
+        Self {
+            folder,
+            dev,
+            direct,
+            variables: variables.to_vec(),
+        }
     }
 
     /// Ends everything as Ctrl-C does, and starts it again on the same folder.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.dev = start_dev(self.folder.path(), self.direct, &[]);
+        self.dev = start_dev(self.folder.path(), self.direct, &self.variables);
     }
 
     fn stop(&mut self) {
@@ -298,14 +308,14 @@ pub(crate) fn job(build: &Value, name: &str) -> Value {
         .clone()
 }
 
-fn start_dev(folder: &Path, direct: bool, environment: &[(&str, &str)]) -> Child {
+fn start_dev(folder: &Path, direct: bool, variables: &[(&str, &str)]) -> Child {
     let mut command = Command::new(&*PROGRAM);
     command
         .arg("dev")
         .arg("--state")
         .arg(folder)
         .env("TOMBOLO_CONFIG", folder.join("cli.toml"))
-        .envs(environment.iter().copied());
+        .envs(variables.iter().copied());
     if direct {
         command.arg("--direct");
     }

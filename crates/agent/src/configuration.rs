@@ -20,6 +20,7 @@ use tombolo_runtime::telemetry;
 
 use crate::executor::kubernetes::settings::{Section, Settings as KubernetesSettings, own_namespace};
 use crate::executor::process::Images;
+use crate::sweeping;
 pub use store::Store;
 
 /// What the variables that override the file begin with.
@@ -57,6 +58,9 @@ pub struct Configuration {
     /// How long the store may be out of reach before what needs it fails.
     #[serde(default = "default_store_deadline", with = "humantime_serde")]
     pub store_deadline: Duration,
+    /// How what nobody needs any more goes from the store.
+    #[serde(default)]
+    pub sweep: sweeping::Settings,
     /// Where other agents may fetch outputs directly; nowhere if this is not given.
     #[serde(default)]
     pub peer: Option<Peer>,
@@ -191,6 +195,8 @@ impl Configuration {
             ),
             ("log_limit_bytes", self.log_limit_bytes == 0),
             ("store_deadline", self.store_deadline.is_zero()),
+            ("sweep.every", self.sweep.every.is_zero()),
+            ("sweep.requests_per_second", self.sweep.requests_per_second == 0),
         ] {
             if is_zero {
                 faults.add(key, "it is 0");

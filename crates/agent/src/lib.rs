@@ -20,6 +20,7 @@ pub mod seam;
 pub mod shipper;
 pub mod spool;
 pub mod supervisor;
+pub mod sweeping;
 #[cfg(test)]
 mod trial;
 pub mod tunnels;

@@ -39,6 +39,7 @@ use crate::prefetch::{Prefetcher, Prefetching};
 use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
 use crate::shipper::Shipper;
 use crate::supervisor::SandboxPaths;
+use crate::sweeping::Sweeper;
 use crate::tunnels::{OFFERS_WAITING, Server};
 use crate::volumes::Volumes;
 
@@ -247,6 +248,21 @@ impl Parts {
             }
         });
         let server = Arc::new(self.server(entrance));
+        group.spawn("sweeps", {
+            let (store, folder) = (self.store.clone(), self.attempts_folder());
+            let sweeper = Sweeper::new(
+                store,
+                self.configuration.sweep,
+                folder,
+                bulk.clone(),
+                server.chunks.clone(),
+            );
+            let stop = stop.clone();
+            async move {
+                sweeper.run(stop).await;
+                Ok(())
+            }
+        });
         group.spawn("tunnels", {
             let (server, stop) = (Arc::clone(&server), stop.clone());
             async move {

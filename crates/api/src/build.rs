@@ -51,6 +51,8 @@ pub struct BuildSummary {
     pub revision: Revision,
     /// How often it was restarted.
     pub restarts: u32,
+    /// When its outputs were given up by retention; none if they are kept.
+    pub outputs_released_at: Option<DateTime>,
 }
 
 impl BuildSummary {
@@ -68,6 +70,7 @@ impl BuildSummary {
             source: build.source,
             revision: build.revision.clone().into(),
             restarts: build.restarts,
+            outputs_released_at: build.released_at.map(DateTime::from),
         }
     }
 }

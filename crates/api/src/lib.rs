@@ -30,7 +30,7 @@ pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use problem::{Code, Fault, Problem};
-pub use project::{CreateProject, Project, ProjectList};
+pub use project::{ChangeProject, CreateProject, GoingBuild, Project, ProjectList, Retention, RetentionPlan};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;
 pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};

@@ -38,6 +38,11 @@ pub fn project(project: &ProjectName) -> String {
     format!("{}/{project}", projects())
 }
 
+/// What retention would remove of a project.
+pub fn retention_plan(project: &ProjectName) -> String {
+    format!("{}/retention/plan", self::project(project))
+}
+
 /// The builds of a project.
 pub fn builds(project: &ProjectName) -> String {
     format!("{}/builds", self::project(project))

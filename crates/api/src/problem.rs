@@ -183,6 +183,9 @@ codes! {
     /// The job has no output.
     NoOutput = "no_output", 404, "No output",
         "a job has an output when it has ended and left something in its output folder";
+    /// The job had an output, which is not kept any more.
+    OutputReleased = "output_released", 410, "Output removed by retention",
+        "running the build again makes the output again; `tombolo project show` says how long outputs are kept";
     /// The cluster that holds the output cannot be reached, or does not have it any more.
     OutputUnavailable = "output_unavailable", 502, "Output not available",
         "look at the cluster with `tombolo cluster show`; running the build again makes the output again";

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::{ClusterName, ProjectName};
+use tombolo_core::retention::Policy;
 use utoipa::ToSchema;
 
 use crate::time::DateTime;
@@ -23,6 +24,62 @@ pub struct Project {
     /// The cluster that has the project's workspace, once a job has used it.
     #[schema(value_type = Option<String>)]
     pub workspace: Option<ClusterName>,
+    /// What is kept of its outputs; the installation's default if nothing is said.
+    pub retention: Option<Retention>,
+}
+
+/// What is kept of a project's outputs. Each limit that is given holds; without any, all of them are kept for ever.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// The outputs of so many builds, the newest.
+    pub builds: Option<u32>,
+    /// Outputs for so many days after the end of their build.
+    pub days: Option<u32>,
+    /// So many bytes of outputs. Those of the newest build that is over stay, however large they are.
+    pub bytes: Option<u64>,
+}
+
+impl From<Policy> for Retention {
+    fn from(Policy { builds, days, bytes }: Policy) -> Self {
+        Self { builds, days, bytes }
+    }
+}
+
+impl From<Retention> for Policy {
+    fn from(Retention { builds, days, bytes }: Retention) -> Self {
+        Self { builds, days, bytes }
+    }
+}
+
+/// Changes a project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeProject {
+    /// What is kept of its outputs from now on; `null`: the installation's default.
+    pub retention: Option<Retention>,
+}
+
+/// What would go if it was looked now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RetentionPlan {
+    /// What holds for the project: its own, or the installation's default.
+    pub retention: Retention,
+    /// The builds whose outputs would go, newest first.
+    pub builds: Vec<GoingBuild>,
+    /// The bytes of all their outputs. Less may become free: what is alike is stored once, and compressed.
+    pub bytes: u64,
+}
+
+/// A build whose outputs would go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GoingBuild {
+    /// Its number.
+    pub number: u64,
+    /// When it ended.
+    pub ended_at: Option<DateTime>,
+    /// The bytes of its outputs.
+    pub bytes: u64,
 }
 
 /// The projects that the caller may see, by name.

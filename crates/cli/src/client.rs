@@ -85,6 +85,16 @@ impl Client {
         self.read(response).await
     }
 
+    /// Changes something.
+    pub(crate) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let response = self.send(self.request(Method::PATCH, path)?.json(body)).await?;
+        self.read(response).await
+    }
+
     /// Asks for something to happen, without an answer beyond success.
     pub(crate) async fn act(&self, method: Method, path: &str) -> Result<(), Failure> {
         self.send(self.request(method, path)?).await.map(drop)

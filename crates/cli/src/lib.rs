@@ -87,7 +87,10 @@ enum Command {
     /// Invites, lists and removes clusters.
     #[command(subcommand)]
     Cluster(command::cluster::Cluster),
-    /// Makes, lists and deletes projects.
+    /// Says what goes of the outputs of a project.
+    #[command(subcommand)]
+    Retention(command::retention::Retention),
+    /// Makes, lists, changes and deletes projects.
     #[command(subcommand)]
     Project(command::project::Project),
     /// Makes, lists and revokes access tokens.
@@ -253,6 +256,7 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Logs(command) => command::logs::logs(&command, session).await,
         Command::Outputs(command) => command::outputs::outputs(&command, session).await,
         Command::Cluster(command) => command::cluster::cluster(&command, session).await,
+        Command::Retention(command) => command::retention::retention(&command, session).await,
         Command::Project(command) => command::project::project(&command, session).await,
         Command::Token(command) => command::token::token(&command, session).await,
         _ => Err(Failure::usage("this command does not talk to a master")),

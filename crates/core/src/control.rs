@@ -131,6 +131,8 @@ impl Control {
         match command {
             Command::CreateProject { id, name } => self.create_project(outbox, id, name),
             Command::DeleteProject { id } => self.delete_project(outbox, id),
+            Command::SetRetention { id, retention } => self.set_retention(outbox, id, retention),
+            Command::ReleaseOutputs(build) => self.release_outputs(outbox, *build),
             Command::CreateToken(token) => self.create_token(outbox, token),
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
             Command::Invite(invite) => self.invite(outbox, invite),

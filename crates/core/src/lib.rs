@@ -14,6 +14,7 @@ pub mod log;
 pub mod name;
 pub mod placement;
 pub mod resources;
+pub mod retention;
 pub mod route;
 pub mod session;
 pub mod time;

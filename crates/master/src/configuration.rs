@@ -3,6 +3,7 @@
 //! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
 //! or is written.
 
+mod retention;
 mod transfers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::exec;
 
+pub use retention::Retention;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
 /// What the variables that override the file begin with.
@@ -65,6 +67,9 @@ pub struct Configuration {
     /// What moving outputs between clusters costs.
     #[serde(default)]
     pub transfers: Transfers,
+    /// How long outputs are kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Where the sources of builds are kept; the folder `sources` in the data folder if this is not given.
     #[serde(default)]
     pub sources: Option<StoreLocation>,
@@ -248,6 +253,7 @@ impl Configuration {
             limits: Limits::default(),
             exec: Exec::default(),
             transfers: Transfers::default(),
+            retention: Retention::default(),
             sources: None,
             telemetry: telemetry::Settings::default(),
         }

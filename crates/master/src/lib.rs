@@ -11,6 +11,7 @@ mod leftovers;
 pub mod logs;
 pub mod outputs;
 pub mod rest;
+pub mod retention;
 mod run;
 pub mod tasks;
 

@@ -58,6 +58,7 @@ use crate::driver::Handle;
 use crate::exec::Exec;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
+use crate::retention::Retention;
 
 /// How many requests are carried out at once; more are told to come again. Each may hold a body of a few MiB.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -77,6 +78,8 @@ pub struct Application {
     pub sources: ChunkStore,
     /// Outputs of jobs, wherever they are.
     pub outputs: Outputs,
+    /// What outputs go.
+    pub retention: Retention,
     /// Sessions of users with running jobs.
     pub exec: Exec,
     /// The time.
@@ -170,7 +173,12 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(token::list_tokens, token::create_token))
         .routes(routes!(token::revoke_token))
         .routes(routes!(project::list_projects, project::create_project))
-        .routes(routes!(project::show_project, project::delete_project))
+        .routes(routes!(
+            project::show_project,
+            project::change_project,
+            project::delete_project
+        ))
+        .routes(routes!(project::plan_retention))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))

@@ -27,6 +27,7 @@ use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
+use crate::retention::Retention;
 use crate::tasks::{Tasks, tasks};
 use crate::{Database, grpc, leftovers};
 use tombolo_runtime::configuration::Faults;
@@ -143,6 +144,8 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let stop_driver = stopping.clone();
     group.spawn("driver", async move { Ok(driver.run(stop_driver).await?) });
     bootstrap::first_token(&folder, &handle, now).await?;
+    let policy = configuration.retention.policy();
+    let retention = Retention::new(handle.clone(), store.clone(), clock.clone(), policy);
     let parts = Parts {
         configuration,
         checked,
@@ -152,6 +155,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
         sources,
         handle,
         grants,
+        retention,
         stopping,
     };
     let (agents, users) = (ports.agents_address, ports.users_address);
@@ -224,6 +228,7 @@ struct Parts {
     sources: ChunkStore,
     handle: Handle,
     grants: Grants,
+    retention: Retention,
     stopping: CancellationToken,
 }
 
@@ -243,6 +248,12 @@ impl Parts {
         let (sources, handle, stopping) = (self.sources.clone(), self.handle.clone(), self.stopping.clone());
         group.spawn("leftovers", async move {
             leftovers::remove(sources, handle, stopping).await;
+            Ok(())
+        });
+        let (retention, stopping) = (self.retention.clone(), self.stopping.clone());
+        let every = self.configuration.retention.every;
+        group.spawn("retention", async move {
+            retention.run(every, stopping).await;
             Ok(())
         });
         let renewing = renew(self.foundation.clone(), self.clock.clone(), self.stopping.clone());
@@ -326,6 +337,7 @@ impl Parts {
             store: self.store.clone(),
             logs,
             sources: self.sources.clone(),
+            retention: self.retention.clone(),
             outputs: Outputs::new(Arc::new(loopback)),
             clock: self.clock.clone(),
             connections,

@@ -14,7 +14,10 @@ pub use commits::{
     changes_of_one_set_build_on_each_other, every_value_comes_back, large_build, leadership_fences, new_store_is_empty,
     random_changes_come_back, rejected_set_leaves_nothing, sequence_is_read_back,
 };
-pub use history::{builds_are_paged, jobs_are_found, over_is_history, project_goes_with_all_it_has, specs_are_found};
+pub use history::{
+    builds_are_paged, jobs_are_found, outputs_are_kept_until_released, over_is_history, project_goes_with_all_it_has,
+    specs_are_found,
+};
 pub use logs::{
     log_goes_with_its_job, log_is_read_from_any_line, log_is_read_in_pieces, segments_take_the_place_of_others,
 };
@@ -37,6 +40,7 @@ macro_rules! conformance_suite {
             builds_are_paged,
             jobs_are_found,
             specs_are_found,
+            outputs_are_kept_until_released,
             project_goes_with_all_it_has,
             log_is_read_from_any_line,
             log_is_read_in_pieces,

@@ -7,10 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
+use tombolo_core::name::ClusterName;
 
-use crate::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store};
+use crate::{
+    AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store,
+};
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +179,21 @@ impl<S: Store> Store for Faulty<S> {
     async fn builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<Build>, Error> {
         self.read_fault()?;
         self.inner.builds(project, before, limit).await
+    }
+
+    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
+        self.read_fault()?;
+        self.inner.kept_builds(project, before, limit).await
+    }
+
+    async fn are_wanted(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> Result<Vec<bool>, Error> {
+        self.read_fault()?;
+        self.inner.are_wanted(cluster, project, manifests).await
     }
 
     async fn build_by_number(&self, project: ProjectId, number: u64) -> Result<Option<Build>, Error> {

@@ -13,5 +13,5 @@ mod port;
 pub mod sqlite;
 
 pub use log::{LogSegment, LogState, LogWrite};
-pub use port::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, Sequence, Snapshot, Store};
+pub use port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
 pub use sqlite::Sqlite;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::control::{Change, LiveState};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
+use tombolo_core::name::ClusterName;
 
 use crate::log::{LogState, LogWrite};
 
@@ -52,6 +54,15 @@ pub struct JobRecord {
     pub node: JobNode,
     /// Where it stands.
     pub status: JobStatus,
+}
+
+/// A build whose outputs are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBuild {
+    /// The build.
+    pub build: Build,
+    /// The bytes of its jobs' outputs.
+    pub bytes: u64,
 }
 
 /// Why nobody could be made the leader.
@@ -132,6 +143,24 @@ pub trait Store: Send + Sync + 'static {
         before: Option<u64>,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Build>, Error>> + Send;
+
+    /// The builds of a project whose outputs were not given up, newest first, at most `limit`, only those with a number below
+    /// `before` if that is given.
+    fn kept_builds(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<KeptBuild>, Error>> + Send;
+
+    /// For each of the manifests, whether it is the output of a job, or the source, of a build of the project whose outputs were
+    /// not given up, and which has a job that is or was last on the cluster.
+    fn are_wanted(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
 
     /// One build by its number within a project.
     fn build_by_number(

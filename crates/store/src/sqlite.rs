@@ -15,6 +15,7 @@
 //! their own) never wait for it. A lock on a file beside it keeps a second master out; the system frees it with the process.
 
 mod error;
+mod kept;
 mod logs;
 mod open;
 mod read;
@@ -32,11 +33,13 @@ use tokio::sync::Semaphore;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
+use tombolo_core::name::ClusterName;
 
 use crate::log::{LogState, LogWrite};
-use crate::port::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, Sequence, Snapshot, Store};
+use crate::port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
 
 /// How many reads run at once at the most. Each has a connection with a page cache of its own.
 const READERS_MAX: usize = 4;
@@ -208,6 +211,21 @@ impl Store for Sqlite {
 
     async fn builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<Build>, Error> {
         self.read(move |connection| read::builds(connection, project, before, limit))
+            .await
+    }
+
+    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
+        self.read(move |connection| kept::builds(connection, project, before, limit))
+            .await
+    }
+
+    async fn are_wanted(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> Result<Vec<bool>, Error> {
+        self.read(move |connection| kept::are_wanted(connection, &cluster, project, &manifests))
             .await
     }
 

@@ -77,6 +77,7 @@ fn changes(number: u128) -> Outcome<Vec<Change>> {
         created_at: Timestamp(0),
         last_build: 1,
         workspace: None,
+        retention: None,
     };
     let token = Token {
         id: TokenId::from_u128(number),
@@ -100,6 +101,7 @@ fn changes(number: u128) -> Outcome<Vec<Change>> {
         source: None,
         revision: Revision::default(),
         restarts: 0,
+        released_at: None,
     };
     let definition = definition()?;
     let nodes = definition

@@ -7,6 +7,7 @@ mod link;
 mod manifests;
 mod outgoing;
 pub(crate) mod reading;
+mod recent;
 mod reverse;
 mod service;
 mod signed;

@@ -216,6 +216,11 @@ impl Puller {
         Self { bandwidth, ..self }
     }
 
+    /// The local store.
+    pub const fn store(&self) -> &ChunkStore {
+        &self.store
+    }
+
     /// Brings the artifact into the local store and returns when all of it is there, its manifest last. `progress` is called
     /// at the beginning and after each chunk; it must not block.
     pub async fn pull(&self, request: Request, progress: impl Fn(Progress) + Send + Sync) -> Result<Receipt, Error> {
@@ -284,7 +289,8 @@ impl Puller {
     /// The manifest, and whether the local store has it already.
     async fn manifest(&self, project: ProjectId, digest: Digest, sources: &Sources) -> Result<(Manifest, bool), Error> {
         match self.store.get_manifest(project, digest).await {
-            Ok(manifest) => Ok((manifest, true)),
+            // One that is condemned is written again at the end: then it stays.
+            Ok(manifest) => Ok((manifest, !self.store.is_manifest_condemned(project, digest).await?)),
             Err(store::Error::Missing { .. } | store::Error::Damaged { .. }) => Ok((sources.manifest().await?, false)),
             Err(error) => Err(error.into()),
         }
@@ -302,7 +308,7 @@ impl Puller {
             .filter(|(_, chunk)| seen.insert(*chunk));
         let missing = stream::iter(listed.map(|(index, reference)| ListedChunk { index, reference }))
             .map(|chunk| async move {
-                let present = self.store.has_chunk(project, chunk.reference.digest).await?;
+                let present = self.store.has_or_salvages(project, chunk.reference).await?;
                 Ok::<_, store::Error>((!present).then_some(chunk))
             })
             .buffered(LOOKED_UP_AT_ONCE)

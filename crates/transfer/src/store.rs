@@ -3,13 +3,14 @@
 //! ```text
 //! <prefix>/owner                                                       who owns all of this, as JSON
 //! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>  a stored chunk
-//! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>.damaged   its bytes do not match: why
+//! <prefix>/projects/<project>/chunks/<2 digits>/<digest>.<generation>.damaged   it does not count: damaged (why), or condemned
 //! <prefix>/projects/<project>/manifests/<digest>                       a manifest, compressed as a chunk is
 //! <prefix>/trials/<random>/...                                         what signed requests were tried with, for a moment
 //! ```
 //!
 //! Chunks are immutable and named by content, so that writing one twice is harmless. One whose bytes do not match its name is
-//! marked as damaged and never read again; the next upload of that chunk writes the next generation.
+//! marked as damaged; the next upload of that chunk writes the next generation. So does one that nobody needs any more, before it
+//! goes ([`retention`]).
 
 pub(crate) mod budget;
 mod direct;
@@ -24,6 +25,7 @@ mod pace;
 mod pack;
 mod patience;
 mod projects;
+pub mod retention;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unpack;
@@ -52,6 +54,7 @@ use object::Fetched;
 pub use owner::Owner;
 use pace::Pace;
 pub use patience::Patience;
+use retention::Retention;
 
 /// How often a chunk can be damaged before its uploads are refused: then the store is beyond healing.
 const MAXIMUM_GENERATIONS: u32 = 64;
@@ -79,6 +82,7 @@ struct Inner {
     patience: Patience,
     pace: Pace,
     known: Mutex<Known>,
+    retention: Retention,
     /// None where nothing is to be signed.
     signing: Option<Signing>,
     /// One chunk at a time is read again for want of the right length.
@@ -137,7 +141,7 @@ impl ChunkStore {
         &self.inner.place
     }
 
-    /// Whether the chunk is there and is not known to be damaged.
+    /// Whether the chunk is there, and is neither known to be damaged nor condemned.
     pub async fn has_chunk(&self, project: ProjectId, digest: Digest) -> Result<bool, Error> {
         Ok(matches!(self.inner.locate(project, digest).await?, Place::Present(_)))
     }
@@ -145,11 +149,13 @@ impl ChunkStore {
     /// Writes the chunk unless it is there.
     pub async fn put_chunk(&self, project: ProjectId, chunk: &StoredChunk) -> Result<PutOutcome, Error> {
         let digest = chunk.reference().digest;
+        let _writing = self.inner.retention.writing(digest).await;
+        let epoch = self.inner.retention.epoch();
         let generation = match self.inner.locate(project, digest).await? {
             Place::Present(_) => return Ok(PutOutcome::Present),
             Place::Absent(generation) => generation,
         };
-        self.inner.put_generation(project, chunk, generation).await?;
+        self.inner.put_generation(project, chunk, generation, epoch).await?;
         Ok(PutOutcome::Stored)
     }
 
@@ -163,19 +169,25 @@ impl ChunkStore {
         Ok(self.get(project, expected).await?.0)
     }
 
-    /// Whether the manifest is there. (Whether its chunks are, only reading them tells.)
+    /// Whether the manifest is there and not condemned. (Whether its chunks are, only reading them tells.)
     pub async fn has_manifest(&self, project: ProjectId, digest: Digest) -> Result<bool, Error> {
-        self.inner
-            .exists("look for a manifest", &self.inner.manifest_path(project, digest))
-            .await
+        let path = self.inner.manifest_path(project, digest);
+        let (present, condemned) = tokio::try_join!(
+            self.inner.exists("look for a manifest", &path),
+            self.is_manifest_condemned(project, digest)
+        )?;
+        Ok(present && !condemned)
     }
 
     /// Writes the manifest. All of its chunks must have been written before: who finds a manifest takes them for granted.
     pub async fn put_manifest(&self, project: ProjectId, manifest: &Manifest) -> Result<(), Error> {
-        let path = self.inner.manifest_path(project, manifest.digest());
-        self.inner
+        let (inner, digest) = (&self.inner, manifest.digest());
+        let _writing = inner.retention.writing(digest).await;
+        let path = inner.manifest_path(project, digest);
+        inner
             .put("write a manifest", &path, encode_object(manifest.encoded()).into())
-            .await
+            .await?;
+        inner.absolve_manifest(project, digest).await
     }
 
     /// Reads and checks the manifest.
@@ -212,7 +224,8 @@ impl ChunkStore {
         let inner = &self.inner;
         let digest = expected.digest;
         let mut damage = None;
-        let first = inner.known().get(&(project, digest)).unwrap_or(0);
+        let epoch = inner.retention.epoch();
+        let first = inner.known().get(&(project, digest), epoch).unwrap_or(0);
         for generation in first..MAXIMUM_GENERATIONS {
             let path = inner.chunk_path(project, digest, generation);
             let reason = match inner
@@ -220,14 +233,13 @@ impl ChunkStore {
                 .await?
             {
                 Fetched::Bytes(object) => match verify(object, expected).await? {
-                    Verdict::Whole(stored, chunk) => {
-                        inner.known().insert((project, digest), generation);
-                        return Ok((stored, chunk));
-                    }
+                    // It may be condemned: it is not known to be there.
+                    Verdict::Whole(stored, chunk) => return Ok((stored, chunk)),
                     Verdict::WrongLength => return Err(Error::WrongLength(expected)),
                     Verdict::Damaged(error) => error.to_string(),
                 },
                 Fetched::TooLarge(size) => format!("it has {size} bytes"),
+                Fetched::Missing if inner.is_marked(project, digest, generation).await? => continue,
                 Fetched::Missing => break,
             };
             inner.quarantine(project, digest, generation, &reason).await;
@@ -286,6 +298,7 @@ impl Inner {
             patience,
             pace: Pace::default(),
             known: Mutex::default(),
+            retention: Retention::default(),
             signing: None,
             rereading: Semaphore::new(1),
         }
@@ -304,7 +317,9 @@ impl Inner {
 
     /// Two questions for each generation, asked at once: almost always one pair.
     async fn locate(&self, project: ProjectId, digest: Digest) -> Result<Place, Error> {
-        if let Some(generation) = self.known().get(&(project, digest)) {
+        let _writing = self.retention.writing(digest).await;
+        let epoch = self.retention.epoch();
+        if let Some(generation) = self.known().get(&(project, digest), epoch) {
             return Ok(Place::Present(generation));
         }
         for generation in 0..MAXIMUM_GENERATIONS {
@@ -318,7 +333,7 @@ impl Inner {
                 continue;
             }
             if present {
-                self.known().insert((project, digest), generation);
+                self.known().insert((project, digest), generation, epoch);
                 return Ok(Place::Present(generation));
             }
             return Ok(Place::Absent(generation));
@@ -332,12 +347,25 @@ impl Inner {
         })
     }
 
-    async fn put_generation(&self, project: ProjectId, chunk: &StoredChunk, generation: u32) -> Result<(), Error> {
+    /// Whether a generation does not count. One without an object was condemned, and has gone.
+    async fn is_marked(&self, project: ProjectId, digest: Digest, generation: u32) -> Result<bool, Error> {
+        let mark = self.damage_path(project, digest, generation);
+        self.exists("look for a chunk's mark", &mark).await
+    }
+
+    /// `epoch`: when it was begun to look where it belongs.
+    async fn put_generation(
+        &self,
+        project: ProjectId,
+        chunk: &StoredChunk,
+        generation: u32,
+        epoch: u64,
+    ) -> Result<(), Error> {
         let digest = chunk.reference().digest;
         let payload: PutPayload = chunk.parts().into_iter().collect();
         self.put("write a chunk", &self.chunk_path(project, digest, generation), payload)
             .await?;
-        self.known().insert((project, digest), generation);
+        self.known().insert((project, digest), generation, epoch);
         Ok(())
     }
 

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use tombolo_core::attempt::{Assignment, Prefetch, RouteKind, TransferReceipt};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::digest::Digest;
-use tombolo_core::id::AttemptId;
+use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::name::JobName;
 use tombolo_transfer::Puller;
 use tombolo_transfer::pull::{Progress, Request};
+use tombolo_transfer::store::retention::UploadId;
 
 use crate::executor::Material;
 use crate::network::{Network, Ways};
@@ -81,6 +82,22 @@ impl Inputs {
     /// Has an output brought that will be needed soon.
     pub(super) fn prefetch(&self, prefetch: Prefetch) {
         self.prefetcher.prefetch(prefetch);
+    }
+
+    /// Notes that the attempt looks for and writes things in the cluster's store, before it does.
+    pub(super) async fn begin_upload(&self, assignment: &Assignment) -> Result<(), tombolo_transfer::store::Error> {
+        let store = self.puller.store();
+        store
+            .begin_upload(assignment.build.project, &UploadId::from(assignment.attempt))
+            .await
+    }
+
+    /// Notes that the attempt is gone: what the master took of it is wanted by the master.
+    pub(super) async fn end_upload(&self, project: ProjectId, attempt: AttemptId) {
+        let ended = self.puller.store().end_upload(project, &UploadId::from(attempt)).await;
+        if let Err(error) = ended {
+            tracing::debug!(%attempt, %error, "the end of an upload was not noted; the next sweep does it");
+        }
     }
 
     /// Brings all that belongs into `context` and `inputs`; all of it is there on success. What the job waits for is told to

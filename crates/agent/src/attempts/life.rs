@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
-use tombolo_core::id::AttemptId;
+use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
@@ -50,6 +50,8 @@ pub(super) struct Life<E> {
     attempt: AttemptId,
     folder: AttemptFolder,
     wish: watch::Receiver<Wish>,
+    /// Whose it is, as far as that is known.
+    project: Option<ProjectId>,
 }
 
 /// Why an attempt does not get to the end of its command.
@@ -74,6 +76,7 @@ impl<E: Executor> Life<E> {
             attempt,
             folder,
             wish,
+            project: None,
         }
     }
 
@@ -108,6 +111,9 @@ impl<E: Executor> Life<E> {
         self.remove().await;
         self.shared.surroundings.volumes.let_go(self.attempt);
         self.tell(Notice::Forgotten(self.attempt)).await;
+        if let Some(project) = self.project {
+            self.shared.surroundings.inputs.end_upload(project, self.attempt).await;
+        }
     }
 
     /// Brings the attempt to its recorded end. Whether it has one worth keeping until it is forgotten.
@@ -171,6 +177,7 @@ impl<E: Executor> Life<E> {
 
     async fn carry_out(&mut self, assignment: &Assignment) -> Result<Outcome, Broken> {
         let _slot = self.slot().await?;
+        self.project = Some(assignment.build.project);
         let prepared = match read_record(&self.folder.prepared()).map_err(fault)? {
             Some(prepared) => prepared,
             None => {
@@ -198,6 +205,7 @@ impl<E: Executor> Life<E> {
 
     async fn prepare(&self, assignment: &Assignment) -> Result<Prepared, Broken> {
         let surroundings = &self.shared.surroundings;
+        surroundings.inputs.begin_upload(assignment).await.map_err(fault)?;
         for volume in volumes::of(assignment) {
             surroundings.volumes.take(volume, self.attempt).await.map_err(fault)?;
             let made = surroundings.executor.make_volume(volume, assignment).await;

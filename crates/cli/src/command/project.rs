@@ -1,8 +1,12 @@
 //! Projects.
 
-use clap::Subcommand;
+use std::fmt;
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use clap::{Args, Subcommand};
 use reqwest::Method;
-use tombolo_api::{CreateProject, Project as Described, ProjectList, path};
+use tombolo_api::{ChangeProject, CreateProject, Project as Described, ProjectList, Retention, path};
 use tombolo_core::name::ProjectName;
 
 use crate::Session;
@@ -18,6 +22,18 @@ pub(crate) enum Project {
     },
     /// Lists the projects that you may see.
     List,
+    /// Shows a project, and what is kept of its outputs.
+    Show {
+        /// Its name.
+        name: ProjectName,
+    },
+    /// Says what is kept of a project's outputs. What is not named stays as it is.
+    Set {
+        /// Its name.
+        name: ProjectName,
+        #[command(flatten)]
+        keep: Keep,
+    },
     /// Deletes a project with all its builds, logs and tokens. Refused while one of its builds runs.
     Delete {
         /// Its name.
@@ -26,6 +42,77 @@ pub(crate) enum Project {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// Limits of what is kept.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Keep {
+    /// Keeps the outputs of so many builds, the newest; `all` for no such limit.
+    #[arg(long, value_name = "N")]
+    keep_builds: Option<Limit<u32>>,
+    /// Keeps outputs for so many days after the end of their build; `all` for no such limit.
+    #[arg(long, value_name = "D")]
+    keep_days: Option<Limit<u32>>,
+    /// Keeps so many bytes of outputs, such as `500GB`; `all` for no such limit.
+    #[arg(long, value_name = "SIZE")]
+    keep_bytes: Option<Limit<ByteSize>>,
+    /// Keeps what the installation keeps by default.
+    #[arg(long, conflicts_with_all = ["keep_builds", "keep_days", "keep_bytes"])]
+    keep_default: bool,
+}
+
+/// A limit, or the word that there is none.
+#[derive(Debug, Clone, Copy)]
+struct Limit<T>(Option<T>);
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for Limit<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self(None)),
+            text => text
+                .parse()
+                .map(Some)
+                .map(Self)
+                .map_err(|error: T::Err| error.to_string()),
+        }
+    }
+}
+
+impl Keep {
+    fn over(&self, now: Option<Retention>) -> Option<Retention> {
+        if self.keep_default {
+            return None;
+        }
+        let now = now.unwrap_or_default();
+        Some(Retention {
+            builds: self.keep_builds.map_or(now.builds, |limit| limit.0),
+            days: self.keep_days.map_or(now.days, |limit| limit.0),
+            bytes: self
+                .keep_bytes
+                .map_or(now.bytes, |limit| limit.0.map(|bytes| bytes.as_u64())),
+        })
+    }
+}
+
+/// What is kept, for people.
+pub(crate) fn describe(retention: Option<Retention>) -> String {
+    let Some(Retention { builds, days, bytes }) = retention else {
+        return "as the installation says".to_owned();
+    };
+    let limits = [
+        builds.map(|builds| format!("{builds} builds")),
+        days.map(|days| format!("{days} days")),
+        bytes.map(|bytes| ByteSize(bytes).to_string()),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    if limits.is_empty() {
+        "for ever".to_owned()
+    } else {
+        limits.join(", ")
+    }
 }
 
 impl Rows for ProjectList {
@@ -61,7 +148,23 @@ impl Rows for ProjectList {
     }
 }
 
-/// Makes, lists and deletes projects.
+fn show(format: Format, project: &Described) -> Result<(), Failure> {
+    match format {
+        Format::Table | Format::Wide => {
+            let workspace = project.workspace.as_ref().map_or("none", |cluster| cluster.as_str());
+            render::line(&format!(
+                "Project `{}` ({}), {} builds.",
+                project.name, project.id, project.last_build
+            ))?;
+            render::line(&format!("Outputs are kept: {}", describe(project.retention)))?;
+            render::line(&format!("Workspace: {workspace}"))
+        }
+        Format::Name => render::line(project.name.as_str()),
+        Format::Json | Format::Yaml => render::print_value(format, project),
+    }
+}
+
+/// Makes, lists, changes and deletes projects.
 pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), Failure> {
     match command {
         Project::Create { name } => {
@@ -76,6 +179,18 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
         Project::List => {
             let list: ProjectList = session.client.get(&path::projects()).await?;
             render::print(session.format, &list)
+        }
+        Project::Show { name } => {
+            let project: Described = session.client.get(&path::project(name)).await?;
+            show(session.format, &project)
+        }
+        Project::Set { name, keep } => {
+            let now: Described = session.client.get(&path::project(name)).await?;
+            let change = ChangeProject {
+                retention: keep.over(now.retention),
+            };
+            let project: Described = session.client.patch(&path::project(name), &change).await?;
+            show(session.format, &project)
         }
         Project::Delete { name, yes: false } => Err(Failure::usage(format!(
             "this would delete `{name}` with all its builds, logs and tokens"

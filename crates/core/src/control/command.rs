@@ -6,6 +6,7 @@ use crate::build::BuildDefinition;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
 use crate::name::{ClusterName, ProjectName};
+use crate::retention::Policy;
 use crate::session::{Hello, Survey};
 use crate::volume::VolumeId;
 
@@ -24,6 +25,15 @@ pub enum Command {
         /// Which.
         id: ProjectId,
     },
+    /// Says what a project keeps.
+    SetRetention {
+        /// Which project.
+        id: ProjectId,
+        /// What it keeps; the installation's default if none.
+        retention: Option<Policy>,
+    },
+    /// Gives up the outputs of a build that is over, as it is in the store. Refused while it runs.
+    ReleaseOutputs(Box<Build>),
     /// Makes a token.
     CreateToken(Token),
     /// Revokes a token. The last one that manages the whole installation for ever stays.

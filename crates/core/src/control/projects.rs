@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::outbox::Outbox;
-use super::record::Project;
+use super::record::{Build, Project};
 use super::{Change, Control, Refusal, Reply};
+use crate::build::BuildState;
 use crate::id::ProjectId;
 use crate::name::ProjectName;
+use crate::retention::Policy;
 
 /// All projects, by id and by name.
 #[derive(Debug, Default)]
@@ -64,10 +66,41 @@ impl Control {
             created_at: outbox.now.wall,
             last_build: 0,
             workspace: None,
+            retention: None,
         };
         self.projects.insert(project.clone());
         outbox.changes.push(Change::PutProject(project.clone()));
         Ok(Reply::Project(project))
+    }
+
+    pub(super) fn set_retention(
+        &mut self,
+        outbox: &mut Outbox,
+        id: ProjectId,
+        retention: Option<Policy>,
+    ) -> Result<Reply, Refusal> {
+        let project = self.projects.get_mut(id);
+        let project = project.ok_or_else(|| Refusal::not_found("project", &id))?;
+        project.retention = retention;
+        let project = project.clone();
+        outbox.changes.push(Change::PutProject(project.clone()));
+        Ok(Reply::Project(project))
+    }
+
+    /// Gives up the outputs of a build that is over: from now on no cluster has to keep them.
+    pub(super) fn release_outputs(&mut self, outbox: &mut Outbox, mut build: Build) -> Result<Reply, Refusal> {
+        if self.projects.get(build.project).is_none() {
+            return Err(Refusal::not_found("project", &build.project));
+        }
+        if self.builds.get(build.id).is_some() || build.state == BuildState::Running {
+            return Err(Refusal::Conflict(format!(
+                "build {} runs: its jobs read its outputs",
+                build.number
+            )));
+        }
+        build.released_at = build.released_at.or(Some(outbox.now.wall));
+        outbox.changes.push(Change::PutBuild(build));
+        Ok(Reply::Done)
     }
 
     pub(super) fn delete_project(&mut self, outbox: &mut Outbox, id: ProjectId) -> Result<Reply, Refusal> {

@@ -12,6 +12,7 @@ use crate::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::resources::Resources;
+use crate::retention::Policy;
 use crate::time::Timestamp;
 use crate::volume::VolumeSet;
 
@@ -28,6 +29,8 @@ pub struct Project {
     pub last_build: u64,
     /// The cluster that has its workspace, once a job has used it.
     pub workspace: Option<ClusterName>,
+    /// What of its outputs is kept; the installation's default if nothing is said.
+    pub retention: Option<Policy>,
 }
 
 /// A cluster that has joined.
@@ -100,6 +103,8 @@ pub struct Build {
     pub revision: Revision,
     /// How often it was restarted.
     pub restarts: u32,
+    /// When its outputs were given up; they may be gone since then.
+    pub released_at: Option<Timestamp>,
 }
 
 /// The part of a job that never changes, as far as the live state needs it. The rest is in its specification.

@@ -35,6 +35,7 @@ impl Control {
             source: submission.source,
             revision: submission.revision,
             restarts: 0,
+            released_at: None,
         };
         outbox.changes.push(Change::PutProject(project.clone()));
         outbox.changes.push(Change::InsertBuild {

@@ -1,9 +1,9 @@
-//! The bulk connection: log lines.
+//! The bulk connection: log lines, and what clusters have to keep.
 
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
-use tombolo_core::id::AttemptId;
+use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::ClusterName;
 use tombolo_core::time::Timestamp;
@@ -12,6 +12,7 @@ use tombolo_proto::agent::v1::bulk_server;
 use tombolo_proto::convert;
 use tombolo_store::Store;
 use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
 
 use super::Services;
 use super::membership::caller;
@@ -20,6 +21,9 @@ use crate::logs;
 
 /// How many batches of one connection wait for their transaction at once: those of several attempts share one.
 const BATCHES_AT_ONCE: usize = 4;
+
+/// How many manifests one call asks about at the most.
+const MANIFESTS_AT_ONCE: usize = 1_000;
 
 #[derive(Clone)]
 pub(super) struct Bulk {
@@ -79,6 +83,44 @@ impl Bulk {
         Ok(answer(next, false))
     }
 
+    async fn find_wanted(
+        &self,
+        cluster: &ClusterName,
+        request: wire::FindWantedRequest,
+    ) -> Result<wire::FindWantedResponse, Status> {
+        let project = <[u8; 16]>::try_from(&request.project[..]);
+        let project = project.map_err(|_| Status::invalid_argument("FindWantedRequest.project: not 16 bytes"))?;
+        let project = ProjectId::new(Uuid::from_bytes(project));
+        if request.manifests.len() > MANIFESTS_AT_ONCE {
+            return Err(Status::invalid_argument(format!(
+                "FindWantedRequest.manifests: at most {MANIFESTS_AT_ONCE} are allowed"
+            )));
+        }
+        let manifests = request.manifests.iter();
+        let manifests = manifests.map(|digest| convert::digest(digest, "FindWantedRequest.manifests"));
+        let manifests: Vec<_> = manifests.collect::<Result<_, _>>()?;
+        let exists = self
+            .services
+            .handle
+            .query(move |control| control.projects().any(|one| one.id == project));
+        let project_exists = exists.await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let count = manifests.len();
+        let wanted = match project_exists {
+            true => {
+                self.services
+                    .store
+                    .are_wanted(cluster.clone(), project, manifests)
+                    .await
+            }
+            false => Ok(vec![false; count]),
+        };
+        let wanted = wanted.map_err(|error| {
+            tracing::warn!(%error, "it is not known what is wanted of a cluster");
+            Status::unavailable("the master cannot use its database at the moment")
+        })?;
+        Ok(wire::FindWantedResponse { project_exists, wanted })
+    }
+
     async fn standing(&self, cluster: &ClusterName, attempt: AttemptId) -> Result<Standing, Status> {
         let unavailable = |error: ApplyError| Status::unavailable(error.to_string());
         let live = self.services.handle.query(move |control| {
@@ -109,6 +151,15 @@ impl Bulk {
 
 #[tonic::async_trait]
 impl bulk_server::Bulk for Bulk {
+    async fn find_wanted(
+        &self,
+        request: Request<wire::FindWantedRequest>,
+    ) -> Result<Response<wire::FindWantedResponse>, Status> {
+        let cluster = caller(request.extensions())?;
+        let found = Self::find_wanted(self, &cluster, request.into_inner()).await?;
+        Ok(Response::new(found))
+    }
+
     type PushLogsStream = Pin<Box<dyn Stream<Item = Result<wire::LogAcknowledgement, Status>> + Send>>;
 
     async fn push_logs(

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderValue, header};
 use tombolo_api::problem::Code;
-use tombolo_api::{EntryKind, OutputEntry, OutputListing, limit};
+use tombolo_api::{DateTime, EntryKind, OutputEntry, OutputListing, limit};
 use tombolo_artifact::manifest;
 use tombolo_core::control::record::Project;
 
@@ -241,6 +241,13 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
             format_args!("job `{name}` has no output; it is {state}"),
         ));
     };
+    if let Some(released_at) = found.build.released_at {
+        let (name, at) = (&found.node.name, DateTime::from(released_at));
+        return Err(Error::new(
+            Code::OutputReleased,
+            format_args!("the output of job `{name}` was removed by retention at {at}"),
+        ));
+    }
     let output = state.outputs.open(&cluster, project.id, reference.manifest).await?;
     Ok((found, output))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
-use tombolo_api::{CreateProject, Project, ProjectList};
+use tombolo_api::{ChangeProject, CreateProject, GoingBuild, Project, ProjectList, RetentionPlan};
 use tombolo_core::access::Role;
 use tombolo_core::control::{Command, Reply};
 use tombolo_core::id::ProjectId;
@@ -68,6 +68,56 @@ pub(super) async fn create_project(
 )]
 pub(super) async fn show_project(access: InProject<Viewer>) -> Answer<Project> {
     Answer(view::project(&access.project))
+}
+
+/// Says what of a project's outputs is kept
+#[utoipa::path(
+    patch, path = "/api/v1/projects/{project}", tag = "projects", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("project"))),
+    params(("project" = String, Path, description = "The project's name")),
+    request_body = ChangeProject,
+    responses((status = 200, body = Project), Problems)
+)]
+pub(super) async fn change_project(
+    State(state): State<Arc<Application>>,
+    access: InProject<Admin>,
+    Json(request): Json<ChangeProject>,
+) -> Result<Answer<Project>, Error> {
+    let command = Command::SetRetention {
+        id: access.project.id,
+        retention: request.retention.map(Into::into),
+    };
+    match state.handle.apply(command).await? {
+        Reply::Project(project) => Ok(Answer(view::project(&project))),
+        reply => Err(unexpected_reply(&reply)),
+    }
+}
+
+/// Which builds' outputs would go now
+#[utoipa::path(
+    get, path = "/api/v1/projects/{project}/retention/plan", tag = "projects", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("viewer")), ("x-tombolo-reach" = json!("project"))),
+    params(("project" = String, Path, description = "The project's name")),
+    responses((status = 200, body = RetentionPlan), Problems)
+)]
+pub(super) async fn plan_retention(
+    State(state): State<Arc<Application>>,
+    access: InProject<Viewer>,
+) -> Result<Answer<RetentionPlan>, Error> {
+    let policy = state.retention.policy(&access.project);
+    let going = state.retention.plan(access.project.id, policy).await?;
+    Ok(Answer(RetentionPlan {
+        retention: policy.into(),
+        bytes: going.iter().map(|kept| kept.bytes).sum(),
+        builds: going
+            .into_iter()
+            .map(|kept| GoingBuild {
+                number: kept.build.number,
+                ended_at: kept.build.ended_at.map(Into::into),
+                bytes: kept.bytes,
+            })
+            .collect(),
+    }))
 }
 
 /// Removes a project with all that belongs to it

@@ -15,6 +15,7 @@ pub(crate) fn project(project: &Project) -> api::Project {
         created_at: project.created_at.into(),
         last_build: project.last_build,
         workspace: project.workspace.clone(),
+        retention: project.retention.map(Into::into),
     }
 }
 

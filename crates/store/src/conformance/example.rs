@@ -14,6 +14,7 @@ use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::label::{Labels, Operator, Requirement, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
+use tombolo_core::retention::Policy;
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::{VolumeKind, VolumeSet};
 
@@ -45,6 +46,11 @@ pub(super) fn project(seed: u128) -> Project {
         created_at: Timestamp(1_700_000_000_000),
         last_build: 0,
         workspace: Some(cluster_name("west")),
+        retention: Some(Policy {
+            builds: Some(3),
+            days: None,
+            bytes: Some(u64::MAX),
+        }),
     }
 }
 
@@ -98,6 +104,7 @@ pub(super) fn build(seed: u128, project: ProjectId, number: u64) -> Build {
             tag: Some(String::new()),
         },
         restarts: 3,
+        released_at: None,
     }
 }
 

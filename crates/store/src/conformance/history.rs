@@ -7,8 +7,8 @@ use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::time::Timestamp;
 
-use super::example::{Leader, build, full_status, insert, node, project, spec, token};
-use crate::{JobRecord, LogSegment, LogState, LogWrite, Store};
+use super::example::{Leader, build, cluster_name, digest, full_status, insert, node, project, spec, token};
+use crate::{JobRecord, KeptBuild, LogSegment, LogState, LogWrite, Store};
 
 pub async fn over_is_history<S: Store>(store: &S) {
     let mut leader = Leader::new(store).await;
@@ -172,4 +172,50 @@ pub async fn project_goes_with_all_it_has<S: Store>(store: &S) {
         .commit(vec![Change::PutProject(gone.clone()), insert(build(10, gone.id, 1), 1)])
         .await;
     leader.check().await;
+}
+
+/// Which outputs are kept, for whom, and until when.
+pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
+    let mut leader = Leader::new(store).await;
+    let (home, other) = (project(1), project(2));
+    let mut over = build(10, home.id, 1);
+    let mut status = full_status(node(over.id, 0).id);
+    status.cluster = Some(cluster_name("east"));
+    let output = status.output.expect("the example has an output");
+    let changes = vec![
+        Change::PutProject(home.clone()),
+        Change::PutProject(other.clone()),
+        insert(over.clone(), 1),
+        Change::PutJob(status),
+    ];
+    leader.commit(changes).await;
+    let source = over.source.expect("the example has a source");
+    let ask = |cluster: &str, project| {
+        let manifests = vec![output.manifest, digest(77_777), source];
+        store.are_wanted(cluster_name(cluster), project, manifests)
+    };
+    assert_eq!(ask("east", home.id).await.unwrap(), [true, false, true]);
+    assert_eq!(
+        ask("nowhere", home.id).await.unwrap(),
+        [false; 3],
+        "it has nothing of the build"
+    );
+    assert_eq!(
+        ask("east", other.id).await.unwrap(),
+        [false; 3],
+        "projects share nothing"
+    );
+    let expected = KeptBuild {
+        build: over.clone(),
+        bytes: output.bytes,
+    };
+    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), [expected]);
+    assert_eq!(store.kept_builds(home.id, Some(1), 10).await.unwrap(), []);
+
+    over.state = BuildState::Terminal(TerminalState::Finished);
+    over.released_at = Some(Timestamp(99));
+    leader.commit(vec![Change::PutBuild(over.clone())]).await;
+    assert_eq!(store.build(over.id).await.unwrap(), Some(over));
+    assert_eq!(ask("east", home.id).await.unwrap(), [false; 3]);
+    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), []);
 }

@@ -14,6 +14,7 @@ use crate::port::{AcquireError, Error};
 const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0001_foundation.sql")),
     M::up(include_str!("../../migrations/0002_volumes.sql")),
+    M::up(include_str!("../../migrations/0003_retention.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -99,6 +100,29 @@ mod tests {
     #[test]
     fn migrations_are_sound() {
         MIGRATIONS.validate().unwrap();
+    }
+
+    /// What an earlier version has written is there, and nothing of it was given up.
+    #[test]
+    fn earlier_databases_are_brought_up_to_date() {
+        for version in 1..STEPS.len() {
+            let mut connection = Connection::open_in_memory().unwrap();
+            MIGRATIONS.to_version(&mut connection, version).unwrap();
+            connection
+                .execute_batch(
+                    "INSERT INTO projects (id, name, created_at, last_build) VALUES (zeroblob(16), 'demo', 1, 1); \
+                     INSERT INTO builds (id, project, number, state, created_at, submitted_by, restarts) \
+                     VALUES (zeroblob(16), zeroblob(16), 1, 'finished', 1, 'somebody', 0)",
+                )
+                .unwrap();
+            let connection = prepare(connection).unwrap();
+            let project = tombolo_core::id::ProjectId::from_u128(0);
+            let kept = super::super::kept::builds(&connection, project, None, 10).unwrap();
+            assert_eq!(kept.len(), 1, "from version {version}");
+            assert_eq!((kept[0].build.released_at, kept[0].bytes), (None, 0));
+            let snapshot = super::super::read::snapshot(&connection).unwrap();
+            assert_eq!(snapshot.live.projects[0].retention, None);
+        }
     }
 
     #[test]

@@ -16,12 +16,13 @@ use tombolo_core::resources::Resources;
 use tombolo_core::time::Timestamp;
 use uuid::Uuid;
 
-pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace";
+pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention";
 pub(super) const CLUSTER: &str = "name, labels, key, joined_at";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds.state, builds.created_at, builds.ended_at, \
-     builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts";
+     builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
+     builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
      jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
@@ -39,7 +40,7 @@ impl<'row> Columns<'row> {
         Self { row, index: 0 }
     }
 
-    fn take<T: FromSql>(&mut self) -> rusqlite::Result<T> {
+    pub(super) fn take<T: FromSql>(&mut self) -> rusqlite::Result<T> {
         let value = self.row.get(self.index);
         self.index += 1;
         value
@@ -94,6 +95,12 @@ impl<'row> Columns<'row> {
         serde_json::from_str(&text).map_err(|error| self.invalid(error))
     }
 
+    fn optional_json<T: DeserializeOwned>(&mut self) -> rusqlite::Result<Option<T>> {
+        let text: Option<String> = self.take()?;
+        text.map(|text| serde_json::from_str(&text).map_err(|error| self.invalid(error)))
+            .transpose()
+    }
+
     fn known<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
         let text: String = self.take()?;
         parse(&text).ok_or_else(|| self.invalid(format!("`{text}` is not known")))
@@ -107,6 +114,7 @@ pub(super) fn project(columns: &mut Columns<'_>) -> rusqlite::Result<Project> {
         created_at: columns.time()?,
         last_build: columns.number()?,
         workspace: columns.optional_parsed()?,
+        retention: columns.optional_json()?,
     })
 }
 
@@ -162,6 +170,7 @@ pub(super) fn build(columns: &mut Columns<'_>) -> rusqlite::Result<Build> {
             tag: columns.take()?,
         },
         restarts: columns.take()?,
+        released_at: columns.optional_time()?,
     })
 }
 

@@ -150,19 +150,21 @@ fn put_project(connection: &Connection, project: &Project) -> rusqlite::Result<u
         created_at,
         last_build,
         workspace,
+        retention,
     } = project;
     connection
         .prepare_cached(
-            "INSERT INTO projects (id, name, created_at, last_build, workspace) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) \
+            "INSERT INTO projects (id, name, created_at, last_build, workspace, retention) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) \
              DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build, \
-             workspace = excluded.workspace",
+             workspace = excluded.workspace, retention = excluded.retention",
         )?
         .execute(params![
             id.uuid().as_bytes(),
             name.as_str(),
             time(*created_at),
             last_build.cast_signed(),
-            workspace.as_ref().map(|name| name.as_str())
+            workspace.as_ref().map(|name| name.as_str()),
+            retention.as_ref().map(json)
         ])
 }
 
@@ -237,8 +239,8 @@ fn insert_build(connection: &Connection, build: &Build) -> Result<(), CommitErro
     connection
         .prepare_cached(
             "INSERT INTO builds (id, project, number, state, created_at, ended_at, submitted_by, source, \
-             revision_branch, revision_commit, revision_tag, restarts) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             revision_branch, revision_commit, revision_tag, restarts, released_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )
         .and_then(|mut statement| bind_build(&mut statement, build))
         .map_err(error::statement)?;
@@ -248,7 +250,8 @@ fn insert_build(connection: &Connection, build: &Build) -> Result<(), CommitErro
 fn update_build(connection: &Connection, build: &Build) -> rusqlite::Result<usize> {
     let mut statement = connection.prepare_cached(
         "UPDATE builds SET project = ?2, number = ?3, state = ?4, created_at = ?5, ended_at = ?6, submitted_by = ?7, \
-         source = ?8, revision_branch = ?9, revision_commit = ?10, revision_tag = ?11, restarts = ?12 WHERE id = ?1",
+         source = ?8, revision_branch = ?9, revision_commit = ?10, revision_tag = ?11, restarts = ?12, released_at = ?13 \
+         WHERE id = ?1",
     )?;
     bind_build(&mut statement, build)
 }
@@ -265,6 +268,7 @@ fn bind_build(statement: &mut CachedStatement<'_>, build: &Build) -> rusqlite::R
         source,
         revision,
         restarts,
+        released_at,
     } = build;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -278,7 +282,8 @@ fn bind_build(statement: &mut CachedStatement<'_>, build: &Build) -> rusqlite::R
         revision.branch,
         revision.commit,
         revision.tag,
-        restarts
+        restarts,
+        released_at.map(time)
     ])
 }
 

@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status};
 
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
+use super::recent::Recent;
 use super::reverse::Dialler;
 use super::{MAX_MESSAGE_BYTES, chunk_pieces, pieces};
 use crate::bandwidth::Bandwidth;
@@ -35,7 +36,7 @@ const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 const MAX_CHUNKS_PER_CALL: usize = 4096;
 
 /// What a caller may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Readable {
     /// The project that the artifact belongs to.
     pub project: ProjectId,
@@ -95,6 +96,7 @@ struct Shared {
     /// The memory of all chunks that are on their way out.
     budget: Budget,
     served: AtomicU64,
+    recent: Recent,
     /// For those who cannot dial this member; none if that is not offered.
     dialler: Option<Dialler>,
     bandwidth: Bandwidth,
@@ -123,7 +125,7 @@ impl ChunkService {
         dialler: Option<Dialler>,
         bandwidth: Bandwidth,
     ) -> Self {
-        let (manifests, served) = Default::default();
+        let (manifests, served, recent) = Default::default();
         Self {
             shared: Arc::new(Shared {
                 store,
@@ -131,6 +133,7 @@ impl ChunkService {
                 manifests,
                 budget: Budget::new(),
                 served,
+                recent,
                 dialler,
                 bandwidth,
             }),
@@ -155,6 +158,11 @@ impl ChunkService {
         self.shared.served.load(Ordering::Relaxed)
     }
 
+    /// Whether somebody has read an artifact `within` this time, a day at the most.
+    pub fn is_read(&self, readable: Readable, within: Duration) -> bool {
+        self.shared.recent.has(readable, within)
+    }
+
     fn authorize<T>(&self, request: &Request<T>, right: &[u8]) -> Result<Readable, Status> {
         let caller = Caller {
             metadata: request.metadata(),
@@ -165,6 +173,7 @@ impl ChunkService {
 
     async fn manifest(&self, readable: Readable) -> Result<Manifest, Status> {
         let shared = &self.shared;
+        shared.recent.note(readable);
         shared
             .manifests
             .get(&shared.store, readable.project, readable.manifest)
@@ -211,6 +220,7 @@ impl Chunks for ChunkService {
         Ok(Response::new(Outgoing::produce(
             async move |sender: Sender<ChunkPiece>| {
                 for (chunk, reference) in listed {
+                    shared.recent.note(readable);
                     shared.send_chunk(readable, chunk, reference, &sender).await?;
                 }
                 Ok(())

@@ -290,7 +290,8 @@ impl ChunkStore {
     pub async fn holds_chunk(&self, project: ProjectId, chunk: ChunkReference) -> Result<bool, Error> {
         // One byte more: how it is coded.
         let longest = u64::from(chunk.length) + 1;
-        let known = self.inner.known().get(&(project, chunk.digest));
+        let epoch = self.inner.retention.epoch();
+        let known = self.inner.known().get(&(project, chunk.digest), epoch);
         match known {
             Some(_) => Ok(true),
             None => self.inner.confirm(project, chunk.digest, 1..=longest).await,

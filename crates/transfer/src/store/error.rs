@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tombolo_artifact::ChunkReference;
 use tombolo_core::digest::Digest;
+use tombolo_core::id::ProjectId;
 
 use crate::flow::Interrupted;
 
@@ -72,6 +73,14 @@ pub enum Error {
     /// The chunk is as its name says, but not as long as the one who asks says: a manifest lies.
     #[error("chunk {} has another length than the {} bytes that the manifest says", .0.digest, .0.length)]
     WrongLength(ChunkReference),
+    /// Nobody says what of a project is still needed: nothing of it goes.
+    #[error("it cannot be said what of project {project} is still needed: {reason}")]
+    Undecided {
+        /// The project.
+        project: ProjectId,
+        /// Why.
+        reason: String,
+    },
     /// The folder cannot be packed.
     #[error(transparent)]
     Pack(#[from] tombolo_artifact::pack::Error),

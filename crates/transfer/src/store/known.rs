@@ -10,20 +10,32 @@ const MAXIMUM_KNOWN: usize = 16_384;
 
 type Key = (ProjectId, Digest);
 
-/// A bounded memory of present chunks and their generations; the oldest are forgotten first.
+/// A bounded memory of present chunks and their generations; the oldest are forgotten first. What was found in another epoch (see
+/// [`super::retention`]) is not known any more: it may be condemned by now.
 #[derive(Default)]
 pub(super) struct Known {
-    generations: HashMap<Key, u32>,
+    generations: HashMap<Key, Found>,
     order: VecDeque<Key>,
 }
 
+#[derive(Clone, Copy)]
+struct Found {
+    generation: u32,
+    epoch: u64,
+}
+
 impl Known {
-    pub(super) fn get(&self, key: &Key) -> Option<u32> {
-        self.generations.get(key).copied()
+    pub(super) fn get(&self, key: &Key, epoch: u64) -> Option<u32> {
+        let found = self.generations.get(key).filter(|found| found.epoch == epoch);
+        found.map(|found| found.generation)
     }
 
-    pub(super) fn insert(&mut self, key: Key, generation: u32) {
-        if self.generations.insert(key, generation).is_some() {
+    /// `epoch`: when it was begun to look.
+    pub(super) fn insert(&mut self, key: Key, generation: u32, epoch: u64) {
+        if self.generations.get(&key).is_some_and(|found| found.epoch > epoch) {
+            return;
+        }
+        if self.generations.insert(key, Found { generation, epoch }).is_some() {
             return;
         }
         self.order.push_back(key);
@@ -60,14 +72,14 @@ mod tests {
             (project, Digest::new(bytes))
         };
         for number in 0..MAXIMUM_KNOWN + 10 {
-            known.insert(key(number), 0);
-            known.insert(key(number), 1);
+            known.insert(key(number), 0, 0);
+            known.insert(key(number), 1, 0);
         }
         assert_eq!(
             (known.generations.len(), known.order.len()),
             (MAXIMUM_KNOWN, MAXIMUM_KNOWN)
         );
-        assert_eq!((known.get(&key(9)), known.get(&key(10))), (None, Some(1)));
+        assert_eq!((known.get(&key(9), 0), known.get(&key(10), 0)), (None, Some(1)));
         known.remove(&key(10));
         known.remove(&key(10));
         assert_eq!(
@@ -76,5 +88,16 @@ mod tests {
         );
         known.forget_project(project);
         assert!(known.generations.is_empty() && known.order.is_empty());
+    }
+
+    #[test]
+    fn another_epoch_is_another_matter() {
+        let mut known = Known::default();
+        let key = (ProjectId::from_u128(1), Digest::new([1; 32]));
+        known.insert(key, 1, 1);
+        assert_eq!((known.get(&key, 1), known.get(&key, 2)), (Some(1), None));
+        known.insert(key, 2, 2);
+        known.insert(key, 3, 1);
+        assert_eq!(known.get(&key, 2), Some(2));
     }
 }

@@ -42,6 +42,23 @@ impl Inner {
         self.project_path(project).join("manifests").join(digest.to_string())
     }
 
+    /// The mark of a manifest that is condemned.
+    pub(super) fn manifest_mark_path(&self, project: ProjectId, digest: Digest) -> Path {
+        self.project_path(project)
+            .join("manifests")
+            .join(format!("{digest}.condemned"))
+    }
+
+    /// An upload that is under way.
+    pub(super) fn upload_path(&self, project: ProjectId, name: &str) -> Path {
+        self.project_path(project).join("uploads").join(name)
+    }
+
+    /// How far the sweep of a project is.
+    pub(super) fn round_path(&self, project: ProjectId) -> Path {
+        self.project_path(project).join("round")
+    }
+
     /// The folder of one trial of signed requests.
     pub(super) fn trial_path(&self, name: &str) -> Path {
         self.prefix.clone().join("trials").join(name)

@@ -42,13 +42,16 @@ impl ChunkStore {
     }
 
     async fn upload(&self, project: ProjectId, chunk: Chunk, share: Share) -> Result<(), Error> {
-        let Place::Absent(generation) = self.inner.locate(project, chunk.reference().digest).await? else {
+        let digest = chunk.reference().digest;
+        let _writing = self.inner.retention.writing(digest).await;
+        let epoch = self.inner.retention.epoch();
+        let Place::Absent(generation) = self.inner.locate(project, digest).await? else {
             return Ok(());
         };
         let stored = spawn_blocking(move || StoredChunk::encode(&chunk))
             .await
             .map_err(|_| Error::Interrupted("compressing a chunk"))?;
-        self.inner.put_generation(project, &stored, generation).await?;
+        self.inner.put_generation(project, &stored, generation, epoch).await?;
         drop(share);
         Ok(())
     }

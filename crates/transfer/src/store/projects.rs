@@ -42,6 +42,7 @@ impl ChunkStore {
             let listed = inner.list_some(&inner.project_path(project)).await?;
             if listed.is_empty() {
                 inner.known().forget_project(project);
+                inner.retention.forget_project(project);
                 return Ok(removed);
             }
             inner

@@ -1,11 +1,13 @@
 //! Projects and tokens.
 
-use super::super::record::Token;
+use super::super::record::{Build, Token};
 use super::super::testing::{PROJECT, World, digest, job};
 use super::super::{Change, Command, Refusal, Reply};
 use crate::access::{Right, Role};
+use crate::build::{BuildState, TerminalState};
 use crate::id::{ProjectId, TokenId};
 use crate::name::ProjectName;
+use crate::retention::Policy;
 use crate::time::Timestamp;
 
 fn token(id: u128, name: &str, secret: u8, project: Option<ProjectId>) -> Token {
@@ -130,4 +132,48 @@ fn the_last_admin_token_stays() {
         Refusal::Conflict(_)
     ));
     world.done(Command::RevokeToken { id: ending.id });
+}
+
+#[test]
+fn what_is_kept_is_the_projects_to_say() {
+    let mut world = World::new();
+    let retention = Some(Policy {
+        builds: Some(3),
+        ..Policy::default()
+    });
+    let effects = world.done(Command::SetRetention { id: PROJECT, retention });
+    let Ok(Reply::Project(project)) = effects.reply else {
+        panic!("the project is changed")
+    };
+    assert_eq!(project.retention, retention);
+    assert_eq!(effects.changes, [Change::PutProject(project)]);
+    world.restart();
+    let kept: Vec<_> = world.control.projects().map(|project| project.retention).collect();
+    assert_eq!(kept, [retention]);
+    let id = ProjectId::from_u128(99);
+    let refusal = world.refused(Command::SetRetention { id, retention });
+    assert!(matches!(refusal, Refusal::NotFound { kind: "project", .. }));
+}
+
+#[test]
+fn outputs_of_a_build_that_runs_are_not_given_up() {
+    let mut world = World::new();
+    let (build, _) = world.submit(vec![job("a")]);
+    let running = world.live.builds.iter().find(|live| live.id == build).unwrap().clone();
+    let release = |build: &Build| Command::ReleaseOutputs(Box::new(build.clone()));
+    assert!(matches!(world.refused(release(&running)), Refusal::Conflict(_)));
+    // What was read is old: it ended, says the reader, and yet it runs.
+    let mut over = running;
+    over.state = BuildState::Terminal(TerminalState::Killed);
+    assert!(matches!(world.refused(release(&over)), Refusal::Conflict(_)));
+    world.done(Command::CancelBuild { build });
+    let effects = world.done(release(&over));
+    let [Change::PutBuild(released)] = &effects.changes[..] else {
+        panic!("{:?}", effects.changes)
+    };
+    let at = released.released_at.expect("it is given up");
+    // Again: the first time counts.
+    let again = released.clone();
+    let effects = world.done(release(&again));
+    assert!(matches!(&effects.changes[..], [Change::PutBuild(build)] if build.released_at == Some(at)));
 }

@@ -3,8 +3,8 @@
 //! Nothing depends on it. What did not come ahead is fetched when the job is there, and what is on its way then is waited for:
 //! the puller brings nothing twice.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_transfer::Puller;
 use tombolo_transfer::pull::Request;
+use tombolo_transfer::store::retention::UploadId;
 
 use crate::network::Network;
 
@@ -30,6 +31,7 @@ const RECEIPTS: usize = 512;
 pub struct Prefetcher {
     orders: mpsc::Sender<Prefetch>,
     receipts: Receipts,
+    under_way: UnderWay,
 }
 
 /// Carries the orders out.
@@ -42,15 +44,17 @@ impl Prefetcher {
     /// Has `puller` bring what is ordered, by the ways of `network`. Somebody has to [run](Prefetching::run) it.
     pub fn new(puller: Puller, network: Network) -> (Self, Prefetching) {
         let (sender, orders) = mpsc::channel(WAITING);
-        let receipts = Receipts::default();
+        let (receipts, under_way) = (Receipts::default(), UnderWay::default());
         let prefetcher = Self {
             orders: sender,
             receipts: receipts.clone(),
+            under_way: under_way.clone(),
         };
         let prefetching = Prefetching {
             orders,
             bringer: Bringer {
                 receipts,
+                under_way,
                 puller,
                 network,
             },
@@ -63,6 +67,16 @@ impl Prefetcher {
         if self.orders.try_send(prefetch).is_err() {
             tracing::debug!("an output is not fetched ahead: too many are waiting");
         }
+    }
+
+    /// Whether this artifact is on its way, or has come and waits for the job that needs it.
+    pub fn needs(&self, project: ProjectId, manifest: Digest) -> bool {
+        self.receipts.has((project, manifest)) || self.is_under_way(project, manifest)
+    }
+
+    /// Whether this artifact is on its way.
+    pub fn is_under_way(&self, project: ProjectId, manifest: Digest) -> bool {
+        self.under_way.has((project, manifest))
     }
 
     /// How this artifact came ahead, if it did and nobody has asked before: the first job that finds it here shows the transfer.
@@ -87,12 +101,32 @@ impl Prefetching {
 /// Brings one output after the other.
 struct Bringer {
     receipts: Receipts,
+    under_way: UnderWay,
     puller: Puller,
     network: Network,
 }
 
 impl Bringer {
+    /// Brings it as an upload, so that no sweep takes away what it relies on.
     async fn bring(&self, prefetch: Prefetch) {
+        let key = (prefetch.project, prefetch.input.output.manifest);
+        // A second order for it has nothing to do.
+        let Some(_under_way) = self.under_way.begin(key) else {
+            return;
+        };
+        let (store, upload) = (self.puller.store(), UploadId::ahead(key.1));
+        if let Err(error) = store.begin_upload(key.0, &upload).await {
+            tracing::info!(job = %prefetch.input.name, %error, "an output cannot come ahead");
+            return;
+        }
+        self.pull(prefetch).await;
+        if let Err(error) = store.end_upload(key.0, &upload).await {
+            // The next sweep sees that it is not under way.
+            tracing::info!(%error, "the end of an upload is not noted");
+        }
+    }
+
+    async fn pull(&self, prefetch: Prefetch) {
         let ways = self.network.input(&prefetch.input, prefetch.waiting_per_hour);
         let manifest = prefetch.input.output.manifest;
         let request = Request {
@@ -123,6 +157,39 @@ impl Bringer {
 
 type Key = (ProjectId, Digest);
 
+/// What is on its way.
+#[derive(Clone, Default)]
+struct UnderWay(Arc<Mutex<HashSet<Key>>>);
+
+impl UnderWay {
+    /// Until the answer is dropped; none if it is on its way already.
+    fn begin(&self, key: Key) -> Option<OnItsWay> {
+        let under_way = self.clone();
+        let is_new = self.lock().insert(key);
+        is_new.then_some(OnItsWay { under_way, key })
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.lock().contains(&key)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them; it ends with this.
+struct OnItsWay {
+    under_way: UnderWay,
+    key: Key,
+}
+
+impl Drop for OnItsWay {
+    fn drop(&mut self) {
+        self.under_way.lock().remove(&self.key);
+    }
+}
+
 /// The receipts that nobody has asked for, the oldest first.
 #[derive(Clone, Default)]
 struct Receipts(Arc<Mutex<(HashMap<Key, TransferReceipt>, VecDeque<Key>)>>);
@@ -139,6 +206,11 @@ impl Receipts {
         {
             receipts.remove(&oldest);
         }
+    }
+
+    fn has(&self, key: Key) -> bool {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.0.contains_key(&key)
     }
 
     fn take(&self, key: Key) -> Option<TransferReceipt> {

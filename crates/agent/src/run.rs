@@ -212,7 +212,7 @@ impl Parts {
         let entrance = Entrance::new(executor.clone(), settings.folder.clone());
         let shipper = Shipper::new();
         let keeper = executor.clone();
-        let (inputs, prefetching) = self.inputs(bulk.clone());
+        let (inputs, prefetcher, prefetching) = self.inputs(bulk.clone());
         let surroundings = Surroundings {
             executor,
             inputs,
@@ -255,7 +255,7 @@ impl Parts {
                 self.configuration.sweep,
                 folder,
                 bulk.clone(),
-                server.chunks.clone(),
+                (server.chunks.clone(), prefetcher),
             );
             let stop = stop.clone();
             async move {
@@ -318,7 +318,7 @@ impl Parts {
         }
     }
 
-    fn inputs(&self, bulk: Channel) -> (Inputs, Prefetching) {
+    fn inputs(&self, bulk: Channel) -> (Inputs, Prefetcher, Prefetching) {
         let links = Links::new(self.membership.identity.clone(), bulk, self.proxy.clone());
         let links = match &self.door {
             Some(door) => links.with_door(door.clone()),
@@ -332,7 +332,8 @@ impl Parts {
         let bandwidth = Bandwidth::new(self.configuration.bandwidth.receive.and_then(NonZeroU64::new));
         let puller = Puller::new(self.store.clone(), patience).with_bandwidth(bandwidth);
         let (prefetcher, prefetching) = Prefetcher::new(puller.clone(), network.clone());
-        (Inputs::new(puller, network, prefetcher), prefetching)
+        let inputs = Inputs::new(puller, network, prefetcher.clone());
+        (inputs, prefetcher, prefetching)
     }
 
     fn server(&self, entrance: impl Enter) -> Server {

@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use self::attempts::Attempts;
 use self::master::Master;
 use self::needs::Needs;
+use crate::prefetch::Prefetcher;
 
 /// How sweeps go about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -55,18 +56,26 @@ pub struct Sweeper {
     attempts: Attempts,
     master: Master,
     chunks: ChunkService,
+    prefetcher: Prefetcher,
 }
 
 impl Sweeper {
-    /// Of a store whose attempts have their folders in `folder`, which is read over `chunks`, and for a master that is reached
-    /// over `bulk`.
-    pub fn new(store: ChunkStore, settings: Settings, folder: PathBuf, bulk: Channel, chunks: ChunkService) -> Self {
+    /// Of a store whose attempts have their folders in `folder`, which is read over `chunks` and filled by `prefetcher`, and for a
+    /// master that is reached over `bulk`.
+    pub fn new(
+        store: ChunkStore,
+        settings: Settings,
+        folder: PathBuf,
+        bulk: Channel,
+        (chunks, prefetcher): (ChunkService, Prefetcher),
+    ) -> Self {
         Self {
             store,
             settings,
             attempts: Attempts::new(folder),
             master: Master::new(bulk),
             chunks,
+            prefetcher,
         }
     }
 
@@ -115,8 +124,10 @@ impl Sweeper {
         // In this order: what is listed now belongs to an attempt that has its folder by now, or had one.
         let uploads = self.store.uploads(project).await?;
         for upload in uploads {
-            let lives = upload.id.attempt().map(|attempt| self.attempts.has(attempt));
-            if !lives.transpose()?.unwrap_or(false) {
+            let attempt = upload.id.attempt().map(|attempt| self.attempts.has(attempt));
+            let ahead = upload.id.manifest();
+            let ahead = ahead.is_some_and(|manifest| self.prefetcher.is_under_way(project, manifest));
+            if !ahead && !attempt.transpose()?.unwrap_or(false) {
                 self.store.end_upload(project, &upload.id).await?;
             }
         }
@@ -137,6 +148,7 @@ impl Sweeper {
         Needs {
             attempts: &self.attempts,
             chunks: &self.chunks,
+            prefetcher: &self.prefetcher,
             readers_return: self.settings.readers_return,
             master: &self.master,
         }

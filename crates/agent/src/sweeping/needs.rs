@@ -11,11 +11,13 @@ use tombolo_transfer::store::retention::Keep;
 
 use super::attempts::Attempts;
 use super::master::Master;
+use crate::prefetch::Prefetcher;
 
 /// Each on its own keeps a manifest.
 pub(super) struct Needs<'a> {
     pub(super) attempts: &'a Attempts,
     pub(super) chunks: &'a ChunkService,
+    pub(super) prefetcher: &'a Prefetcher,
     pub(super) readers_return: Duration,
     pub(super) master: &'a Master,
 }
@@ -26,7 +28,9 @@ impl Keep for Needs<'_> {
             let own = self.attempts.manifests(project).await;
             let own: HashSet<Digest> = own.map_err(|error| format!("the attempts on the disk: {error}"))?;
             let is_read = |manifest| self.chunks.is_read(Readable { project, manifest }, self.readers_return);
-            let is_needed = |manifest: Digest| own.contains(&manifest) || is_read(manifest);
+            let is_needed = |manifest: Digest| {
+                own.contains(&manifest) || is_read(manifest) || self.prefetcher.needs(project, manifest)
+            };
             let mut kept: Vec<bool> = manifests.iter().map(|manifest| is_needed(*manifest)).collect();
             let wanted = self
                 .master

@@ -5,6 +5,7 @@ use std::fmt;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, ProjectId};
 
 use super::Inner;
@@ -22,10 +23,23 @@ impl From<AttemptId> for UploadId {
     }
 }
 
+/// What the names of uploads begin with that bring a manifest for nobody in particular.
+const AHEAD: &str = "ahead-";
+
 impl UploadId {
+    /// The upload that brings a manifest before an attempt needs it.
+    pub fn ahead(manifest: Digest) -> Self {
+        Self(format!("{AHEAD}{manifest}"))
+    }
+
     /// The attempt whose upload this is; none if it is not one's.
     pub fn attempt(&self) -> Option<AttemptId> {
         self.0.parse().ok()
+    }
+
+    /// The manifest that this upload brings before an attempt needs it, if it does.
+    pub fn manifest(&self) -> Option<Digest> {
+        self.0.strip_prefix(AHEAD)?.parse().ok()
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<Report> {
     let rounds = rounds.context("TOMBOLO_BENCH_ROUNDS is no number")?.max(1);
     println!("making {} MB", payload::BYTES / 1_000_000);
     payload::make(&payload)?;
-    println!("starting SeaweedFS, Azurite, a master and five agents");
+    println!("starting SeaweedFS, Azurite, a master and six agents");
     let servers = runtime.block_on(Servers::start())?;
     let ports = Ports::choose();
     let mut link = Link::new(LINK_BITS_PER_SECOND, runtime.handle().clone());

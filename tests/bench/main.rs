@@ -1,5 +1,5 @@
 //! `cargo xtask bench transfer`: an output from store to store, beside what people would use without Tombolo and beside what the
-//! stores themselves take. The real program moves it: a master and five agents as processes, mutual TLS between them, SeaweedFS and
+//! stores themselves take. The real program moves it: a master and six agents as processes, mutual TLS between them, SeaweedFS and
 //! Azurite as buckets. Nothing fails for being slow: each number stands beside its target.
 #![allow(
     clippy::panic,

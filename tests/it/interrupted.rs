@@ -97,7 +97,6 @@ jobs:
     } else {
         OUTPUT_BYTES
     };
-    println!("{route}, {part} killed: {there} bytes were there, {moved} moved in the end");
     assert!(
         moved <= lacking + IN_FLIGHT_BYTES + SPARE_BYTES,
         "{part}: {there} bytes were there, and {moved} moved"

@@ -190,34 +190,42 @@ impl Drop for OnItsWay {
     }
 }
 
-/// The receipts that nobody has asked for, the oldest first.
+/// The receipts that nobody has asked for.
 #[derive(Clone, Default)]
-struct Receipts(Arc<Mutex<(HashMap<Key, TransferReceipt>, VecDeque<Key>)>>);
+struct Receipts(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    receipts: HashMap<Key, TransferReceipt>,
+    /// The oldest first.
+    order: VecDeque<Key>,
+}
 
 impl Receipts {
     fn keep(&self, key: Key, receipt: TransferReceipt) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (receipts, order) = &mut *kept;
-        if receipts.insert(key, receipt).is_none() {
-            order.push_back(key);
+        let mut kept = self.lock();
+        if kept.receipts.insert(key, receipt).is_none() {
+            kept.order.push_back(key);
         }
-        if order.len() > RECEIPTS
-            && let Some(oldest) = order.pop_front()
+        if kept.order.len() > RECEIPTS
+            && let Some(oldest) = kept.order.pop_front()
         {
-            receipts.remove(&oldest);
+            kept.receipts.remove(&oldest);
         }
     }
 
     fn has(&self, key: Key) -> bool {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.0.contains_key(&key)
+        self.lock().receipts.contains_key(&key)
     }
 
     fn take(&self, key: Key) -> Option<TransferReceipt> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (receipts, order) = &mut *kept;
-        let taken = receipts.remove(&key)?;
-        order.retain(|other| *other != key);
+        let mut kept = self.lock();
+        let taken = kept.receipts.remove(&key)?;
+        kept.order.retain(|other| *other != key);
         Some(taken)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -226,49 +226,21 @@ impl Parts {
         group.spawn("attempts", attempts.run(instructions_out, stop.clone()));
         group.spawn("link", link.run(stop.clone()));
         group.spawn("volumes", volumes.look_after(keeper, stop.clone()));
-        group.spawn("prefetching", {
-            let stop = stop.clone();
-            async move {
-                prefetching.run(stop).await;
-                Ok(())
-            }
-        });
+        group.spawn("prefetching", endless(prefetching.run(stop.clone())));
         group.spawn("logs", {
             let (bulk, stop) = (bulk.clone(), stop.clone());
-            async move {
-                shipper.run(bulk, stop).await;
-                Ok(())
-            }
+            endless(async move { shipper.run(bulk, stop).await })
         });
         group.spawn("renewal", {
             let (folder, stop) = (identity_folder.to_owned(), stop.clone());
-            async move {
-                renew(master, &folder, stop).await;
-                Ok(())
-            }
+            endless(async move { renew(master, &folder, stop).await })
         });
         let server = Arc::new(self.server(entrance));
-        group.spawn("sweeps", {
-            let (store, folder) = (self.store.clone(), self.attempts_folder());
-            let sweeper = Sweeper::new(
-                store,
-                self.configuration.sweep,
-                folder,
-                bulk.clone(),
-                (server.chunks.clone(), prefetcher),
-            );
-            let stop = stop.clone();
-            async move {
-                sweeper.run(stop).await;
-                Ok(())
-            }
-        });
+        let sweeper = self.sweeper(bulk.clone(), &server, prefetcher);
+        group.spawn("sweeps", endless(sweeper.run(stop.clone())));
         group.spawn("tunnels", {
             let (server, stop) = (Arc::clone(&server), stop.clone());
-            async move {
-                server.serve_tunnels(bulk, offers_out, stop).await;
-                Ok(())
-            }
+            endless(async move { server.serve_tunnels(bulk, offers_out, stop).await })
         });
         self.serve_peers(server, group).await?;
         Ok(notices)
@@ -336,6 +308,12 @@ impl Parts {
         (inputs, prefetcher, prefetching)
     }
 
+    fn sweeper(&self, bulk: Channel, server: &Server, prefetcher: Prefetcher) -> Sweeper {
+        let (store, folder) = (self.store.clone(), self.attempts_folder());
+        let readers = (server.chunks.clone(), prefetcher);
+        Sweeper::new(store, self.configuration.sweep, folder, bulk, readers)
+    }
+
     fn server(&self, entrance: impl Enter) -> Server {
         let identity = self.membership.identity.clone();
         let connections = Connections::default();
@@ -348,4 +326,10 @@ impl Parts {
             connections,
         }
     }
+}
+
+/// A task that fails only by not ending when it should.
+async fn endless(task: impl Future<Output = ()>) -> anyhow::Result<()> {
+    task.await;
+    Ok(())
 }

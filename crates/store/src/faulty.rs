@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
+use tombolo_core::name::ClusterName;
 
 use crate::{AcquireError, CommitError, Error, JobRecord, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store};
 
@@ -195,6 +197,16 @@ impl<S: Store> Store for Faulty<S> {
     async fn job(&self, job: JobId) -> Result<Option<JobRecord>, Error> {
         self.read_fault()?;
         self.inner.job(job).await
+    }
+
+    async fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> Result<Vec<bool>, Error> {
+        self.read_fault()?;
+        self.inner.are_caches(cluster, project, manifests).await
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::control::{Change, LiveState};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
+use tombolo_core::name::ClusterName;
 
 use crate::log::{LogState, LogWrite};
 
@@ -153,6 +155,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// One job.
     fn job(&self, job: JobId) -> impl Future<Output = Result<Option<JobRecord>, Error>> + Send;
+
+    /// For each of the manifests, whether it is that of a cache of the project which the cluster has: then it has to keep it.
+    fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
 
     /// Writes pieces of logs in one transaction, durably. Those of jobs that do not exist (any more) are left out.
     fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> impl Future<Output = Result<(), Error>> + Send;

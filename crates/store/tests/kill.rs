@@ -130,6 +130,7 @@ fn definition() -> Outcome<BuildDefinition> {
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            cache: false,
             pod: None,
         });
     }
@@ -146,6 +147,7 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         selector: spec.selector.clone(),
         prefer: None,
         volumes: tombolo_core::volume::VolumeSet::default(),
+        cache: false,
         resources: spec.resources,
         timeout: spec.timeout,
     }

@@ -340,6 +340,7 @@ impl World {
                 bytes: 1,
                 files: 1,
             }),
+            cache: None,
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
             log_lines,
         };
@@ -355,6 +356,7 @@ impl World {
 fn receipt(input: &InputReference) -> TransferReceipt {
     TransferReceipt {
         parent: Some(input.name.clone()),
+        cache: false,
         from: input.sources.first().map(|source| source.cluster.clone()),
         route: RouteKind::Relay,
         manifest: input.output.manifest,

@@ -38,6 +38,11 @@ pub fn project(project: &ProjectName) -> String {
     format!("{}/{project}", projects())
 }
 
+/// The caches of a project. Query, to clear only some: `job`, `branch`.
+pub fn caches(project: &ProjectName) -> String {
+    format!("{}/caches", self::project(project))
+}
+
 /// The builds of a project.
 pub fn builds(project: &ProjectName) -> String {
     format!("{}/builds", self::project(project))

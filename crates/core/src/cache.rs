@@ -105,7 +105,8 @@ pub fn choose<'a>(
     std::iter::once(branch).chain(defaults).find_map(|branch| {
         let of_branch = || caches.iter().filter(move |cache| cache.key.branch == branch);
         let own = of_branch().find(|cache| cache.key.cluster == *cluster);
-        let others = of_branch().filter(|cache| settings.policy == Policy::Federated && is_reachable(&cache.key.cluster));
+        let others =
+            of_branch().filter(|cache| settings.policy == Policy::Federated && is_reachable(&cache.key.cluster));
         own.or_else(|| others.max_by_key(|cache| (cache.saved_at, &cache.key.cluster)))
     })
 }
@@ -209,8 +210,16 @@ mod tests {
             .map(|(branch, manifest, used_at)| cache(branch, "east", manifest, 40, used_at));
         let none: [&str; 0] = [];
         assert_eq!(goes(&[], 0), none);
-        assert_eq!(goes(&[a.clone(), b.clone()], 1010), none, "80 bytes, both are young enough");
-        assert_eq!(goes(&[a.clone(), b.clone()], 1011), ["a"], "nobody has used it for a second");
+        assert_eq!(
+            goes(&[a.clone(), b.clone()], 1010),
+            none,
+            "80 bytes, both are young enough"
+        );
+        assert_eq!(
+            goes(&[a.clone(), b.clone()], 1011),
+            ["a"],
+            "nobody has used it for a second"
+        );
         assert_eq!(goes(&[a.clone(), b.clone(), c.clone()], 30), ["a"], "120 bytes");
         let same = [
             a.clone(),
@@ -233,6 +242,10 @@ mod tests {
         let many = ["d", "e", "f", "g"].map(|branch| cache(branch, "east", 9, 1, 50));
         assert_eq!(goes(&many, 50), ["g"], "more than three");
         let huge = [cache("h", "east", 1, 101, 50), cache("i", "east", 2, 1, 40)];
-        assert_eq!(goes(&huge, 50), ["h", "i"], "what is newer than the rest is not kept at its expense");
+        assert_eq!(
+            goes(&huge, 50),
+            ["h", "i"],
+            "what is newer than the rest is not kept at its expense"
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
 //! or is written.
 
+mod caches;
 mod transfers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,6 +22,7 @@ use url::Url;
 
 use crate::exec;
 
+pub use caches::Caches;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
 /// What the variables that override the file begin with.
@@ -65,6 +67,9 @@ pub struct Configuration {
     /// What moving outputs between clusters costs.
     #[serde(default)]
     pub transfers: Transfers,
+    /// What jobs leave for their next runs.
+    #[serde(default)]
+    pub caches: Caches,
     /// Where the sources of builds are kept; the folder `sources` in the data folder if this is not given.
     #[serde(default)]
     pub sources: Option<StoreLocation>,
@@ -248,6 +253,7 @@ impl Configuration {
             limits: Limits::default(),
             exec: Exec::default(),
             transfers: Transfers::default(),
+            caches: Caches::default(),
             sources: None,
             telemetry: telemetry::Settings::default(),
         }
@@ -294,6 +300,7 @@ impl Configuration {
         }
         self.check_numbers(&mut faults);
         let costs = self.transfers.check(&mut faults);
+        self.caches.check(&mut faults);
         let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
         faults.finish(domain.zip(public_host).map(|(domain, public_host)| Checked {
             domain,
@@ -340,6 +347,7 @@ impl Configuration {
     pub fn control_settings(&self) -> control::Settings {
         control::Settings {
             prefetch: self.transfers.prefetch,
+            caches: self.caches.settings(),
             lease: self.leases.lease,
             heartbeat: self.leases.heartbeat,
             lost_after: self.leases.lost_after,

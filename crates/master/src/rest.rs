@@ -6,6 +6,7 @@
 mod audit;
 mod authorization;
 mod build;
+mod cache;
 mod cluster;
 mod error;
 mod events;
@@ -171,6 +172,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(token::revoke_token))
         .routes(routes!(project::list_projects, project::create_project))
         .routes(routes!(project::show_project, project::delete_project))
+        .routes(routes!(cache::list_caches, cache::clear_caches))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))

@@ -381,7 +381,9 @@ async fn outputs_are_taken_whole_and_checked() {
             output,
             tests,
             cache: None,
-        }).await.unwrap();
+        })
+        .await
+        .unwrap();
     let collected = tokio::time::timeout(Duration::from_secs(5), visit.collected())
         .await
         .unwrap();

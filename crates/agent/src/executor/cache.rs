@@ -53,7 +53,10 @@ impl CacheFolder {
         match timeout(PATIENCE, pack(limits)).await {
             Ok(Ok(stored)) => Ok(Some(stored)),
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("it was not stored within {}", humantime::format_duration(PATIENCE))),
+            Err(_) => Err(format!(
+                "it was not stored within {}",
+                humantime::format_duration(PATIENCE)
+            )),
         }
     }
 }

@@ -107,6 +107,7 @@ impl Agent {
             command: serde_json::to_vec(specification).unwrap(),
             job_file: b"{\"job\":{}}".to_vec(),
             materials: Vec::new(),
+            cache: None,
         };
         let known = Known {
             description,
@@ -148,6 +149,7 @@ impl Agent {
         known.description.materials.push(wire::Material {
             folder: into.to_owned(),
             manifest: digest.as_bytes().to_vec(),
+            optional: false,
         });
         digest
     }

@@ -28,12 +28,17 @@ pub(super) struct Caches {
 
 impl Caches {
     fn of_project(&self, project: ProjectId) -> impl Iterator<Item = &Cache> {
-        self.by_project.get(&project).into_iter().flat_map(|jobs| jobs.values().flatten())
+        self.by_project
+            .get(&project)
+            .into_iter()
+            .flat_map(|jobs| jobs.values().flatten())
     }
 
     fn of_job(&self, project: ProjectId, job: &JobName) -> &[Cache] {
         let jobs = self.by_project.get(&project);
-        jobs.and_then(|jobs| jobs.get(job)).map(Vec::as_slice).unwrap_or_default()
+        jobs.and_then(|jobs| jobs.get(job))
+            .map(Vec::as_slice)
+            .unwrap_or_default()
     }
 
     fn get_mut(&mut self, key: &CacheKey) -> Option<&mut Cache> {
@@ -97,7 +102,9 @@ impl Control {
             return None;
         }
         let caches = self.caches.of_job(build.record.project, &job.node.name);
-        let start = cache::choose(settings, caches, branch_of(build), cluster, |name| self.is_in_contact(name));
+        let start = cache::choose(settings, caches, branch_of(build), cluster, |name| {
+            self.is_in_contact(name)
+        });
         let holders = start.map(|start| {
             let others = caches.iter().filter(|cache| {
                 let key = &cache.key;
@@ -145,7 +152,13 @@ impl Control {
     }
 
     /// Takes the cache that a job has left which finished. A cluster is not believed that there may be one, nor how large it may be.
-    pub(super) fn keep_cache(&mut self, outbox: &mut Outbox, key: JobKey, cluster: &ClusterName, content: OutputReference) {
+    pub(super) fn keep_cache(
+        &mut self,
+        outbox: &mut Outbox,
+        key: JobKey,
+        cluster: &ClusterName,
+        content: OutputReference,
+    ) {
         let Some((build, job)) = self.builds.job(key) else {
             return;
         };
@@ -196,9 +209,8 @@ impl Control {
         if self.projects.get(project).is_none() {
             return Err(Refusal::not_found("project", &project));
         }
-        let is_meant = |key: &CacheKey| {
-            job.is_none_or(|job| key.job == *job) && branch.is_none_or(|branch| key.branch == branch)
-        };
+        let is_meant =
+            |key: &CacheKey| job.is_none_or(|job| key.job == *job) && branch.is_none_or(|branch| key.branch == branch);
         let meant = self.caches.of_project(project).filter(|cache| is_meant(&cache.key));
         let cleared: Vec<Cache> = meant.cloned().collect();
         self.forget_caches(outbox, cleared.iter().map(|cache| cache.key.clone()).collect());

@@ -69,9 +69,13 @@ fn id(build: u64, job: &JobName, parent: Option<&JobName>) -> String {
 
 fn done(build: u64, node: &JobNode, status: &JobStatus, input: Input) -> Transfer {
     Transfer {
-        id: id(build, &node.name, input.parent.as_ref()),
+        id: match input.cache {
+            true => format!("{build}:{}:@cache", node.name),
+            false => id(build, &node.name, input.parent.as_ref()),
+        },
         job: node.name.clone(),
         parent: input.parent,
+        cache: input.cache,
         state: TransferState::Done,
         from: input.from,
         to: status.cluster.clone(),
@@ -91,6 +95,7 @@ fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, progress: Transfer
         id: id(build, &node.name, progress.parent.as_ref()),
         job: node.name.clone(),
         parent: progress.parent,
+        cache: false,
         state: TransferState::Moving,
         from: progress.from,
         to: status.cluster.clone(),

@@ -21,7 +21,9 @@ pub async fn caches_are_replaced_whole<S: Store>(store: &S) {
         .await;
     leader.check().await;
     let are_caches = async |cluster, manifests: &[u128]| {
-        let manifests = manifests.iter().map(|seed| cache(home.id, "", cluster, *seed).content.manifest);
+        let manifests = manifests
+            .iter()
+            .map(|seed| cache(home.id, "", cluster, *seed).content.manifest);
         let asked = store.are_caches(cluster_name(cluster), home.id, manifests.collect());
         asked.await.unwrap()
     };

@@ -11,7 +11,9 @@ use tombolo_core::label::Labels;
 use tombolo_core::log::LogLine;
 use tombolo_core::time::Timestamp;
 
-use super::example::{HARD_TEXT, Leader, build, cache, cluster, digest, full_status, insert, invite, node, project, token};
+use super::example::{
+    HARD_TEXT, Leader, build, cache, cluster, digest, full_status, insert, invite, node, project, token,
+};
 use crate::{CommitError, Error, LogSegment, LogWrite, Sequence, Store};
 
 pub async fn new_store_is_empty<S: Store>(store: &S) {

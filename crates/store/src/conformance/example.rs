@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
-use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::build::{BuildState, Dependency, JobSpec, JobState, StateSet, TerminalState};
+use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;

@@ -54,8 +54,8 @@ pub(super) fn are_caches(
     project: ProjectId,
     manifests: &[Digest],
 ) -> rusqlite::Result<Vec<bool>> {
-    let mut statement =
-        connection.prepare_cached("SELECT 1 FROM caches WHERE project = ?1 AND manifest = ?2 AND cluster = ?3 LIMIT 1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM caches WHERE project = ?1 AND manifest = ?2 AND cluster = ?3 LIMIT 1")?;
     let known = manifests.iter().map(|manifest| {
         statement.exists(params![
             project.uuid().as_bytes(),

@@ -156,7 +156,10 @@ mod tests {
             .unwrap();
         let connection = prepare(connection).unwrap();
         let live = super::super::read::snapshot(&connection).unwrap().live;
-        assert_eq!(live.jobs.iter().map(|(node, _)| node.cache).collect::<Vec<_>>(), [false]);
+        assert_eq!(
+            live.jobs.iter().map(|(node, _)| node.cache).collect::<Vec<_>>(),
+            [false]
+        );
         assert!(live.caches.is_empty());
     }
 }

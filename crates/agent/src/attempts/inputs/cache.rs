@@ -46,7 +46,10 @@ impl Inputs {
             Some(obstacle) => Err(obstacle),
             None => match timeout(PATIENCE, self.pull_cache(assignment, start)).await {
                 Ok(pulled) => pulled,
-                Err(_) => Err(format!("it did not come within {}", humantime::format_duration(PATIENCE))),
+                Err(_) => Err(format!(
+                    "it did not come within {}",
+                    humantime::format_duration(PATIENCE)
+                )),
             },
         };
         match pulled {

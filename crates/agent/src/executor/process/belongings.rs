@@ -54,11 +54,7 @@ impl Belongings {
         })
     }
 
-    async fn keep_cache(
-        &self,
-        exit: Option<&Exit>,
-        tests: &xunit::Results,
-    ) -> Result<Option<OutputReference>, String> {
+    async fn keep_cache(&self, exit: Option<&Exit>, tests: &xunit::Results) -> Result<Option<OutputReference>, String> {
         let Some(cache) = self.cache else { return Ok(None) };
         let folder = self.sandbox.join(CACHE);
         let pack = async |limits| self.store.pack(self.project, &folder, limits).await;

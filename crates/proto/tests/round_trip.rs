@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Prefetch,
-    Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
+    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, Outcome, OutputReference, ParentJob,
+    Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::TransferProgress;

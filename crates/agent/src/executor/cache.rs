@@ -34,6 +34,11 @@ impl From<&CacheOrder> for CacheFolder {
 }
 
 impl CacheFolder {
+    /// Whether the command has succeeded.
+    pub(crate) fn may_be_kept(exit: &Exit) -> bool {
+        exit.ending == Ending::Exited { code: 0 }
+    }
+
     /// Stores the folder by `pack` if the command has succeeded, and no test has failed.
     pub(crate) async fn keep<E: std::fmt::Display>(
         self,
@@ -42,7 +47,7 @@ impl CacheFolder {
         tests: &xunit::Results,
         pack: impl AsyncFnOnce(PackLimits) -> Result<OutputReference, E>,
     ) -> Result<Option<OutputReference>, String> {
-        let succeeded = exit.is_some_and(|exit| exit.ending == Ending::Exited { code: 0 });
+        let succeeded = exit.is_some_and(Self::may_be_kept);
         if !succeeded || tests.complaint().is_some() || (sandbox::is_empty(folder) && !self.replaces) {
             return Ok(None);
         }

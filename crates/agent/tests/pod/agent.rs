@@ -154,6 +154,12 @@ impl Agent {
         digest
     }
 
+    /// What was left under this digest.
+    pub(crate) fn left(&self, manifest: &[u8]) -> Option<Manifest> {
+        let digest = tombolo_proto::convert::digest(manifest, "manifest").unwrap();
+        self.known().artifacts.get(&digest).cloned()
+    }
+
     /// Is there (again), at the same address.
     pub(crate) async fn come(&mut self) {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).await.unwrap();
@@ -393,6 +399,7 @@ impl Courier for Service {
             bytes: manifest.bytes(),
             files: manifest.files(),
         };
+        known.artifacts.insert(manifest.digest(), manifest.clone());
         known.manifest = Some(manifest);
         Ok(Response::new(answer))
     }

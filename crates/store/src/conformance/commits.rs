@@ -145,11 +145,11 @@ fn random_change(random: &mut Random, live: &tombolo_core::control::LiveState, n
     let fresh = Change::PutProject(project(next));
     match random.below(12) {
         0 => fresh,
-        10 => random.pick(&live.projects).map_or(fresh, |home| {
+        9 => random.pick(&live.projects).map_or(fresh, |home| {
             let branch = ["main", HARD_TEXT, ""][random.below(3)];
             Change::PutCache(cache(home.id, branch, ["east", "west"][random.below(2)], next))
         }),
-        11 => random
+        10 => random
             .pick(&live.caches)
             .map_or(fresh, |cache| Change::DeleteCache(cache.key.clone())),
         1 => Change::PutCluster(cluster(["east", "west", "north"][random.below(3)])),

@@ -29,9 +29,11 @@ pub(super) async fn publish(places: Places) -> Result<(), Error> {
     let tests = xunit::read_folder(&places.sandbox.join("upload/testresult")).unwrap_or_default();
     let artifacts = errand.artifacts();
     let output = output(&artifacts, &places.sandbox.join("output"), exit.as_ref()).await;
-    let folder = errand.describe().await?.cache;
-    let cache = match folder {
-        Some(folder) => cache(&artifacts, folder, &places.sandbox.join(CACHE), exit.as_ref(), &tests).await,
+    let cache = match exit.as_ref().filter(|exit| CacheFolder::may_be_kept(exit)) {
+        Some(exit) => match errand.describe().await?.cache {
+            Some(folder) => cache(&artifacts, folder, &places.sandbox.join(CACHE), exit, &tests).await,
+            None => None,
+        },
         None => None,
     };
     let finish = wire::FinishRequest {
@@ -50,7 +52,7 @@ async fn cache(
     artifacts: &Remote,
     wanted: wire::CacheFolder,
     folder: &Path,
-    exit: Option<&Exit>,
+    exit: &Exit,
     tests: &xunit::Results,
 ) -> Option<Cache> {
     let wanted = CacheFolder {
@@ -58,7 +60,7 @@ async fn cache(
         replaces: wanted.replaces,
     };
     let pack = async |limits| artifacts.pack(folder, limits).await;
-    match wanted.keep(folder, exit, tests, pack).await {
+    match wanted.keep(folder, Some(exit), tests, pack).await {
         Ok(kept) => kept.map(|kept| Cache::KeptCache(kept.manifest.as_bytes().to_vec())),
         Err(reason) => Some(Cache::RefusedCache(reason)),
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod bad_input;
+mod caches;
 mod contract;
 mod crossing;
 mod damage;

@@ -6,6 +6,7 @@
 mod audit;
 mod authorization;
 mod build;
+mod cache;
 mod cluster;
 mod error;
 mod events;
@@ -179,6 +180,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
             project::delete_project
         ))
         .routes(routes!(project::plan_retention))
+        .routes(routes!(cache::list_caches, cache::clear_caches))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))

@@ -216,6 +216,16 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.job(job).await
     }
 
+    async fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> Result<Vec<bool>, Error> {
+        self.read_fault()?;
+        self.inner.are_caches(cluster, project, manifests).await
+    }
+
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {
         let fault = self
             .commit_fault(&[])

@@ -183,6 +183,14 @@ pub trait Store: Send + Sync + 'static {
     /// One job.
     fn job(&self, job: JobId) -> impl Future<Output = Result<Option<JobRecord>, Error>> + Send;
 
+    /// For each of the manifests, whether it is that of a cache of the project which the cluster has: then it has to keep it.
+    fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+
     /// Writes pieces of logs in one transaction, durably. Those of jobs that do not exist (any more) are left out.
     fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> impl Future<Output = Result<(), Error>> + Send;
 

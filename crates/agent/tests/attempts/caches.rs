@@ -83,7 +83,7 @@ async fn the_next_run_finds_what_the_last_has_left() {
     // What the job has emptied is empty; what it has not changed is the same.
     let (outcome, log) = run(&cluster, &caching("rm -r /tombolo/cache/*", Some(kept))).await;
     assert_eq!(
-        outcome.cache.map(|cache| (cache.bytes, cache.files)),
+        outcome.cache.as_ref().map(|cache| (cache.bytes, cache.files)),
         Some((0, 0)),
         "{log}"
     );

@@ -215,7 +215,7 @@ pub struct Outcome {
     pub output: Option<OutputReference>,
     /// What it left in its cache folder, if that is to be kept.
     #[serde(default)]
-    pub cache: Option<OutputReference>,
+    pub cache: Option<Box<OutputReference>>,
     /// How the inputs came, if they did.
     pub inputs: Vec<TransferReceipt>,
     /// How many log lines it wrote: the log is whole when the master has as many.

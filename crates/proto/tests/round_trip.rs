@@ -83,7 +83,7 @@ fn outcome(state: TerminalState) -> Outcome {
         started_at: Some(Timestamp(5)),
         ended_at: Timestamp(6),
         output: Some(output()),
-        cache: (state == TerminalState::Finished).then(output),
+        cache: (state == TerminalState::Finished).then(|| Box::new(output())),
         inputs: vec![receipt(RouteKind::Local), receipt(RouteKind::Master)],
         log_lines: 77,
     }
@@ -104,6 +104,23 @@ fn sources() -> Vec<InputSource> {
             relay_per_gigabyte: Cost(u64::MAX),
         },
     ]
+}
+
+fn cache() -> CacheOrder {
+    CacheOrder {
+        limit_bytes: 1 << 33,
+        start: Some(CacheStart {
+            content: InputReference {
+                job: ATTEMPT.job,
+                name: job("test"),
+                output: output(),
+                sources: sources(),
+                grant: vec![4],
+            },
+            branch: "main".to_owned(),
+            build: 3,
+        }),
+    }
 }
 
 fn assignment() -> Assignment {
@@ -159,20 +176,7 @@ fn assignment() -> Assignment {
             grant: vec![3],
         }],
         waiting_per_hour: Cost(3),
-        cache: Some(CacheOrder {
-            limit_bytes: 1 << 33,
-            start: Some(CacheStart {
-                content: InputReference {
-                    job: ATTEMPT.job,
-                    name: job("test"),
-                    output: output(),
-                    sources: sources(),
-                    grant: vec![4],
-                },
-                branch: "main".to_owned(),
-                build: 3,
-            }),
-        }),
+        cache: Some(cache()),
         parents: vec![ParentJob {
             job: JobId::from_u128(5),
             name: job("a/build"),

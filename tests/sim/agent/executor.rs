@@ -341,7 +341,7 @@ impl World {
             started_at: stored.supervised_in.map(|_| Timestamp(1)),
             ended_at: Timestamp(2),
             output: left,
-            cache: left.filter(|_| stored.assignment.job.cache),
+            cache: left.filter(|_| stored.assignment.job.cache).map(Box::new),
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
             log_lines,
         };

@@ -321,7 +321,7 @@ impl<E: Executor> Life<E> {
             log_lines = log::note(&self.folder, notes).await.map_err(fault)?;
             self.hint();
         }
-        let cache = collected.cache.ok().flatten().filter(|_| finished);
+        let cache = collected.cache.ok().flatten().filter(|_| finished).map(Box::new);
         let outcome = verdict.outcome(&exit, log_lines, inputs, output);
         Ok(Outcome { cache, ..outcome })
     }

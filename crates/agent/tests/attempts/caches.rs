@@ -62,7 +62,7 @@ async fn the_next_run_finds_what_the_last_has_left() {
         log.contains("tombolo: the cache is kept for the next run: 4 bytes in 1 files, digest"),
         "{log}"
     );
-    let kept = outcome.cache.unwrap();
+    let kept = *outcome.cache.unwrap();
     assert_eq!((kept.bytes, kept.files), (4, 1));
     assert_eq!(outcome.output, None);
 
@@ -83,15 +83,19 @@ async fn the_next_run_finds_what_the_last_has_left() {
     // What the job has emptied is empty; what it has not changed is the same.
     let (outcome, log) = run(&cluster, &caching("rm -r /tombolo/cache/*", Some(kept))).await;
     assert_eq!(
-        outcome.cache.map(|cache| (cache.bytes, cache.files)),
+        outcome.cache.as_ref().map(|cache| (cache.bytes, cache.files)),
         Some((0, 0)),
         "{log}"
     );
-    let emptied = outcome.cache;
+    let emptied = outcome.cache.as_deref().copied();
     let (outcome, log) = run(&cluster, &caching("ls -A /tombolo/cache", emptied)).await;
-    assert_eq!((outcome.state, outcome.cache), (Finished, emptied), "{log}");
+    assert_eq!(
+        (outcome.state, outcome.cache.as_deref().copied()),
+        (Finished, emptied),
+        "{log}"
+    );
     let (outcome, _) = run(&cluster, &caching("true", Some(kept))).await;
-    assert_eq!(outcome.cache, Some(kept));
+    assert_eq!(outcome.cache.as_deref(), Some(&kept));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +126,12 @@ async fn what_cannot_be_kept_is_said_and_the_job_finishes() {
         ("mkfifo /tombolo/cache/pipe", "`pipe` is a "),
         ("rmdir /tombolo/cache", "cannot open the folder"),
     ] {
-        let start = run(&cluster, &caching("echo x > /tombolo/cache/x", None)).await.0.cache;
+        let start = run(&cluster, &caching("echo x > /tombolo/cache/x", None))
+            .await
+            .0
+            .cache
+            .as_deref()
+            .copied();
         let text = format!("rm /tombolo/cache/x; {text}; echo y > /tombolo/output/y");
         let (outcome, log) = run(&cluster, &caching(&text, start)).await;
         assert_eq!((outcome.state, outcome.cache), (Finished, None), "{log}");
@@ -140,7 +149,9 @@ async fn a_lost_or_damaged_cache_is_an_empty_one() {
     let filled = run(&cluster, &caching("seq 100000 > /tombolo/cache/numbers", None))
         .await
         .0
-        .cache;
+        .cache
+        .as_deref()
+        .copied();
     let lost = OutputReference {
         manifest: Digest::new([9; 32]),
         ..filled.unwrap()

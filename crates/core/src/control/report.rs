@@ -70,7 +70,7 @@ impl Control {
         outcome: Outcome,
     ) {
         let Some(job) = self.builds.job_mut(key) else { return };
-        let cache = outcome.cache;
+        let cache = outcome.cache.as_deref().copied();
         let state = conclude(job, outcome, outbox.now.wall);
         if job.status.output.is_some() {
             outbox.outputs.push(key);

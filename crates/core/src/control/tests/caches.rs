@@ -20,7 +20,7 @@ fn content(manifest: u8, bytes: u64) -> OutputReference {
 
 fn leaves(state: TerminalState, manifest: u8) -> Phase {
     Phase::Ended(Outcome {
-        cache: Some(content(manifest, 10)),
+        cache: Some(Box::new(content(manifest, 10))),
         ..outcome(state)
     })
 }
@@ -208,7 +208,7 @@ fn limits_hold_at_each_save_and_with_time() {
     world.report(
         job,
         Phase::Ended(Outcome {
-            cache: Some(content(9, 11)),
+            cache: Some(Box::new(content(9, 11))),
             ..outcome(Finished)
         }),
     );

@@ -120,8 +120,8 @@ impl KubernetesRunning {
             trust: &parts.trust,
         };
         let pod = render(&parts.settings, &facts).map_err(|error| Error::Refused(error.to_string()))?;
-        let began = Instant::now();
-        let deadline = began + parts.settings.deadlines.schedule;
+        let deadline = Instant::now() + parts.settings.deadlines.schedule;
+        let mut denied_since = None;
         let created = loop {
             match parts.cluster.create_pod(&pod).await {
                 Ok(created) => break created,
@@ -134,12 +134,16 @@ impl KubernetesRunning {
                     if Instant::now() >= deadline {
                         return Err(Error::Failed(error.to_string()));
                     }
+                    denied_since = None;
                     self.tell(&format!("the pod waits: {error}"));
                     let patience = verdict::patience(parts.settings.deadlines.schedule);
                     self.waits(&format!("{error}; {patience}"));
                     sleep(QUOTA_PAUSE).await;
                 }
-                Err(error @ cluster::Error::Denied(_)) if began.elapsed() < RIGHTS_PATIENCE => {
+                // It may have been away for longer than that before it began to answer so.
+                Err(error @ cluster::Error::Denied(_))
+                    if denied_since.get_or_insert_with(Instant::now).elapsed() < RIGHTS_PATIENCE =>
+                {
                     self.waits(&format!("{error}; {}", verdict::patience(RIGHTS_PATIENCE)));
                     sleep(QUOTA_PAUSE).await;
                 }

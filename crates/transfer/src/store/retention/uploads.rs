@@ -27,9 +27,10 @@ impl From<AttemptId> for UploadId {
 const AHEAD: &str = "ahead-";
 
 impl UploadId {
-    /// The upload that brings a manifest before an attempt needs it.
-    pub fn ahead(manifest: Digest) -> Self {
-        Self(format!("{AHEAD}{manifest}"))
+    /// An upload that brings a manifest before an attempt needs it. `nonce` is new each time: a sweep may be ending what a crash
+    /// left of an earlier one.
+    pub fn ahead(manifest: Digest, nonce: u64) -> Self {
+        Self(format!("{AHEAD}{manifest}-{nonce:016x}"))
     }
 
     /// The attempt whose upload this is; none if it is not one's.
@@ -39,7 +40,8 @@ impl UploadId {
 
     /// The manifest that this upload brings before an attempt needs it, if it does.
     pub fn manifest(&self) -> Option<Digest> {
-        self.0.strip_prefix(AHEAD)?.parse().ok()
+        let (manifest, _nonce) = self.0.strip_prefix(AHEAD)?.rsplit_once('-')?;
+        manifest.parse().ok()
     }
 }
 

@@ -40,7 +40,6 @@ use tombolo_core::name::ClusterName;
 use tombolo_identity::invite::{Error as InviteError, Invite};
 use tombolo_identity::member::TrustDomain;
 use tombolo_identity::transport::Connections;
-use tombolo_transfer::store::ChunkStore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -60,6 +59,7 @@ use crate::exec::Exec;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::retention::Retention;
+use crate::sources::Sources;
 
 /// How many requests are carried out at once; more are told to come again. Each may hold a body of a few MiB.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -76,7 +76,7 @@ pub struct Application {
     /// Logs of jobs.
     pub logs: Logs,
     /// Sources of builds.
-    pub sources: ChunkStore,
+    pub sources: Sources,
     /// Outputs of jobs, wherever they are.
     pub outputs: Outputs,
     /// What outputs go.

@@ -186,6 +186,11 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.kept_builds(project, before, limit).await
     }
 
+    async fn are_sources(&self, project: ProjectId, manifests: Vec<Digest>) -> Result<Vec<bool>, Error> {
+        self.read_fault()?;
+        self.inner.are_sources(project, manifests).await
+    }
+
     async fn are_wanted(
         &self,
         cluster: ClusterName,

@@ -153,6 +153,13 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<KeptBuild>, Error>> + Send;
 
+    /// For each of the manifests, whether it is the source of a build of the project whose outputs were not given up.
+    fn are_sources(
+        &self,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+
     /// For each of the manifests, whether it is the output of a job, or the source, of a build of the project whose outputs were
     /// not given up, and which has a job that is or was last on the cluster.
     fn are_wanted(

@@ -221,6 +221,11 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn are_sources(&self, project: ProjectId, manifests: Vec<Digest>) -> Result<Vec<bool>, Error> {
+        self.read(move |connection| kept::are_sources(connection, project, &manifests))
+            .await
+    }
+
     async fn are_wanted(
         &self,
         cluster: ClusterName,

@@ -11,6 +11,7 @@ mod crossing;
 mod damage;
 mod death;
 mod exec;
+mod full_disk;
 mod interrupted;
 mod large;
 mod outputs;

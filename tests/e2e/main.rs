@@ -10,6 +10,7 @@
 //!
 //! All tests share one installation, which the first of them makes. Those that break a cluster have it for themselves.
 
+mod caches;
 mod cluster;
 mod crossing;
 mod faults;

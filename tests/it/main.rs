@@ -5,11 +5,13 @@
 
 mod access;
 mod bad_input;
+mod caches;
 mod contract;
 mod crossing;
 mod damage;
 mod death;
 mod exec;
+mod full_disk;
 mod interrupted;
 mod large;
 mod outputs;

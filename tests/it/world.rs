@@ -28,8 +28,18 @@ pub(crate) fn repository() -> PathBuf {
 pub(crate) struct World {
     folder: tempfile::TempDir,
     dev: Child,
-    direct: bool,
-    variables: Vec<(&'static str, &'static str)>,
+    setting: Setting,
+}
+
+/// How a world is started.
+#[derive(Clone, Default)]
+pub(crate) struct Setting {
+    /// Its agents can reach each other.
+    pub(crate) direct: bool,
+    /// Settings of its parts.
+    pub(crate) variables: Vec<(&'static str, &'static str)>,
+    /// One of its folders is a disk of its own, of so many bytes.
+    pub(crate) disk: Option<(&'static str, u64)>,
 }
 
 /// What a command of the user printed.
@@ -93,20 +103,23 @@ impl World {
     }
 
     pub(crate) fn start_with(direct: bool, variables: &[(&'static str, &'static str)]) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let dev = start_dev(folder.path(), direct, variables);
-        Self {
-            folder,
-            dev,
+        Self::start_as(Setting {
             direct,
             variables: variables.to_vec(),
-        }
+            disk: None,
+        })
+    }
+
+    pub(crate) fn start_as(setting: Setting) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dev = start_dev(folder.path(), &setting);
+        Self { folder, dev, setting }
     }
 
     /// Ends everything as Ctrl-C does, and starts it again on the same folder.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        self.dev = start_dev(self.folder.path(), self.direct, &self.variables);
+        self.dev = start_dev(self.folder.path(), &self.setting);
     }
 
     fn stop(&mut self) {
@@ -308,15 +321,31 @@ pub(crate) fn job(build: &Value, name: &str) -> Value {
         .clone()
 }
 
-fn start_dev(folder: &Path, direct: bool, variables: &[(&str, &str)]) -> Child {
-    let mut command = Command::new(&*PROGRAM);
+/// The program, in a mount namespace of its own if one of its folders is to be a disk.
+fn program(folder: &Path, disk: Option<(&str, u64)>) -> Command {
+    let Some((name, bytes)) = disk else {
+        return Command::new(&*PROGRAM);
+    };
+    let place = folder.join(name);
+    fs::create_dir_all(&place).expect("the folder is writable");
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
+        .arg(r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && shift 2 && exec "$@""#)
+        .args(["sh", &bytes.to_string()])
+        .args([&place, &*PROGRAM]);
+    command
+}
+
+fn start_dev(folder: &Path, setting: &Setting) -> Child {
+    let mut command = program(folder, setting.disk);
     command
         .arg("dev")
         .arg("--state")
         .arg(folder)
         .env("TOMBOLO_CONFIG", folder.join("cli.toml"))
-        .envs(variables.iter().copied());
-    if direct {
+        .envs(setting.variables.iter().copied());
+    if setting.direct {
         command.arg("--direct");
     }
     let mut dev = command

@@ -198,6 +198,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
             .random_bool(0.2)
             .then(|| agents[rng.random_range(0..agents.len())].name.clone()),
         volumes: VolumeSet::default(),
+        cache: rng.random_bool(0.2),
         pod: None,
     }
 }

@@ -255,6 +255,7 @@ pub(crate) fn faulty(message: impl Into<String>, ended_at: Timestamp) -> Outcome
         started_at: None,
         ended_at,
         output: None,
+        cache: None,
         inputs: Vec::new(),
         log_lines: 0,
     }

@@ -17,6 +17,7 @@ use tombolo_identity::invite::Invite;
 use tombolo_identity::transport::Address;
 use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::telemetry;
+use tombolo_transfer::store::StoreLocation;
 
 use crate::executor::kubernetes::settings::{Section, Settings as KubernetesSettings, own_namespace};
 use crate::executor::process::Images;
@@ -168,6 +169,8 @@ impl Configuration {
         }
         self.store.check(&mut faults);
         self.bandwidth.check(&mut faults);
+        let is_folder = matches!(self.store.location, StoreLocation::Local(_));
+        self.sweep.check(is_folder, &mut faults);
         let master = self.master.as_ref();
         let master = master.and_then(|text| faults.take("master", Address::parse(text)));
         if let Some(peer) = &self.peer {
@@ -195,8 +198,6 @@ impl Configuration {
             ),
             ("log_limit_bytes", self.log_limit_bytes == 0),
             ("store_deadline", self.store_deadline.is_zero()),
-            ("sweep.every", self.sweep.every.is_zero()),
-            ("sweep.requests_per_second", self.sweep.requests_per_second == 0),
         ] {
             if is_zero {
                 faults.add(key, "it is 0");

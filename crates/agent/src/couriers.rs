@@ -31,6 +31,7 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::exec::{self, Failure};
+use crate::executor::cache::CacheFolder;
 use crate::executor::{Collected, Material};
 use crate::folder::AttemptFolder;
 use crate::supervisor::{Exit, Specification};
@@ -52,6 +53,8 @@ pub struct Duty {
     pub job_file: Vec<u8>,
     /// What belongs into the sandbox.
     pub materials: Vec<Material>,
+    /// What is kept of the cache folder; none if the job asks for no cache.
+    pub cache: Option<CacheFolder>,
 }
 
 /// The attempts whose couriers are expected. Cheap to clone; clones are one.

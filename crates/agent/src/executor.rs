@@ -1,5 +1,6 @@
 //! The port to whatever runs commands.
 
+pub(crate) mod cache;
 mod contract;
 pub mod kubernetes;
 pub mod process;
@@ -9,6 +10,7 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tombolo_artifact::{Links, UnpackOptions};
 use tombolo_core::attempt::{Assignment, OutputReference};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
@@ -66,8 +68,13 @@ pub trait Executor: Send + Sync + 'static {
     /// [`Error::System`].
     fn find_volumes(&self) -> impl Future<Output = Result<Vec<VolumeId>, Error>> + Send;
 
-    /// Fills the sandbox with source and inputs, which are in the cluster's own store by now; or sees to it that this happens
-    /// before the command starts.
+    /// Why the sandbox has no place for the cache that the job could start from, if it has none.
+    fn obstacle_to_cache(&self, _: &Assignment) -> Option<String> {
+        None
+    }
+
+    /// Fills the sandbox with source, inputs and cache, which are in the cluster's own store by now; or sees to it that this happens
+    /// before the command starts. Returns what the job's log should say of what is optional and could not be unpacked.
     ///
     /// # Errors
     /// [`Error::Material`]; [`Error::System`].
@@ -76,7 +83,7 @@ pub trait Executor: Send + Sync + 'static {
         folder: &AttemptFolder,
         assignment: &Assignment,
         materials: &[Material],
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
     /// Sees to it that the command starts, at most once for each attempt: one that was started is found.
     ///
@@ -111,10 +118,28 @@ pub trait Executor: Send + Sync + 'static {
 /// An artifact that belongs into a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Material {
-    /// Within the sandbox: `context`, or `inputs/<name>`.
+    /// Within the sandbox: `context`, `cache`, or `inputs/<name>`.
     pub folder: String,
     /// Which artifact.
     pub manifest: Digest,
+    /// The command starts without it as well.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+impl Material {
+    /// How it is unpacked. What is optional comes from earlier runs of the same job, whose links are its own affair.
+    pub(crate) fn options(optional: bool) -> UnpackOptions {
+        UnpackOptions {
+            links: if optional { Links::Verbatim } else { Links::default() },
+            ..UnpackOptions::default()
+        }
+    }
+
+    /// What the job's log says if it is optional and cannot be unpacked.
+    pub(crate) fn missed(folder: &str, reason: &str) -> String {
+        format!("the {folder} cannot be unpacked, and is empty at the start: {reason}")
+    }
 }
 
 /// What a command has left behind.
@@ -122,8 +147,16 @@ pub struct Material {
 pub struct Collected {
     /// The output, stored whole; none if there is nothing in it. The error says why it cannot be stored.
     pub output: Result<Option<OutputReference>, String>,
+    /// The cache, stored whole; none if none is to be kept. The error says why it cannot be stored, which is no reason to fail.
+    #[serde(default = "no_cache")]
+    pub cache: Result<Option<OutputReference>, String>,
     /// What its tests say.
     pub tests: xunit::Results,
+}
+
+/// Of what an earlier version has recorded.
+const fn no_cache() -> Result<Option<OutputReference>, String> {
+    Ok(None)
 }
 
 /// A command that is starting, runs, or has ended.

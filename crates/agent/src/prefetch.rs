@@ -114,7 +114,7 @@ impl Bringer {
         let Some(_under_way) = self.under_way.begin(key) else {
             return;
         };
-        let (store, upload) = (self.puller.store(), UploadId::ahead(key.1));
+        let (store, upload) = (self.puller.store(), UploadId::ahead(key.1, rand::random()));
         if let Err(error) = store.begin_upload(key.0, &upload).await {
             tracing::info!(job = %prefetch.input.name, %error, "an output cannot come ahead");
             return;

@@ -4,12 +4,15 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+/// The folder that is kept between runs, for jobs that ask for it.
+pub(crate) const CACHE: &str = "cache";
+
 /// Made for every command. What is in `context` and `inputs` comes later.
 const FOLDERS: [&str; 12] = [
     "context",
     "inputs",
     "output",
-    "cache",
+    CACHE,
     "shared",
     "home",
     "upload",

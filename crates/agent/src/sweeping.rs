@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::id::ProjectId;
+use tombolo_runtime::configuration::Faults;
 use tombolo_transfer::ChunkStore;
 use tombolo_transfer::peer::ChunkService;
 use tombolo_transfer::store::retention::{Manner, Swept};
@@ -36,6 +37,26 @@ pub struct Settings {
     pub readers_return: Duration,
     /// Only what would go is said, in the log.
     pub dry_run: bool,
+}
+
+impl Settings {
+    /// The shortest pause for stores that may carry out a deletion after they have answered, or without.
+    const LEAST_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+    /// Checks what the types alone do not hold. `is_folder`: the store is a folder, which deletes at once or not at all.
+    pub fn check(&self, is_folder: bool, faults: &mut Faults) {
+        if self.every.is_zero() {
+            faults.add("sweep.every", "it is 0");
+        } else if self.every < Self::LEAST_PAUSE && !is_folder {
+            faults.add(
+                "sweep.every",
+                "it is less than 10m, in which this store may still carry out deletions of the sweep before",
+            );
+        }
+        if self.requests_per_second == 0 {
+            faults.add("sweep.requests_per_second", "it is 0");
+        }
+    }
 }
 
 impl Default for Settings {

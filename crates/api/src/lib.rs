@@ -5,6 +5,7 @@
 //! snake case.
 
 pub mod build;
+pub mod cache;
 pub mod cluster;
 pub mod event;
 pub mod exec;
@@ -22,6 +23,7 @@ pub mod transfer;
 pub mod version;
 
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
+pub use cache::{Cache, CacheList};
 pub use cluster::{
     Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
 };

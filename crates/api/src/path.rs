@@ -43,6 +43,11 @@ pub fn retention_plan(project: &ProjectName) -> String {
     format!("{}/retention/plan", self::project(project))
 }
 
+/// The caches of a project. Query, to clear only some: `job`, `branch`.
+pub fn caches(project: &ProjectName) -> String {
+    format!("{}/caches", self::project(project))
+}
+
 /// The builds of a project.
 pub fn builds(project: &ProjectName) -> String {
     format!("{}/builds", self::project(project))

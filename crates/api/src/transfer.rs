@@ -16,14 +16,18 @@ pub struct TransferList {
 /// One input on its way to a job, or there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Transfer {
-    /// Its name within the project: `<build>:<job>:<parent>`, without the last part for the build's source.
+    /// Its name within the project: `<build>:<job>:<parent>`, without the last part for the build's source; with `@cache` as the
+    /// last part for the job's cache.
     pub id: String,
     /// The job that it is for.
     #[schema(value_type = String)]
     pub job: JobName,
-    /// The parent whose output it is; none for the build's source.
+    /// The parent whose output it is; none for the build's source and the job's cache.
     #[schema(value_type = Option<String>)]
     pub parent: Option<JobName>,
+    /// It is the job's cache.
+    #[serde(default)]
+    pub cache: bool,
     /// Where it stands.
     pub state: TransferState,
     /// The cluster that it comes from; none for the master.
@@ -81,9 +85,12 @@ impl TransferState {
 /// How one input came to the job's cluster: an edge of the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Input {
-    /// The parent whose output it is; none for the build's source.
+    /// The parent whose output it is; none for the build's source and the job's cache.
     #[schema(value_type = Option<String>)]
     pub parent: Option<JobName>,
+    /// It is the job's cache.
+    #[serde(default)]
+    pub cache: bool,
     /// The cluster that it came from; none for the master.
     #[schema(value_type = Option<String>)]
     pub from: Option<ClusterName>,
@@ -108,6 +115,7 @@ impl From<TransferReceipt> for Input {
     fn from(receipt: TransferReceipt) -> Self {
         Self {
             parent: receipt.parent,
+            cache: receipt.cache,
             from: receipt.from,
             route: receipt.route.into(),
             digest: receipt.manifest,

@@ -95,6 +95,12 @@ impl Client {
         self.read(response).await
     }
 
+    /// Has something removed and reads the answer.
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let response = self.send(self.request(Method::DELETE, path)?).await?;
+        self.read(response).await
+    }
+
     /// Asks for something to happen, without an answer beyond success.
     pub(crate) async fn act(&self, method: Method, path: &str) -> Result<(), Failure> {
         self.send(self.request(method, path)?).await.map(drop)

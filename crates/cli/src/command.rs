@@ -1,6 +1,7 @@
 //! The users' commands, one module for each kind of thing.
 
 pub(crate) mod builds;
+pub(crate) mod cache;
 pub(crate) mod cluster;
 pub(crate) mod login;
 pub(crate) mod logs;

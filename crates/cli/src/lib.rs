@@ -82,6 +82,9 @@ enum Command {
     Explain(command::builds::Explain),
     /// Shows how the inputs of a build's jobs come, and by which ways.
     Transfers(command::transfers::Transfers),
+    /// Lists and clears what jobs keep between builds.
+    #[command(subcommand)]
+    Cache(command::cache::Cache),
     /// Checks a job file.
     Validate(command::validate::Validate),
     /// Invites, lists and removes clusters.
@@ -255,6 +258,7 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Transfers(command) => command::transfers::transfers(&command, session).await,
         Command::Logs(command) => command::logs::logs(&command, session).await,
         Command::Outputs(command) => command::outputs::outputs(&command, session).await,
+        Command::Cache(command) => command::cache::cache(&command, session).await,
         Command::Cluster(command) => command::cluster::cluster(&command, session).await,
         Command::Retention(command) => command::retention::retention(&command, session).await,
         Command::Project(command) => command::project::project(&command, session).await,

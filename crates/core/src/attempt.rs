@@ -35,6 +35,29 @@ pub struct Assignment {
     /// What an hour less of waiting for the inputs is worth.
     #[serde(default)]
     pub waiting_per_hour: Cost,
+    /// The cache, for a job that asks for one.
+    #[serde(default)]
+    pub cache: Option<CacheOrder>,
+}
+
+/// What becomes of a job's cache folder.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheOrder {
+    /// The most that is kept of it, in bytes.
+    pub limit_bytes: u64,
+    /// What is in it at the start; an empty folder if none, or if it cannot be had.
+    pub start: Option<CacheStart>,
+}
+
+/// A cache that a job starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheStart {
+    /// What it is and where; job and name are those of the job itself.
+    pub content: InputReference,
+    /// The branch that it was left for; empty for builds that name none.
+    pub branch: String,
+    /// The number of the build that has left it.
+    pub build: u64,
 }
 
 /// The build as its jobs see it.
@@ -190,6 +213,9 @@ pub struct Outcome {
     pub ended_at: Timestamp,
     /// What it left behind; none if it left nothing or could not be stored.
     pub output: Option<OutputReference>,
+    /// What it left in its cache folder, if that is to be kept.
+    #[serde(default)]
+    pub cache: Option<Box<OutputReference>>,
     /// How the inputs came, if they did.
     pub inputs: Vec<TransferReceipt>,
     /// How many log lines it wrote: the log is whole when the master has as many.
@@ -199,8 +225,11 @@ pub struct Outcome {
 /// How one input came to a cluster: an edge of the graph as users see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferReceipt {
-    /// The parent whose output it is; none for the build's source.
+    /// The parent whose output it is; none for the build's source and for the job's cache.
     pub parent: Option<JobName>,
+    /// It is the job's cache.
+    #[serde(default)]
+    pub cache: bool,
     /// The cluster that it came from.
     pub from: Option<ClusterName>,
     /// The way.

@@ -48,6 +48,9 @@ pub struct JobSpec {
     /// The volumes that it works with.
     #[serde(default)]
     pub volumes: VolumeSet,
+    /// What it leaves in its cache folder is kept for the next run.
+    #[serde(default)]
+    pub cache: bool,
     /// What it asks of pods, if it says something of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Box<PodNeeds>>,

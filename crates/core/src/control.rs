@@ -3,6 +3,7 @@
 //! [`Control::apply`] is pure and deterministic. Its effects must not become visible before their changes are durable.
 
 mod builds;
+mod caches;
 mod cancel;
 pub mod change;
 mod clusters;
@@ -37,6 +38,7 @@ mod waits;
 
 use std::collections::BTreeSet;
 
+pub use caches::CacheView;
 pub use change::{Change, LiveState};
 pub use command::{Command, Refusal, Reply, Submission};
 pub use edges::Error as GraphError;
@@ -48,6 +50,7 @@ use crate::name::ClusterName;
 use crate::session::Order;
 use crate::time::{Moment, Now};
 use builds::Builds;
+use caches::Caches;
 use clusters::Clusters;
 use invites::Invites;
 use lease::Deadline;
@@ -80,6 +83,7 @@ pub struct Control {
     invites: Invites,
     clusters: Clusters,
     builds: Builds,
+    caches: Caches,
     queue: Queue,
     deadlines: BTreeSet<(Moment, Deadline)>,
 }
@@ -94,6 +98,7 @@ impl Control {
             invites: Invites::default(),
             clusters: Clusters::default(),
             builds: Builds::default(),
+            caches: Caches::default(),
             queue: Queue::default(),
             deadlines: BTreeSet::new(),
         }
@@ -133,6 +138,9 @@ impl Control {
             Command::DeleteProject { id } => self.delete_project(outbox, id),
             Command::SetRetention { id, retention } => self.set_retention(outbox, id, retention),
             Command::ReleaseOutputs(build) => self.release_outputs(outbox, *build),
+            Command::ClearCaches { project, job, branch } => {
+                self.clear_caches(outbox, project, job.as_ref(), branch.as_deref())
+            }
             Command::CreateToken(token) => self.create_token(outbox, token),
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
             Command::Invite(invite) => self.invite(outbox, invite),

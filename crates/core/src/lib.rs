@@ -6,6 +6,7 @@
 pub mod access;
 pub mod attempt;
 pub mod build;
+pub mod cache;
 pub mod control;
 pub mod digest;
 pub mod id;

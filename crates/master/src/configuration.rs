@@ -3,6 +3,7 @@
 //! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
 //! or is written.
 
+mod caches;
 mod retention;
 mod transfers;
 
@@ -22,6 +23,7 @@ use url::Url;
 
 use crate::exec;
 
+pub use caches::Caches;
 pub use retention::Retention;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
@@ -67,6 +69,9 @@ pub struct Configuration {
     /// What moving outputs between clusters costs.
     #[serde(default)]
     pub transfers: Transfers,
+    /// What jobs leave for their next runs.
+    #[serde(default)]
+    pub caches: Caches,
     /// How long outputs are kept.
     #[serde(default)]
     pub retention: Retention,
@@ -253,6 +258,7 @@ impl Configuration {
             limits: Limits::default(),
             exec: Exec::default(),
             transfers: Transfers::default(),
+            caches: Caches::default(),
             retention: Retention::default(),
             sources: None,
             telemetry: telemetry::Settings::default(),
@@ -300,6 +306,7 @@ impl Configuration {
         }
         self.check_numbers(&mut faults);
         let costs = self.transfers.check(&mut faults);
+        self.caches.check(&mut faults);
         let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
         faults.finish(domain.zip(public_host).map(|(domain, public_host)| Checked {
             domain,
@@ -346,6 +353,7 @@ impl Configuration {
     pub fn control_settings(&self) -> control::Settings {
         control::Settings {
             prefetch: self.transfers.prefetch,
+            caches: self.caches.settings(),
             lease: self.leases.lease,
             heartbeat: self.leases.heartbeat,
             lost_after: self.leases.lost_after,

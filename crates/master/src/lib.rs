@@ -7,12 +7,12 @@ pub mod driver;
 pub mod exec;
 pub mod grants;
 pub mod grpc;
-mod leftovers;
 pub mod logs;
 pub mod outputs;
 pub mod rest;
 pub mod retention;
 mod run;
+pub mod sources;
 pub mod tasks;
 
 pub use configuration::Configuration;

@@ -6,6 +6,7 @@
 mod audit;
 mod authorization;
 mod build;
+mod cache;
 mod cluster;
 mod error;
 mod events;
@@ -39,7 +40,6 @@ use tombolo_core::name::ClusterName;
 use tombolo_identity::invite::{Error as InviteError, Invite};
 use tombolo_identity::member::TrustDomain;
 use tombolo_identity::transport::Connections;
-use tombolo_transfer::store::ChunkStore;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -59,6 +59,7 @@ use crate::exec::Exec;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::retention::Retention;
+use crate::sources::Sources;
 
 /// How many requests are carried out at once; more are told to come again. Each may hold a body of a few MiB.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -75,7 +76,7 @@ pub struct Application {
     /// Logs of jobs.
     pub logs: Logs,
     /// Sources of builds.
-    pub sources: ChunkStore,
+    pub sources: Sources,
     /// Outputs of jobs, wherever they are.
     pub outputs: Outputs,
     /// What outputs go.
@@ -179,6 +180,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
             project::delete_project
         ))
         .routes(routes!(project::plan_retention))
+        .routes(routes!(cache::list_caches, cache::clear_caches))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))

@@ -28,8 +28,9 @@ use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
 use crate::retention::Retention;
+use crate::sources::{Sources, Sweeper};
 use crate::tasks::{Tasks, tasks};
-use crate::{Database, grpc, leftovers};
+use crate::{Database, grpc};
 use tombolo_runtime::configuration::Faults;
 
 /// How long the tasks have to end when the process is to stop.
@@ -131,7 +132,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let foundation = Arc::new(Foundation::open(&configuration, &checked, &folder, now)?);
     let ports = Ports::open(&configuration).await?;
     let store = Arc::new(open_database(folder.database()).await?);
-    let sources = open_sources(&configuration, &checked, &folder).await?;
+    let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {
         control: configuration.control_settings(),
@@ -225,7 +226,7 @@ struct Parts {
     foundation: Arc<Foundation>,
     clock: Arc<dyn Clock>,
     store: Arc<Database>,
-    sources: ChunkStore,
+    sources: Sources,
     handle: Handle,
     grants: Grants,
     retention: Retention,
@@ -245,13 +246,19 @@ impl Parts {
         });
         let tasks = self.serve_agents(ports.agents, &connections, &logs, group)?;
         self.serve_users(ports.users, agents, connections.clone(), (logs, tasks), group)?;
-        let (sources, handle, stopping) = (self.sources.clone(), self.handle.clone(), self.stopping.clone());
-        group.spawn("leftovers", async move {
-            leftovers::remove(sources, handle, stopping).await;
+        let every = self.configuration.retention.every;
+        let location = &self.configuration.sources;
+        let is_folder = location
+            .as_ref()
+            .is_none_or(|place| matches!(place, StoreLocation::Local(_)));
+        let (sources, database) = (self.sources.clone(), self.store.clone());
+        let sweeper = Sweeper::new(sources, database, self.handle.clone(), every, is_folder);
+        let stopping = self.stopping.clone();
+        group.spawn("sources", async move {
+            sweeper.run(stopping).await;
             Ok(())
         });
         let (retention, stopping) = (self.retention.clone(), self.stopping.clone());
-        let every = self.configuration.retention.every;
         group.spawn("retention", async move {
             retention.run(every, stopping).await;
             Ok(())
@@ -308,7 +315,7 @@ impl Parts {
         let strangers_join = ClientCertificate::Optional;
         let incoming = Acceptor::new(listener, identity, strangers_join, limits, connections.clone())?;
         let switchboard = Switchboard::new(offers, tunnel::Limits::default());
-        let sources = ChunkService::new(self.sources.clone(), identity.clone());
+        let sources = ChunkService::new(self.sources.store().clone(), identity.clone());
         group.spawn("agents", async move {
             Ok(grpc::serve(services, switchboard, sources, incoming).await?)
         });

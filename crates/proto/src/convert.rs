@@ -1,6 +1,7 @@
 //! Between wire and domain.
 
 mod assignment;
+mod cache;
 mod frame;
 mod hello;
 mod phase;

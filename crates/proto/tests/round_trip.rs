@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, InputReference, InputSource, Outcome, OutputReference, ParentJob, Phase, Prefetch,
-    Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
+    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, Outcome, OutputReference, ParentJob,
+    Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::TransferProgress;
@@ -58,6 +58,7 @@ fn report(outcome: RouteOutcome) -> RouteReport {
 fn receipt(route: RouteKind) -> TransferReceipt {
     TransferReceipt {
         parent: Some(job("a/build")),
+        cache: route == RouteKind::Peer,
         from: Some(cluster("east")),
         route,
         manifest: Digest::new([1; 32]),
@@ -82,6 +83,7 @@ fn outcome(state: TerminalState) -> Outcome {
         started_at: Some(Timestamp(5)),
         ended_at: Timestamp(6),
         output: Some(output()),
+        cache: (state == TerminalState::Finished).then(|| Box::new(output())),
         inputs: vec![receipt(RouteKind::Local), receipt(RouteKind::Master)],
         log_lines: 77,
     }
@@ -102,6 +104,23 @@ fn sources() -> Vec<InputSource> {
             relay_per_gigabyte: Cost(u64::MAX),
         },
     ]
+}
+
+fn cache() -> CacheOrder {
+    CacheOrder {
+        limit_bytes: 1 << 33,
+        start: Some(CacheStart {
+            content: InputReference {
+                job: ATTEMPT.job,
+                name: job("test"),
+                output: output(),
+                sources: sources(),
+                grant: vec![4],
+            },
+            branch: "main".to_owned(),
+            build: 3,
+        }),
+    }
 }
 
 fn assignment() -> Assignment {
@@ -137,6 +156,7 @@ fn assignment() -> Assignment {
             selector: Selector::parse("GCP,!spot,region in (eu,us),gpu>0").expect("valid"),
             prefer: Some(cluster("west")),
             volumes: VolumeSet::of(&[VolumeKind::Workspace]),
+            cache: true,
             pod: Some(Box::new(PodNeeds {
                 storage_bytes: Some(1 << 30),
                 node_selector: BTreeMap::from([("disk".to_owned(), "fast".to_owned())]),
@@ -156,6 +176,7 @@ fn assignment() -> Assignment {
             grant: vec![3],
         }],
         waiting_per_hour: Cost(3),
+        cache: Some(cache()),
         parents: vec![ParentJob {
             job: JobId::from_u128(5),
             name: job("a/build"),

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "checks fail by panicking, as tests do")]
 #![allow(missing_docs, reason = "the checks' names say what they check")]
 
+mod caches;
 mod commits;
 mod example;
 mod history;
 mod logs;
 
+pub use caches::{caches_are_replaced_whole, caches_go_with_their_project};
 pub use commits::{
     changes_of_one_set_build_on_each_other, every_value_comes_back, large_build, leadership_fences, new_store_is_empty,
     random_changes_come_back, rejected_set_leaves_nothing, sequence_is_read_back,
@@ -36,6 +38,8 @@ macro_rules! conformance_suite {
             leadership_fences,
             sequence_is_read_back,
             large_build,
+            caches_are_replaced_whole,
+            caches_go_with_their_project,
             over_is_history,
             builds_are_paged,
             jobs_are_found,

@@ -186,6 +186,11 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.kept_builds(project, before, limit).await
     }
 
+    async fn are_sources(&self, project: ProjectId, manifests: Vec<Digest>) -> Result<Vec<bool>, Error> {
+        self.read_fault()?;
+        self.inner.are_sources(project, manifests).await
+    }
+
     async fn are_wanted(
         &self,
         cluster: ClusterName,
@@ -214,6 +219,16 @@ impl<S: Store> Store for Faulty<S> {
     async fn job(&self, job: JobId) -> Result<Option<JobRecord>, Error> {
         self.read_fault()?;
         self.inner.job(job).await
+    }
+
+    async fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> Result<Vec<bool>, Error> {
+        self.read_fault()?;
+        self.inner.are_caches(cluster, project, manifests).await
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {

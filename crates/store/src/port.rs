@@ -153,6 +153,13 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<KeptBuild>, Error>> + Send;
 
+    /// For each of the manifests, whether it is the source of a build of the project whose outputs were not given up.
+    fn are_sources(
+        &self,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+
     /// For each of the manifests, whether it is the output of a job, or the source, of a build of the project whose outputs were
     /// not given up, and which has a job that is or was last on the cluster.
     fn are_wanted(
@@ -182,6 +189,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// One job.
     fn job(&self, job: JobId) -> impl Future<Output = Result<Option<JobRecord>, Error>> + Send;
+
+    /// For each of the manifests, whether it is that of a cache of the project which the cluster has: then it has to keep it.
+    fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
 
     /// Writes pieces of logs in one transaction, durably. Those of jobs that do not exist (any more) are left out.
     fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> impl Future<Output = Result<(), Error>> + Send;

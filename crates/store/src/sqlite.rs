@@ -6,6 +6,7 @@
 //! * `projects`, `clusters`, `invites`, `tokens`: small tables, all of which the control plane holds in memory.
 //! * `builds`, `jobs`, `job_status`: history and live state alike. What changes of a job is apart from what does not, so that a
 //!   step of a job writes a small row; what is not over is found by a partial index, so that a start does not read history.
+//! * `caches`: a small table like the first ones.
 //! * `log_segments`: pieces of logs.
 //!
 //! Everything that belongs to a project hangs on it by foreign keys that delete along. Keys, states and times are columns;
@@ -14,6 +15,7 @@
 //! The file is in WAL mode with `synchronous=FULL`: a commit is on the disk when it returns, and reads (over connections of
 //! their own) never wait for it. A lock on a file beside it keeps a second master out; the system frees it with the process.
 
+mod caches;
 mod error;
 mod kept;
 mod logs;
@@ -219,6 +221,11 @@ impl Store for Sqlite {
             .await
     }
 
+    async fn are_sources(&self, project: ProjectId, manifests: Vec<Digest>) -> Result<Vec<bool>, Error> {
+        self.read(move |connection| kept::are_sources(connection, project, &manifests))
+            .await
+    }
+
     async fn are_wanted(
         &self,
         cluster: ClusterName,
@@ -245,6 +252,16 @@ impl Store for Sqlite {
 
     async fn job(&self, job: JobId) -> Result<Option<JobRecord>, Error> {
         self.read(move |connection| read::job(connection, job)).await
+    }
+
+    async fn are_caches(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+    ) -> Result<Vec<bool>, Error> {
+        self.read(move |connection| caches::are_caches(connection, &cluster, project, &manifests))
+            .await
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {

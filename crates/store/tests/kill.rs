@@ -132,6 +132,7 @@ fn definition() -> Outcome<BuildDefinition> {
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            cache: false,
             pod: None,
         });
     }
@@ -148,6 +149,7 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         selector: spec.selector.clone(),
         prefer: None,
         volumes: tombolo_core::volume::VolumeSet::default(),
+        cache: false,
         resources: spec.resources,
         timeout: spec.timeout,
     }

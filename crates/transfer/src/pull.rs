@@ -150,6 +150,7 @@ impl Receipt {
     pub fn for_parent(&self, parent: Option<JobName>) -> TransferReceipt {
         TransferReceipt {
             parent,
+            cache: false,
             from: self.progress.from.clone(),
             route: self.progress.route,
             manifest: self.manifest.digest(),

@@ -329,17 +329,19 @@ impl World {
         let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
             return;
         };
+        let left = output.map(|manifest| OutputReference {
+            manifest,
+            bytes: 1,
+            files: 1,
+        });
         let outcome = Outcome {
             state,
             exit_code,
             message: message.to_owned(),
             started_at: stored.supervised_in.map(|_| Timestamp(1)),
             ended_at: Timestamp(2),
-            output: output.map(|manifest| OutputReference {
-                manifest,
-                bytes: 1,
-                files: 1,
-            }),
+            output: left,
+            cache: left.filter(|_| stored.assignment.job.cache).map(Box::new),
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
             log_lines,
         };
@@ -355,6 +357,7 @@ impl World {
 fn receipt(input: &InputReference) -> TransferReceipt {
     TransferReceipt {
         parent: Some(input.name.clone()),
+        cache: false,
         from: input.sources.first().map(|source| source.cluster.clone()),
         route: RouteKind::Relay,
         manifest: input.output.manifest,

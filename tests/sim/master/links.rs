@@ -87,6 +87,7 @@ impl World {
             labels: Labels::default(),
             volumes_together: Default::default(),
             waiting_per_hour: Cost(0),
+            cache: None,
         })
     }
 

@@ -1,5 +1,7 @@
 //! Source and inputs: from wherever they are into the cluster's own store.
 
+mod cache;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -20,6 +22,8 @@ use crate::executor::Material;
 use crate::network::{Network, Ways};
 use crate::prefetch::Prefetcher;
 use crate::seam::Notice;
+
+pub(super) use self::cache::kept;
 
 /// How many inputs of one attempt come at once. Each has several chunks on the way already; more would only share the link.
 const INPUTS_AT_ONCE: usize = 2;
@@ -169,6 +173,7 @@ impl Inputs {
         let material = Material {
             folder: wanted.folder,
             manifest: wanted.manifest,
+            optional: false,
         };
         Ok((material, told))
     }
@@ -220,6 +225,7 @@ impl<'notices> Teller<'notices> {
 pub(super) fn describe(receipt: &TransferReceipt) -> String {
     let what = match &receipt.parent {
         Some(parent) => format!("the output of `{parent}`"),
+        None if receipt.cache => "the cache".to_owned(),
         None => "the source".to_owned(),
     };
     let digest = receipt.manifest.short();

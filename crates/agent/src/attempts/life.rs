@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
+use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
@@ -221,13 +222,15 @@ impl<E: Executor> Life<E> {
             .bring(assignment, &surroundings.notices)
             .await
             .map_err(fault)?;
-        let (materials, inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
-        surroundings
-            .executor
-            .stage(&self.folder, assignment, &materials)
-            .await
-            .map_err(broken)?;
+        let (mut materials, mut inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
         notes.extend(inputs.iter().map(inputs::describe));
+        let obstacle = surroundings.executor.obstacle_to_cache(assignment);
+        let cache = surroundings.inputs.bring_cache(assignment, obstacle).await;
+        materials.extend(cache.material);
+        inputs.extend(cache.receipt);
+        notes.extend(cache.words);
+        let staged = surroundings.executor.stage(&self.folder, assignment, &materials).await;
+        notes.extend(staged.map_err(broken)?);
         log::note(&self.folder, notes).await.map_err(fault)?;
         let prepared = Prepared { inputs };
         write_record(&self.folder.prepared(), &prepared, Durability::Fast).map_err(fault)?;
@@ -309,14 +312,18 @@ impl<E: Executor> Life<E> {
             Ok(output) => (verdict, output),
             Err(reason) => (verdict.without_output(&reason), None),
         };
+        let finished = verdict.state == TerminalState::Finished;
+        let words = inputs::kept(&collected.cache).filter(|_| finished);
+        let said = Some(verdict.message.clone()).filter(|message| !message.is_empty());
+        let notes: Vec<String> = words.into_iter().chain(said).collect();
         let mut log_lines = exit.log_lines;
-        if !verdict.message.is_empty() {
-            log_lines = log::note(&self.folder, vec![verdict.message.clone()])
-                .await
-                .map_err(fault)?;
+        if !notes.is_empty() {
+            log_lines = log::note(&self.folder, notes).await.map_err(fault)?;
             self.hint();
         }
-        Ok(verdict.outcome(&exit, log_lines, inputs, output))
+        let cache = collected.cache.ok().flatten().filter(|_| finished).map(Box::new);
+        let outcome = verdict.outcome(&exit, log_lines, inputs, output);
+        Ok(Outcome { cache, ..outcome })
     }
 
     /// The outcome of an attempt whose command did not run, or was lost. Nothing of it goes on.

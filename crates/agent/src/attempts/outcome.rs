@@ -101,6 +101,7 @@ impl Verdict {
             started_at: exit.started_at,
             ended_at: super::wall(),
             output,
+            cache: None,
             inputs,
             log_lines,
         }

@@ -19,6 +19,7 @@ use super::attend::{Inputs, attend};
 use super::signing::Signing;
 use super::upload::Uploads;
 use super::visit::{Expected, Wanted};
+use crate::executor::cache::CacheFolder;
 use crate::executor::{Collected, Urgency};
 use crate::supervisor::Exit;
 use crate::xunit;
@@ -63,11 +64,17 @@ impl Courier for Service {
         let material = |material: &crate::executor::Material| wire::Material {
             folder: material.folder.clone(),
             manifest: material.manifest.as_bytes().to_vec(),
+            optional: material.optional,
+        };
+        let cache = |cache: CacheFolder| wire::CacheFolder {
+            limit_bytes: cache.limit_bytes,
+            replaces: cache.replaces,
         };
         Ok(Response::new(wire::Description {
             command,
             job_file: duty.job_file.clone(),
             materials: duty.materials.iter().map(material).collect(),
+            cache: duty.cache.map(cache),
         }))
     }
 
@@ -176,9 +183,9 @@ impl Courier for Service {
     }
 
     async fn finish(&self, request: Request<wire::FinishRequest>) -> Result<Response<wire::FinishResponse>, Status> {
-        use wire::finish_request::Output;
+        use wire::finish_request::{Cache, Output};
         let (attempt, expected) = self.caller(&request)?;
-        let wire::FinishRequest { output, tests } = request.into_inner();
+        let wire::FinishRequest { output, tests, cache } = request.into_inner();
         let output = match output {
             Some(Output::Manifest(manifest)) => {
                 Ok(Some(self.uploads.reference(expected.duty.project, &manifest).await?))
@@ -187,9 +194,17 @@ impl Courier for Service {
             Some(Output::Refused(reason)) => Err(reason),
             None => return Err(Status::invalid_argument("it is not said what became of the output")),
         };
+        let cache = match cache.filter(|_| expected.duty.cache.is_some()) {
+            Some(Cache::KeptCache(manifest)) => {
+                Ok(Some(self.uploads.reference(expected.duty.project, &manifest).await?))
+            }
+            Some(Cache::RefusedCache(reason)) => Err(reason),
+            None => Ok(None),
+        };
         let tests = tests.unwrap_or_default();
         let collected = Collected {
             output,
+            cache,
             tests: xunit::Results {
                 tests: tests.tests,
                 failed: tests.failed,

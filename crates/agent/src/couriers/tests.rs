@@ -103,6 +103,7 @@ impl Port {
             command,
             job_file: b"{}".to_vec(),
             materials,
+            cache: None,
         };
         self.couriers.expect(attempt, &self.folder(attempt), duty).unwrap()
     }
@@ -242,6 +243,7 @@ async fn inputs_of_the_attempt_can_be_read_and_nothing_else() {
     let material = Material {
         folder: "inputs/parent".to_owned(),
         manifest: input.manifest,
+        optional: false,
     };
     let _visit = port.expect(attempt(1), vec![material]);
     let mut client = ChunksClient::with_interceptor(port.channel.clone(), bearer(&port.token(attempt(1))));
@@ -374,7 +376,14 @@ async fn outputs_are_taken_whole_and_checked() {
 
     let output = Some(wire::finish_request::Output::Manifest(stored.manifest));
     let tests = None;
-    client.finish(wire::FinishRequest { output, tests }).await.unwrap();
+    client
+        .finish(wire::FinishRequest {
+            output,
+            tests,
+            cache: None,
+        })
+        .await
+        .unwrap();
     let collected = tokio::time::timeout(Duration::from_secs(5), visit.collected())
         .await
         .unwrap();

@@ -23,6 +23,7 @@ use tombolo_transfer::ChunkStore;
 
 use self::belongings::Belongings;
 use self::running::ProcessRunning;
+use super::cache::CacheFolder;
 use super::{Error, Executor, Material, contract};
 use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
@@ -97,6 +98,7 @@ impl ProcessExecutor {
             store: self.store.clone(),
             project: assignment.build.project,
             sandbox: folder.sandbox(),
+            cache: assignment.cache.as_ref().map(CacheFolder::from),
         }
     }
 
@@ -241,7 +243,7 @@ impl Executor for ProcessExecutor {
         folder: &AttemptFolder,
         assignment: &Assignment,
         materials: &[Material],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         self.belongings(folder, assignment).unpack(materials).await
     }
 

@@ -11,12 +11,13 @@ use std::time::Duration;
 use tombolo_transfer::remote::Patience;
 use tonic::Code;
 
+use self::stage::Staged;
 use self::step::Running;
 pub use self::step::{Step, carry_out};
 use super::Places;
 use super::errand::NoCourier;
 use crate::folder::{Durability, write_record};
-use crate::supervisor::{self, Container, Ending, Exit, Post, Specification};
+use crate::supervisor::{self, Container, Ending, Exit, Post};
 
 /// How long to wait for an agent that is away, before the command and after it.
 const PATIENCE: Patience = Patience {
@@ -103,9 +104,9 @@ pub fn run(places: &Places, program: impl Fn(Step) -> Command) -> Result<u8, Err
 }
 
 /// From the sandbox that is filled, or is not, to the end of the command.
-fn attempt(post: &mut Post, staged: Result<Specification, Error>, places: &Places) -> Result<Exit, Error> {
+fn attempt(post: &mut Post, staged: Result<Staged, Error>, places: &Places) -> Result<Exit, Error> {
     match staged {
-        Ok(specification) => {
+        Ok(Staged { specification, notes }) => {
             write_record(&places.staged(), &(), Durability::Fast).map_err(Error::system("record the sandbox"))?;
             post.tell();
             let container = Container {
@@ -115,7 +116,7 @@ fn attempt(post: &mut Post, staged: Result<Specification, Error>, places: &Place
             };
             match post.until_begun()? {
                 Some(ending) => Ok(post.leave(ending)?),
-                None => Ok(post.run(&specification, &container)?),
+                None => Ok(post.run(&specification, &container, &notes)?),
             }
         }
         Err(error) if error.is_unwanted() => Err(error),

@@ -95,14 +95,22 @@ impl Post {
         }
     }
 
-    /// Runs the command to its end.
-    pub(crate) fn run(&mut self, specification: &Specification, container: &Container) -> Result<Exit, Error> {
+    /// Runs the command to its end; the log begins with `notes`.
+    pub(crate) fn run(
+        &mut self,
+        specification: &Specification,
+        container: &Container,
+        notes: &[String],
+    ) -> Result<Exit, Error> {
         let paths = Paths {
             tombolo: container.tombolo.clone(),
             infrabox: container.infrabox.clone(),
         };
         let surroundings = Surroundings::container(paths, std::env::vars_os(), &container.control_groups);
         let mut log = self.log(specification.log_limit_bytes)?;
+        for note in notes {
+            log.note(wall(), note).map_err(Error::system("cannot write the log"))?;
+        }
         let sessions = Sessions::open(&self.folder, Access::All, &mut log);
         let exit = duty::serve(
             &self.folder,

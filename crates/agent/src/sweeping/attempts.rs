@@ -36,11 +36,14 @@ impl Attempts {
     pub(super) async fn manifests(&self, project: ProjectId) -> io::Result<HashSet<Digest>> {
         let found = self.read(move |assignment, outcome| {
             let source = assignment.source.iter().map(|source| source.manifest);
-            let inputs = assignment.inputs.iter().map(|input| input.output.manifest);
-            let output = outcome
-                .and_then(|outcome| outcome.output.as_ref())
-                .map(|output| output.manifest);
-            let all: Vec<Digest> = source.chain(inputs).chain(output).collect();
+            let start = assignment.cache.iter().filter_map(|cache| cache.start.as_ref());
+            let inputs = assignment.inputs.iter().chain(start.map(|start| &start.content));
+            let inputs = inputs.map(|input| input.output.manifest);
+            let left = outcome
+                .into_iter()
+                .flat_map(|outcome| [outcome.output, outcome.cache.as_deref().copied()]);
+            let left = left.flatten().map(|left| left.manifest);
+            let all: Vec<Digest> = source.chain(inputs).chain(left).collect();
             (assignment.build.project == project).then_some(all)
         });
         Ok(found.await?.into_iter().flatten().collect())

@@ -335,6 +335,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            cache: false,
             pod: None,
         },
         source: None,
@@ -343,5 +344,6 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
         labels: Labels::from_pairs([("AWS", ""), ("region", "us")]).unwrap(),
         volumes_together: Default::default(),
         waiting_per_hour: Cost::default(),
+        cache: None,
     }
 }

@@ -309,6 +309,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             selector: Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            cache: false,
             pod: None,
         },
         source: None,
@@ -317,5 +318,6 @@ pub(crate) fn assignment(image: &str) -> Assignment {
         labels: Labels::default(),
         volumes_together: Default::default(),
         waiting_per_hour: Cost::default(),
+        cache: None,
     }
 }

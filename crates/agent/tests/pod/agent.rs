@@ -107,6 +107,7 @@ impl Agent {
             command: serde_json::to_vec(specification).unwrap(),
             job_file: b"{\"job\":{}}".to_vec(),
             materials: Vec::new(),
+            cache: None,
         };
         let known = Known {
             description,
@@ -148,8 +149,15 @@ impl Agent {
         known.description.materials.push(wire::Material {
             folder: into.to_owned(),
             manifest: digest.as_bytes().to_vec(),
+            optional: false,
         });
         digest
+    }
+
+    /// What was left under this digest.
+    pub(crate) fn left(&self, manifest: &[u8]) -> Option<Manifest> {
+        let digest = tombolo_proto::convert::digest(manifest, "manifest").unwrap();
+        self.known().artifacts.get(&digest).cloned()
     }
 
     /// Is there (again), at the same address.
@@ -391,6 +399,7 @@ impl Courier for Service {
             bytes: manifest.bytes(),
             files: manifest.files(),
         };
+        known.artifacts.insert(manifest.digest(), manifest.clone());
         known.manifest = Some(manifest);
         Ok(Response::new(answer))
     }

@@ -129,6 +129,7 @@ impl Port {
             command: command.clone(),
             job_file: b"{}".to_vec(),
             materials,
+            cache: None,
         };
         let visit = self.couriers.expect(command.attempt, &folder, duty).unwrap();
         visit.begin();
@@ -154,6 +155,7 @@ pub(crate) async fn run(location: &StoreLocation, access: &DirectAccess) -> Move
     let material = Material {
         folder: "inputs/a".to_owned(),
         manifest: packed.manifest,
+        optional: false,
     };
     let visit = agent.expect(&attempt, vec![material]);
     let began = Instant::now();

@@ -64,6 +64,7 @@ impl World {
             command: attempt.clone(),
             job_file: b"{}".to_vec(),
             materials: Vec::new(),
+            cache: None,
         };
         let visit = couriers.expect(attempt.attempt, &folder, duty).unwrap();
         visit.begin();

@@ -144,6 +144,7 @@ async fn a_pod_gets_no_further_than_its_own_attempt() {
     let material = Material {
         folder: "inputs/a".to_owned(),
         manifest: input.digest(),
+        optional: false,
     };
     let attempt = specification("true");
     let _visit = agent.expect(&attempt, vec![material]);

@@ -9,6 +9,7 @@ mod away;
 #[path = "../../../transfer/src/store/tests/azurite.rs"]
 mod azurite;
 mod buckets;
+mod caches;
 mod direct;
 mod ending;
 mod entering;

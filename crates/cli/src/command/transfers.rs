@@ -27,7 +27,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Show {
-    /// The transfer, as `tombolo transfers BUILD -o name` lists it: `BUILD:JOB:PARENT`, or `BUILD:JOB` for the source.
+    /// The transfer, as `tombolo transfers BUILD -o name` lists it: `BUILD:JOB:PARENT`, `BUILD:JOB` for the source, or
+    /// `BUILD:JOB:@cache` for the cache.
     id: String,
 }
 
@@ -188,6 +189,7 @@ async fn show(id: &str, session: &Session) -> Result<(), Failure> {
 fn sentence(transfer: &Transfer) -> String {
     let what = match &transfer.parent {
         Some(parent) => format!("The output of `{parent}` for `{}`", transfer.job),
+        None if transfer.cache => format!("The cache for `{}`", transfer.job),
         None => format!("The source for `{}`", transfer.job),
     };
     let (bytes, took) = (

@@ -86,10 +86,11 @@ pub(crate) fn edge(input: &Input) -> String {
 }
 
 fn parent(input: &Input) -> String {
-    input
-        .parent
-        .as_ref()
-        .map_or_else(|| "source".to_owned(), ToString::to_string)
+    match &input.parent {
+        Some(parent) => parent.to_string(),
+        None if input.cache => "cache".to_owned(),
+        None => "source".to_owned(),
+    }
 }
 
 fn from(input: &Input) -> String {

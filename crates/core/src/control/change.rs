@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use crate::build::{BuildState, JobSpec};
+use crate::cache::{Cache, CacheKey};
 use crate::id::{BuildId, InviteId, ProjectId, TokenId};
 use crate::name::ClusterName;
 
@@ -12,7 +13,7 @@ use crate::name::ClusterName;
 pub enum Change {
     /// A project was made or took a build number.
     PutProject(Project),
-    /// A project is gone, and all that belongs to it: builds, jobs, specifications, logs, its tokens.
+    /// A project is gone, and all that belongs to it: builds, jobs, specifications, logs, its tokens, the records of its caches.
     DeleteProject(ProjectId),
     /// A cluster joined or changed.
     PutCluster(Cluster),
@@ -26,6 +27,10 @@ pub enum Change {
     PutToken(Token),
     /// A token was revoked.
     DeleteToken(TokenId),
+    /// A cache was left or used.
+    PutCache(Cache),
+    /// A cache is not wanted any more.
+    DeleteCache(CacheKey),
     /// A build was submitted. All its jobs are `Waiting`, epoch 0, unless a `PutJob` in the same set says otherwise.
     InsertBuild {
         /// The build.
@@ -52,6 +57,8 @@ pub struct LiveState {
     pub invites: Vec<Invite>,
     /// All tokens.
     pub tokens: Vec<Token>,
+    /// The records of all caches.
+    pub caches: Vec<Cache>,
     /// The builds that are still running.
     pub builds: Vec<Build>,
     /// The jobs of those builds, by build and index, terminal ones too.
@@ -66,6 +73,7 @@ impl LiveState {
             Change::DeleteProject(id) => {
                 self.projects.retain(|project| project.id != *id);
                 self.tokens.retain(|token| token.right.project != Some(*id));
+                self.caches.retain(|cache| cache.key.project != *id);
                 let over: Vec<_> = self
                     .builds
                     .iter()
@@ -80,6 +88,8 @@ impl LiveState {
             Change::DeleteInvite(id) => self.invites.retain(|invite| invite.id != *id),
             Change::PutToken(token) => put(&mut self.tokens, token, |other| other.id == token.id),
             Change::DeleteToken(id) => self.tokens.retain(|token| token.id != *id),
+            Change::PutCache(cache) => put(&mut self.caches, cache, |other| other.key == cache.key),
+            Change::DeleteCache(key) => self.caches.retain(|cache| cache.key != *key),
             Change::InsertBuild { build, nodes, .. } => {
                 self.builds.push(build.clone());
                 let jobs = nodes.iter().map(|node| (node.clone(), JobStatus::waiting(node.id)));

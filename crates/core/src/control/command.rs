@@ -3,9 +3,10 @@
 use super::record::{Build, Cluster, Invite, Project, Token};
 use crate::attempt::{Phase, Revision};
 use crate::build::BuildDefinition;
+use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
-use crate::name::{ClusterName, ProjectName};
+use crate::name::{ClusterName, JobName, ProjectName};
 use crate::retention::Policy;
 use crate::session::{Hello, Survey};
 use crate::volume::VolumeId;
@@ -34,6 +35,15 @@ pub enum Command {
     },
     /// Gives up the outputs of a build that is over, as it is in the store. Refused while it runs.
     ReleaseOutputs(Box<Build>),
+    /// Forgets caches of a project. Jobs that run may leave new ones.
+    ClearCaches {
+        /// Which project.
+        project: ProjectId,
+        /// Only those of this job.
+        job: Option<JobName>,
+        /// Only those of this branch; empty for those of builds that name none.
+        branch: Option<String>,
+    },
     /// Makes a token.
     CreateToken(Token),
     /// Revokes a token. The last one that manages the whole installation for ever stays.
@@ -173,6 +183,8 @@ pub enum Reply {
     Joined(Cluster),
     /// The build that was submitted.
     Build(Build),
+    /// The caches that were forgotten.
+    Cleared(Vec<Cache>),
 }
 
 /// Why a command was not carried out. Nothing has changed then.

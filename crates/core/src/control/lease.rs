@@ -16,6 +16,8 @@ pub(super) enum Deadline {
     Cluster(ClusterIndex),
     /// The end of an invite.
     Invite(InviteId),
+    /// The next look for caches that are too old.
+    Caches,
 }
 
 impl Control {
@@ -50,6 +52,7 @@ impl Control {
             match deadline {
                 Deadline::Cluster(index) => self.lease_due(outbox, index),
                 Deadline::Invite(id) => self.invite_due(outbox, id),
+                Deadline::Caches => self.caches_due(outbox),
             }
         }
         Ok(Reply::Done)

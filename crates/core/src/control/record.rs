@@ -130,6 +130,8 @@ pub struct JobNode {
     pub timeout: Duration,
     /// The volumes that it works with.
     pub volumes: VolumeSet,
+    /// It asks for a cache.
+    pub cache: bool,
 }
 
 /// The part of a job that changes.

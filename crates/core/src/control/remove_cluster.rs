@@ -18,6 +18,7 @@ impl Control {
         let attempts = self.clusters.remove(index).map(|member| member.attempts);
         outbox.changes.push(Change::DeleteCluster(name.clone()));
         self.lose_workspaces(outbox, name);
+        self.lose_caches(outbox, name);
         for key in attempts.unwrap_or_default() {
             self.replace(outbox, key, &format!("cluster `{name}` was removed"));
         }

@@ -70,11 +70,15 @@ impl Control {
         outcome: Outcome,
     ) {
         let Some(job) = self.builds.job_mut(key) else { return };
+        let cache = outcome.cache.as_deref().copied();
         let state = conclude(job, outcome, outbox.now.wall);
         if job.status.output.is_some() {
             outbox.outputs.push(key);
         }
         outbox.order(cluster, Order::Forget(attempt));
+        if let Some(cache) = cache.filter(|_| state == TerminalState::Finished) {
+            self.keep_cache(outbox, key, cluster, cache);
+        }
         self.end(outbox, key, state);
     }
 
@@ -151,9 +155,9 @@ fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalStat
     }
 }
 
-/// One receipt for each parent and one for the source.
+/// One receipt for each parent, one for the source, and one for the cache.
 fn max_inputs(job: &LiveJob) -> usize {
-    job.node.parents.len() + 1
+    job.node.parents.len() + 1 + usize::from(job.node.cache)
 }
 
 fn bounded(mut inputs: Vec<TransferReceipt>, limit: usize) -> Vec<TransferReceipt> {

@@ -59,6 +59,7 @@ impl Control {
             let index = control.clusters.insert(cluster);
             control.set_lease(index, lease);
         }
+        control.restore_caches(live.caches, now);
         let mut jobs: BTreeMap<BuildId, Vec<(JobNode, JobStatus)>> = BTreeMap::new();
         for job in live.jobs {
             jobs.entry(job.0.build).or_default().push(job);

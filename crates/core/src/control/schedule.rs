@@ -98,6 +98,7 @@ impl Control {
         outbox.touch(key, job);
         self.queue.serve(project);
         self.volumes_placed(outbox, key, cluster);
+        self.cache_placed(outbox, key);
     }
 
     /// Lets the job wait for a cluster.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cache;
+
 /// What the control plane lives by. [`Settings::default`] is what a master uses unless it is told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -25,6 +27,8 @@ pub struct Settings {
     pub max_placements_per_command: usize,
     /// Whether outputs travel ahead of the jobs that will need them.
     pub prefetch: bool,
+    /// How caches are treated.
+    pub caches: cache::Settings,
 }
 
 impl Default for Settings {
@@ -39,6 +43,7 @@ impl Default for Settings {
             max_live_jobs: 2_000_000,
             max_placements_per_command: 2_000,
             prefetch: true,
+            caches: cache::Settings::default(),
         }
     }
 }

@@ -142,6 +142,7 @@ fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
                 resources: job.resources,
                 timeout: job.timeout,
                 volumes: job.volumes,
+                cache: job.cache,
             })
         })
         .collect()

@@ -51,6 +51,7 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         resources: Resources::default(),
         timeout: Duration::from_secs(1),
         volumes: VolumeSet::default(),
+        cache: false,
     }
 }
 
@@ -70,6 +71,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         selector: Selector::default(),
         prefer: None,
         volumes: VolumeSet::default(),
+        cache: false,
         pod: None,
     }
 }
@@ -101,6 +103,11 @@ impl JobSpec {
         self
     }
 
+    pub(super) fn with_cache(mut self) -> Self {
+        self.cache = true;
+        self
+    }
+
     pub(super) fn cpu(mut self, cpu_milli: u64) -> Self {
         self.resources.cpu_milli = cpu_milli;
         self
@@ -120,6 +127,7 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
             bytes: 100,
             files: 1,
         }),
+        cache: None,
         inputs: Vec::new(),
         log_lines: 3,
     }

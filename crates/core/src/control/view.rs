@@ -2,6 +2,7 @@
 
 use super::Control;
 use super::builds::{LiveBuild, LiveJob};
+use super::caches::CacheView;
 use super::clusters::Member;
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use super::volumes::demand;
@@ -110,6 +111,8 @@ pub struct AssignmentView<'a> {
     pub parents: Vec<JobView<'a>>,
     /// The volumes of the job, and of all that share one with it.
     pub volumes_together: VolumeSet,
+    /// The cache that it is given; none if it asks for none.
+    pub cache: Option<CacheView<'a>>,
 }
 
 impl<'a> AssignmentView<'a> {
@@ -233,14 +236,16 @@ impl Control {
         if job.attempt() != Some(attempt) {
             return None;
         }
+        let cluster = job.status.cluster.as_ref()?;
         Some(AssignmentView {
             attempt,
-            cluster: job.status.cluster.as_ref()?,
+            cluster,
             project: self.projects.get(build.record.project)?,
             build: &build.record,
             node: &job.node,
             parents: build.parents(job).map(|parent| build.view(parent)).collect(),
             volumes_together: build.volumes_together(job),
+            cache: self.cache_for(build, job, cluster),
         })
     }
 }

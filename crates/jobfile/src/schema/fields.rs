@@ -9,7 +9,7 @@ pub(super) const IMAGE_TYPE: &str = "docker-image";
 pub(super) const OTHER_TYPES: [&str; 5] = ["docker", "docker-compose", "git", "workflow", "wait"];
 
 /// The fields of a job that this version acts on.
-pub(super) const JOB_FIELDS: [&str; 11] = [
+pub(super) const JOB_FIELDS: [&str; 12] = [
     "type",
     "name",
     "image",
@@ -20,12 +20,12 @@ pub(super) const JOB_FIELDS: [&str; 11] = [
     "resources",
     "cluster",
     "volumes",
+    "cache",
     "kubernetes",
 ];
 
 /// The fields of `docker-image` jobs that InfraBox knows and this version does not act on.
-const LATER_FIELDS: [&str; 8] = [
-    "cache",
+const LATER_FIELDS: [&str; 7] = [
     "repository",
     "registries",
     "deployments",

@@ -1,5 +1,6 @@
 //! One job.
 
+mod cache;
 mod cluster;
 mod dependency;
 mod pod;
@@ -60,6 +61,7 @@ struct Draft {
     selector: Selector,
     prefer: Option<ClusterName>,
     volumes: VolumeSet,
+    cache: bool,
     pod: Option<Box<PodNeeds>>,
     /// Fields that InfraBox knows and this version does not act on.
     unsupported: Vec<(String, Position, Complaint)>,
@@ -107,6 +109,7 @@ impl Draft {
             "resources" => self.resources = value::resources(decoder, &value)?,
             "cluster" => (self.selector, self.prefer) = cluster::read(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
+            "cache" => self.cache = cache::read(decoder, &value)?,
             "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),
             other => {
                 match fields::unsupported(other) {
@@ -162,6 +165,7 @@ impl Draft {
             selector: self.selector,
             prefer: self.prefer,
             volumes: self.volumes,
+            cache: self.cache,
             pod: self.pod,
         };
         Some((

@@ -80,6 +80,7 @@ jobs:
     - gpu>0
     prefer: west
   volumes: [workspace, shared]
+  cache: {data: true, image: false}
   kubernetes:
     storage: 20480
     node_selector: {disk: fast, example.org/gpu: 'true'}
@@ -111,6 +112,7 @@ fn every_field_is_read() {
         selector: Selector::default(),
         prefer: None,
         volumes: VolumeSet::default(),
+        cache: false,
         pod: None,
     };
     let test = JobSpec {
@@ -129,6 +131,7 @@ fn every_field_is_read() {
         selector: Selector::parse("GCP, region in (eu, us), gpu>0").expect("a valid selector"),
         prefer: Some(ClusterName::new("west").expect("a valid name")),
         volumes: VolumeSet::of(&VolumeKind::ALL),
+        cache: true,
         pod: Some(Box::new(PodNeeds {
             storage_bytes: Some(20 << 30),
             node_selector: [("disk", "fast"), ("example.org/gpu", "true")]
@@ -155,6 +158,22 @@ fn every_field_is_read() {
         ..build.clone()
     };
     assert_eq!(accept("infrabox.yaml", EVERY_FIELD).jobs, [build, test, report]);
+}
+
+#[test]
+fn caches_are_asked_for_in_several_ways() {
+    for (field, wanted) in [
+        ("cache: true", true),
+        ("cache: false", false),
+        ("cache: {}", true),
+        ("cache: {data: true}", true),
+        ("cache: {data: false}", false),
+        ("cache: {data: false, image: false}", false),
+        ("timeout: 1", false),
+    ] {
+        let text = format!("{{version: 1, jobs: [{{type: docker-image, name: a, image: i, {field}}}]}}");
+        assert_eq!(accept("infrabox.yaml", &text).jobs[0].cache, wanted, "{field}");
+    }
 }
 
 #[test]

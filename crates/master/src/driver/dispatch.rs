@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, InputReference, InputSource, OutputReference, ParentJob, Prefetch, SourceReference,
+    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, OutputReference, ParentJob,
+    Prefetch, SourceReference,
 };
 use tombolo_core::build::JobSpec;
+use tombolo_core::cache::Cache;
 use tombolo_core::control::{AssignmentView, Change, Command, JobView, Reply};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId, SessionId};
@@ -175,6 +177,14 @@ impl<S: Store> Driver<S> {
             self.input(&parent, output, (holder, cluster), grant)
         });
         let inputs = inputs.collect();
+        let cache = view.cache.as_ref().map(|cache| CacheOrder {
+            limit_bytes: cache.limit_bytes,
+            start: cache.start.map(|start| CacheStart {
+                content: self.cache(&view, start, &cache.holders, grant(start.content.manifest)),
+                branch: start.key.branch.clone(),
+                build: start.build,
+            }),
+        });
         Some(OrderFrame::Assign(Box::new(Assignment {
             attempt,
             build: self.context(&view),
@@ -185,6 +195,7 @@ impl<S: Store> Driver<S> {
             labels: self.labels(cluster),
             volumes_together: view.volumes_together,
             waiting_per_hour: self.options.costs.waiting_per_hour,
+            cache,
         })))
     }
 
@@ -209,18 +220,40 @@ impl<S: Store> Driver<S> {
         (from, to): (&ClusterName, &ClusterName),
         grant: Vec<u8>,
     ) -> InputReference {
-        let costs = &self.options.costs;
         InputReference {
             job: parent.node.id,
             name: parent.node.name.clone(),
             output,
-            sources: vec![InputSource {
-                cluster: from.clone(),
-                peer_address: self.peer_address(from),
-                direct_per_gigabyte: costs.per_gigabyte(from, to, Carriage::Direct),
-                relay_per_gigabyte: costs.per_gigabyte(from, to, Carriage::Relay),
-            }],
+            sources: vec![self.source(from, to)],
             grant,
+        }
+    }
+
+    /// The cache that a job starts from, as an input of its own making.
+    fn cache(
+        &self,
+        view: &AssignmentView<'_>,
+        start: &Cache,
+        holders: &[&ClusterName],
+        grant: Vec<u8>,
+    ) -> InputReference {
+        InputReference {
+            job: view.node.id,
+            name: view.node.name.clone(),
+            output: start.content,
+            sources: holders.iter().map(|from| self.source(from, view.cluster)).collect(),
+            grant,
+        }
+    }
+
+    /// The cluster `from` as a source for the cluster `to`.
+    fn source(&self, from: &ClusterName, to: &ClusterName) -> InputSource {
+        let costs = &self.options.costs;
+        InputSource {
+            cluster: from.clone(),
+            peer_address: self.peer_address(from),
+            direct_per_gigabyte: costs.per_gigabyte(from, to, Carriage::Direct),
+            relay_per_gigabyte: costs.per_gigabyte(from, to, Carriage::Relay),
         }
     }
 

@@ -105,12 +105,15 @@ impl Bulk {
             .query(move |control| control.projects().any(|one| one.id == project));
         let project_exists = exists.await.map_err(|error| Status::unavailable(error.to_string()))?;
         let count = manifests.len();
+        let store = &self.services.store;
         let wanted = match project_exists {
             true => {
-                self.services
-                    .store
-                    .are_wanted(cluster.clone(), project, manifests)
-                    .await
+                let outputs = store.are_wanted(cluster.clone(), project, manifests.clone());
+                let caches = store.are_caches(cluster.clone(), project, manifests);
+                futures::try_join!(outputs, caches).map(|(outputs, caches)| {
+                    let both = outputs.into_iter().zip(caches);
+                    both.map(|(output, cache)| output || cache).collect()
+                })
             }
             false => Ok(vec![false; count]),
         };

@@ -12,6 +12,7 @@ use tombolo_api::{Build, BuildList, BuildSummary, JobFile, Revision, SubmitBuild
 use tombolo_core::build::{BuildDefinition, BuildState};
 use tombolo_core::control::record::{self, JobNode, JobStatus, Project};
 use tombolo_core::control::{Command, Reply, Submission};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_store::Store;
 
@@ -99,15 +100,8 @@ pub(super) async fn submit_build(
 ) -> Result<(StatusCode, Answer<Build>), Error> {
     check_revision(&request.revision)?;
     let definition = read_job_file(request.job_file).await?;
-    if let Some(source) = request.source
-        && !state.sources.has_manifest(access.project.id, source).await?
-    {
-        let detail = format!(
-            "the source `{}` was not uploaded to project `{}`",
-            source.short(),
-            access.project.name
-        );
-        return Err(Error::new(Code::MissingContent, detail));
+    if let Some(source) = request.source {
+        check_source(&state, &access.project, source).await?;
     }
     let submission = Submission {
         id: BuildId::new(state.fresh_id()),
@@ -126,6 +120,21 @@ pub(super) async fn submit_build(
         StatusCode::CREATED,
         Answer(read_build(&state, &build, &access.project).await?),
     ))
+}
+
+/// Whether the project has the source, which stays until the build is there.
+async fn check_source(state: &Application, project: &Project, source: Digest) -> Result<(), Error> {
+    state.sources.expect_build(project.id, source);
+    state.sources.upload(project.id).await?;
+    if state.sources.store().has_manifest(project.id, source).await? {
+        return Ok(());
+    }
+    let detail = format!(
+        "the source `{}` is not there: it was not uploaded to project `{}`, or has gone again since",
+        source.short(),
+        project.name
+    );
+    Err(Error::new(Code::MissingContent, detail).with_hint("upload it (again), and submit the build within an hour"))
 }
 
 #[derive(Deserialize)]

@@ -138,7 +138,7 @@ pub(super) async fn delete_project(
         .apply(Command::DeleteProject { id: access.project.id })
         .await?;
     // The project is gone all the same: what is left of its sources goes at the next start.
-    if let Err(error) = state.sources.delete_project(access.project.id).await {
+    if let Err(error) = state.sources.store().delete_project(access.project.id).await {
         tracing::warn!(project = %access.project.id, %error, "the sources of a deleted project were not removed");
     }
     Ok(StatusCode::NO_CONTENT)

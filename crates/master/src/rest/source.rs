@@ -145,8 +145,9 @@ pub(super) async fn upload_chunk(
         let (chunk, _) = StoredChunk::verify_digest(body, path.digest).map_err(invalid)?;
         Ok(chunk)
     };
+    state.sources.upload(access.project.id).await?;
     let (chunk, _share) = receive(&state, request, MAXIMUM_STORED_CHUNK_BYTES, check).await?;
-    state.sources.put_chunk(access.project.id, &chunk).await?;
+    state.sources.store().put_chunk(access.project.id, &chunk).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -182,7 +183,8 @@ pub(super) async fn upload_manifest(
         );
         return Err(Error::new(Code::MissingContent, detail));
     }
-    state.sources.put_manifest(access.project.id, &manifest).await?;
+    state.sources.expect_build(access.project.id, path.digest);
+    state.sources.store().put_manifest(access.project.id, &manifest).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -227,8 +229,10 @@ async fn find_missing(
     project: ProjectId,
     digests: impl IntoIterator<Item = Digest>,
 ) -> Result<Vec<Digest>, Error> {
+    state.sources.upload(project).await?;
+    let store = state.sources.store();
     let lookups = futures::stream::iter(digests)
-        .map(|digest| async move { Ok::<_, Error>((digest, state.sources.has_chunk(project, digest).await?)) })
+        .map(|digest| async move { Ok::<_, Error>((digest, store.has_chunk(project, digest).await?)) })
         .buffered(LOOKUPS_AT_ONCE);
     let missing = lookups.try_filter_map(|(digest, there)| async move { Ok((!there).then_some(digest)) });
     missing.try_collect().await

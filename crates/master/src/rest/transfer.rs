@@ -70,9 +70,13 @@ fn id(build: u64, job: &JobName, parent: Option<&JobName>) -> String {
 
 fn done(build: u64, node: &JobNode, status: &JobStatus, input: Input) -> Transfer {
     Transfer {
-        id: id(build, &node.name, input.parent.as_ref()),
+        id: match input.cache {
+            true => format!("{build}:{}:@cache", node.name),
+            false => id(build, &node.name, input.parent.as_ref()),
+        },
         job: node.name.clone(),
         parent: input.parent,
+        cache: input.cache,
         state: TransferState::Done,
         from: input.from,
         to: status.cluster.clone(),
@@ -108,6 +112,7 @@ fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, moving: Moving) ->
         id: id(build, &node.name, progress.parent.as_ref()),
         job: node.name.clone(),
         parent: progress.parent.clone(),
+        cache: false,
         state: TransferState::Moving,
         from: progress.from.clone(),
         to: status.cluster.clone(),

@@ -265,6 +265,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         started_at: Some(Timestamp(1_793_880_000_000)),
         ended_at: Timestamp(1_793_880_001_000),
         output,
+        cache: None,
         inputs: Vec::new(),
         log_lines,
     })

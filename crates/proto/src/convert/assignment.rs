@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
+    Assignment, BuildContext, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::id::{BuildId, JobId, ProjectId};
@@ -32,6 +32,7 @@ impl From<Assignment> for wire::Assignment {
             labels: labels_to_wire(&assignment.labels),
             volumes_together: kinds(assignment.volumes_together),
             waiting_per_hour: assignment.waiting_per_hour.0,
+            cache: assignment.cache.map(Into::into),
         }
     }
 }
@@ -65,6 +66,7 @@ impl TryFrom<wire::Assignment> for Assignment {
             labels: labels(assignment.labels, "Assignment.labels")?,
             volumes_together: volumes(&assignment.volumes_together, "Assignment.volumes_together")?,
             waiting_per_hour: Cost(assignment.waiting_per_hour),
+            cache: assignment.cache.map(CacheOrder::try_from).transpose()?,
         })
     }
 }
@@ -142,6 +144,7 @@ impl From<JobSpec> for wire::JobSpec {
             selector: job.selector.requirements.iter().map(ToString::to_string).collect(),
             prefer: job.prefer.map(String::from),
             volumes: kinds(job.volumes),
+            cache: job.cache,
             pod: job.pod.map(|pod| (*pod).into()),
         }
     }
@@ -186,6 +189,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .map(|name| cluster_name(&name, "JobSpec.prefer"))
                 .transpose()?,
             volumes: volumes(&job.volumes, "JobSpec.volumes")?,
+            cache: job.cache,
             pod: job.pod.map(|pod| pod.try_into().map(Box::new)).transpose()?,
         })
     }

@@ -81,6 +81,7 @@ impl From<Outcome> for wire::Outcome {
             started_at: outcome.started_at.map(|at| at.0),
             ended_at: outcome.ended_at.0,
             output: outcome.output.map(Into::into),
+            cache: outcome.cache.map(|cache| (*cache).into()),
             inputs: outcome.inputs.into_iter().map(Into::into).collect(),
             log_lines: outcome.log_lines,
         }
@@ -102,6 +103,10 @@ impl TryFrom<wire::Outcome> for Outcome {
             started_at: outcome.started_at.map(Timestamp),
             ended_at: Timestamp(outcome.ended_at),
             output: outcome.output.map(OutputReference::try_from).transpose()?,
+            cache: outcome
+                .cache
+                .map(|cache| OutputReference::try_from(cache).map(Box::new))
+                .transpose()?,
             inputs: receipts(outcome.inputs, "Outcome.inputs")?,
             log_lines: outcome.log_lines,
         })

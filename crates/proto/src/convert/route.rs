@@ -43,6 +43,7 @@ impl From<TransferReceipt> for wire::TransferReceipt {
             milliseconds: receipt.milliseconds,
             routes: receipt.routes.into_iter().map(Into::into).collect(),
             prefetched: receipt.prefetched,
+            cache: receipt.cache,
         }
     }
 }
@@ -60,6 +61,7 @@ impl TryFrom<wire::TransferReceipt> for TransferReceipt {
         let routes = receipt.routes.into_iter().map(RouteReport::try_from);
         Ok(Self {
             parent: parent.transpose()?,
+            cache: receipt.cache,
             from: from.transpose()?,
             route: route(receipt.route, "TransferReceipt.route")?,
             manifest: digest(&receipt.manifest, "TransferReceipt.manifest")?,

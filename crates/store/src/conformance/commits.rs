@@ -11,7 +11,9 @@ use tombolo_core::label::Labels;
 use tombolo_core::log::LogLine;
 use tombolo_core::time::Timestamp;
 
-use super::example::{Leader, build, cluster, digest, full_status, insert, invite, node, project, token};
+use super::example::{
+    HARD_TEXT, Leader, build, cache, cluster, digest, full_status, insert, invite, node, project, token,
+};
 use crate::{CommitError, Error, LogSegment, LogWrite, Sequence, Store};
 
 pub async fn new_store_is_empty<S: Store>(store: &S) {
@@ -141,8 +143,15 @@ pub async fn random_changes_come_back<S: Store>(store: &S) {
 
 fn random_change(random: &mut Random, live: &tombolo_core::control::LiveState, next: u128) -> Change {
     let fresh = Change::PutProject(project(next));
-    match random.below(10) {
+    match random.below(12) {
         0 => fresh,
+        9 => random.pick(&live.projects).map_or(fresh, |home| {
+            let branch = ["main", HARD_TEXT, ""][random.below(3)];
+            Change::PutCache(cache(home.id, branch, ["east", "west"][random.below(2)], next))
+        }),
+        10 => random
+            .pick(&live.caches)
+            .map_or(fresh, |cache| Change::DeleteCache(cache.key.clone())),
         1 => Change::PutCluster(cluster(["east", "west", "north"][random.below(3)])),
         2 => Change::PutInvite(invite(next)),
         3 => random

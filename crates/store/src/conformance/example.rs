@@ -7,6 +7,7 @@ use std::time::Duration;
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
 use tombolo_core::build::{BuildState, Dependency, JobSpec, JobState, StateSet, TerminalState};
+use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
@@ -74,6 +75,25 @@ pub(super) fn invite(seed: u128) -> Invite {
     }
 }
 
+pub(super) fn cache(project: ProjectId, branch: &str, cluster: &str, seed: u128) -> Cache {
+    Cache {
+        key: CacheKey {
+            project,
+            job: JobName::new("group/build").unwrap(),
+            branch: branch.to_owned(),
+            cluster: cluster_name(cluster),
+        },
+        content: OutputReference {
+            manifest: digest(seed),
+            bytes: u64::MAX,
+            files: u64::MAX,
+        },
+        build: 7,
+        saved_at: Timestamp(1),
+        used_at: Timestamp(u64::MAX),
+    }
+}
+
 pub(super) fn token(seed: u128, project: Option<ProjectId>) -> Token {
     Token {
         id: TokenId::from_u128(seed),
@@ -138,6 +158,7 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
         },
         prefer: Some(cluster_name("west")),
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
+        cache: index.is_multiple_of(2),
         resources: Resources {
             cpu_milli: u64::MAX,
             memory_bytes: u64::MAX - 1,
@@ -161,6 +182,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         selector: node.selector.clone(),
         prefer: node.prefer.clone(),
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
+        cache: node.cache,
         pod: Some(Box::default()),
     }
 }
@@ -176,6 +198,7 @@ pub(super) fn insert(build: Build, jobs: u32) -> Change {
 pub(super) fn full_status(id: JobId) -> JobStatus {
     let receipt = TransferReceipt {
         parent: Some(JobName::new("a/b").unwrap()),
+        cache: false,
         from: Some(cluster_name("east")),
         route: RouteKind::Relay,
         manifest: digest(4),
@@ -187,6 +210,7 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
     };
     let source = TransferReceipt {
         parent: None,
+        cache: true,
         from: None,
         route: RouteKind::Master,
         ..receipt.clone()
@@ -258,6 +282,7 @@ fn sorted(mut live: LiveState) -> LiveState {
     live.clusters.sort_by(|left, right| left.name.cmp(&right.name));
     live.invites.sort_by_key(|invite| invite.id);
     live.tokens.sort_by_key(|token| token.id);
+    live.caches.sort_by(|left, right| left.key.cmp(&right.key));
     live.builds.sort_by_key(|build| build.id);
     live.jobs.sort_by_key(|(node, _)| (node.build, node.index));
     live

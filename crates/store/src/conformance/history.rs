@@ -205,6 +205,9 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
         [false; 3],
         "projects share nothing"
     );
+    let are_sources = |project| store.are_sources(project, vec![output.manifest, source]);
+    assert_eq!(are_sources(home.id).await.unwrap(), [false, true]);
+    assert_eq!(are_sources(other.id).await.unwrap(), [false; 2]);
     let expected = KeptBuild {
         build: over.clone(),
         bytes: output.bytes,
@@ -217,5 +220,6 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
     leader.commit(vec![Change::PutBuild(over.clone())]).await;
     assert_eq!(store.build(over.id).await.unwrap(), Some(over));
     assert_eq!(ask("east", home.id).await.unwrap(), [false; 3]);
+    assert_eq!(are_sources(home.id).await.unwrap(), [false; 2]);
     assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), []);
 }

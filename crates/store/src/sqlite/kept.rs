@@ -30,6 +30,19 @@ pub(super) fn builds(
     rows.collect()
 }
 
+pub(super) fn are_sources(
+    connection: &Connection,
+    project: ProjectId,
+    manifests: &[Digest],
+) -> rusqlite::Result<Vec<bool>> {
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM builds WHERE project = ?1 AND source = ?2 AND released_at IS NULL LIMIT 1")?;
+    let sources = manifests
+        .iter()
+        .map(|manifest| statement.exists(params![project.uuid().as_bytes(), manifest.as_bytes()]));
+    sources.collect()
+}
+
 pub(super) fn are_wanted(
     connection: &Connection,
     cluster: &ClusterName,

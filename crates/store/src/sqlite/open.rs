@@ -15,6 +15,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0001_foundation.sql")),
     M::up(include_str!("../../migrations/0002_volumes.sql")),
     M::up(include_str!("../../migrations/0003_retention.sql")),
+    M::up(include_str!("../../migrations/0004_caches.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -160,5 +161,30 @@ mod tests {
 
         let error = writer(&folder.path().join("missing/folder.db")).unwrap_err();
         assert!(error.to_string().contains("missing/folder.db"), "{error}");
+    }
+
+    #[test]
+    fn jobs_of_earlier_versions_ask_for_no_cache() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        MIGRATIONS.to_version(&mut connection, 2).unwrap();
+        let selector = serde_json::to_string(&tombolo_core::label::Selector::default()).unwrap();
+        connection
+            .execute_batch(&format!(
+                "INSERT INTO projects (id, name, created_at, last_build) VALUES (zeroblob(16), 'demo', 1, 1); \
+                 INSERT INTO builds (id, project, number, state, created_at, submitted_by, restarts) \
+                 VALUES (zeroblob(16), zeroblob(16), 1, 'running', 1, 'somebody', 0); \
+                 INSERT INTO jobs (id, build, position, name, parents, selector, cpu_milli, memory_bytes, \
+                 timeout_milliseconds, spec) VALUES (zeroblob(16), zeroblob(16), 0, 'a', '[]', '{selector}', 1, 1, 1, ''); \
+                 INSERT INTO job_status (job, state, epoch, message, cancel_requested, inputs, replacements) \
+                 VALUES (zeroblob(16), 'queued', 0, '', 0, '[]', 0)",
+            ))
+            .unwrap();
+        let connection = prepare(connection).unwrap();
+        let live = super::super::read::snapshot(&connection).unwrap().live;
+        assert_eq!(
+            live.jobs.iter().map(|(node, _)| node.cache).collect::<Vec<_>>(),
+            [false]
+        );
+        assert!(live.caches.is_empty());
     }
 }

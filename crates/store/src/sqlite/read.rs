@@ -42,6 +42,13 @@ pub(super) fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
         )?,
         invites: all(&transaction, row::INVITE, "FROM invites ORDER BY id", [], row::invite)?,
         tokens: all(&transaction, row::TOKEN, "FROM tokens ORDER BY id", [], row::token)?,
+        caches: all(
+            &transaction,
+            row::CACHE,
+            "FROM caches ORDER BY project, job, branch, cluster",
+            [],
+            row::cache,
+        )?,
         builds: all(
             &transaction,
             row::BUILD,

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision};
 use tombolo_core::build::{BuildState, JobState, TerminalState};
+use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
@@ -20,11 +21,12 @@ pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, r
 pub(super) const CLUSTER: &str = "name, labels, key, joined_at";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
+pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
 pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds.state, builds.created_at, builds.ended_at, \
      builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
      builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
-     jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, job_status.state, job_status.epoch, job_status.cluster, \
+     jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
      job_status.inputs, job_status.log_lines, job_status.replacements";
@@ -154,6 +156,25 @@ pub(super) fn token(columns: &mut Columns<'_>) -> rusqlite::Result<Token> {
     })
 }
 
+pub(super) fn cache(columns: &mut Columns<'_>) -> rusqlite::Result<Cache> {
+    Ok(Cache {
+        key: CacheKey {
+            project: columns.id(ProjectId::new)?,
+            job: columns.parsed()?,
+            branch: columns.take()?,
+            cluster: columns.parsed()?,
+        },
+        content: OutputReference {
+            manifest: columns.digest()?,
+            bytes: columns.number()?,
+            files: columns.number()?,
+        },
+        build: columns.number()?,
+        saved_at: columns.time()?,
+        used_at: columns.time()?,
+    })
+}
+
 pub(super) fn build(columns: &mut Columns<'_>) -> rusqlite::Result<Build> {
     Ok(Build {
         id: columns.id(BuildId::new)?,
@@ -195,6 +216,7 @@ fn node(columns: &mut Columns<'_>) -> rusqlite::Result<JobNode> {
         },
         timeout: Duration::from_millis(columns.number()?),
         volumes: columns.json()?,
+        cache: columns.take()?,
     })
 }
 

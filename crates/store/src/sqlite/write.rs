@@ -11,7 +11,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::time::Timestamp;
 
-use super::{error, read};
+use super::{caches, error, read};
 use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 
 const SQL_PUT_STATUS: &str = "\
@@ -24,7 +24,7 @@ const SQL_INSERT_STATUS: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    timeout_milliseconds, spec, volumes, cache) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -126,6 +126,8 @@ fn write(connection: &Connection, change: &Change) -> Result<(), CommitError> {
         Change::DeleteInvite(id) => delete(connection, "DELETE FROM invites WHERE id = ?1", id.uuid().as_bytes()),
         Change::PutToken(token) => put_token(connection, token),
         Change::DeleteToken(id) => delete(connection, "DELETE FROM tokens WHERE id = ?1", id.uuid().as_bytes()),
+        Change::PutCache(cache) => caches::put(connection, cache),
+        Change::DeleteCache(key) => caches::delete(connection, key),
         Change::PutBuild(build) => update_build(connection, build),
         Change::PutJob(status) => connection
             .prepare_cached(SQL_PUT_STATUS)
@@ -327,6 +329,7 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         resources,
         timeout,
         volumes,
+        cache,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -340,7 +343,8 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         resources.memory_bytes.cast_signed(),
         u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).cast_signed(),
         json(spec),
-        json(volumes)
+        json(volumes),
+        cache
     ])
 }
 
@@ -381,7 +385,7 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
     ])
 }
 
-fn time(time: Timestamp) -> i64 {
+pub(super) fn time(time: Timestamp) -> i64 {
     time.0.cast_signed()
 }
 

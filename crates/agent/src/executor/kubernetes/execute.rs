@@ -22,6 +22,7 @@ use super::watch::Pods;
 use super::{cluster, names, pod};
 use crate::couriers::{Couriers, Duty};
 use crate::exec;
+use crate::executor::cache::CacheFolder;
 use crate::executor::{Error, Executor, Material, contract};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{SandboxPaths, Specification};
@@ -221,9 +222,19 @@ impl Executor for KubernetesExecutor {
     }
 
     /// The pod's own supervisor fetches them, before the command starts.
-    async fn stage(&self, folder: &AttemptFolder, _: &Assignment, materials: &[Material]) -> Result<(), Error> {
+    async fn stage(
+        &self,
+        folder: &AttemptFolder,
+        _: &Assignment,
+        materials: &[Material],
+    ) -> Result<Vec<String>, Error> {
         write_record(&folder.materials(), &materials, Durability::Fast)
-            .map_err(Error::system("record what belongs into the sandbox"))
+            .map_err(Error::system("record what belongs into the sandbox"))?;
+        Ok(Vec::new())
+    }
+
+    fn obstacle_to_cache(&self, assignment: &Assignment) -> Option<String> {
+        pod::obstacle_to_cache(&self.parts.settings, &job_settings(assignment), assignment)
     }
 
     async fn start(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<KubernetesRunning, Error> {
@@ -236,6 +247,7 @@ impl Executor for KubernetesExecutor {
             command: self.specification(assignment, image.as_ref()),
             job_file: contract::job_file(assignment, &self.parts.name),
             materials: materials.unwrap_or_default(),
+            cache: assignment.cache.as_ref().map(CacheFolder::from),
         };
         let attempt = assignment.attempt;
         let visit = self.parts.couriers.expect(attempt, folder, duty);

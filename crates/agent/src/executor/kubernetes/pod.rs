@@ -199,6 +199,12 @@ pub fn sandbox_bytes(settings: &Settings, job: &JobSettings, assignment: &Assign
     Ok(sandbox.claim_bytes.unwrap_or(sandbox.node_bytes))
 }
 
+/// Why there is no room for the cache that the job could start from, if there is none.
+pub fn obstacle_to_cache(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Option<String> {
+    let error = Sandbox::with_cache(settings, job, assignment).err()?;
+    Some(error.to_string())
+}
+
 /// The longest that a pod may live.
 pub fn lifetime(settings: &Settings, assignment: &Assignment) -> Duration {
     let waits = settings.deadlines.start + SHIPPING + settings.termination_grace;

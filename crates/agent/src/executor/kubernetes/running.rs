@@ -301,6 +301,7 @@ impl Running for KubernetesRunning {
     async fn collect(&mut self) -> Result<Collected, Error> {
         let lost = |reason: String| Collected {
             output: Err(reason),
+            cache: Ok(None),
             tests: xunit::Results::default(),
         };
         self.make().await?;

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use tombolo_artifact::{PackLimits, UnpackOptions};
+use tombolo_artifact::PackLimits;
 use tombolo_core::attempt::OutputReference;
 use tombolo_core::id::ProjectId;
 use tombolo_transfer::ChunkStore;
 
+use super::super::cache::CacheFolder;
 use super::super::{Collected, Error, Material};
 use super::blocking;
+use crate::sandbox::CACHE;
+use crate::supervisor::Exit;
 use crate::xunit;
 
 /// A sandbox on the agent's own system, and the store that its contents come from and go to.
@@ -16,32 +19,46 @@ pub(super) struct Belongings {
     pub(super) store: ChunkStore,
     pub(super) project: ProjectId,
     pub(super) sandbox: PathBuf,
+    /// What is kept of the cache folder; none if the job asks for no cache.
+    pub(super) cache: Option<CacheFolder>,
 }
 
 impl Belongings {
-    /// Unpacks all of `materials`.
-    pub(super) async fn unpack(&self, materials: &[Material]) -> Result<(), Error> {
+    /// Unpacks all of `materials`, and tells what of that did not work and need not.
+    pub(super) async fn unpack(&self, materials: &[Material]) -> Result<Vec<String>, Error> {
+        let mut missed = Vec::new();
         for material in materials {
             let into = self.sandbox.join(&material.folder);
-            let options = UnpackOptions::default();
+            let options = Material::options(material.optional);
             let unpacked = self.store.unpack(self.project, material.manifest, &into, options).await;
-            unpacked.map_err(|error| Error::Material {
-                folder: material.folder.clone(),
-                reason: error.to_string(),
-            })?;
+            let Err(error) = unpacked else { continue };
+            let (folder, reason) = (material.folder.clone(), error.to_string());
+            if !material.optional {
+                return Err(Error::Material { folder, reason });
+            }
+            missed.push(Material::missed(&folder, &reason));
         }
-        Ok(())
+        Ok(missed)
     }
 
-    /// Stores the output, and reads what the tests have reported.
-    pub(super) async fn collect(&self) -> Result<Collected, Error> {
+    /// Stores the output, and the cache of a command that has succeeded, and reads what the tests have reported.
+    pub(super) async fn collect(&self, exit: Option<&Exit>) -> Result<Collected, Error> {
         let folder = self.sandbox.join("upload/testresult");
         // A job that has removed the folder reports nothing.
         let read = blocking(move || Ok(xunit::read_folder(&folder).unwrap_or_default())).await;
+        let tests = read.map_err(Error::system("read test results"))?;
         Ok(Collected {
             output: self.output().await,
-            tests: read.map_err(Error::system("read test results"))?,
+            cache: self.keep_cache(exit, &tests).await,
+            tests,
         })
+    }
+
+    async fn keep_cache(&self, exit: Option<&Exit>, tests: &xunit::Results) -> Result<Option<OutputReference>, String> {
+        let Some(cache) = self.cache else { return Ok(None) };
+        let folder = self.sandbox.join(CACHE);
+        let pack = async |limits| self.store.pack(self.project, &folder, limits).await;
+        cache.keep(&folder, exit, tests, pack).await
     }
 
     /// None for an output without anything in it.

@@ -150,7 +150,7 @@ impl Running for ProcessRunning {
     }
 
     async fn collect(&mut self) -> Result<Collected, Error> {
-        self.belongings.collect().await
+        self.belongings.collect(self.exit.as_ref()).await
     }
 }
 

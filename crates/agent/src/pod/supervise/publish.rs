@@ -6,13 +6,15 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tombolo_artifact::PackLimits;
 use tombolo_proto::courier::v1 as wire;
-use tombolo_proto::courier::v1::finish_request::Output;
+use tombolo_proto::courier::v1::finish_request::{Cache, Output};
 use tombolo_transfer::Remote;
 
 use super::super::Places;
 use super::super::errand::Errand;
 use super::{Error, PATIENCE};
+use crate::executor::cache::CacheFolder;
 use crate::folder::read_record;
+use crate::sandbox::CACHE;
 use crate::supervisor::{Ending, Exit};
 use crate::{sandbox, xunit};
 
@@ -25,7 +27,15 @@ pub(super) async fn publish(places: Places) -> Result<(), Error> {
     let errand = Errand::open(places.courier(), PATIENCE).await?;
     // A job that has removed the folder reports nothing.
     let tests = xunit::read_folder(&places.sandbox.join("upload/testresult")).unwrap_or_default();
-    let output = output(&errand.artifacts(), &places.sandbox.join("output"), exit.as_ref()).await;
+    let artifacts = errand.artifacts();
+    let output = output(&artifacts, &places.sandbox.join("output"), exit.as_ref()).await;
+    let cache = match exit.as_ref().filter(|exit| CacheFolder::may_be_kept(exit)) {
+        Some(exit) => match errand.describe().await?.cache {
+            Some(folder) => cache(&artifacts, folder, &places.sandbox.join(CACHE), exit, &tests).await,
+            None => None,
+        },
+        None => None,
+    };
     let finish = wire::FinishRequest {
         tests: Some(wire::TestResults {
             tests: tests.tests,
@@ -33,8 +43,27 @@ pub(super) async fn publish(places: Places) -> Result<(), Error> {
             unreadable: tests.unreadable,
         }),
         output: Some(output),
+        cache,
     };
     Ok(errand.finish(finish).await?)
+}
+
+async fn cache(
+    artifacts: &Remote,
+    wanted: wire::CacheFolder,
+    folder: &Path,
+    exit: &Exit,
+    tests: &xunit::Results,
+) -> Option<Cache> {
+    let wanted = CacheFolder {
+        limit_bytes: wanted.limit_bytes,
+        replaces: wanted.replaces,
+    };
+    let pack = async |limits| artifacts.pack(folder, limits).await;
+    match wanted.keep(folder, Some(exit), tests, pack).await {
+        Ok(kept) => kept.map(|kept| Cache::KeptCache(kept.manifest.as_bytes().to_vec())),
+        Err(reason) => Some(Cache::RefusedCache(reason)),
+    }
 }
 
 async fn output(artifacts: &Remote, folder: &Path, exit: Option<&Exit>) -> Output {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use tombolo_artifact::UnpackOptions;
+use serde::{Deserialize, Serialize};
 use tombolo_proto::convert;
 use tombolo_proto::courier::v1::Material;
 use tombolo_transfer::Remote;
@@ -11,11 +11,21 @@ use tombolo_transfer::Remote;
 use super::super::Places;
 use super::super::errand::Errand;
 use super::{Error, PATIENCE};
+use crate::executor;
 use crate::sandbox;
 use crate::supervisor::Specification;
 
-/// Fills the sandbox, and returns what is to be run in it.
-pub(super) async fn stage(places: Places) -> Result<Specification, Error> {
+/// A sandbox that is filled.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Staged {
+    /// What is to be run in it.
+    pub(super) specification: Specification,
+    /// What the job's log should say first.
+    pub(super) notes: Vec<String>,
+}
+
+/// Fills the sandbox.
+pub(super) async fn stage(places: Places) -> Result<Staged, Error> {
     let errand = Errand::open(places.courier(), PATIENCE).await?;
     let description = errand.describe().await?;
     let specification = serde_json::from_slice(&description.command)
@@ -23,17 +33,22 @@ pub(super) async fn stage(places: Places) -> Result<Specification, Error> {
     sandbox::make_folders(&places.sandbox).map_err(Error::system("make the sandbox"))?;
     fs::write(places.sandbox.join("job.json"), &description.job_file).map_err(Error::system("write job.json"))?;
     let artifacts = errand.artifacts();
+    let mut notes = Vec::new();
     for material in &description.materials {
-        let unpacked = bring(&artifacts, &places.sandbox, material).await;
-        unpacked.map_err(|reason| Error::Stage(format!("{}: {reason}", material.folder)))?;
+        match bring(&artifacts, &places.sandbox, material).await {
+            Ok(()) => {}
+            Err(reason) if material.optional => notes.push(executor::Material::missed(&material.folder, &reason)),
+            Err(reason) => return Err(Error::Stage(format!("{}: {reason}", material.folder))),
+        }
     }
-    Ok(specification)
+    Ok(Staged { specification, notes })
 }
 
 async fn bring(artifacts: &Remote, sandbox: &Path, material: &Material) -> Result<(), String> {
     let manifest = convert::digest(&material.manifest, "Material.manifest").map_err(|error| error.to_string())?;
     let into = within(sandbox, &material.folder).ok_or("this is no folder of a sandbox")?;
-    let unpacked = artifacts.unpack(manifest, &into, UnpackOptions::default()).await;
+    let options = executor::Material::options(material.optional);
+    let unpacked = artifacts.unpack(manifest, &into, options).await;
     unpacked.map(drop).map_err(|error| error.to_string())
 }
 

@@ -25,6 +25,7 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         selector: Selector::default(),
         prefer: None,
         volumes: Default::default(),
+        cache: false,
         pod: None,
     }
 }

@@ -35,6 +35,7 @@ fn an_end_is_taken_in_with_all_it_says() {
     let (_, jobs) = world.submit(vec![job("a"), job("keeper").on("nowhere")]);
     let receipt = TransferReceipt {
         parent: None,
+        cache: false,
         from: None,
         route: RouteKind::Master,
         manifest: super::super::testing::digest(3),

@@ -334,6 +334,7 @@ fn stopped_before_start(wall: Timestamp) -> Outcome {
         started_at: None,
         ended_at: wall,
         output: None,
+        cache: None,
         inputs: Vec::new(),
         log_lines: 0,
     }

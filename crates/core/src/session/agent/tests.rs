@@ -44,6 +44,7 @@ fn ended(state: TerminalState) -> Phase {
         started_at: None,
         ended_at: Timestamp(0),
         output: None,
+        cache: None,
         inputs: Vec::new(),
         log_lines: 0,
     })
@@ -79,6 +80,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             selector: Selector::default(),
             prefer: None,
             volumes: Default::default(),
+            cache: false,
             pod: None,
         },
         source: None,
@@ -87,6 +89,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
         labels: Labels::default(),
         volumes_together: Default::default(),
         waiting_per_hour: Cost::default(),
+        cache: None,
     })
 }
 

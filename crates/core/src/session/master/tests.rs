@@ -53,6 +53,7 @@ fn skipped() -> Phase {
         started_at: None,
         ended_at: Timestamp(0),
         output: None,
+        cache: None,
         inputs: Vec::new(),
         log_lines: 0,
     })

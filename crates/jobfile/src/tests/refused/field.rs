@@ -18,14 +18,33 @@ fn fields_that_do_not_belong_there() {
         ("nmae: b", "3:1 jobs[0].nmae: unknown field `nmae`"),
         ("name: b", "3:1 jobs[0].name: the field `name` is given twice"),
         (
-            "cache: {data: true}",
-            "3:1 jobs[0].cache: the field `cache` is known, but this version does not support it yet",
+            "services: []",
+            "3:1 jobs[0].services: the field `services` is known, but this version does not support it yet",
         ),
         (
             "docker_file: Dockerfile",
             "3:1 jobs[0].docker_file: the field `docker_file` is known, but belongs to jobs of type `docker`, which this \
              version does not run yet",
         ),
+    ]);
+}
+
+#[test]
+fn caches() {
+    check_fields(&[
+        (
+            "cache: 1",
+            "3:8 jobs[0].cache: expected `true`, `false`, or an object with `data`, found the number 1",
+        ),
+        (
+            "cache: {data: 'true'}",
+            "3:15 jobs[0].cache.data: expected `true` or `false`, found the text `true`",
+        ),
+        (
+            "cache: {image: true}",
+            "3:16 jobs[0].cache.image: caches of images are known, but this version does not support them yet",
+        ),
+        ("cache: {date: true}", "3:9 jobs[0].cache.date: unknown field `date`"),
     ]);
 }
 

@@ -197,6 +197,7 @@ fn spec(name: &str) -> JobSpec {
         selector: Selector::default(),
         prefer: None,
         volumes: tombolo_core::volume::VolumeSet::default(),
+        cache: false,
         pod: None,
     }
 }
@@ -285,6 +286,7 @@ pub(crate) fn finished() -> Outcome {
             bytes: 10,
             files: 1,
         }),
+        cache: None,
         inputs: Vec::new(),
         log_lines: 3,
     }

@@ -26,10 +26,24 @@ impl From<AttemptId> for UploadId {
 /// What the names of uploads begin with that bring a manifest for nobody in particular.
 const AHEAD: &str = "ahead-";
 
+/// What the names of uploads begin with that users make within some time.
+const WINDOW: &str = "window-";
+
 impl UploadId {
-    /// The upload that brings a manifest before an attempt needs it.
-    pub fn ahead(manifest: Digest) -> Self {
-        Self(format!("{AHEAD}{manifest}"))
+    /// An upload that brings a manifest before an attempt needs it. `nonce` is new each time: a sweep may be ending what a crash
+    /// left of an earlier one.
+    pub fn ahead(manifest: Digest, nonce: u64) -> Self {
+        Self(format!("{AHEAD}{manifest}-{nonce:016x}"))
+    }
+
+    /// The uploads of users to the master that begin in one window of time.
+    pub fn window(number: u64) -> Self {
+        Self(format!("{WINDOW}{number}"))
+    }
+
+    /// The window of time whose uploads these are, if they are those of one.
+    pub fn window_number(&self) -> Option<u64> {
+        self.0.strip_prefix(WINDOW)?.parse().ok()
     }
 
     /// The attempt whose upload this is; none if it is not one's.
@@ -39,7 +53,8 @@ impl UploadId {
 
     /// The manifest that this upload brings before an attempt needs it, if it does.
     pub fn manifest(&self) -> Option<Digest> {
-        self.0.strip_prefix(AHEAD)?.parse().ok()
+        let (manifest, _nonce) = self.0.strip_prefix(AHEAD)?.rsplit_once('-')?;
+        manifest.parse().ok()
     }
 }
 

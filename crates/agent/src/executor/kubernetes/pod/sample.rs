@@ -63,6 +63,7 @@ pub(crate) fn assignment() -> Assignment {
             selector: Selector::default(),
             prefer: None,
             volumes: tombolo_core::volume::VolumeSet::default(),
+            cache: false,
             pod: None,
         },
         source: None,
@@ -71,6 +72,7 @@ pub(crate) fn assignment() -> Assignment {
         labels: Labels::default(),
         volumes_together: Default::default(),
         waiting_per_hour: Default::default(),
+        cache: None,
     }
 }
 

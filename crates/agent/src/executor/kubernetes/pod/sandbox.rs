@@ -31,14 +31,24 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
+    /// Where the job works if it starts from its cache, or without that where there is no room for it.
+    pub(super) fn new(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Result<Self, Error> {
+        Self::with_cache(settings, job, assignment).or_else(|_| Self::of(settings, job, inputs_bytes(assignment)))
+    }
+
+    /// Where the job works if it starts from its cache, which lies beside its inputs.
+    pub(super) fn with_cache(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Result<Self, Error> {
+        let start = assignment.cache.as_ref().and_then(|cache| cache.start.as_ref());
+        let cache_bytes = start.map_or(0, |start| start.content.output.bytes);
+        Self::of(settings, job, inputs_bytes(assignment).saturating_add(cache_bytes))
+    }
+
     /// A job whose inputs leave it half of what it may write works on its node's disk. Others get a claim that has room for
     /// the inputs and as much again as they may write, where the settings allow claims.
-    pub(super) fn new(settings: &Settings, job: &JobSettings, assignment: &Assignment) -> Result<Self, Error> {
+    fn of(settings: &Settings, job: &JobSettings, inputs_bytes: u64) -> Result<Self, Error> {
         let limit_bytes = settings.ephemeral_storage_limit_bytes;
         let asked = job.ephemeral_storage_bytes.filter(|asked| *asked > 0);
         let own_bytes = asked.unwrap_or(limit_bytes);
-        let inputs = assignment.inputs.iter();
-        let inputs_bytes = inputs.fold(0_u64, |sum, input| sum.saturating_add(input.output.bytes));
         let on_node = Self {
             node_bytes: own_bytes.min(limit_bytes),
             claim_bytes: None,
@@ -91,6 +101,11 @@ impl Sandbox {
             ..Volume::default()
         }
     }
+}
+
+fn inputs_bytes(assignment: &Assignment) -> u64 {
+    let inputs = assignment.inputs.iter();
+    inputs.fold(0, |sum, input| sum.saturating_add(input.output.bytes))
 }
 
 /// A folder on the node's disk.

@@ -17,7 +17,6 @@ use tombolo_identity::invite::Invite;
 use tombolo_identity::transport::Address;
 use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::telemetry;
-use tombolo_transfer::store::StoreLocation;
 
 use crate::executor::kubernetes::settings::{Section, Settings as KubernetesSettings, own_namespace};
 use crate::executor::process::Images;
@@ -169,8 +168,7 @@ impl Configuration {
         }
         self.store.check(&mut faults);
         self.bandwidth.check(&mut faults);
-        let is_folder = matches!(self.store.location, StoreLocation::Local(_));
-        self.sweep.check(is_folder, &mut faults);
+        self.sweep.check(&mut faults);
         let master = self.master.as_ref();
         let master = master.and_then(|text| faults.take("master", Address::parse(text)));
         if let Some(peer) = &self.peer {

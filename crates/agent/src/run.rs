@@ -21,7 +21,7 @@ use tombolo_identity::member::Member;
 use tombolo_identity::transport::{Connections, Proxy, connect_lazy};
 use tombolo_runtime::shutdown::TaskGroup;
 use tombolo_transfer::peer::{ChunkService, Dialler, Door, Links};
-use tombolo_transfer::store::{Owner, Patience};
+use tombolo_transfer::store::{Owner, Patience, StoreLocation};
 use tombolo_transfer::{Bandwidth, ChunkStore, Puller, pull};
 use tonic::transport::Channel;
 
@@ -311,6 +311,13 @@ impl Parts {
     fn sweeper(&self, bulk: Channel, server: &Server, prefetcher: Prefetcher) -> Sweeper {
         let (store, folder) = (self.store.clone(), self.attempts_folder());
         let readers = (server.chunks.clone(), prefetcher);
+        let is_folder = matches!(self.configuration.store.location, StoreLocation::Local(_));
+        if self.configuration.sweep.is_hasty() && !is_folder {
+            tracing::warn!(
+                every = ?self.configuration.sweep.every,
+                "`sweep.every` is shorter than 10m, in which a bucket may still carry out deletions of the sweep before"
+            );
+        }
         Sweeper::new(store, self.configuration.sweep, folder, bulk, readers)
     }
 

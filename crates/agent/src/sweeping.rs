@@ -43,15 +43,15 @@ impl Settings {
     /// The shortest pause for stores that may carry out a deletion after they have answered, or without.
     const LEAST_PAUSE: Duration = Duration::from_secs(10 * 60);
 
-    /// Checks what the types alone do not hold. `is_folder`: the store is a folder, which deletes at once or not at all.
-    pub fn check(&self, is_folder: bool, faults: &mut Faults) {
+    /// Whether a sweep may begin while such a store still carries out deletions of the one before.
+    pub(crate) fn is_hasty(&self) -> bool {
+        self.every < Self::LEAST_PAUSE
+    }
+
+    /// Checks what the types alone do not hold.
+    pub fn check(&self, faults: &mut Faults) {
         if self.every.is_zero() {
             faults.add("sweep.every", "it is 0");
-        } else if self.every < Self::LEAST_PAUSE && !is_folder {
-            faults.add(
-                "sweep.every",
-                "it is less than 10m, in which this store may still carry out deletions of the sweep before",
-            );
         }
         if self.requests_per_second == 0 {
             faults.add("sweep.requests_per_second", "it is 0");

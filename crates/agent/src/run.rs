@@ -19,6 +19,7 @@ use tombolo_core::session::{Capability, Hello};
 use tombolo_core::volume::VolumeId;
 use tombolo_identity::member::Member;
 use tombolo_identity::transport::{Connections, Proxy, connect_lazy};
+use tombolo_runtime::memory;
 use tombolo_runtime::shutdown::TaskGroup;
 use tombolo_transfer::peer::{ChunkService, Dialler, Door, Links};
 use tombolo_transfer::store::{Owner, Patience, StoreLocation};
@@ -235,6 +236,7 @@ impl Parts {
             let (folder, stop) = (identity_folder.to_owned(), stop.clone());
             endless(async move { renew(master, &folder, stop).await })
         });
+        group.spawn("memory", endless(memory::give_back_when_idle(stop.clone())));
         let server = Arc::new(self.server(entrance));
         let sweeper = self.sweeper(bulk.clone(), &server, prefetcher);
         group.spawn("sweeps", endless(sweeper.run(stop.clone())));

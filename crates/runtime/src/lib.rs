@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod configuration;
+pub mod memory;
 pub mod shutdown;
 pub mod telemetry;

@@ -343,6 +343,7 @@ impl World {
             output: left,
             cache: left.filter(|_| stored.assignment.job.cache).map(Box::new),
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
+            lost_inputs: Vec::new(),
             log_lines,
         };
         stored.phase = Phase::Ended(outcome.clone());

@@ -267,6 +267,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         output,
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines,
     })
 }

@@ -96,7 +96,7 @@ impl World {
                 .parents
                 .iter()
                 .filter(|parent| parent.status.output.is_some());
-            assert_eq!(assignment.inputs().count(), outputs.count());
+            assert_eq!(assignment.inputs.len(), outputs.count());
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(
                 (Some(view.cluster), view.state),

@@ -242,8 +242,7 @@ fn a_master_that_starts_again_takes_up_where_it_was() {
             .control
             .assignment(world.attempt(jobs[1]))
             .unwrap()
-            .inputs()
-            .count(),
+            .inputs.len(),
         1
     );
     world.report(jobs[2], ended(Killed));

@@ -201,6 +201,17 @@ pub struct End {
     pub log_lines: Option<u64>,
 }
 
+/// What is known of the length of an attempt's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptLog {
+    /// The attempt goes on, or is still to come.
+    Grows,
+    /// The attempt is over; how many lines it has written is not known.
+    Over,
+    /// The attempt is over, and has written so many lines.
+    Lines(u64),
+}
+
 impl JobStatus {
     /// How the job ended, if it has: also while an attempt makes its output again.
     pub fn ended(&self) -> Option<TerminalState> {
@@ -230,6 +241,24 @@ impl JobStatus {
     /// The attempt that counts for whoever reads the job's log: the latest, but of those that made its output again.
     pub fn log_epoch(&self) -> Epoch {
         self.loss.as_ref().map_or(self.epoch, |loss| loss.epoch)
+    }
+
+    /// What is known of the length of an attempt's log.
+    pub fn log_of(&self, epoch: Epoch) -> AttemptLog {
+        let counts = epoch == self.log_epoch();
+        let (over, lines) = match self.end() {
+            Some(end) if counts => (true, end.log_lines),
+            Some(_) => (epoch < self.epoch, None),
+            None => {
+                let over = epoch < self.epoch || self.state.terminal().is_some();
+                (over, self.log_lines.filter(|_| counts))
+            }
+        };
+        match (over, lines) {
+            (false, _) => AttemptLog::Grows,
+            (true, None) => AttemptLog::Over,
+            (true, Some(lines)) => AttemptLog::Lines(lines),
+        }
     }
 
     /// The job as it ended: an attempt that makes its output again is left out of it.

@@ -209,11 +209,11 @@ impl Inputs {
         }
         let mut receipt = pulled.map_err(|error| wanted.failed(&error, self.network.own()))?;
         teller.tell_last(&receipt.progress);
-        let moved = !receipt.routes.is_empty();
+        let (name, moved) = (wanted.name(), !receipt.routes.is_empty());
         if moved {
             receipt.routes.extend(wanted.ways.unavailable);
         }
-        let mut told = receipt.for_parent(wanted.name());
+        let mut told = receipt.for_parent(name);
         if !moved && let Some(earlier) = self.prefetcher.take_receipt(assignment.build.project, wanted.manifest) {
             told = TransferReceipt {
                 parent: told.parent,

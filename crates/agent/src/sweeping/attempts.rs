@@ -39,7 +39,9 @@ impl Attempts {
             let start = assignment.cache.iter().filter_map(|cache| cache.start.as_ref());
             let inputs = assignment.inputs.iter().chain(start.map(|start| &start.content));
             let inputs = inputs.map(|input| input.output.manifest);
-            let left = outcome.into_iter().flat_map(|outcome| [outcome.output, outcome.cache.as_deref().copied()]);
+            let left = outcome
+                .into_iter()
+                .flat_map(|outcome| [outcome.output, outcome.cache.as_deref().copied()]);
             let left = left.flatten().map(|left| left.manifest);
             let all: Vec<Digest> = source.chain(inputs).chain(left).collect();
             (assignment.build.project == project).then_some(all)

@@ -167,7 +167,10 @@ fn of_output(job: &Job) -> String {
         (Some(recovery), _) => {
             let on = recovery.cluster.as_ref();
             let on = on.map_or_else(String::new, |cluster| format!(" on {cluster}"));
-            let waits = job.waiting.as_ref().map_or_else(String::new, |waits| format!(": {waits}"));
+            let waits = job
+                .waiting
+                .as_ref()
+                .map_or_else(String::new, |waits| format!(": {waits}"));
             format!(
                 "its output was lost ({lost}) and is made again{on} ({}{waits})",
                 recovery.state

@@ -76,7 +76,9 @@ fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &
     let children = output.map_or(&[][..], |_| build.edges.children(job.node.index));
     let copies = children.iter().take(MAX_CHILDREN).filter_map(move |child| {
         let child = build.job(*child)?;
-        child.works_with(job, output?).then_some(child.status.cluster.as_ref())?
+        child
+            .works_with(job, output?)
+            .then_some(child.status.cluster.as_ref())?
     });
     maker.into_iter().chain(copies)
 }
@@ -86,8 +88,6 @@ impl LiveJob {
     fn works_with(&self, parent: &Self, output: OutputReference) -> bool {
         let mut inputs = self.status.inputs.iter();
         self.status.started_at.is_some()
-            && inputs.any(|input| {
-                input.manifest == output.manifest && input.parent.as_ref() == Some(&parent.node.name)
-            })
+            && inputs.any(|input| input.manifest == output.manifest && input.parent.as_ref() == Some(&parent.node.name))
     }
 }

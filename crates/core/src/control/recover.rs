@@ -13,8 +13,7 @@ use super::report::one_line;
 use super::volumes::demand;
 use super::{Contact, Control};
 use crate::build::{JobState, TerminalState};
-use crate::placement::Miss;
-use crate::placement::explain::misses;
+use crate::placement::{Miss, misses};
 use crate::session::{Order, StopReason};
 
 /// The longest account of what became of an output, in bytes: a line for people.
@@ -90,7 +89,10 @@ impl Control {
                 let Some(parent) = build.job(*index).filter(|_| !planned.contains(index)) else {
                     continue;
                 };
-                let told = lost.iter().find(|(of, _)| of == index).map(|(_, reason)| reason.clone());
+                let told = lost
+                    .iter()
+                    .find(|(of, _)| of == index)
+                    .map(|(_, reason)| reason.clone());
                 let Some(reason) = told.or_else(|| self.loss(build, parent, trust)) else {
                     continue;
                 };
@@ -149,7 +151,9 @@ impl Control {
             return;
         };
         let Some(job) = build.job_mut(key.index) else { return };
-        let Some(state) = job.status.state.terminal() else { return };
+        let Some(state) = job.status.state.terminal() else {
+            return;
+        };
         job.status.put_aside(state, one_line(reason, MAX_REASON_BYTES));
         job.status.state = JobState::Waiting;
         job.status.replacements += 1;
@@ -207,7 +211,11 @@ impl Control {
             return Vec::new();
         };
         let is_useless = |parent: u32| {
-            let mut children = build.edges.children(parent).iter().filter_map(|child| build.job(*child));
+            let mut children = build
+                .edges
+                .children(parent)
+                .iter()
+                .filter_map(|child| build.job(*child));
             build.job(parent).is_some_and(|parent| parent.status.is_recovering())
                 && children.all(|child| child.status.state.terminal().is_some())
         };
@@ -256,7 +264,11 @@ impl LiveJob {
         let message = std::mem::take(&mut status.message);
         let Some(loss) = &mut status.loss else { return };
         if let Some(reason) = &mut loss.reason {
-            let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+            let why = if message.is_empty() {
+                String::new()
+            } else {
+                format!(": {message}")
+            };
             let account = format!("{reason}; an attempt to make it again ended as `{state}`{why}");
             *reason = one_line(&account, MAX_REASON_BYTES);
         }

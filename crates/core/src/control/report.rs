@@ -75,7 +75,11 @@ impl Control {
         }
         let Some(job) = self.builds.job_mut(key) else { return };
         // An attempt that only makes an output again leaves nothing else.
-        let cache = outcome.cache.as_deref().copied().filter(|_| !job.status.is_recovering());
+        let cache = outcome
+            .cache
+            .as_deref()
+            .copied()
+            .filter(|_| !job.status.is_recovering());
         let state = conclude(job, outcome, outbox.now.wall);
         if job.status.kept_output().is_some() {
             outbox.outputs.push(key);

@@ -84,7 +84,10 @@ impl Control {
                         }
                         build.end_job(outbox, child, state);
                         ended.push(child);
-                        let key = JobKey { build: id, index: child };
+                        let key = JobKey {
+                            build: id,
+                            index: child,
+                        };
                         self.recoveries.remove(&key);
                         self.parked.remove(&key);
                     }

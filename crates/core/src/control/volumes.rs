@@ -111,7 +111,10 @@ impl LiveJob {
         let status = &self.status;
         let (cluster, started_at) = match status.end() {
             Some(end) => (&end.cluster, end.started_at),
-            None => (&status.cluster, status.started_at.filter(|_| status.state.terminal().is_some())),
+            None => (
+                &status.cluster,
+                status.started_at.filter(|_| status.state.terminal().is_some()),
+            ),
         };
         let shares = self.node.volumes.contains(VolumeKind::Shared);
         cluster.as_ref().filter(|_| shares && started_at.is_some())

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, ParentJob, Prefetch,
-    SourceReference,
+    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, ParentJob, Prefetch, SourceReference,
 };
 use tombolo_core::build::JobSpec;
 use tombolo_core::cache::Cache;

@@ -385,7 +385,7 @@ fn the_cluster_that_makes_it_again_may_be_lost_as_well() {
     let (mut world, jobs) = removed();
     world.report(jobs[2], ended(Finished));
     world.report(jobs[0], running());
-    world.up("north", &["GCP"], 1);
+    world.up("north", &["GCP"], 2);
     world.remove("west");
     let status = &world.seen[&jobs[0]];
     assert_eq!((status.epoch, status.replacements), (Epoch(3), 2));

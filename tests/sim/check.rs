@@ -393,6 +393,10 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
     for status in record.jobs.values() {
         *tally.entry(status.state.as_str()).or_default() += 1;
     }
+    for loss in record.jobs.values().filter_map(|status| status.loss.as_ref()) {
+        let became = if loss.reason.is_none() { "outputs made again" } else { "outputs lost" };
+        *tally.entry(became).or_default() += 1;
+    }
     *tally.entry("builds").or_default() += record.builds.len();
     tally.insert(
         "epochs",

@@ -14,5 +14,6 @@ mod exec;
 mod interrupted;
 mod large;
 mod outputs;
+mod recovery;
 mod retention;
 mod world;

@@ -394,7 +394,11 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
         *tally.entry(status.state.as_str()).or_default() += 1;
     }
     for loss in record.jobs.values().filter_map(|status| status.loss.as_ref()) {
-        let became = if loss.reason.is_none() { "outputs made again" } else { "outputs lost" };
+        let became = if loss.reason.is_none() {
+            "outputs made again"
+        } else {
+            "outputs lost"
+        };
         *tally.entry(became).or_default() += 1;
     }
     *tally.entry("builds").or_default() += record.builds.len();

@@ -70,9 +70,10 @@ fn explain(seed: u64, bug: Option<Bug>, what: &str) -> String {
 struct Named(u64);
 
 impl Drop for Named {
+    #[expect(clippy::print_stderr, reason = "the world cannot say it any more")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("TOMBOLO_SEED={} panics", self.0);
+            eprintln!("TOMBOLO_SEED={} panics", self.0);
         }
     }
 }

@@ -31,7 +31,8 @@ impl World {
                 old.output == new.output || renewed,
                 "outputs are made again by recoveries only"
             );
-            assert!(!old.state.terminal().is_some() || old == new || new.loss != old.loss);
+            let is_over = old.state.terminal().is_some();
+            assert!(!is_over || old == new || new.loss != old.loss, "{old:?} -> {new:?}");
         }
         if new.state == JobState::Queued && old.state != JobState::Queued {
             assert!(!old.cancel_requested, "a cancelled job is not placed again");

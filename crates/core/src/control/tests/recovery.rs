@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, digest, ended, job, orders, outcome, running};
-use super::super::{Command, Settings};
+use super::super::{Change, Command, Settings};
 use crate::attempt::{LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
 use crate::build::{
     BuildState, StateSet,
@@ -296,9 +296,9 @@ fn what_a_recovery_needs_is_made_again_before() {
         job("c").after("b").preferring("east"),
         job("d").after("c").on("nowhere"),
     ]);
-    for index in 0..3 {
-        world.report(jobs[index], running());
-        world.report(jobs[index], leaves(u8::try_from(index).unwrap()));
+    for (manifest, job) in (0..3).zip(&jobs) {
+        world.report(*job, running());
+        world.report(*job, leaves(manifest));
     }
     assert_eq!(world.states(&jobs), ["finished", "finished", "finished", "queued"]);
     world.remove("east");
@@ -518,12 +518,9 @@ fn a_volume_stays_where_it_was_used() {
     let (_, jobs) = world.submit(vec![job("a").with(&shared).preferring("east"), job("b").after("a")]);
     world.report(jobs[0], running());
     world.report(jobs[0], leaves(1));
-    let name = world.cluster_of(jobs[1]);
-    let session = world.session(&name);
     world.report(jobs[1], misses(jobs[0], 1, &["east"], &[]));
     assert_eq!(world.cluster_of(jobs[0]), "east");
     world.restart();
-    assert!(session <= crate::id::SessionId(u64::MAX));
     world.remove("east");
     assert_eq!(world.shown(&jobs), ["finished", "error"]);
     let message = world.message(jobs[1]);
@@ -536,9 +533,11 @@ fn builds_end_as_their_jobs_ended() {
     let build = world.control.job(jobs[0]).unwrap().build.id;
     world.report(jobs[2], ended(Finished));
     world.report(jobs[1], misses(jobs[0], 1, &["east"], &[]));
-    world.report(jobs[0], ended(Failure));
+    let mut over = world.control.build(build).unwrap().clone();
+    (over.state, over.ended_at) = (BuildState::Terminal(Error), Some(world.now.wall));
+    let over = Change::PutBuild(over);
+    let effects = world.report(jobs[0], ended(Failure));
     assert!(world.control.build(build).is_none());
     assert_eq!(world.shown(&jobs), ["finished", "error", "finished"]);
-    let ended: Vec<TerminalState> = jobs.iter().filter_map(|job| world.seen[job].ended()).collect();
-    assert_eq!(BuildState::Terminal(ended[1]), BuildState::Terminal(Error));
+    assert_eq!(effects.changes.last(), Some(&over), "the worst is the child's error");
 }

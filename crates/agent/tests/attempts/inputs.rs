@@ -1,6 +1,6 @@
 //! Inputs: whole or not at all.
 
-use tombolo_core::attempt::{Assignment, InputReference, InputSource, Outcome, RouteKind, SourceReference};
+use tombolo_core::attempt::{Assignment, InputReference, InputSource, LostInput, Outcome, RouteKind, SourceReference};
 use tombolo_core::build::TerminalState;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
@@ -79,6 +79,14 @@ async fn a_missing_input_is_an_error_and_nothing_runs() {
         outcome.message
     );
     assert!(outcome.message.contains("090909090909"), "{}", outcome.message);
+    // The assignment says that it is here: the cluster itself does not have it.
+    let expected = LostInput {
+        parent: assignment.inputs[0].job,
+        manifest: Digest::new([9; 32]),
+        missing: vec![ClusterName::new("west").unwrap()],
+        unreachable: Vec::new(),
+    };
+    assert_eq!(outcome.lost_inputs, [expected]);
     assert!(cluster.printed(assignment.attempt).is_empty());
 }
 

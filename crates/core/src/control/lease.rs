@@ -18,6 +18,8 @@ pub(super) enum Deadline {
     Invite(InviteId),
     /// The next look for caches that are too old.
     Caches,
+    /// A cluster is there again that jobs may wait for because of their inputs.
+    Parked,
 }
 
 impl Control {
@@ -54,6 +56,7 @@ impl Control {
                 Deadline::Cluster(index) => lost |= self.lease_due(outbox, index),
                 Deadline::Invite(id) => self.invite_due(outbox, id),
                 Deadline::Caches => self.caches_due(outbox),
+                Deadline::Parked => self.wake_parked(outbox),
             }
         }
         if lost {
@@ -74,6 +77,10 @@ impl Control {
         self.set_lease(index, Lease::Runs { until });
         if !ran {
             self.queue.has_room(&mut self.clusters, index);
+        }
+        // A heartbeat writes nothing: this follows with the next tick, which is then asked for at once.
+        if !ran && !self.parked.is_empty() {
+            self.deadlines.insert((now, Deadline::Parked));
         }
     }
 

@@ -447,6 +447,25 @@ fn a_cluster_that_is_away_is_waited_for() {
 }
 
 #[test]
+fn a_late_heartbeat_is_enough_for_those_who_wait() {
+    let (mut world, jobs) = placed();
+    let heartbeat = |world: &mut World, name: &str| {
+        let (cluster, session) = (cluster(name), world.session(name));
+        world.done(Command::Heartbeat { cluster, session })
+    };
+    world.pass(20 * SECOND);
+    heartbeat(&mut world, "west");
+    world.pass(20 * SECOND);
+    world.report(jobs[1], misses(jobs[0], 1, &[], &["east"]));
+    assert_eq!(world.states(&jobs[1..2]), ["waiting"]);
+    heartbeat(&mut world, "east");
+    assert!(world.control.next_deadline().unwrap() <= world.now.steady);
+    world.done(Command::Tick);
+    assert_eq!(world.states(&jobs[1..2]), ["assigned"]);
+    assert!(world.control.next_deadline().unwrap() > world.now.steady);
+}
+
+#[test]
 fn a_cluster_that_does_not_come_back_is_lost_with_what_it_had() {
     // Whether another cluster may run the parent.
     for elsewhere in [true, false] {

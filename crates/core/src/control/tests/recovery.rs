@@ -7,7 +7,7 @@ use super::super::{Change, Command, Settings};
 use crate::attempt::{LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
 use crate::build::{
     BuildState, StateSet,
-    TerminalState::{self, Error, Failure, Finished, Killed},
+    TerminalState::{Error, Failure, Finished, Killed},
 };
 use crate::id::{Epoch, JobId};
 use crate::name::{ClusterName, JobName};

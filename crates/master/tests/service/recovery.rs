@@ -2,10 +2,11 @@
 
 use http::Method;
 use tombolo_api::problem::Code;
-use tombolo_api::{Build, Explanation, JobState};
+use tombolo_api::{Build, Explanation, Job, JobState};
 use tombolo_core::attempt::{LostInput, Outcome, OutputReference, Phase};
 use tombolo_core::build::TerminalState;
 use tombolo_core::digest::Digest;
+use tombolo_core::id::JobId;
 
 use crate::agent::{Agent, ended, name};
 use crate::builds::{BUILDS, CHAIN, submit, wait_for};
@@ -25,6 +26,31 @@ async fn output_problem(user: &User) -> (Code, u16) {
     let problem = user.refused(Method::GET, &path, None).await;
     assert!(problem.detail.contains("does not have it any more"), "{problem:?}");
     (problem.code, problem.status)
+}
+
+/// Ended because `east` did not have the output of a parent.
+fn without(parent: JobId, manifest: Digest) -> Phase {
+    let Phase::Ended(end) = ended(TerminalState::Error, 0, None) else {
+        unreachable!()
+    };
+    let lost = LostInput {
+        parent,
+        manifest,
+        missing: vec![name("east")],
+        unreachable: Vec::new(),
+    };
+    Phase::Ended(Outcome {
+        started_at: None,
+        lost_inputs: vec![lost],
+        ..end
+    })
+}
+
+/// What users see of how the job ended is the same.
+fn assert_same_end(one: &Job, other: &Job) {
+    let end = |job: &Job| (job.state, job.exit_code, job.log_lines, job.started_at, job.ended_at);
+    assert_eq!(end(one), end(other));
+    assert_eq!((&one.cluster, &one.message), (&other.cluster, &other.message));
 }
 
 fn is_recovering(build: &Build) -> bool {
@@ -53,34 +79,13 @@ async fn a_job_stays_as_it_ended_while_its_output_is_made_again() {
     assert_eq!(child.inputs[0].sources[0].cluster, name("east"));
     let before = wait_for(user, 1, |build| build.jobs[0].state == JobState::Finished).await;
 
-    let lost = LostInput {
-        parent: first.job,
-        manifest: output.manifest,
-        missing: vec![name("east")],
-        unreachable: Vec::new(),
-    };
-    let Phase::Ended(end) = ended(TerminalState::Error, 0, None) else {
-        unreachable!()
-    };
-    let end = Outcome {
-        started_at: None,
-        lost_inputs: vec![lost],
-        ..end
-    };
-    session.report(child.attempt, Phase::Ended(end)).await;
+    session.report(child.attempt, without(first.job, output.manifest)).await;
     let second = session.order_pair().await.attempt;
     assert_eq!((second.job, second.epoch.0), (first.job, 2));
 
     let recovering = wait_for(user, 1, is_recovering).await;
-    let (job, old) = (&recovering.jobs[0], &before.jobs[0]);
-    assert_eq!(
-        (job.state, job.exit_code, job.log_lines),
-        (old.state, old.exit_code, old.log_lines)
-    );
-    assert_eq!(
-        (job.started_at, job.ended_at, &job.cluster),
-        (old.started_at, old.ended_at, &old.cluster)
-    );
+    let job = &recovering.jobs[0];
+    assert_same_end(job, &before.jobs[0]);
     let recovery = job.recovery.as_ref().unwrap();
     assert_eq!((recovery.state, recovery.epoch), (JobState::Assigned, 2));
     assert_eq!(recovery.cluster, Some(name("east")));

@@ -211,7 +211,8 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
         build: over.clone(),
         bytes: output.bytes,
     };
-    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), [expected.clone()]);
+    let kept = store.kept_builds(home.id, None, 10).await.unwrap();
+    assert_eq!(kept, std::slice::from_ref(&expected));
     assert_eq!(store.kept_builds(home.id, Some(1), 10).await.unwrap(), []);
 
     // Nobody has to keep what nobody has.

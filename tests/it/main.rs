@@ -15,5 +15,6 @@ mod full_disk;
 mod interrupted;
 mod large;
 mod outputs;
+mod recovery;
 mod retention;
 mod world;

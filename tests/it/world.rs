@@ -259,6 +259,14 @@ impl World {
         });
     }
 
+    /// Kills a part at once, and for good: what starts it again finds no configuration that it could use.
+    #[track_caller]
+    pub(crate) fn bury(&self, part: &str) {
+        let pid = self.wait_for(&format!("{part} to live"), || self.process(part));
+        self.write(&format!("{part}.toml"), "buried = true\n");
+        kill_process(pid, Signal::KILL).expect("the part lives");
+    }
+
     /// The most memory that a part has held at once, in bytes.
     #[track_caller]
     pub(crate) fn peak_resident_bytes(&self, part: &str) -> u64 {

@@ -208,6 +208,11 @@ impl World {
         self.agents[index].dead = true;
     }
 
+    /// Somebody deletes all that is in the store of a cluster.
+    pub(crate) fn empty_store(&mut self, index: usize) {
+        self.agents[index].outputs.clear();
+    }
+
     pub(crate) fn crash_agent(&mut self, index: usize, damage: Damage) {
         let now = self.schedule.now();
         let agent = &mut self.agents[index];

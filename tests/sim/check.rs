@@ -104,6 +104,11 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
                     status.id, status.epoch
                 ));
             }
+            if status.loss.is_some() {
+                made_again(status, &ended).map_err(|what| format!("{at:?}: {what}: {status:?}"))?;
+                record.take(fact);
+                continue;
+            }
             let attempt = AttemptId {
                 job: status.id,
                 epoch: status.epoch,
@@ -121,6 +126,25 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
         record.take(fact);
     }
     Ok(())
+}
+
+/// An output that was made again is what an attempt left that ended as the job did.
+fn made_again(
+    status: &JobStatus,
+    ended: &BTreeMap<AttemptId, Vec<(&ClusterName, &tombolo_core::attempt::Outcome)>>,
+) -> Result<(), String> {
+    if status.output_lost().is_some() {
+        return Ok(());
+    }
+    let attempt = |epoch| AttemptId { job: status.id, epoch };
+    let left = ended.get(&attempt(status.epoch)).into_iter().flatten();
+    let is_that = |(cluster, end): &(&ClusterName, &tombolo_core::attempt::Outcome)| {
+        Some(*cluster) == status.cluster.as_ref() && Some(end.state) == status.ended() && end.output == status.output
+    };
+    match left.clone().any(is_that) {
+        true => Ok(()),
+        false => Err(format!("attempt {} did not leave the output", attempt(status.epoch))),
+    }
 }
 
 fn claims_an_executors_end(status: &JobStatus) -> bool {
@@ -368,6 +392,14 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
     let mut tally = BTreeMap::new();
     for status in record.jobs.values() {
         *tally.entry(status.state.as_str()).or_default() += 1;
+    }
+    for loss in record.jobs.values().filter_map(|status| status.loss.as_ref()) {
+        let became = if loss.reason.is_none() {
+            "outputs made again"
+        } else {
+            "outputs lost"
+        };
+        *tally.entry(became).or_default() += 1;
     }
     *tally.entry("builds").or_default() += record.builds.len();
     tally.insert(

@@ -66,7 +66,20 @@ fn explain(seed: u64, bug: Option<Bug>, what: &str) -> String {
     )
 }
 
+/// Says which seed it was if its world panics.
+struct Named(u64);
+
+impl Drop for Named {
+    #[expect(clippy::print_stderr, reason = "the world cannot say it any more")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("TOMBOLO_SEED={} panics", self.0);
+        }
+    }
+}
+
 fn run_seed(seed: u64) -> Result<BTreeMap<&'static str, usize>, String> {
+    let _named = Named(seed);
     let outcome = World::run(seed, None, Recording::Facts);
     check::judge(&outcome).map_err(|faults| explain(seed, None, &faults.join("\n")))?;
     let mut tally = check::tally(&outcome);
@@ -108,6 +121,11 @@ fn invariants_hold() {
         *total.entry(name).or_default() += count;
     }
     println!("{seeds} seeds in {:?}: {total:?}", started.elapsed());
+    if seeds >= SEEDS {
+        for trouble in ["outputs made again", "outputs lost"] {
+            assert!(total.contains_key(trouble), "no world had {trouble}: {total:?}");
+        }
+    }
     for seen in ["finished", "failure", "error", "unstable", "killed", "skipped"] {
         assert!(
             seeds < 100 || total.contains_key(seen),

@@ -288,8 +288,8 @@ impl World {
     /// The store has answered, or would have: the process may be gone.
     pub(crate) fn master_committed(&mut self, life: u64, batch: Batch) {
         if self.master.life != life || !self.master.is_up() {
-            // A database may finish what a dead client asked for, but not after a later one has written.
-            if !self.master.is_up() && self.rng.random_bool(0.5) {
+            // A database may finish what a dead client asked for, but not after a later one has begun: that fences it.
+            if !self.master.is_up() && self.master.life == life && self.rng.random_bool(0.5) {
                 self.commit(&batch.changes);
             }
             return;

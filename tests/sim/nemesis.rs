@@ -44,6 +44,7 @@ impl World {
                 let long = self.draw_outage();
                 self.schedule.after(long, Item::AgentStart { agent });
             }
+            Fault::EmptyStore => self.empty_store(agent),
             Fault::RemoveCluster => self.remove_cluster(agent),
         }
         let pause = self.draw_time(self.scenario.fault_pause);

@@ -52,17 +52,20 @@ pub(crate) enum Fault {
     CrashNode,
     /// The agent's machine ends with its disk.
     WipeNode,
+    /// A cluster's store loses all that is in it.
+    EmptyStore,
     /// A cluster is removed, and comes back some time later.
     RemoveCluster,
 }
 
-const ALL_FAULTS: [Fault; 7] = [
+const ALL_FAULTS: [Fault; 8] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
     Fault::CrashAgent,
     Fault::CrashNode,
     Fault::WipeNode,
+    Fault::EmptyStore,
     Fault::RemoveCluster,
 ];
 

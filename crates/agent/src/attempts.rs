@@ -257,6 +257,7 @@ pub(crate) fn faulty(message: impl Into<String>, ended_at: Timestamp) -> Outcome
         output: None,
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines: 0,
     }
 }

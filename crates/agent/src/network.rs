@@ -38,6 +38,11 @@ impl Network {
         }
     }
 
+    /// This cluster.
+    pub const fn own(&self) -> &ClusterName {
+        &self.own
+    }
+
     /// Where an input can be fetched. This cluster's own store is not among them: a pull looks there first anyway.
     pub fn input(&self, input: &InputReference, waiting_per_hour: Cost) -> Ways {
         let mut ways = Ways::default();

@@ -60,8 +60,33 @@ pub struct Job {
     pub timeout_seconds: u64,
     /// How many lines its log has, once it has ended.
     pub log_lines: Option<u64>,
-    /// How many of its attempts were lost by the system, and replaced.
+    /// How many of its attempts were lost by the system and replaced, or made its output again.
     pub replacements: u32,
+    /// Why its output cannot be had (now), if it was lost after the job had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_lost: Option<String>,
+    /// The attempt that makes its output again, if there is one. The job stays ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovery>,
+}
+
+/// An attempt that makes the output of a job again which has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Recovery {
+    /// Where the attempt stands; never that it is over.
+    pub state: JobState,
+    /// The cluster that has it.
+    #[schema(value_type = Option<String>)]
+    pub cluster: Option<ClusterName>,
+    /// Its number; that of the one before for as long as no cluster has it.
+    pub epoch: u32,
+}
+
+impl Job {
+    /// Where its present attempt stands, also if that only makes its output again.
+    pub fn attempt_state(&self) -> JobState {
+        self.recovery.as_ref().map_or(self.state, |recovery| recovery.state)
+    }
 }
 
 /// Where a job stands.

@@ -28,7 +28,7 @@ pub use cluster::{
     Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
-pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent};
+pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent, Recovery};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use problem::{Code, Fault, Problem};

@@ -186,6 +186,12 @@ codes! {
     /// The job had an output, which is not kept any more.
     OutputReleased = "output_released", 410, "Output removed by retention",
         "running the build again makes the output again; `tombolo project show` says how long outputs are kept";
+    /// The job had an output, which was lost.
+    OutputLost = "output_lost", 410, "Output lost",
+        "running the build again makes the output again; `tombolo explain` says what happened";
+    /// The job had an output, which was lost and is made again.
+    OutputRecovering = "output_recovering", 409, "Output is made again",
+        "try again when the job's recovery is over: `tombolo jobs` shows it";
     /// The cluster that holds the output cannot be reached, or does not have it any more.
     OutputUnavailable = "output_unavailable", 502, "Output not available",
         "look at the cluster with `tombolo cluster show`; running the build again makes the output again";

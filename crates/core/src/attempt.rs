@@ -218,8 +218,24 @@ pub struct Outcome {
     pub cache: Option<Box<OutputReference>>,
     /// How the inputs came, if they did.
     pub inputs: Vec<TransferReceipt>,
+    /// The inputs that no cluster gave; the command has not started then.
+    #[serde(default)]
+    pub lost_inputs: Vec<LostInput>,
     /// How many log lines it wrote: the log is whole when the master has as many.
     pub log_lines: u64,
+}
+
+/// An input that could not be had, because no cluster that was asked has it or can be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostInput {
+    /// The parent whose output it is.
+    pub parent: JobId,
+    /// The digest of its manifest.
+    pub manifest: Digest,
+    /// The clusters that said that they do not have it, or have it damaged only; also the one that wanted it, if it was to have it.
+    pub missing: Vec<ClusterName>,
+    /// The clusters that did not answer.
+    pub unreachable: Vec<ClusterName>,
 }
 
 /// How one input came to a cluster: an edge of the graph as users see it.

@@ -11,13 +11,16 @@ pub mod command;
 mod connect;
 mod edges;
 pub mod event;
+mod holders;
 mod invites;
 mod lease;
+mod losses;
 mod outbox;
 mod prefetch;
 mod projects;
 mod queue;
 pub mod record;
+mod recover;
 mod remove_cluster;
 mod replace;
 mod report;
@@ -44,12 +47,12 @@ pub use command::{Command, Refusal, Reply, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use settings::Settings;
-pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, JobView};
+pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
 use crate::name::ClusterName;
 use crate::session::Order;
 use crate::time::{Moment, Now};
-use builds::Builds;
+use builds::{Builds, JobKey};
 use caches::Caches;
 use clusters::Clusters;
 use invites::Invites;
@@ -86,6 +89,10 @@ pub struct Control {
     caches: Caches,
     queue: Queue,
     deadlines: BTreeSet<(Moment, Deadline)>,
+    /// Jobs that have ended, and make their outputs again.
+    recoveries: BTreeSet<JobKey>,
+    /// Jobs that wait for a cluster that has one of their inputs to connect.
+    parked: BTreeSet<JobKey>,
 }
 
 impl Control {
@@ -101,6 +108,8 @@ impl Control {
             caches: Caches::default(),
             queue: Queue::default(),
             deadlines: BTreeSet::new(),
+            recoveries: BTreeSet::new(),
+            parked: BTreeSet::new(),
         }
     }
 

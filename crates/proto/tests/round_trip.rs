@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, Outcome, OutputReference, ParentJob,
-    Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
+    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, LostInput, Outcome, OutputReference,
+    ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::TransferProgress;
@@ -85,6 +85,12 @@ fn outcome(state: TerminalState) -> Outcome {
         output: Some(output()),
         cache: (state == TerminalState::Finished).then(|| Box::new(output())),
         inputs: vec![receipt(RouteKind::Local), receipt(RouteKind::Master)],
+        lost_inputs: vec![LostInput {
+            parent: JobId::from_u128(3),
+            manifest: Digest::new([8; 32]),
+            missing: vec![cluster("east"), cluster("west")],
+            unreachable: vec![cluster("north")],
+        }],
         log_lines: 77,
     }
 }
@@ -314,7 +320,7 @@ fn what_the_domain_does_not_take_is_refused() {
         change(&mut wire_outcome);
         Outcome::try_from(wire_outcome).map(drop)
     };
-    let cases: [(Result<(), Error>, &str); 6] = [
+    let cases: [(Result<(), Error>, &str); 10] = [
         (report(|outcome| outcome.state = 99), "Outcome.state"),
         (
             report(|outcome| outcome.state = wire::TerminalState::Skipped.into()),
@@ -329,6 +335,22 @@ fn what_the_domain_does_not_take_is_refused() {
         (
             report(|outcome| outcome.inputs[0].parent = Some("../x".to_owned())),
             "TransferReceipt.parent",
+        ),
+        (
+            report(|outcome| outcome.lost_inputs = vec![outcome.lost_inputs[0].clone(); 65]),
+            "Outcome.lost_inputs",
+        ),
+        (
+            report(|outcome| outcome.lost_inputs[0].parent = vec![0; 15]),
+            "LostInput.parent",
+        ),
+        (
+            report(|outcome| outcome.lost_inputs[0].missing = vec!["Not A Name".to_owned()]),
+            "LostInput.missing",
+        ),
+        (
+            report(|outcome| outcome.lost_inputs[0].unreachable = vec!["east".to_owned(); 33]),
+            "LostInput.unreachable",
         ),
     ];
     for (result, field) in cases {

@@ -178,7 +178,20 @@ pub enum Error {
         what: String,
         /// What each source said last.
         reasons: Vec<String>,
+        /// The same for programs.
+        answers: Box<Answers>,
     },
+}
+
+/// What the clusters that were asked have answered in the end, each in one of the lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// They do not have something of the artifact, or have it damaged only.
+    pub missing: Vec<ClusterName>,
+    /// They did not answer.
+    pub unreachable: Vec<ClusterName>,
+    /// They will not give it.
+    pub refused: Vec<ClusterName>,
 }
 
 fn list(reasons: &[String]) -> String {

@@ -220,6 +220,11 @@ impl ChunkStore {
         }
     }
 
+    /// Forgets which chunks of a project are there: something is missing that should be. They are looked for again.
+    pub fn distrust(&self, project: ProjectId) {
+        self.inner.known().forget_project(project);
+    }
+
     async fn get(&self, project: ProjectId, expected: ChunkReference) -> Result<(StoredChunk, Chunk), Error> {
         let inner = &self.inner;
         let digest = expected.digest;
@@ -244,6 +249,11 @@ impl ChunkStore {
             };
             inner.quarantine(project, digest, generation, &reason).await;
             damage = Some(reason);
+        }
+        let was_known = inner.known().get(&(project, digest), epoch).is_some();
+        if was_known && damage.is_none() {
+            // Somebody else took it away, and may have taken more.
+            self.distrust(project);
         }
         inner.known().remove(&(project, digest));
         let (place, what) = (inner.place.clone(), "chunk");

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use tombolo_core::attempt::{Assignment, InputReference, Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
+use tombolo_core::attempt::{
+    Assignment, InputReference, LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt,
+};
 use tombolo_core::build::TerminalState;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
@@ -169,21 +171,54 @@ impl World {
         let Some(stored) = self.in_preparation(index, attempt) else {
             return;
         };
-        let missing = stored.assignment.inputs.iter().find(|input| {
-            let has = |name| {
-                self.agents
-                    .iter()
-                    .any(|agent| agent.name == name && agent.outputs.contains(&input.output.manifest))
-            };
-            !input.sources.iter().any(|source| has(source.cluster.clone()))
-        });
-        if missing.is_none() || self.bug == Some(Bug::InputSkipped) {
-            self.soon(index, Step::Launch(attempt));
-        } else if tries < TRIES {
-            self.soon(index, Step::Fetched(attempt, tries + 1));
-        } else {
-            self.end_attempt(index, attempt, TerminalState::Error, None, "an input is gone");
+        let inputs = stored.assignment.inputs.clone();
+        let lost = inputs.iter().find_map(|input| self.fetch(index, input));
+        match lost {
+            Some(_) if self.bug != Some(Bug::InputSkipped) && tries < TRIES => {
+                self.soon(index, Step::Fetched(attempt, tries + 1));
+            }
+            Some(lost) if self.bug != Some(Bug::InputSkipped) => self.end_without(index, attempt, lost),
+            _ => {
+                // What has come is in the cluster's own store.
+                let manifests = inputs.iter().map(|input| input.output.manifest);
+                self.agents[index].outputs.extend(manifests);
+                self.soon(index, Step::Launch(attempt));
+            }
         }
+    }
+
+    /// Looks for one input; if nobody gives it, says who was asked.
+    fn fetch(&self, index: usize, input: &InputReference) -> Option<LostInput> {
+        let manifest = input.output.manifest;
+        let mut lost = LostInput {
+            parent: input.job,
+            manifest,
+            missing: Vec::new(),
+            unreachable: Vec::new(),
+        };
+        if self.agents[index].outputs.contains(&manifest) {
+            return None;
+        }
+        for name in input.sources.iter().map(|source| &source.cluster) {
+            let (other, agent) = (0..).zip(&self.agents).find(|(_, agent)| agent.name == *name)?;
+            let answers = other == index || (agent.process.is_some() && !self.network.is_cut(other));
+            match (answers, agent.outputs.contains(&manifest)) {
+                (true, true) => return None,
+                (true, false) => lost.missing.push(name.clone()),
+                (false, _) => lost.unreachable.push(name.clone()),
+            }
+        }
+        Some(lost)
+    }
+
+    /// Ends an attempt for want of an input.
+    fn end_without(&mut self, index: usize, attempt: AttemptId, lost: LostInput) {
+        self.end_with(
+            index,
+            attempt,
+            (TerminalState::Error, None, "an input is gone"),
+            vec![lost],
+        );
     }
 
     fn launch(&mut self, index: usize, attempt: AttemptId) {
@@ -320,6 +355,16 @@ impl World {
         exit_code: Option<i32>,
         message: &str,
     ) {
+        self.end_with(index, attempt, (state, exit_code, message), Vec::new());
+    }
+
+    fn end_with(
+        &mut self,
+        index: usize,
+        attempt: AttemptId,
+        (state, exit_code, message): (TerminalState, Option<i32>, &str),
+        lost_inputs: Vec<LostInput>,
+    ) {
         let leaves = matches!(
             state,
             TerminalState::Finished | TerminalState::Unstable | TerminalState::Failure
@@ -343,6 +388,7 @@ impl World {
             output: left,
             cache: left.filter(|_| stored.assignment.job.cache).map(Box::new),
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
+            lost_inputs,
             log_lines,
         };
         stored.phase = Phase::Ended(outcome.clone());

@@ -4,26 +4,39 @@ use std::collections::BTreeSet;
 
 use tombolo_core::build::{JobState, TerminalState};
 use tombolo_core::control::Change;
+use tombolo_core::control::record::JobStatus;
 use tombolo_core::id::JobId;
 
 use super::Record;
 use crate::history::Fact;
 use crate::world::Outcome;
 
-/// What the store says of a terminal job never changes.
+/// What the store says of a job that has ended never changes, but for its output, which may be lost and made again.
 pub(super) fn terminal_is_final(outcome: &Outcome) -> Result<(), String> {
     let mut record = Record::default();
     for (at, fact) in &outcome.history.facts {
         if let Fact::Committed(Change::PutJob(status)) = fact
             && let Some(before) = record.jobs.get(&status.id)
-            && before.state.terminal().is_some()
-            && before != status
+            && before.ended().is_some()
+            && shown(before) != shown(status)
         {
             return Err(format!("{at:?}: a terminal job changed from {before:?} to {status:?}"));
         }
         record.take(fact);
     }
     Ok(())
+}
+
+/// What users see of a job that has ended, wherever its output is.
+fn shown(status: &JobStatus) -> JobStatus {
+    JobStatus {
+        epoch: status.log_epoch(),
+        cluster: None,
+        output: None,
+        replacements: 0,
+        loss: None,
+        ..status.as_ended().into_owned()
+    }
 }
 
 /// A job whose cancellation was acknowledged ends as finished only if it had ended before.

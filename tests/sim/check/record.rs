@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_core::build::{BuildState, JobSpec, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::name::ClusterName;
 
@@ -27,6 +28,8 @@ pub(crate) struct Record {
     pub(crate) nodes: BTreeMap<JobId, JobNode>,
     pub(crate) specs: BTreeMap<JobId, JobSpec>,
     pub(crate) jobs: BTreeMap<JobId, JobStatus>,
+    /// All outputs that a job has ever had: an attempt that was given an earlier one may start with it.
+    pub(crate) outputs: BTreeMap<JobId, BTreeSet<Digest>>,
 }
 
 impl Record {
@@ -51,6 +54,8 @@ impl Record {
                 self.ended.insert(build.id);
             }
             Change::PutJob(status) => {
+                let outputs = self.outputs.entry(status.id).or_default();
+                outputs.extend(status.output.map(|output| output.manifest));
                 self.jobs.insert(status.id, status.clone());
             }
             _ => {}
@@ -58,14 +63,12 @@ impl Record {
     }
 
     pub(crate) fn is_terminal(&self, job: JobId) -> bool {
-        self.jobs
-            .get(&job)
-            .is_some_and(|status| status.state.terminal().is_some())
+        self.jobs.get(&job).is_some_and(|status| status.ended().is_some())
     }
 
     /// How a build ends whose jobs are all terminal.
     pub(crate) fn worst(&self, build: BuildId) -> Option<TerminalState> {
-        let state = |job| self.jobs.get(job).and_then(|status| status.state.terminal());
+        let state = |job| self.jobs.get(job).and_then(JobStatus::ended);
         let states: Option<BTreeSet<TerminalState>> = self.builds.get(&build)?.iter().map(state).collect();
         let states = states?;
         Some(

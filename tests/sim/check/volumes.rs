@@ -1,5 +1,7 @@
 //! Jobs that share a volume run where it is.
 
+use tombolo_core::control::record::JobStatus;
+
 use super::{Record, held};
 use crate::agent::shares;
 use crate::history::Fact;
@@ -29,8 +31,10 @@ pub(super) fn sharers_together(outcome: &Outcome) -> Result<(), String> {
             let Some(other) = record.jobs.get(sibling) else {
                 continue;
             };
-            let ran = other.state.terminal().is_some() && other.started_at.is_some();
-            if (ran || held(other.state)) && other.cluster.as_ref() != Some(cluster) {
+            let ended = other.as_ended();
+            let ran = ended.state.terminal().is_some() && ended.started_at.is_some();
+            let elsewhere = |other: &JobStatus| other.cluster.as_ref() != Some(cluster);
+            if (ran && elsewhere(&ended)) || (held(other.state) && elsewhere(other)) {
                 return Err(format!(
                     "{at:?}: {attempt} starts on {cluster}, and {sibling}, which shares a volume with it, is on {:?}",
                     other.cluster

@@ -45,24 +45,25 @@ impl World {
     fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
         let process = self.master.process.as_ref()?;
         let view = process.control.assignment(attempt)?;
-        let input = |(parent, output, cluster): (control::JobView<'_>, _, &ClusterName)| InputReference {
-            job: parent.node.id,
-            name: parent.node.name.clone(),
-            output,
-            sources: vec![InputSource {
-                cluster: cluster.clone(),
-                peer_address: None,
-                direct_per_gigabyte: Cost(0),
-                relay_per_gigabyte: Cost(0),
-            }],
+        let source = |cluster: &&ClusterName| InputSource {
+            cluster: (*cluster).clone(),
+            peer_address: None,
+            direct_per_gigabyte: Cost(0),
+            relay_per_gigabyte: Cost(0),
+        };
+        let input = |input: &control::InputView<'_>| InputReference {
+            job: input.parent.node.id,
+            name: input.parent.node.name.clone(),
+            output: input.output,
+            sources: input.holders.iter().map(source).collect(),
             grant: Vec::new(),
         };
-        let mut inputs: Vec<InputReference> = view.inputs().map(input).collect();
+        let mut inputs: Vec<InputReference> = view.inputs.iter().map(input).collect();
         if self.bug == Some(Bug::InputNotAssigned) {
             inputs.pop();
         }
         let parent = |parent: &control::JobView<'_>| {
-            let state = parent.status.state.terminal()?;
+            let state = parent.status.ended()?;
             Some(ParentJob {
                 job: parent.node.id,
                 name: parent.node.name.clone(),

@@ -9,13 +9,13 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tombolo_core::attempt::{Assignment, Prefetch, RouteKind, TransferReceipt};
+use tombolo_core::attempt::{Assignment, LostInput, Prefetch, RouteKind, TransferReceipt};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::digest::Digest;
-use tombolo_core::id::{AttemptId, ProjectId};
-use tombolo_core::name::JobName;
+use tombolo_core::id::{AttemptId, JobId, ProjectId};
+use tombolo_core::name::{ClusterName, JobName};
 use tombolo_transfer::Puller;
-use tombolo_transfer::pull::{Progress, Request};
+use tombolo_transfer::pull::{self, Progress, Request};
 use tombolo_transfer::store::retention::UploadId;
 
 use crate::executor::Material;
@@ -45,7 +45,12 @@ pub(super) enum Error {
     #[error("cannot get the source of the build: {0}")]
     Source(String),
     #[error("cannot get the output of `{parent}`: {reason}")]
-    Input { parent: JobName, reason: String },
+    Input {
+        parent: JobName,
+        reason: String,
+        /// Who was asked, if nobody gave it.
+        lost: Option<Box<LostInput>>,
+    },
     #[error("two parents have outputs for `inputs/{0}`: names that end alike cannot both be inputs of a job")]
     Clash(String),
 }
@@ -53,22 +58,60 @@ pub(super) enum Error {
 /// One artifact that is to come.
 struct Wanted {
     /// None for the source.
-    parent: Option<JobName>,
+    parent: Option<Parent>,
     manifest: Digest,
     /// Within the sandbox.
     folder: String,
     ways: Ways,
 }
 
+/// The parent that left it.
+struct Parent {
+    job: JobId,
+    name: JobName,
+    /// This cluster is to have its output.
+    is_here: bool,
+}
+
 impl Wanted {
-    fn failed(&self, reason: impl ToString) -> Error {
-        let reason = reason.to_string();
+    fn name(&self) -> Option<JobName> {
+        self.parent.as_ref().map(|parent| parent.name.clone())
+    }
+
+    fn failed(&self, error: &pull::Error, own: &ClusterName) -> Error {
+        let reason = error.to_string();
         match &self.parent {
             Some(parent) => Error::Input {
-                parent: parent.clone(),
+                parent: parent.name.clone(),
                 reason,
+                lost: self.lost(parent, error, own).map(Box::new),
             },
             None => Error::Source(reason),
+        }
+    }
+
+    /// What the master is told of an input that nobody gave. One that somebody has and will not give is not lost.
+    fn lost(&self, parent: &Parent, error: &pull::Error, own: &ClusterName) -> Option<LostInput> {
+        let pull::Error::Unobtainable { answers, .. } = error else {
+            return None;
+        };
+        let mut missing = answers.missing.clone();
+        missing.extend(parent.is_here.then(|| own.clone()));
+        answers.refused.is_empty().then(|| LostInput {
+            parent: parent.job,
+            manifest: self.manifest,
+            missing,
+            unreachable: answers.unreachable.clone(),
+        })
+    }
+}
+
+impl Error {
+    /// The inputs that nobody gave, for the master.
+    pub(super) fn lost_inputs(&self) -> Vec<LostInput> {
+        match self {
+            Self::Input { lost: Some(lost), .. } => vec![(**lost).clone()],
+            _ => Vec::new(),
         }
     }
 }
@@ -135,7 +178,11 @@ impl Inputs {
                 return Err(Error::Clash(segment.to_owned()));
             }
             wanted.push(Wanted {
-                parent: Some(input.name.clone()),
+                parent: Some(Parent {
+                    job: input.job,
+                    name: input.name.clone(),
+                    is_here: input.sources.iter().any(|source| source.cluster == *self.network.own()),
+                }),
                 manifest: input.output.manifest,
                 folder: format!("inputs/{segment}"),
                 ways: self.network.input(input, assignment.waiting_per_hour),
@@ -150,20 +197,23 @@ impl Inputs {
         wanted: Wanted,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<(Material, TransferReceipt), Error> {
-        let teller = Teller::new(assignment.attempt, wanted.parent.clone(), notices);
+        let teller = Teller::new(assignment.attempt, wanted.name(), notices);
         let request = Request {
             project: assignment.build.project,
             manifest: wanted.manifest,
             sources: wanted.ways.sources.clone(),
         };
         let pulled = self.puller.pull(request, |progress| teller.tell(&progress)).await;
-        let mut receipt = pulled.map_err(|error| wanted.failed(error))?;
+        if wanted.parent.as_ref().is_some_and(|parent| parent.is_here) && pulled.is_err() {
+            self.puller.store().distrust(assignment.build.project);
+        }
+        let mut receipt = pulled.map_err(|error| wanted.failed(&error, self.network.own()))?;
         teller.tell_last(&receipt.progress);
-        let moved = !receipt.routes.is_empty();
+        let (name, moved) = (wanted.name(), !receipt.routes.is_empty());
         if moved {
             receipt.routes.extend(wanted.ways.unavailable);
         }
-        let mut told = receipt.for_parent(wanted.parent);
+        let mut told = receipt.for_parent(name);
         if !moved && let Some(earlier) = self.prefetcher.take_receipt(assignment.build.project, wanted.manifest) {
             told = TransferReceipt {
                 parent: told.parent,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
+use tombolo_core::attempt::{Assignment, LostInput, Outcome, Phase, TransferReceipt};
 use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
@@ -61,6 +61,8 @@ enum Broken {
     Stopped,
     /// The system fails it.
     Fault(String),
+    /// Inputs did not come; those are named that nobody gave.
+    Input(String, Vec<LostInput>),
     /// The job itself is at fault.
     Job(String),
 }
@@ -221,7 +223,7 @@ impl<E: Executor> Life<E> {
             .inputs
             .bring(assignment, &surroundings.notices)
             .await
-            .map_err(fault)?;
+            .map_err(|error| Broken::Input(error.to_string(), error.lost_inputs()))?;
         let (mut materials, mut inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
         notes.extend(inputs.iter().map(inputs::describe));
         let obstacle = surroundings.executor.obstacle_to_cache(assignment);
@@ -339,7 +341,7 @@ impl<E: Executor> Life<E> {
             .unwrap_or_default();
         let message = match &broken {
             Broken::Stopped => "cancelled before its command started".to_owned(),
-            Broken::Fault(reason) | Broken::Job(reason) => reason.clone(),
+            Broken::Fault(reason) | Broken::Input(reason, _) | Broken::Job(reason) => reason.clone(),
         };
         // Without a log, the message in the outcome has to do.
         let log_lines = log::note(&self.folder, vec![message.clone()]).await.unwrap_or(0);
@@ -353,6 +355,11 @@ impl<E: Executor> Life<E> {
             Broken::Fault(_) => Outcome {
                 started_at,
                 inputs: prepared.inputs,
+                log_lines,
+                ..faulty(message, wall())
+            },
+            Broken::Input(_, lost_inputs) => Outcome {
+                lost_inputs,
                 log_lines,
                 ..faulty(message, wall())
             },

@@ -103,6 +103,7 @@ impl Verdict {
             output,
             cache: None,
             inputs,
+            lost_inputs: Vec::new(),
             log_lines,
         }
     }

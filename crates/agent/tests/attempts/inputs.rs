@@ -1,6 +1,6 @@
 //! Inputs: whole or not at all.
 
-use tombolo_core::attempt::{Assignment, InputReference, InputSource, Outcome, RouteKind, SourceReference};
+use tombolo_core::attempt::{Assignment, InputReference, InputSource, LostInput, Outcome, RouteKind, SourceReference};
 use tombolo_core::build::TerminalState;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
@@ -70,6 +70,10 @@ async fn a_missing_input_is_an_error_and_nothing_runs() {
     let parent = cluster.run(&script("echo > /tombolo/output/x")).await;
     let mut missing = input("build", &parent);
     missing.output.manifest = Digest::new([9; 32]);
+    missing.sources.push(InputSource {
+        cluster: ClusterName::new("east").unwrap(),
+        ..missing.sources[0].clone()
+    });
     let assignment = child("echo ran", vec![missing]);
     let outcome = cluster.run(&assignment).await;
     assert_eq!((outcome.state, outcome.started_at), (TerminalState::Error, None));
@@ -79,6 +83,14 @@ async fn a_missing_input_is_an_error_and_nothing_runs() {
         outcome.message
     );
     assert!(outcome.message.contains("090909090909"), "{}", outcome.message);
+    // This cluster is `east`, and was to have it as well.
+    let expected = LostInput {
+        parent: assignment.inputs[0].job,
+        manifest: Digest::new([9; 32]),
+        missing: vec![ClusterName::new("east").unwrap()],
+        unreachable: vec![ClusterName::new("west").unwrap()],
+    };
+    assert_eq!(outcome.lost_inputs, [expected]);
     assert!(cluster.printed(assignment.attempt).is_empty());
 }
 

@@ -153,6 +153,36 @@ impl Rows for Build {
 
 /// Why a job is in its state, as far as that needs a word.
 pub(crate) fn why(job: &Job) -> String {
+    let words = [of_state(job), of_output(job)];
+    let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
+    words.join("; ")
+}
+
+/// What became of its output, if that was lost.
+fn of_output(job: &Job) -> String {
+    let lost = job.output_lost.as_deref().unwrap_or_default();
+    match (&job.recovery, lost.is_empty()) {
+        (None, true) => String::new(),
+        (None, false) => format!("its output is lost: {lost}"),
+        (Some(recovery), _) => {
+            let on = recovery.cluster.as_ref();
+            let on = on.map_or_else(String::new, |cluster| format!(" on {cluster}"));
+            let waits = job
+                .waiting
+                .as_ref()
+                .map_or_else(String::new, |waits| format!(": {waits}"));
+            format!(
+                "its output was lost ({lost}) and is made again{on} ({}{waits})",
+                recovery.state
+            )
+        }
+    }
+}
+
+fn of_state(job: &Job) -> String {
+    if job.recovery.is_some() {
+        return job.message.clone();
+    }
     if let Some(waiting) = &job.waiting {
         return waiting.clone();
     }

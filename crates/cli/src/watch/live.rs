@@ -8,6 +8,7 @@ use tombolo_api::{Job, JobState, Progress};
 use tombolo_core::name::JobName;
 
 use super::{View, pace, state_line, summary, way};
+use crate::command::builds::why;
 use crate::failure::Failure;
 
 /// How many jobs have a line of their own at once; a build of thousands does not fit on a screen.
@@ -49,7 +50,8 @@ impl View for Live {
             if let Some(bar) = self.jobs.remove(&job.name) {
                 bar.finish_and_clear();
             }
-            return if before.is_some_and(|before| before.state == job.state) {
+            let same = |before: &Job| before.state == job.state && why(before) == why(job);
+            return if before.is_some_and(same) {
                 Ok(())
             } else {
                 self.print(&state_line(job))

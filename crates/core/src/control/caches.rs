@@ -10,7 +10,6 @@ use super::outbox::Outbox;
 use super::{Change, Contact, Control, Refusal, Reply};
 use crate::attempt::OutputReference;
 use crate::cache::{self, Cache, CacheKey};
-use crate::digest::Digest;
 use crate::id::ProjectId;
 use crate::name::{ClusterName, JobName};
 use crate::time::{Moment, Now};
@@ -86,12 +85,6 @@ impl Control {
     /// The caches of a project, by job.
     pub fn caches(&self, project: ProjectId) -> impl Iterator<Item = &Cache> {
         self.caches.of_project(project)
-    }
-
-    /// Whether the manifest is that of a cache of the project which the cluster has: then it has to keep it.
-    pub fn is_cache(&self, cluster: &ClusterName, project: ProjectId, manifest: Digest) -> bool {
-        let is_that = |cache: &Cache| cache.key.cluster == *cluster && cache.content.manifest == manifest;
-        self.caches.of_project(project).any(is_that)
     }
 
     /// What the job is given on a cluster; none if it asks for no cache.

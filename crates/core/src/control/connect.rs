@@ -61,6 +61,7 @@ impl Control {
             self.note_volumes(key, index);
             self.reconcile(outbox, cluster, key, &known);
         }
+        self.wake_parked(outbox);
         Ok(Reply::Done)
     }
 

@@ -18,6 +18,8 @@ pub(super) enum Deadline {
     Invite(InviteId),
     /// The next look for caches that are too old.
     Caches,
+    /// A cluster is there again that jobs may wait for because of their inputs.
+    Parked,
 }
 
 impl Control {
@@ -44,16 +46,22 @@ impl Control {
 
     /// Does what is due.
     pub(super) fn tick(&mut self, outbox: &mut Outbox) -> Result<Reply, Refusal> {
+        let mut lost = false;
         while let Some((at, deadline)) = self.deadlines.first().copied() {
             if at > outbox.now.steady {
                 break;
             }
             self.deadlines.pop_first();
             match deadline {
-                Deadline::Cluster(index) => self.lease_due(outbox, index),
+                Deadline::Cluster(index) => lost |= self.lease_due(outbox, index),
                 Deadline::Invite(id) => self.invite_due(outbox, id),
                 Deadline::Caches => self.caches_due(outbox),
+                Deadline::Parked => self.wake_parked(outbox),
             }
+        }
+        if lost {
+            self.fail_without_place(outbox);
+            self.wake_parked(outbox);
         }
         Ok(Reply::Done)
     }
@@ -69,6 +77,10 @@ impl Control {
         self.set_lease(index, Lease::Runs { until });
         if !ran {
             self.queue.has_room(&mut self.clusters, index);
+        }
+        // A heartbeat writes nothing: this follows with the next tick, which is then asked for at once.
+        if !ran && !self.parked.is_empty() {
+            self.deadlines.insert((now, Deadline::Parked));
         }
     }
 
@@ -86,8 +98,11 @@ impl Control {
         member.lease = lease;
     }
 
-    fn lease_due(&mut self, outbox: &mut Outbox, index: ClusterIndex) {
-        let Some(member) = self.clusters.get(index) else { return };
+    /// A lease, or the time after it, has ended. Whether the cluster is lost by that.
+    fn lease_due(&mut self, outbox: &mut Outbox, index: ClusterIndex) -> bool {
+        let Some(member) = self.clusters.get(index) else {
+            return false;
+        };
         let name = &member.record.name;
         let lease = member.lease;
         match lease {
@@ -97,14 +112,17 @@ impl Control {
                 self.give_up(outbox, index, &reason, not_started);
                 let until = until + self.settings.lost_after;
                 self.set_lease(index, Lease::Ended { until });
+                false
             }
             Lease::Ended { .. } => {
                 let silence = self.settings.lease.saturating_add(self.settings.lost_after);
                 let reason = format!("cluster `{name}` was not heard of for {silence:?}");
-                self.give_up(outbox, index, &reason, |_| true);
+                // First, since what is given up is to look elsewhere for its inputs.
                 self.set_lease(index, Lease::Over);
+                self.give_up(outbox, index, &reason, |_| true);
+                true
             }
-            Lease::Over => {}
+            Lease::Over => false,
         }
     }
 

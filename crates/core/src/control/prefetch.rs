@@ -45,7 +45,7 @@ impl Control {
         let Some(build) = self.builds.get(parent.build) else {
             return destinations;
         };
-        let Some(ended) = build.job(parent.index).and_then(|job| job.status.state.terminal()) else {
+        let Some(ended) = build.job(parent.index).and_then(|job| job.status.ended()) else {
             return destinations;
         };
         for child in build.edges.children(parent.index).iter().take(MAX_CHILDREN) {

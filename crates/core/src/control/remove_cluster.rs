@@ -2,9 +2,10 @@
 
 use super::builds::JobKey;
 use super::clusters::Lease;
+use super::holders::Trust;
 use super::outbox::Outbox;
 use super::{Change, Control, Refusal, Reply};
-use crate::build::{JobState, TerminalState};
+use crate::build::JobState;
 use crate::name::ClusterName;
 
 impl Control {
@@ -23,28 +24,44 @@ impl Control {
             self.replace(outbox, key, &format!("cluster `{name}` was removed"));
         }
         self.lose_shared(outbox, name);
-        self.fail_without_inputs(outbox);
+        self.replace_inputs(outbox);
+        self.fail_without_place(outbox);
+        self.wake_parked(outbox);
         Ok(Reply::Done)
     }
 
-    /// Ends the queued jobs whose inputs or volumes are lost. Those that wait for other parents are looked at when these have
-    /// ended; those that a cluster has may have fetched their inputs already, and their agents say so if not.
-    fn fail_without_inputs(&mut self, outbox: &mut Outbox) {
-        let mut failed: Vec<(JobKey, String)> = Vec::new();
+    /// Looks at the queued jobs whose inputs or volumes are lost: inputs are made again if possible. Jobs that wait for other parents
+    /// are looked at when these have ended; those that a cluster has may have fetched their inputs already, and their agents say so
+    /// if not.
+    fn replace_inputs(&mut self, outbox: &mut Outbox) {
+        let mut affected: Vec<JobKey> = Vec::new();
         for build in self.builds.iter() {
             for job in build.jobs.iter().filter(|job| job.status.state == JobState::Queued) {
-                let key = JobKey {
-                    build: build.record.id,
-                    index: job.node.index,
-                };
-                failed.extend(build.lost(job, &self.clusters).map(|message| (key, message)));
+                let mut parents = build.parents(job);
+                if self.lost_volume(build, job).is_some()
+                    || parents.any(|parent| self.loss(build, parent, Trust::Members).is_some())
+                {
+                    affected.push(JobKey {
+                        build: build.record.id,
+                        index: job.node.index,
+                    });
+                }
             }
         }
-        for (key, message) in failed {
-            if let Some(job) = self.builds.job_mut(key) {
-                job.status.message = message;
+        for key in affected {
+            let Some((build, job)) = self.builds.job(key) else {
+                continue;
+            };
+            if job.status.state != JobState::Queued {
+                continue;
             }
-            self.end(outbox, key, TerminalState::Error);
+            let recovers = match self.lost_volume(build, job) {
+                Some(message) => Err(message),
+                None => self.recover_inputs(outbox, key, Trust::Members, &[]),
+            };
+            if let Err(message) = recovers {
+                self.fail(outbox, key, message);
+            }
         }
     }
 }

@@ -3,43 +3,60 @@
 use super::Control;
 use super::builds::JobKey;
 use super::outbox::Outbox;
-use crate::build::TerminalState;
+use crate::build::{JobState, TerminalState};
 use crate::session::Order;
 
 impl Control {
-    /// Gives up the job's present attempt, for `reason`. The job waits for a cluster again, with its whole selector; it
-    /// ends if it was cancelled, if it was lost too often, or if one of its inputs, or the volume that it shares, is lost too.
+    /// Gives up the job's present attempt, for `reason`. The job waits for a cluster again, with its whole selector, or first for
+    /// an input that was lost meanwhile; it ends if it was cancelled, if it was lost too often, or if an input, or the volume that
+    /// it shares, is lost for good.
     pub(super) fn replace(&mut self, outbox: &mut Outbox, key: JobKey, reason: &str) {
+        if !self.withdraw(outbox, key, reason) {
+            return;
+        }
+        if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
+            self.fail(outbox, key, message);
+        }
+        // Where the shared volume is to be may be open again.
+        self.sharing_changed(outbox, key.build);
+    }
+
+    /// Takes the job's present attempt away from its cluster, which counts as a replacement. Whether the job goes on: then it has to
+    /// be said what it waits for.
+    pub(super) fn withdraw(&mut self, outbox: &mut Outbox, key: JobKey, reason: &str) -> bool {
         let max_replacements = self.settings.max_replacements;
         self.release(key);
         let Some((build, job)) = self.builds.job(key) else {
-            return;
+            return false;
         };
-        let lost = build.lost(job, &self.clusters);
+        let lost = self.lost_volume(build, job);
         if let Some((attempt, cluster)) = job.attempt().zip(job.status.cluster.as_ref()) {
             outbox.order(cluster, Order::Forget(attempt));
         }
-        let Some(job) = self.builds.job_mut(key) else { return };
+        let Some(job) = self.builds.job_mut(key) else {
+            return false;
+        };
         let status = &mut job.status;
-        if status.cancel_requested {
-            status.message = format!("cancelled; {reason}");
-            return self.end(outbox, key, TerminalState::Killed);
-        }
-        if status.replacements >= max_replacements {
-            status.message = format!("given up after {} attempts; {reason}", status.replacements + 1);
-            return self.end(outbox, key, TerminalState::Error);
-        }
-        if let Some(message) = lost {
+        let end = if status.cancel_requested {
+            Some((TerminalState::Killed, format!("cancelled; {reason}")))
+        } else if status.replacements >= max_replacements {
+            let message = format!("given up after {} attempts; {reason}", status.replacements + 1);
+            Some((TerminalState::Error, message))
+        } else {
+            lost.map(|message| (TerminalState::Error, message))
+        };
+        if let Some((state, message)) = end {
             status.message = message;
-            return self.end(outbox, key, TerminalState::Error);
+            self.end(outbox, key, state);
+            return false;
         }
+        status.state = JobState::Waiting;
         status.replacements += 1;
         status.message = format!("placed again: {reason}");
         status.cluster = None;
         status.started_at = None;
         status.inputs.clear();
-        self.enqueue(outbox, key);
-        // Where the shared volume is to be may be open again.
-        self.sharing_changed(outbox, key.build);
+        outbox.touch(key, job);
+        true
     }
 }

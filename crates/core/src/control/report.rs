@@ -2,6 +2,7 @@
 
 use super::builds::{JobKey, LiveJob};
 use super::outbox::Outbox;
+use super::record::{JobStatus, Loss};
 use super::{Control, Refusal, Reply};
 use crate::attempt::{Outcome, Phase, TransferReceipt};
 use crate::build::{JobState, TerminalState};
@@ -69,10 +70,18 @@ impl Control {
         attempt: AttemptId,
         outcome: Outcome,
     ) {
+        if self.take_in_losses(outbox, key, &outcome) {
+            return;
+        }
         let Some(job) = self.builds.job_mut(key) else { return };
-        let cache = outcome.cache.as_deref().copied();
+        // An attempt that only makes an output again leaves nothing else.
+        let cache = outcome
+            .cache
+            .as_deref()
+            .copied()
+            .filter(|_| !job.status.is_recovering());
         let state = conclude(job, outcome, outbox.now.wall);
-        if job.status.output.is_some() {
+        if job.status.kept_output().is_some() {
             outbox.outputs.push(key);
         }
         outbox.order(cluster, Order::Forget(attempt));
@@ -133,7 +142,7 @@ fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalStat
     let status = &mut job.status;
     status.exit_code = outcome.exit_code;
     status.log_lines = Some(outcome.log_lines);
-    status.output = outcome.output;
+    take_output(status, &outcome);
     status.ended_at = Some(outcome.ended_at.min(now));
     if let Some(started_at) = outcome.started_at {
         status.started_at = Some(started_at.min(now));
@@ -152,6 +161,21 @@ fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalStat
             TerminalState::Error
         }
         state => state,
+    }
+}
+
+/// Takes what the attempt has left. One that makes an output again has done so only if it ended as the job had.
+fn take_output(status: &mut JobStatus, outcome: &Outcome) {
+    match status.loss.as_deref_mut() {
+        Some(Loss {
+            end: Some(end), reason, ..
+        }) => {
+            if outcome.state == end.state && outcome.output.is_some() {
+                *reason = None;
+                status.output = outcome.output;
+            }
+        }
+        _ => status.output = outcome.output,
     }
 }
 

@@ -120,6 +120,12 @@ impl Control {
         let mut queued = Vec::new();
         for (index, job) in (0_u32..).zip(jobs) {
             let key = JobKey { build: id, index };
+            if job.status.is_recovering() {
+                self.recoveries.insert(key);
+            }
+            if job.status.state == JobState::Waiting && job.pending == 0 {
+                self.parked.insert(key);
+            }
             if job.status.state == JobState::Queued {
                 queued.push(key);
             } else if job.attempt().is_some() {

@@ -27,7 +27,9 @@ impl Control {
             };
             match self.choose(class, ticket.job) {
                 Some(cluster) => {
-                    self.assign(outbox, ticket.job, cluster);
+                    if self.inputs_can_be_had(outbox, ticket.job) {
+                        self.assign(outbox, ticket.job, cluster);
+                    }
                     left -= 1;
                 }
                 None => self.queue.close(class),
@@ -68,7 +70,7 @@ impl Control {
                 .cluster
                 .as_ref()
                 .and_then(|name| self.clusters.index(name));
-            if let Some((output, index)) = parent.status.output.zip(cluster) {
+            if let Some((output, index)) = parent.status.kept_output().zip(cluster) {
                 let sum: &mut u64 = sums.entry(index).or_default();
                 *sum = sum.saturating_add(output.bytes);
             }
@@ -114,6 +116,7 @@ impl Control {
         let class = self.queue.insert(&mut self.clusters, project, ticket, &demand);
         let Some(job) = self.builds.job_mut(key) else { return };
         job.class = Some(class);
+        self.parked.remove(&key);
         if job.status.state != JobState::Queued {
             job.status.state = JobState::Queued;
             job.status.queued_at = Some(queued_at);

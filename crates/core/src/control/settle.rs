@@ -27,6 +27,8 @@ impl Control {
     pub(super) fn end_only(&mut self, outbox: &mut Outbox, key: JobKey, state: TerminalState) {
         self.dequeue(key);
         self.release(key);
+        self.recoveries.remove(&key);
+        self.parked.remove(&key);
         if let Some(build) = self.builds.get_mut(key.build) {
             build.end_job(outbox, key.index, state);
             if build.job(key.index).is_some_and(LiveJob::was_placed_in_vain) {
@@ -35,13 +37,40 @@ impl Control {
         }
     }
 
+    /// Ends a job as `error` without a look at its children.
+    pub(super) fn fail_only(&mut self, outbox: &mut Outbox, key: JobKey, message: String) {
+        if let Some(job) = self.builds.job_mut(key) {
+            job.status.message = message;
+        }
+        self.end_only(outbox, key, TerminalState::Error);
+    }
+
     /// Does what follows from the end of some jobs of a build: in linear time, however deep the graph.
     pub(super) fn follow(&mut self, outbox: &mut Outbox, id: BuildId, mut ended: Vec<u32>) {
-        let Some(build) = self.builds.get_mut(id) else { return };
+        while !ended.is_empty() {
+            let mut ready = self.settle(outbox, id, &mut ended);
+            ready.sort_unstable();
+            for index in ready {
+                let key = JobKey { build: id, index };
+                if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
+                    self.fail_only(outbox, key, message);
+                    ended.push(index);
+                }
+            }
+        }
+        if self.builds.get(id).is_some_and(|build| build.open == 0) {
+            outbox.ended.push(id);
+        }
+    }
+
+    /// Ends what is to end because of `ended`, which is empty then, and says which jobs have all that they wait for.
+    fn settle(&mut self, outbox: &mut Outbox, id: BuildId, ended: &mut Vec<u32>) -> Vec<u32> {
         let mut ready = Vec::new();
-        while let Some(parent) = ended.pop() {
-            for place in 0..build.edges.children(parent).len() {
-                let child = build.edges.children(parent)[place];
+        while let Some(index) = ended.pop() {
+            ended.extend(self.stop_useless(outbox, JobKey { build: id, index }));
+            let Some(build) = self.builds.get_mut(id) else { break };
+            for place in 0..build.edges.children(index).len() {
+                let child = build.edges.children(index)[place];
                 let Some(job) = build.job_mut(child) else { continue };
                 job.pending = job.pending.saturating_sub(1);
                 if job.pending > 0 || job.status.state != JobState::Waiting {
@@ -50,22 +79,22 @@ impl Control {
                 match build.what_next(child, &self.clusters) {
                     Next::Queue => ready.push(child),
                     Next::End(state, message) => {
-                        build.end_job(outbox, child, state);
                         if let Some(job) = build.job_mut(child) {
                             job.status.message = message;
                         }
+                        build.end_job(outbox, child, state);
                         ended.push(child);
+                        let key = JobKey {
+                            build: id,
+                            index: child,
+                        };
+                        self.recoveries.remove(&key);
+                        self.parked.remove(&key);
                     }
                 }
             }
         }
-        if build.open == 0 {
-            outbox.ended.push(id);
-        }
-        ready.sort_unstable();
-        for index in ready {
-            self.enqueue(outbox, JobKey { build: id, index });
-        }
+        ready
     }
 
     /// Writes what was noted: every job that changed, and every build that ended, which is then forgotten.
@@ -104,56 +133,41 @@ pub(super) enum Next {
 
 impl LiveBuild {
     /// What becomes of a job whose parents are all terminal.
-    pub(super) fn what_next(&self, index: u32, clusters: &Clusters) -> Next {
+    fn what_next(&self, index: u32, clusters: &Clusters) -> Next {
         let Some(job) = self.job(index) else { return Next::Queue };
         for (parent, on) in &job.node.parents {
             let Some(parent) = self.job(*parent) else { continue };
-            if let Some(state) = parent.status.state.terminal().filter(|state| !on.contains(*state)) {
+            if let Some(state) = parent.status.ended().filter(|state| !on.contains(*state)) {
                 let message = format!("its parent `{}` ended as `{state}`", parent.node.name);
                 return Next::End(TerminalState::Skipped, message);
             }
         }
-        match self.lost(job, clusters) {
+        match self.lost_volume(job, |cluster| clusters.index(cluster).is_some()) {
             Some(message) => Next::End(TerminalState::Error, message),
             None => Next::Queue,
         }
     }
 
-    /// Says which input or volume of the job cannot be had any more, if there is one.
-    pub(super) fn lost(&self, job: &LiveJob, clusters: &Clusters) -> Option<String> {
-        let volume = || self.lost_volume(job, |cluster| clusters.index(cluster).is_some());
-        self.lost_input(job, clusters).or_else(volume)
-    }
-
-    /// Says which input of the job cannot be had any more, if there is one.
-    fn lost_input(&self, job: &LiveJob, clusters: &Clusters) -> Option<String> {
-        self.parents(job).find_map(|parent| {
-            parent.status.output?;
-            let cluster = parent.status.cluster.as_ref()?;
-            clusters.index(cluster).is_none().then(|| {
-                format!(
-                    "the output of its parent `{}` is lost: cluster `{cluster}`, which had it, was removed",
-                    parent.node.name
-                )
-            })
-        })
-    }
-
-    fn end_job(&mut self, outbox: &mut Outbox, index: u32, state: TerminalState) {
+    /// Ends a job, or the attempt that makes the output of one again that has ended.
+    pub(super) fn end_job(&mut self, outbox: &mut Outbox, index: u32, state: TerminalState) {
         let key = JobKey {
             build: self.record.id,
             index,
         };
         let Some(job) = self.job_mut(index) else { return };
-        job.status.state = JobState::Terminal(state);
-        job.status.ended_at.get_or_insert(outbox.now.wall);
+        if job.status.is_recovering() {
+            job.end_recovery(state);
+        } else {
+            job.status.state = JobState::Terminal(state);
+            job.status.ended_at.get_or_insert(outbox.now.wall);
+        }
         outbox.touch(key, job);
         self.open = self.open.saturating_sub(1);
     }
 
     fn worst(&self) -> TerminalState {
         let mut states = WORST_FIRST.into_iter();
-        let has = |state: &TerminalState| self.jobs.iter().any(|job| job.status.state.terminal() == Some(*state));
+        let has = |state: &TerminalState| self.jobs.iter().any(|job| job.status.ended() == Some(*state));
         states.find(has).unwrap_or(TerminalState::Finished)
     }
 }

@@ -166,6 +166,7 @@ impl JobStatus {
             inputs: Vec::new(),
             log_lines: None,
             replacements: 0,
+            loss: None,
         }
     }
 }

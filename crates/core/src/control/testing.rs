@@ -129,6 +129,7 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
         }),
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines: 3,
     }
 }

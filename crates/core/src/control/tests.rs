@@ -10,5 +10,6 @@ mod placement;
 mod prefetch;
 mod projects;
 mod properties;
+mod recovery;
 mod restore;
 mod volumes;

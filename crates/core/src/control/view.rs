@@ -107,21 +107,25 @@ pub struct AssignmentView<'a> {
     pub build: &'a Build,
     /// The job.
     pub node: &'a JobNode,
-    /// All direct parents, in the order of the dependencies. All are terminal.
+    /// All direct parents, in the order of the dependencies. All have ended.
     pub parents: Vec<JobView<'a>>,
+    /// The outputs of those parents that left one, in the same order.
+    pub inputs: Vec<InputView<'a>>,
     /// The volumes of the job, and of all that share one with it.
     pub volumes_together: VolumeSet,
     /// The cache that it is given; none if it asks for none.
     pub cache: Option<CacheView<'a>>,
 }
 
-impl<'a> AssignmentView<'a> {
-    /// The parents that left an output: what it is and the cluster that has it.
-    pub fn inputs(&self) -> impl Iterator<Item = (JobView<'a>, OutputReference, &'a ClusterName)> + '_ {
-        self.parents
-            .iter()
-            .filter_map(|parent| Some((*parent, parent.status.output?, parent.status.cluster.as_ref()?)))
-    }
+/// An output of a job, as an input of another.
+#[derive(Debug, Clone)]
+pub struct InputView<'a> {
+    /// The job that left it.
+    pub parent: JobView<'a>,
+    /// What it is.
+    pub output: OutputReference,
+    /// The clusters that have it, those first that are connected; none if it is lost.
+    pub holders: Vec<&'a ClusterName>,
 }
 
 impl Control {
@@ -214,6 +218,7 @@ impl Control {
     pub fn explain(&self, job: JobId) -> Option<Explanation> {
         let (build, job) = self.builds.job_by_id(job)?;
         let situation = match (job.status.state, job.status.cluster.as_ref()) {
+            (JobState::Waiting, _) if job.pending == 0 => Situation::Held(&job.status.message),
             (JobState::Waiting, _) => Situation::WaitsFor(
                 build
                     .parents(job)
@@ -227,7 +232,16 @@ impl Control {
         };
         let clusters = self.clusters.iter().map(|(_, member)| member.candidate());
         let volumes = self.volume_needs(build, job);
-        Some(explain(&situation, &demand(build, job, &volumes), clusters))
+        let mut explanation = explain(&situation, &demand(build, job, &volumes), clusters);
+        let status = &job.status;
+        if let (Some(end), Some(reason)) = (status.ended(), status.output_lost()) {
+            let summary = match status.is_recovering() {
+                true => format!("and is made again: {}", explanation.summary),
+                false => "for good".to_owned(),
+            };
+            explanation.summary = format!("it is over: {end}; its output was lost ({reason}) {summary}");
+        }
+        Some(explanation)
     }
 
     /// What the attempt's assignment is made from; none if it does not count any more or is over.
@@ -244,8 +258,28 @@ impl Control {
             build: &build.record,
             node: &job.node,
             parents: build.parents(job).map(|parent| build.view(parent)).collect(),
+            inputs: build
+                .parents(job)
+                .filter_map(|parent| self.input_of(build, parent))
+                .collect(),
             volumes_together: build.volumes_together(job),
             cache: self.cache_for(build, job, cluster),
+        })
+    }
+}
+
+impl Control {
+    /// The output of a job whose build is not over, as an input of another; none if it has not left any.
+    pub fn output(&self, job: JobId) -> Option<InputView<'_>> {
+        let (build, job) = self.builds.job_by_id(job)?;
+        self.input_of(build, job)
+    }
+
+    fn input_of<'a>(&'a self, build: &'a LiveBuild, job: &'a LiveJob) -> Option<InputView<'a>> {
+        Some(InputView {
+            parent: build.view(job),
+            output: job.status.output?,
+            holders: self.holders(build, job),
         })
     }
 }

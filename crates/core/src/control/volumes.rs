@@ -72,9 +72,12 @@ impl LiveBuild {
         let Some(sharing) = &mut self.sharing else {
             return false;
         };
-        let shares = |job: &&LiveJob| job.node.volumes.contains(VolumeKind::Shared) && job.attempt().is_some();
-        let mut users = self.jobs.iter().filter(|job| shares(job) || job.has_used_shared());
-        let on = users.find_map(|job| job.status.cluster.clone());
+        let uses = |job: &LiveJob| {
+            let held = job.node.volumes.contains(VolumeKind::Shared) && job.attempt().is_some();
+            let here = job.status.cluster.as_ref().filter(|_| held);
+            here.or_else(|| job.has_used_shared()).cloned()
+        };
+        let on = self.jobs.iter().find_map(uses);
         let changed = sharing.on != on;
         sharing.on = on;
         changed
@@ -83,8 +86,7 @@ impl LiveBuild {
     /// Says which volume of a job cannot be had any more, if there is one.
     pub(super) fn lost_volume(&self, job: &LiveJob, exists: impl Fn(&ClusterName) -> bool) -> Option<String> {
         let cluster = self.sharing(job)?.on.as_ref().filter(|cluster| !exists(cluster))?;
-        let mut users = self.jobs.iter().filter(|user| user.has_used_shared());
-        let user = users.find(|user| user.status.cluster.as_ref() == Some(cluster))?;
+        let user = self.jobs.iter().find(|user| user.has_used_shared() == Some(cluster))?;
         Some(format!(
             "the shared volume of the build is lost: cluster `{cluster}`, where `{}` used it, was removed",
             user.node.name
@@ -104,10 +106,18 @@ impl LiveBuild {
 }
 
 impl LiveJob {
-    /// It has ended, and may have left something in the shared volume.
-    fn has_used_shared(&self) -> bool {
-        let has_run = self.status.state.terminal().is_some() && self.status.started_at.is_some();
-        has_run && self.node.volumes.contains(VolumeKind::Shared)
+    /// The cluster where it may have left something in the shared volume before it ended.
+    fn has_used_shared(&self) -> Option<&ClusterName> {
+        let status = &self.status;
+        let (cluster, started_at) = match status.end() {
+            Some(end) => (&end.cluster, end.started_at),
+            None => (
+                &status.cluster,
+                status.started_at.filter(|_| status.state.terminal().is_some()),
+            ),
+        };
+        let shares = self.node.volumes.contains(VolumeKind::Shared);
+        cluster.as_ref().filter(|_| shares && started_at.is_some())
     }
 
     /// It was placed and has ended, and never ran: it leaves its volumes as if it had not been there.
@@ -121,6 +131,11 @@ impl LiveJob {
 }
 
 impl Control {
+    /// Says which volume of a job cannot be had any more, if there is one.
+    pub(super) fn lost_volume(&self, build: &LiveBuild, job: &LiveJob) -> Option<String> {
+        build.lost_volume(job, |cluster| self.clusters.index(cluster).is_some())
+    }
+
     /// What the job asks of a cluster because of volumes.
     pub(super) fn volume_needs(&self, build: &LiveBuild, job: &LiveJob) -> VolumeNeeds {
         let wanted = job.node.volumes;

@@ -13,6 +13,8 @@ const MAX_NAMES: usize = 3;
 pub enum Situation<'a> {
     /// It waits for these parents.
     WaitsFor(Vec<&'a JobName>),
+    /// Something else holds it up, in these words.
+    Held(&'a str),
     /// It waits for a cluster.
     Queued,
     /// It was given to this cluster, where this holds it up.
@@ -107,6 +109,7 @@ pub fn explain<'a>(
         .collect();
     let summary = match situation {
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
+        Situation::Held(words) => (*words).to_owned(),
         Situation::Queued => queued(&verdicts),
         Situation::Placed(cluster, None) => format!("it was given to cluster `{cluster}`"),
         Situation::Placed(cluster, Some(reason)) => format!("it was given to cluster `{cluster}`, and {reason}"),

@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, OutputReference, ParentJob,
-    Prefetch, SourceReference,
+    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, ParentJob, Prefetch, SourceReference,
 };
 use tombolo_core::build::JobSpec;
 use tombolo_core::cache::Cache;
-use tombolo_core::control::{AssignmentView, Change, Command, JobView, Reply};
+use tombolo_core::control::{AssignmentView, Change, Command, InputView, Reply};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId, SessionId};
 use tombolo_core::label::Labels;
@@ -172,9 +171,9 @@ impl<S: Store> Driver<S> {
             manifest,
             grant: grant(manifest),
         });
-        let inputs = view.inputs().map(|(parent, output, holder)| {
-            let grant = grant(output.manifest);
-            self.input(&parent, output, (holder, cluster), grant)
+        let inputs = view.inputs.iter().map(|input| {
+            let grant = grant(input.output.manifest);
+            self.input(input, cluster, grant)
         });
         let inputs = inputs.collect();
         let cache = view.cache.as_ref().map(|cache| CacheOrder {
@@ -201,30 +200,23 @@ impl<S: Store> Driver<S> {
 
     /// The output of a job as a cluster is told to bring it; none if there is no such output any more.
     fn prefetch(&self, job: JobId, cluster: &ClusterName, granted: &mut Granted, now: Timestamp) -> Option<Prefetch> {
-        let parent = self.control.job(job)?;
-        let (output, holder) = parent.status.output.zip(parent.status.cluster.as_ref())?;
-        let project = parent.build.project;
-        let grant = self.grant((cluster.clone(), project, output.manifest), granted, now);
+        let input = self.control.output(job).filter(|input| !input.holders.is_empty())?;
+        let project = input.parent.build.project;
+        let grant = self.grant((cluster.clone(), project, input.output.manifest), granted, now);
         Some(Prefetch {
             project,
-            input: self.input(&parent, output, (holder, cluster), grant),
+            input: self.input(&input, cluster, grant),
             waiting_per_hour: self.options.costs.waiting_per_hour,
         })
     }
 
     /// An output as an input of a job on the cluster `to`, which may read it by `grant`.
-    fn input(
-        &self,
-        parent: &JobView<'_>,
-        output: OutputReference,
-        (from, to): (&ClusterName, &ClusterName),
-        grant: Vec<u8>,
-    ) -> InputReference {
+    fn input(&self, input: &InputView<'_>, to: &ClusterName, grant: Vec<u8>) -> InputReference {
         InputReference {
-            job: parent.node.id,
-            name: parent.node.name.clone(),
-            output,
-            sources: vec![self.source(from, to)],
+            job: input.parent.node.id,
+            name: input.parent.node.name.clone(),
+            output: input.output,
+            sources: input.holders.iter().map(|from| self.source(from, to)).collect(),
             grant,
         }
     }
@@ -294,7 +286,7 @@ fn parents(view: &AssignmentView<'_>) -> Vec<ParentJob> {
         Some(ParentJob {
             job: parent.node.id,
             name: parent.node.name.clone(),
-            state: parent.status.state.terminal()?,
+            state: parent.status.ended()?,
         })
     });
     parents.collect()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tombolo_core::build::JobState;
+use tombolo_core::control::record::AttemptLog;
 use tombolo_core::id::{AttemptId, BuildId};
 use tombolo_core::log::LogLine;
 use tombolo_store::{Error, Store};
@@ -113,16 +113,13 @@ impl<S: Store> Follow<S> {
             return Ok(Rest::None);
         };
         let (status, build) = (record.status, record.build.id);
-        if status.epoch > self.attempt.epoch {
-            return Ok(Rest::None);
-        }
-        Ok(match (status.state, status.log_lines) {
-            (JobState::Terminal(_), Some(lines)) if lines > self.next => Rest::Late {
+        Ok(match status.log_of(self.attempt.epoch) {
+            AttemptLog::Lines(lines) if lines > self.next => Rest::Late {
                 build,
                 lines: lines - self.next,
             },
-            (JobState::Terminal(_), _) => Rest::None,
-            _ => Rest::Open { build },
+            AttemptLog::Lines(_) | AttemptLog::Over => Rest::None,
+            AttemptLog::Grows => Rest::Open { build },
         })
     }
 

@@ -235,8 +235,8 @@ pub(super) async fn waiting_reasons<'a>(
     // To find out why one waits for a cluster costs more than to look why one waits on it.
     let (queued, placed): (Vec<_>, Vec<_>) = jobs
         .into_iter()
-        .filter(|job| job.state.may_wait())
-        .partition(|job| job.state == tombolo_api::JobState::Queued);
+        .filter(|job| job.attempt_state().may_wait())
+        .partition(|job| job.attempt_state() == tombolo_api::JobState::Queued);
     let shown = queued.into_iter().take(EXPLAINED_JOBS).chain(placed);
     let ids: Vec<JobId> = shown.map(|job| job.id).collect();
     if ids.is_empty() {

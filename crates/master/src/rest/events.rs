@@ -174,7 +174,7 @@ impl Watcher {
             self.phase = Phase::Behind;
             return Some(());
         };
-        let waits = self.jobs.values().any(|job| job.state.may_wait());
+        let waits = self.jobs.values().any(|job| job.attempt_state().may_wait());
         tokio::select! {
             watched = subscription.next() => match watched {
                 Some(Watched::Event(event)) => {
@@ -257,7 +257,7 @@ impl Watcher {
 
 /// Whether the event is from before what is known: events that were on their way when the snapshot was read.
 fn is_older(status: &JobStatus, job: &Job) -> bool {
-    let ended = job.state.is_terminal() && status.state.terminal().is_none();
+    let ended = job.state.is_terminal() && status.ended().is_none();
     ended || status.epoch.0 < job.epoch
 }
 

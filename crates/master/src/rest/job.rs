@@ -137,7 +137,15 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
             summary.push_str(&format!("; it ran on cluster `{cluster}`, {reason}"));
         }
     }
-    if status.replacements > 0 {
+    if let Some(loss) = &status.loss {
+        match &loss.reason {
+            Some(reason) => summary.push_str(&format!("; its output is lost: {reason}")),
+            None => summary.push_str(&format!(
+                "; its output was lost later, and made again by attempt {}",
+                status.epoch.0
+            )),
+        }
+    } else if status.replacements > 0 {
         let lost = status.replacements;
         summary.push_str(&format!(
             "; that was attempt {}, since the system lost {lost} before",

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tombolo_api::LogItem;
 use tombolo_api::log::MEDIA_TYPE;
 use tombolo_api::problem::Code;
-use tombolo_core::control::record::JobStatus;
+use tombolo_core::control::record::{AttemptLog, JobStatus};
 use tombolo_core::id::{AttemptId, Epoch, JobId};
 use tombolo_core::log::LogLine;
 use tombolo_store::Store;
@@ -54,7 +54,7 @@ pub(super) struct LogQuery {
         ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
         ("from" = Option<u64>, Query, description = "The number of the first line; 0 by default"),
         ("follow" = Option<bool>, Query, description = "Whether to wait for lines that are still to come"),
-        ("epoch" = Option<u32>, Query, description = "Which attempt; the latest by default"),
+        ("epoch" = Option<u32>, Query, description = "Which attempt; by default the latest, but for those that only made its output again"),
     ),
     responses((status = 200, body = LogItem, content_type = "application/x-ndjson"), Problems)
 )]
@@ -82,7 +82,7 @@ pub(super) async fn read_log(
             pinned: query.epoch.is_some(),
             _permit: permit,
         };
-        let epoch = query.epoch.map_or(found.status.epoch, Epoch);
+        let epoch = query.epoch.map_or(found.status.log_epoch(), Epoch);
         match query.follow {
             true => reader.follow(found.status, epoch, query.from.unwrap_or(0)).await,
             false => reader.read(found.status, epoch, query.from.unwrap_or(0)).await,
@@ -121,11 +121,12 @@ impl Reader {
             next = last.number + 1;
             self.lines(&lines).await?;
         }
-        let whole = status
-            .state
-            .terminal()
-            .filter(|_| status.epoch == epoch && status.log_lines.is_none_or(|all| all <= next));
-        match whole {
+        let is_whole = match status.log_of(epoch) {
+            AttemptLog::Grows => false,
+            AttemptLog::Over => epoch == status.epoch || epoch == status.log_epoch(),
+            AttemptLog::Lines(all) => all <= next,
+        };
+        match status.ended().filter(|_| is_whole) {
             Some(state) => {
                 self.send(&LogItem::End {
                     lines: next,
@@ -168,17 +169,20 @@ impl Reader {
             }
             let record = self.state.store.job(self.job).await.map_err(io::Error::other)?;
             status = record.ok_or_else(|| io::Error::other("the job is gone"))?.status;
-            if status.epoch > epoch && !self.pinned {
-                (epoch, next) = (status.epoch, 0);
+            if status.log_epoch() > epoch && !self.pinned {
+                (epoch, next) = (status.log_epoch(), 0);
                 continue;
             }
-            let state = status.state.into();
+            let state = status.as_ended().state.into();
             return self.send(&LogItem::End { lines: next, state }).await;
         }
     }
 
     async fn begin(&self, status: &JobStatus, epoch: Epoch) -> io::Result<()> {
-        let cluster = status.cluster.as_ref().filter(|_| status.epoch == epoch);
+        let cluster = match status.end() {
+            Some(end) if epoch == status.log_epoch() => end.cluster.as_ref(),
+            _ => status.cluster.as_ref().filter(|_| status.epoch == epoch),
+        };
         self.send(&LogItem::Attempt {
             epoch: epoch.0,
             cluster: cluster.map(ToString::to_string),

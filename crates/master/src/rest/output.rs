@@ -234,13 +234,27 @@ fn download(
 /// The job and its output, which its cluster has.
 async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<(FoundJob, Output), Error> {
     let found = find_job(state, project, path).await?;
-    let (Some(reference), Some(cluster)) = (found.status.output, found.status.cluster.clone()) else {
-        let (name, state) = (&found.node.name, found.status.state);
+    let ended = found.status.as_ended();
+    let (Some(reference), Some(cluster)) = (ended.output, ended.cluster.clone()) else {
+        let (name, state) = (&found.node.name, ended.state);
         return Err(Error::new(
             Code::NoOutput,
             format_args!("job `{name}` has no output; it is {state}"),
         ));
     };
+    if let Some(reason) = found.status.output_lost().filter(|_| found.build.released_at.is_none()) {
+        let name = &found.node.name;
+        return Err(match found.status.is_recovering() {
+            true => Error::new(
+                Code::OutputRecovering,
+                format_args!("the output of job `{name}` was lost, and is made again: {reason}"),
+            ),
+            false => Error::new(
+                Code::OutputLost,
+                format_args!("the output of job `{name}` is lost: {reason}"),
+            ),
+        });
+    }
     if let Some(released_at) = found.build.released_at {
         let (name, at) = (&found.node.name, DateTime::from(released_at));
         return Err(Error::new(

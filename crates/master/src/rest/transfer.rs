@@ -38,9 +38,10 @@ pub(super) async fn list_transfers(
     let jobs = read_jobs(&state, build.id).await?;
     let mut transfers = Vec::new();
     for (node, status) in &jobs {
-        let done = status.inputs.iter().map(|receipt| {
+        let ended = status.as_ended();
+        let done = ended.inputs.iter().map(|receipt| {
             let input = Input::from(receipt.clone());
-            done(build.number, node, status, input)
+            done(build.number, node, &ended, input)
         });
         transfers.extend(done);
         // An attempt that runs has all that it wanted.

@@ -103,6 +103,8 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         timeout_seconds: node.timeout.as_secs(),
         log_lines: None,
         replacements: 0,
+        output_lost: None,
+        recovery: None,
     };
     update(&mut job, status);
     job
@@ -110,11 +112,19 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
 
 /// Brings a job up to date.
 pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
-    let state = status.state.into();
-    if job.state != state || job.epoch != status.epoch.0 {
+    let live = status;
+    let recovery = live.is_recovering().then(|| api::Recovery {
+        state: live.state.into(),
+        cluster: live.cluster.clone(),
+        epoch: live.epoch.0,
+    });
+    if job.attempt_state() != live.state.into() || job.epoch != live.epoch.0 {
         job.waiting = None;
     }
-    job.state = state;
+    let status = live.as_ended();
+    job.output_lost = live.output_lost().map(str::to_owned);
+    job.recovery = recovery;
+    job.state = status.state.into();
     job.cluster = status.cluster.clone();
     job.epoch = status.epoch.0;
     job.message = status.message.clone();

@@ -267,6 +267,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         output,
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines,
     })
 }
@@ -277,18 +278,18 @@ pub(crate) fn name(text: &str) -> ClusterName {
 
 impl Session {
     /// Takes an assignment and an order to forget, whichever comes first.
-    pub(crate) async fn order_pair(&mut self) {
-        let mut kinds = Vec::new();
+    pub(crate) async fn order_pair(&mut self) -> Assignment {
+        let (mut assigned, mut forgotten) = (None, 0);
         for _ in 0..2 {
-            kinds.push(match self.order().await {
-                OrderFrame::Assign(_) => "assign",
-                OrderFrame::Forget(_) => "forget",
+            match self.order().await {
+                OrderFrame::Assign(assignment) => assigned = Some(*assignment),
+                OrderFrame::Forget(_) => forgotten += 1,
                 order @ (OrderFrame::Stop { .. } | OrderFrame::Release(_) | OrderFrame::Prefetch(_)) => {
                     panic!("{order:?}")
                 }
-            });
+            }
         }
-        kinds.sort_unstable();
-        assert_eq!(kinds, ["assign", "forget"]);
+        assert_eq!(forgotten, 1);
+        assigned.expect("the other is an assignment")
     }
 }

@@ -1,15 +1,22 @@
 //! Phases, outcomes and receipts.
 
-use tombolo_core::attempt::{Outcome, OutputReference, Phase, TransferReceipt};
+use tombolo_core::attempt::{LostInput, Outcome, OutputReference, Phase, TransferReceipt};
 use tombolo_core::build::TerminalState;
+use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::time::Timestamp;
 
-use super::{Error, digest, required, text};
+use super::{Error, digest, required, text, uuid};
 use crate::agent::v1 as wire;
 
 /// How many inputs one attempt can have at the most: above every graph's limit, a guard against absurd messages.
 const MAX_RECEIPTS: usize = 100_000;
+
+/// How many inputs one attempt can miss at the most: an agent gives up at the first, or at those that came at the same time.
+const MAX_LOST_INPUTS: usize = 64;
+
+/// How many clusters can have been asked for one input: more than an assignment names.
+const MAX_ASKED: usize = 32;
 
 impl From<TerminalState> for wire::TerminalState {
     fn from(state: TerminalState) -> Self {
@@ -63,13 +70,50 @@ impl TryFrom<wire::Output> for OutputReference {
 }
 
 fn receipts(receipts: Vec<wire::TransferReceipt>, field: &'static str) -> Result<Vec<TransferReceipt>, Error> {
-    if receipts.len() > MAX_RECEIPTS {
-        return Err(Error::new(
-            field,
-            format!("has {} entries, more than {MAX_RECEIPTS}", receipts.len()),
-        ));
-    }
+    check_count(receipts.len(), MAX_RECEIPTS, field)?;
     receipts.into_iter().map(TransferReceipt::try_from).collect()
+}
+
+impl From<LostInput> for wire::LostInput {
+    fn from(lost: LostInput) -> Self {
+        let names = |names: Vec<ClusterName>| names.iter().map(ToString::to_string).collect();
+        Self {
+            parent: lost.parent.uuid().as_bytes().to_vec(),
+            manifest: lost.manifest.as_bytes().to_vec(),
+            missing: names(lost.missing),
+            unreachable: names(lost.unreachable),
+        }
+    }
+}
+
+impl TryFrom<wire::LostInput> for LostInput {
+    type Error = Error;
+
+    fn try_from(lost: wire::LostInput) -> Result<Self, Error> {
+        Ok(Self {
+            parent: JobId::new(uuid(&lost.parent, "LostInput.parent")?),
+            manifest: digest(&lost.manifest, "LostInput.manifest")?,
+            missing: clusters(&lost.missing, "LostInput.missing")?,
+            unreachable: clusters(&lost.unreachable, "LostInput.unreachable")?,
+        })
+    }
+}
+
+fn clusters(names: &[String], field: &'static str) -> Result<Vec<ClusterName>, Error> {
+    check_count(names.len(), MAX_ASKED, field)?;
+    names.iter().map(|name| cluster_name(name, field)).collect()
+}
+
+fn lost_inputs(lost: Vec<wire::LostInput>) -> Result<Vec<LostInput>, Error> {
+    check_count(lost.len(), MAX_LOST_INPUTS, "Outcome.lost_inputs")?;
+    lost.into_iter().map(LostInput::try_from).collect()
+}
+
+fn check_count(count: usize, limit: usize, field: &'static str) -> Result<(), Error> {
+    if count > limit {
+        return Err(Error::new(field, format!("has {count} entries, more than {limit}")));
+    }
+    Ok(())
 }
 
 impl From<Outcome> for wire::Outcome {
@@ -83,6 +127,7 @@ impl From<Outcome> for wire::Outcome {
             output: outcome.output.map(Into::into),
             cache: outcome.cache.map(|cache| (*cache).into()),
             inputs: outcome.inputs.into_iter().map(Into::into).collect(),
+            lost_inputs: outcome.lost_inputs.into_iter().map(Into::into).collect(),
             log_lines: outcome.log_lines,
         }
     }
@@ -108,6 +153,7 @@ impl TryFrom<wire::Outcome> for Outcome {
                 .map(|cache| OutputReference::try_from(cache).map(Box::new))
                 .transpose()?,
             inputs: receipts(outcome.inputs, "Outcome.inputs")?,
+            lost_inputs: lost_inputs(outcome.lost_inputs)?,
             log_lines: outcome.log_lines,
         })
     }

@@ -8,7 +8,7 @@ use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
 use tombolo_core::build::{BuildState, Dependency, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
-use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+use tombolo_core::control::record::{Build, Cluster, End, Invite, JobNode, JobStatus, Loss, Project, Token};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
@@ -194,9 +194,8 @@ pub(super) fn insert(build: Build, jobs: u32) -> Change {
     Change::InsertBuild { build, nodes, specs }
 }
 
-/// A job that has everything that a job can have, at the limits.
-pub(super) fn full_status(id: JobId) -> JobStatus {
-    let receipt = TransferReceipt {
+fn receipt() -> TransferReceipt {
+    TransferReceipt {
         parent: Some(JobName::new("a/b").unwrap()),
         cache: false,
         from: Some(cluster_name("east")),
@@ -207,13 +206,35 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
         milliseconds: 12,
         routes: Vec::new(),
         prefetched: true,
-    };
+    }
+}
+
+/// How a job ended whose output is made again.
+fn loss() -> Loss {
+    Loss {
+        reason: Some(HARD_TEXT.to_owned()),
+        epoch: Epoch(3),
+        end: Some(End {
+            state: TerminalState::Finished,
+            message: HARD_TEXT.to_owned(),
+            exit_code: Some(0),
+            cluster: Some(cluster_name("east")),
+            started_at: Some(Timestamp(u64::MAX)),
+            ended_at: Some(Timestamp(0)),
+            inputs: vec![receipt()],
+            log_lines: Some(u64::MAX),
+        }),
+    }
+}
+
+/// A job that has everything that a job can have, at the limits.
+pub(super) fn full_status(id: JobId) -> JobStatus {
     let source = TransferReceipt {
         parent: None,
         cache: true,
         from: None,
         route: RouteKind::Master,
-        ..receipt.clone()
+        ..receipt()
     };
     JobStatus {
         id,
@@ -231,9 +252,10 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
             bytes: u64::MAX,
             files: u64::MAX,
         }),
-        inputs: vec![receipt, source],
+        inputs: vec![receipt(), source],
         log_lines: Some(u64::MAX),
         replacements: u32::MAX,
+        loss: Some(Box::new(loss())),
     }
 }
 

@@ -181,12 +181,14 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
     let mut over = build(10, home.id, 1);
     let mut status = full_status(node(over.id, 0).id);
     status.cluster = Some(cluster_name("east"));
+    let lost = status.clone();
+    status.loss = None;
     let output = status.output.expect("the example has an output");
     let changes = vec![
         Change::PutProject(home.clone()),
         Change::PutProject(other.clone()),
         insert(over.clone(), 1),
-        Change::PutJob(status),
+        Change::PutJob(status.clone()),
     ];
     leader.commit(changes).await;
     let source = over.source.expect("the example has a source");
@@ -212,8 +214,18 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
         build: over.clone(),
         bytes: output.bytes,
     };
-    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), [expected]);
+    let kept = store.kept_builds(home.id, None, 10).await.unwrap();
+    assert_eq!(kept, std::slice::from_ref(&expected));
     assert_eq!(store.kept_builds(home.id, Some(1), 10).await.unwrap(), []);
+
+    // Nobody has to keep what nobody has.
+    leader.commit(vec![Change::PutJob(lost)]).await;
+    leader.check().await;
+    assert_eq!(ask("east", home.id).await.unwrap(), [false, false, true]);
+    let without = KeptBuild { bytes: 0, ..expected };
+    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), [without]);
+    leader.commit(vec![Change::PutJob(status)]).await;
+    assert_eq!(ask("east", home.id).await.unwrap(), [true, false, true]);
 
     over.state = BuildState::Terminal(TerminalState::Finished);
     over.released_at = Some(Timestamp(99));

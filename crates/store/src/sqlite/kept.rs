@@ -17,7 +17,7 @@ pub(super) fn builds(
     let before = before.map_or(i64::MAX, |number| i64::try_from(number).unwrap_or(i64::MAX));
     let mut statement = connection.prepare_cached(&format!(
         "SELECT {}, (SELECT SUM(job_status.output_bytes) FROM jobs JOIN job_status ON job_status.job = jobs.id \
-         WHERE jobs.build = builds.id) FROM builds \
+         WHERE jobs.build = builds.id AND job_status.output_lost = 0) FROM builds \
          WHERE project = ?1 AND released_at IS NULL AND number < ?2 ORDER BY number DESC LIMIT ?3",
         row::BUILD
     ))?;
@@ -54,7 +54,7 @@ pub(super) fn are_wanted(
         "SELECT 1 FROM (\
              SELECT jobs.build AS build FROM job_status JOIN jobs ON jobs.id = job_status.job \
              JOIN builds ON builds.id = jobs.build \
-             WHERE job_status.output_manifest = ?3 AND builds.project = ?2 AND builds.released_at IS NULL \
+             WHERE job_status.output_manifest = ?3 AND job_status.output_lost = 0 AND builds.project = ?2 AND builds.released_at IS NULL \
              UNION SELECT id FROM builds WHERE project = ?2 AND source = ?3 AND released_at IS NULL) AS wanted \
          WHERE EXISTS (SELECT 1 FROM jobs JOIN job_status ON job_status.job = jobs.id \
              WHERE jobs.build = wanted.build AND job_status.cluster = ?1) LIMIT 1",

@@ -29,7 +29,7 @@ pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, job
      jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
-     job_status.inputs, job_status.log_lines, job_status.replacements";
+     job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss";
 
 /// Takes the columns of a row one after the other.
 pub(super) struct Columns<'row> {
@@ -236,6 +236,7 @@ fn status(columns: &mut Columns<'_>, id: JobId) -> rusqlite::Result<JobStatus> {
         inputs: columns.json()?,
         log_lines: columns.optional_number()?,
         replacements: columns.take()?,
+        loss: columns.optional_json()?,
     })
 }
 

@@ -17,11 +17,11 @@ use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 const SQL_PUT_STATUS: &str = "\
     UPDATE job_status SET state = ?2, epoch = ?3, cluster = ?4, message = ?5, exit_code = ?6, queued_at = ?7, \
     started_at = ?8, ended_at = ?9, cancel_requested = ?10, output_manifest = ?11, output_bytes = ?12, output_files = ?13, \
-    inputs = ?14, log_lines = ?15, replacements = ?16 WHERE job = ?1";
+    inputs = ?14, log_lines = ?15, replacements = ?16, loss = ?17, output_lost = ?18 WHERE job = ?1";
 const SQL_INSERT_STATUS: &str = "\
     INSERT INTO job_status (job, state, epoch, cluster, message, exit_code, queued_at, started_at, ended_at, \
-    cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+    cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements, loss, output_lost) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
     timeout_milliseconds, spec, volumes, cache) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
@@ -364,6 +364,7 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         inputs,
         log_lines,
         replacements,
+        loss,
     } = status;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -381,7 +382,9 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         output.map(|output| output.files.cast_signed()),
         json(inputs),
         log_lines.map(u64::cast_signed),
-        replacements
+        replacements,
+        loss.as_deref().map(json),
+        status.output_lost().is_some()
     ])
 }
 

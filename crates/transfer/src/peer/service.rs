@@ -178,7 +178,13 @@ impl ChunkService {
             .manifests
             .get(&shared.store, readable.project, readable.manifest)
             .await
-            .map_err(|error| status(&error))
+            .map_err(|error| {
+                // The master said that it is here: somebody took it away, and may have taken more.
+                if matches!(error, Error::Missing { .. }) {
+                    shared.store.distrust(readable.project);
+                }
+                status(&error)
+            })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tombolo_core::attempt::{RouteOutcome, RouteReport};
 
-use super::{Source, SourceError};
+use super::{Answers, Source, SourceError};
 
 /// The first pause after a source could not be reached; doubled with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -23,6 +23,8 @@ pub(super) struct Health {
     pub(super) refused: bool,
     not_offered: bool,
     failures: u32,
+    /// It does not have something that it was asked for, or has it damaged only.
+    pub(super) lacks: bool,
     pub(super) not_before: Option<Instant>,
     pub(super) last_error: Option<String>,
     pub(super) moved_bytes: u64,
@@ -101,6 +103,29 @@ impl Record {
                 }
             }
         }
+    }
+
+    /// What the clusters have answered, from the sources in the same order.
+    pub(super) fn answers(&self, sources: &[Source]) -> Answers {
+        let mut answers = Answers::default();
+        for cluster in sources.iter().filter_map(|source| source.cluster.as_ref()) {
+            let ways = || {
+                let both = sources.iter().zip(&self.health);
+                both.filter(|(source, _)| source.cluster.as_ref() == Some(cluster))
+                    .map(|(_, health)| health)
+            };
+            let list = if ways().any(|health| health.lacks) {
+                &mut answers.missing
+            } else if ways().any(|health| health.refused && !health.not_offered) {
+                &mut answers.refused
+            } else {
+                &mut answers.unreachable
+            };
+            if !list.contains(cluster) {
+                list.push(cluster.clone());
+            }
+        }
+        answers
     }
 
     /// What became of each of the sources.

@@ -71,10 +71,12 @@ impl Sources {
         loop {
             let unobtainable = || {
                 let (manifest, what, reasons) = (self.artifact, what(), self.reasons());
+                let answers = Box::new(self.record().answers(&self.sources));
                 Err(Error::Unobtainable {
                     manifest,
                     what,
                     reasons,
+                    answers,
                 })
             };
             let deadline = self.record().last_arrival.max(began) + self.patience.stalled;
@@ -109,6 +111,9 @@ impl Sources {
                         SourceError::Unreachable(_) | SourceError::Refused(_) | SourceError::NotOffered(_) => 0,
                     };
                     self.failed(index, &error);
+                    if damaged[index] >= MAXIMUM_DAMAGED {
+                        self.record().health[index].lacks = true;
+                    }
                 }
             }
         }

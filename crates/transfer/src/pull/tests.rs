@@ -1,3 +1,5 @@
+mod answers;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -262,39 +264,6 @@ async fn manifests_are_checked_too() {
             .unwrap();
         stage.assert_arrived().await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn without_a_good_source_there_is_a_reason_and_no_artifact() {
-    let cases = [
-        (Act::Corrupt, "has bytes whose digest is"),
-        (Act::Truncate, "chunk"),
-        (Act::Refuse, "east by peer: the grant has expired"),
-        (Act::Miss, "east by peer: no such chunk"),
-        (Act::Vanish, "east by peer: connection reset"),
-        (Act::Hang, "east by peer: no answer within 120 s"),
-    ];
-    for (act, reason) in cases {
-        let stage = Stage::new().await;
-        let east = stage.scripted(move |_| act);
-        let began = Instant::now();
-        let error = stage.pull(&[("east", RouteKind::Peer, &east)]).await.unwrap_err();
-        assert!(matches!(error, Error::Unobtainable { .. }), "{act:?}: {error}");
-        let text = error.to_string();
-        assert!(
-            text.starts_with("cannot get chunk ") && text.contains(reason),
-            "{act:?}: {text}"
-        );
-        assert!(
-            began.elapsed() <= Patience::default().stalled + Patience::default().request,
-            "{:?}",
-            began.elapsed()
-        );
-        stage.assert_invisible().await;
-    }
-    let stage = Stage::new().await;
-    let error = stage.pull(&[]).await.unwrap_err();
-    assert!(error.to_string().ends_with("no cluster is known to have it"), "{error}");
 }
 
 /// A source that is away for a while, less than the patience, is waited for.

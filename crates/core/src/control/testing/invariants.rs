@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::World;
 use crate::build::JobState;
+use crate::control::builds::JobKey;
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::{Contact, Control};
-use crate::id::JobId;
+use crate::id::{AttemptId, JobId};
 use crate::placement::Miss;
 use crate::resources::Resources;
 use crate::time::Moment;
@@ -16,8 +17,22 @@ impl World {
     pub(super) fn check_step(&self, new: &JobStatus) {
         let Some(old) = self.seen.get(&new.id) else { return };
         assert!(new.epoch >= old.epoch, "epochs only grow: {old:?} -> {new:?}");
-        if old.state.terminal().is_some() {
-            assert_eq!(old, new, "a job that ended stays as it is");
+        if let Some(end) = old.ended() {
+            assert_eq!(new.ended(), Some(end), "a job that ended stays as it is");
+            let shown = |status: &JobStatus| {
+                let ended = status.as_ended().into_owned();
+                let times = (ended.queued_at, ended.started_at, ended.ended_at);
+                let words = (ended.message, ended.exit_code, ended.inputs, ended.log_lines);
+                (times, words, status.log_epoch())
+            };
+            assert_eq!(shown(old), shown(new), "a job that ended stays as it is");
+            let renewed = old.is_recovering() && new.output_lost().is_none();
+            assert!(
+                old.output == new.output || renewed,
+                "outputs are made again by recoveries only"
+            );
+            let is_over = old.state.terminal().is_some();
+            assert!(!is_over || old == new || new.loss != old.loss, "{old:?} -> {new:?}");
         }
         if new.state == JobState::Queued && old.state != JobState::Queued {
             assert!(!old.cancel_requested, "a cancelled job is not placed again");
@@ -29,6 +44,17 @@ impl World {
     pub(super) fn check_room(&self, new: &JobStatus) {
         let old = self.seen.get(&new.id).map(|status| status.epoch).unwrap_or_default();
         if let Some(name) = new.cluster.as_ref().filter(|_| new.epoch > old) {
+            let assignment = self
+                .control
+                .assignment(AttemptId {
+                    job: new.id,
+                    epoch: new.epoch,
+                })
+                .unwrap();
+            for input in assignment.inputs {
+                assert!(!input.holders.is_empty(), "no attempt begins without its inputs");
+                assert_eq!(input.parent.status.output_lost(), None);
+            }
             let cluster = self.control.cluster(name).unwrap();
             let agent = cluster.agent.unwrap();
             assert_eq!(cluster.contact, Contact::Connected);
@@ -90,13 +116,13 @@ impl World {
             }
             assert_eq!(assignment.parents.len(), node.parents.len());
             for (parent, (_, on)) in assignment.parents.iter().zip(&node.parents) {
-                assert!(on.contains(parent.status.state.terminal().unwrap()));
+                assert!(on.contains(parent.status.ended().unwrap()));
             }
             let outputs = assignment
                 .parents
                 .iter()
                 .filter(|parent| parent.status.output.is_some());
-            assert_eq!(assignment.inputs().count(), outputs.count());
+            assert_eq!(assignment.inputs.len(), outputs.count());
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(
                 (Some(view.cluster), view.state),
@@ -128,6 +154,25 @@ impl World {
         }
     }
 
+    /// Jobs wait for as many parents as before; those that wait for none are known to wait for a cluster.
+    fn check_pending(&self, restored: &Control) {
+        let pending = |control: &Control| -> Vec<(JobKey, u32)> {
+            let builds = control.builds.iter();
+            let jobs = builds.flat_map(|build| {
+                let build_id = build.record.id;
+                build.jobs.iter().map(move |job| {
+                    let (build, index) = (build_id, job.node.index);
+                    (JobKey { build, index }, job.pending)
+                })
+            });
+            jobs.collect()
+        };
+        assert_eq!(pending(&self.control), pending(restored));
+        for key in &restored.parked {
+            assert!(self.control.parked.contains(key), "a job waits for nothing: {key:?}");
+        }
+    }
+
     /// A master that starts now sees the same.
     fn check_restored(&self) {
         let settings = self.control.settings().clone();
@@ -141,6 +186,8 @@ impl World {
             control.clusters().map(row).collect()
         };
         assert_eq!(clusters(&self.control), clusters(&restored));
+        assert_eq!(self.control.recoveries, restored.recoveries);
+        self.check_pending(&restored);
         for (node, _) in &self.live.jobs {
             let (here, there) = (self.control.job(node.id).unwrap(), restored.job(node.id).unwrap());
             assert_eq!((here.node, here.status), (there.node, there.status));

@@ -238,12 +238,7 @@ fn a_master_that_starts_again_takes_up_where_it_was() {
     assert_eq!(orders(&effects), ["east: forget 1", "east: assign 1"]);
     world.report(jobs[3], ended(Finished));
     assert_eq!(
-        world
-            .control
-            .assignment(world.attempt(jobs[1]))
-            .unwrap()
-            .inputs()
-            .count(),
+        world.control.assignment(world.attempt(jobs[1])).unwrap().inputs.len(),
         1
     );
     world.report(jobs[2], ended(Killed));

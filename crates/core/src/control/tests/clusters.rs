@@ -154,14 +154,16 @@ fn a_removed_cluster_gives_back_its_attempts_and_takes_its_outputs_along() {
         world.states(&jobs),
         ["finished", "error", "queued", "waiting", "skipped"]
     );
-    let lost = "the output of its parent `parent` is lost: cluster `east`, which had it, was removed";
+    let lost = "the output of its parent `parent` is lost: cluster `east`, which had it, was removed; no other cluster is there that \
+                may run the job again";
     assert_eq!(world.seen[&jobs[1]].message, lost);
 
     world.up("west", &[], 1);
     world.report(jobs[2], ended(Finished));
     assert_eq!(
         world.states(&jobs),
-        ["finished", "error", "finished", "error", "skipped"]
+        ["assigned", "error", "finished", "waiting", "skipped"],
+        "now there is one"
     );
     assert!(matches!(
         world.refused(Command::RemoveCluster { name }),

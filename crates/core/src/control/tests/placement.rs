@@ -67,8 +67,9 @@ fn children_go_where_most_of_their_inputs_are() {
     assert_eq!(world.cluster_of(jobs[2]), "east");
     let assignment = world.control.assignment(world.attempt(jobs[2])).unwrap();
     let inputs: Vec<String> = assignment
-        .inputs()
-        .map(|(parent, output, cluster)| format!("{} {} {cluster}", parent.node.name, output.bytes))
+        .inputs
+        .iter()
+        .map(|input| format!("{} {} {}", input.parent.node.name, input.output.bytes, input.holders[0]))
         .collect();
     assert_eq!(inputs, ["a 2 east", "b 1 west"]);
 }

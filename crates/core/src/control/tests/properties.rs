@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
 use super::super::{Command, Settings};
-use crate::attempt::Phase;
+use crate::attempt::{LostInput, Outcome, Phase};
 use crate::build::{JobSpec, StateSet, TerminalState};
 use crate::id::{AttemptId, BuildId, Epoch, JobId, SessionId};
 
@@ -73,7 +73,7 @@ fn phase(number: u8) -> Phase {
         3 | 4 => running(),
         5 => Phase::Publishing,
         6 => ended(TerminalState::Failure),
-        7 => ended(TerminalState::Error),
+        7 | 8 => ended(TerminalState::Error),
         _ => ended(TerminalState::Finished),
     }
 }
@@ -172,6 +172,10 @@ impl World {
         }
         let mut attempt = current[pick % current.len()];
         let own = cluster(&self.cluster_of(attempt.job));
+        let phase = match phase {
+            Phase::Ended(end) if end.state == TerminalState::Error => self.without_inputs(attempt, end, pick),
+            phase => phase,
+        };
         let from = from.map_or(own.clone(), |which| cluster(CLUSTERS[which].0));
         if older {
             attempt.epoch = Epoch(attempt.epoch.0 - 1);
@@ -189,6 +193,23 @@ impl World {
             counts,
             "only the right attempt of the right cluster counts"
         );
+    }
+
+    /// The attempt ended for want of inputs, as some or all clusters say that were asked.
+    fn without_inputs(&self, attempt: AttemptId, end: Outcome, pick: usize) -> Phase {
+        let inputs = self.control.assignment(attempt).map(|assignment| assignment.inputs);
+        let lost = inputs.into_iter().flatten().map(|input| {
+            let asked = input.holders.iter().take(1 + pick % 4).map(|name| (*name).clone());
+            let (missing, unreachable) = asked.partition(|_| !pick.is_multiple_of(5));
+            LostInput {
+                parent: input.parent.node.id,
+                manifest: input.output.manifest,
+                missing,
+                unreachable,
+            }
+        });
+        let lost_inputs = lost.collect();
+        Phase::Ended(Outcome { lost_inputs, ..end })
     }
 
     fn random_connect(&mut self, which: usize, slots: u32, keeps: u16, number: u8, stale: bool) {

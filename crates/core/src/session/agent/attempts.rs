@@ -336,6 +336,7 @@ fn stopped_before_start(wall: Timestamp) -> Outcome {
         output: None,
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines: 0,
     }
 }

@@ -46,6 +46,7 @@ fn ended(state: TerminalState) -> Phase {
         output: None,
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines: 0,
     })
 }

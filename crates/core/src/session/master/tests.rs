@@ -55,6 +55,7 @@ fn skipped() -> Phase {
         output: None,
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines: 0,
     })
 }

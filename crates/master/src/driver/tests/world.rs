@@ -288,6 +288,7 @@ pub(crate) fn finished() -> Outcome {
         }),
         cache: None,
         inputs: Vec::new(),
+        lost_inputs: Vec::new(),
         log_lines: 3,
     }
 }

@@ -1,0 +1,93 @@
+//! Which clusters have an output: the one that made it, and those where a child of its job works with it. They keep it for as long
+//! as the build does.
+
+use super::builds::{LiveBuild, LiveJob};
+use super::{Contact, Control};
+use crate::attempt::OutputReference;
+use crate::name::ClusterName;
+
+/// How many children of a job are asked whether they have its output.
+const MAX_CHILDREN: usize = 256;
+
+/// How many clusters are named besides the one that made the output.
+const MAX_COPIES: usize = 3;
+
+/// Which clusters count as having something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// All that were not removed.
+    Members,
+    /// Those of which something is expected still.
+    InContact,
+}
+
+impl Control {
+    /// The clusters that have the output of a job which has ended, those first that are connected. None of them may have it any more:
+    /// then there is none, or the output is lost.
+    pub(super) fn holders<'a>(&'a self, build: &'a LiveBuild, job: &'a LiveJob) -> Vec<&'a ClusterName> {
+        let mut holders: Vec<(bool, &ClusterName)> = Vec::new();
+        for name in kept_at(build, job) {
+            let contact = self.contact(name);
+            let known = holders.iter().any(|(_, known)| *known == name);
+            if known || contact.is_none_or(|contact| contact == Contact::Lost) {
+                continue;
+            }
+            holders.push((contact != Some(Contact::Connected), name));
+            if holders.len() > MAX_COPIES {
+                break;
+            }
+        }
+        holders.sort_by_key(|(away, _)| *away);
+        holders.into_iter().map(|(_, name)| name).collect()
+    }
+
+    /// Why no cluster has the output of a job which has ended, if that is so.
+    pub(super) fn loss(&self, build: &LiveBuild, job: &LiveJob, trust: Trust) -> Option<String> {
+        if job.status.is_recovering() || job.status.output.is_none() {
+            return None;
+        }
+        if let Some(reason) = job.status.output_lost() {
+            return Some(reason.to_owned());
+        }
+        let counts = |name: &ClusterName| match (self.contact(name), trust) {
+            (None, _) | (Some(Contact::Lost), Trust::InContact) => false,
+            (Some(_), _) => true,
+        };
+        if kept_at(build, job).any(counts) {
+            return None;
+        }
+        let cluster = job.status.cluster.as_ref()?;
+        let silence = self.settings.lease.saturating_add(self.settings.lost_after);
+        Some(match self.contact(cluster) {
+            None => format!("cluster `{cluster}`, which had it, was removed"),
+            Some(_) => format!("cluster `{cluster}`, which had it, was not heard of for {silence:?}"),
+        })
+    }
+
+    pub(super) fn contact(&self, cluster: &ClusterName) -> Option<Contact> {
+        self.clusters.by_name(cluster).map(|(_, member)| member.contact())
+    }
+}
+
+/// The clusters that have had the output of a job, as far as is known, the one first that made it. Some may be named twice.
+fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &'a ClusterName> {
+    let output = job.status.kept_output().filter(|_| job.attempt().is_none());
+    let maker = output.and(job.status.cluster.as_ref());
+    let children = output.map_or(&[][..], |_| build.edges.children(job.node.index));
+    let copies = children.iter().take(MAX_CHILDREN).filter_map(move |child| {
+        let child = build.job(*child)?;
+        child
+            .works_with(job, output?)
+            .then_some(child.status.cluster.as_ref())?
+    });
+    maker.into_iter().chain(copies)
+}
+
+impl LiveJob {
+    /// Whether its command has begun with this output of a parent, which its cluster therefore has.
+    fn works_with(&self, parent: &Self, output: OutputReference) -> bool {
+        let mut inputs = self.status.inputs.iter();
+        self.status.started_at.is_some()
+            && inputs.any(|input| input.manifest == output.manifest && input.parent.as_ref() == Some(&parent.node.name))
+    }
+}

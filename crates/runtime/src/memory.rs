@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 /// What an idle process takes of a processor between two looks at the most.
 const IDLE: Duration = Duration::from_millis(75);
 /// How much a process must have worked since the last time: then something is worth giving back.
-const WORKED: Duration = Duration::from_millis(500);
+const WORKED: Duration = Duration::from_millis(100);
 
 /// Gives back what the process has no use for, each time that it has become idle, until `stop`.
 pub async fn give_back_when_idle(stop: CancellationToken) {

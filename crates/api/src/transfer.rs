@@ -60,6 +60,9 @@ pub struct Transfer {
     pub routes: Vec<RouteReport>,
     /// It came before the job was placed, while that waited for other jobs or for room.
     pub prefetched: bool,
+    /// Why it did not come; none if it did, or still may.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 /// Where a transfer stands.
@@ -70,6 +73,8 @@ pub enum TransferState {
     Moving,
     /// It is there, whole and checked.
     Done,
+    /// It did not come. What has come of it stays, for whoever tries again.
+    Failed,
 }
 
 impl TransferState {
@@ -78,6 +83,7 @@ impl TransferState {
         match self {
             Self::Moving => "moving",
             Self::Done => "done",
+            Self::Failed => "failed",
         }
     }
 }
@@ -109,6 +115,9 @@ pub struct Input {
     pub routes: Vec<RouteReport>,
     /// It came before the job was placed, while that waited for other jobs or for room.
     pub prefetched: bool,
+    /// Why it did not come; none if it did.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 impl From<TransferReceipt> for Input {
@@ -124,6 +133,7 @@ impl From<TransferReceipt> for Input {
             milliseconds: receipt.milliseconds,
             routes: receipt.routes.into_iter().map(Into::into).collect(),
             prefetched: receipt.prefetched,
+            failure: receipt.failure,
         }
     }
 }

@@ -264,6 +264,9 @@ pub struct TransferReceipt {
     /// It came before the job was placed, while that waited for others.
     #[serde(default)]
     pub prefetched: bool,
+    /// Why it did not come; then the sizes are what is known of it, and what came of it.
+    #[serde(default)]
+    pub failure: Option<String>,
 }
 
 /// A way that was considered for an input, and what became of it.

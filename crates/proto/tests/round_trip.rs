@@ -72,6 +72,7 @@ fn receipt(route: RouteKind) -> TransferReceipt {
             report(RouteOutcome::Unavailable("no port".to_owned())),
         ],
         prefetched: route == RouteKind::Relay,
+        failure: (route == RouteKind::Peer).then(|| "nobody answers".to_owned()),
     }
 }
 

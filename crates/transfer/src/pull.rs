@@ -159,6 +159,7 @@ impl Receipt {
             milliseconds: u64::try_from(self.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
             routes: self.routes.clone(),
             prefetched: false,
+            failure: None,
         }
     }
 }
@@ -178,6 +179,8 @@ pub enum Error {
         what: String,
         /// What each source said last.
         reasons: Vec<String>,
+        /// What came all the same, and what became of the ways.
+        so_far: Box<SoFar>,
         /// The same for programs.
         answers: Box<Answers>,
     },
@@ -199,6 +202,34 @@ fn list(reasons: &[String]) -> String {
         "no cluster is known to have it".to_owned()
     } else {
         reasons.join("; ")
+    }
+}
+
+/// What there is to be known of a pull that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoFar {
+    /// The end of it; its size is 0 if not even the manifest came.
+    pub progress: Progress,
+    /// What became of the ways, in the order in which they were to be asked.
+    pub routes: Vec<RouteReport>,
+}
+
+impl SoFar {
+    /// The receipt of an artifact that did not come for `reason`; `parent` is none for the source of a build.
+    pub fn for_parent(&self, parent: Option<JobName>, manifest: Digest, reason: String) -> TransferReceipt {
+        TransferReceipt {
+            parent,
+            cache: false,
+            from: self.progress.from.clone(),
+            route: self.progress.route,
+            manifest,
+            bytes: self.progress.bytes,
+            moved_bytes: self.progress.moved_bytes,
+            milliseconds: u64::try_from(self.progress.elapsed.as_millis()).unwrap_or(u64::MAX),
+            routes: self.routes.clone(),
+            prefetched: false,
+            failure: Some(reason),
+        }
     }
 }
 
@@ -269,7 +300,10 @@ impl Puller {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        if let Some(error) = failure {
+        if let Some(mut error) = failure {
+            if let Error::Unobtainable { so_far, .. } = &mut error {
+                **so_far = sources.so_far(tell(done));
+            }
             return Err(error);
         }
         if !known {

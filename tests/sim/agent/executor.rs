@@ -412,5 +412,6 @@ fn receipt(input: &InputReference) -> TransferReceipt {
         milliseconds: 0,
         routes: Vec::new(),
         prefetched: false,
+        failure: None,
     }
 }

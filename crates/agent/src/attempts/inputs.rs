@@ -42,14 +42,20 @@ pub struct Inputs {
 /// Why a sandbox did not get what it needs.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot get the source of the build: {0}")]
-    Source(String),
+    #[error("cannot get the source of the build: {reason}")]
+    Source {
+        reason: String,
+        /// How far it came, if it was on its way.
+        receipt: Option<Box<TransferReceipt>>,
+    },
     #[error("cannot get the output of `{parent}`: {reason}")]
     Input {
         parent: JobName,
         reason: String,
         /// Who was asked, if nobody gave it.
         lost: Option<Box<LostInput>>,
+        /// How far it came, if it was on its way.
+        receipt: Option<Box<TransferReceipt>>,
     },
     #[error("two parents have outputs for `inputs/{0}`: names that end alike cannot both be inputs of a job")]
     Clash(String),
@@ -85,9 +91,23 @@ impl Wanted {
                 parent: parent.name.clone(),
                 reason,
                 lost: self.lost(parent, error, own).map(Box::new),
+                receipt: self.receipt(error),
             },
-            None => Error::Source(reason),
+            None => Error::Source {
+                reason,
+                receipt: self.receipt(error),
+            },
         }
+    }
+
+    /// What users are shown of one that did not come.
+    fn receipt(&self, error: &pull::Error) -> Option<Box<TransferReceipt>> {
+        let pull::Error::Unobtainable { so_far, what, .. } = error else {
+            return None;
+        };
+        let mut receipt = so_far.for_parent(self.name(), self.manifest, format!("nobody gave {what}"));
+        receipt.routes.extend(self.ways.unavailable.iter().cloned());
+        Some(Box::new(receipt))
     }
 
     /// What the master is told of an input that nobody gave. One that somebody has and will not give is not lost.
@@ -112,6 +132,16 @@ impl Error {
         match self {
             Self::Input { lost: Some(lost), .. } => vec![(**lost).clone()],
             _ => Vec::new(),
+        }
+    }
+
+    /// How far came what did not come.
+    pub(super) fn receipts(&self) -> Vec<TransferReceipt> {
+        match self {
+            Self::Source { receipt, .. } | Self::Input { receipt, .. } => {
+                receipt.iter().map(|receipt| (**receipt).clone()).collect()
+            }
+            Self::Clash(_) => Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tombolo_core::attempt::{Assignment, LostInput, Outcome, Phase, TransferReceipt};
+use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
 use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
@@ -62,7 +62,7 @@ enum Broken {
     /// The system fails it.
     Fault(String),
     /// Inputs did not come; those are named that nobody gave.
-    Input(String, Vec<LostInput>),
+    Input(Box<inputs::Error>),
     /// The job itself is at fault.
     Job(String),
 }
@@ -223,7 +223,7 @@ impl<E: Executor> Life<E> {
             .inputs
             .bring(assignment, &surroundings.notices)
             .await
-            .map_err(|error| Broken::Input(error.to_string(), error.lost_inputs()))?;
+            .map_err(|error| Broken::Input(Box::new(error)))?;
         let (mut materials, mut inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
         notes.extend(inputs.iter().map(inputs::describe));
         let obstacle = surroundings.executor.obstacle_to_cache(assignment);
@@ -341,7 +341,8 @@ impl<E: Executor> Life<E> {
             .unwrap_or_default();
         let message = match &broken {
             Broken::Stopped => "cancelled before its command started".to_owned(),
-            Broken::Fault(reason) | Broken::Input(reason, _) | Broken::Job(reason) => reason.clone(),
+            Broken::Fault(reason) | Broken::Job(reason) => reason.clone(),
+            Broken::Input(error) => error.to_string(),
         };
         // Without a log, the message in the outcome has to do.
         let log_lines = log::note(&self.folder, vec![message.clone()]).await.unwrap_or(0);
@@ -358,8 +359,9 @@ impl<E: Executor> Life<E> {
                 log_lines,
                 ..faulty(message, wall())
             },
-            Broken::Input(_, lost_inputs) => Outcome {
-                lost_inputs,
+            Broken::Input(error) => Outcome {
+                lost_inputs: error.lost_inputs(),
+                inputs: error.receipts(),
                 log_lines,
                 ..faulty(message, wall())
             },

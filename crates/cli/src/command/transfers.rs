@@ -100,6 +100,7 @@ impl Rows for Transfer {
         match self.state {
             TransferState::Moving => "Which ways there were is known when it is there.",
             TransferState::Done => "It was there already: nothing was asked for.",
+            TransferState::Failed => "There was no way that it could have come.",
         }
     }
 }
@@ -205,5 +206,9 @@ fn sentence(transfer: &Transfer) -> String {
         ),
         TransferState::Done if transfer.route == RouteKind::Local => format!("{what}: {bytes}, was there already."),
         TransferState::Done => format!("{what}: {bytes} in {took} ({rate}; {moved} moved)."),
+        TransferState::Failed => format!(
+            "{what} did not come within {took} ({moved} moved): {}.",
+            transfer.failure.as_deref().unwrap_or_default()
+        ),
     }
 }

@@ -88,6 +88,10 @@ impl LiveJob {
     fn works_with(&self, parent: &Self, output: OutputReference) -> bool {
         let mut inputs = self.status.inputs.iter();
         self.status.started_at.is_some()
-            && inputs.any(|input| input.manifest == output.manifest && input.parent.as_ref() == Some(&parent.node.name))
+            && inputs.any(|input| {
+                input.failure.is_none()
+                    && input.manifest == output.manifest
+                    && input.parent.as_ref() == Some(&parent.node.name)
+            })
     }
 }

@@ -166,6 +166,7 @@ pub(super) async fn download_archive(
         let _permit = permit;
         archive::write(&output, &wanted, sink).await
     });
+    let body = body.begun().await.map_err(unreadable)?;
     Ok(download(body, "application/x-tar", None, &name))
 }
 
@@ -207,8 +208,17 @@ pub(super) async fn list_sums(
         let _permit = permit;
         sums::write(&output.manifest, output.all_chunks(), sink).await
     });
+    let body = body.begun().await.map_err(unreadable)?;
     // Names may be of any bytes: this is no text of a known encoding.
     Ok(download(body, "application/octet-stream", None, name.as_bytes()))
+}
+
+/// Why nothing of an output can be read.
+fn unreadable(error: io::Error) -> Error {
+    match error.downcast::<outputs::Error>() {
+        Ok(error) => error.into(),
+        Err(error) => Error::internal("reading an output", error),
+    }
 }
 
 /// A download, never to be shown in place: what a job wrote is not to run in the browser of whoever looks at it.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
 /// Where the future writes to.
@@ -57,6 +57,14 @@ where
     }
 }
 
+impl Produced {
+    /// The body, once its first piece is there: what fails before that can still be answered with an error.
+    pub(crate) async fn begun(mut self) -> io::Result<impl Stream<Item = Result<Bytes, io::Error>> + Send + 'static> {
+        let first = self.next().await.transpose()?;
+        Ok(stream::iter(first.map(Ok)).chain(self))
+    }
+}
+
 impl Stream for Produced {
     type Item = Result<Bytes, io::Error>;
 
@@ -82,8 +90,6 @@ impl Stream for Produced {
 
 #[cfg(test)]
 mod tests {
-    use futures::StreamExt;
-
     use super::*;
 
     #[tokio::test]
@@ -96,6 +102,22 @@ mod tests {
         });
         let pieces: Vec<_> = body.map(Result::unwrap).collect().await;
         assert_eq!(pieces.concat(), (0..100).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_once_is_no_body() {
+        let begun = produced(|_sink| async { Err(io::Error::other("damaged")) })
+            .begun()
+            .await;
+        assert_eq!(begun.err().map(|error| error.to_string()).as_deref(), Some("damaged"));
+        let body = produced(|sink| async move {
+            sink.send(Bytes::from_static(b"a")).await.map_err(io::Error::other)?;
+            sink.send(Bytes::from_static(b"b")).await.map_err(io::Error::other)
+        });
+        let pieces: Vec<_> = body.begun().await.unwrap().map(Result::unwrap).collect().await;
+        assert_eq!(pieces.concat(), b"ab");
+        let nothing = produced(|_sink| async { Ok(()) }).begun().await.unwrap();
+        assert_eq!(nothing.count().await, 0);
     }
 
     #[tokio::test]

@@ -78,19 +78,26 @@ fn done(build: u64, node: &JobNode, status: &JobStatus, input: Input) -> Transfe
         job: node.name.clone(),
         parent: input.parent,
         cache: input.cache,
-        state: TransferState::Done,
+        state: match input.failure {
+            Some(_) => TransferState::Failed,
+            None => TransferState::Done,
+        },
         from: input.from,
         to: status.cluster.clone(),
         route: input.route,
         bytes: input.bytes,
-        done_bytes: input.bytes,
+        done_bytes: if input.failure.is_some() { 0 } else { input.bytes },
         moved_bytes: input.moved_bytes,
         milliseconds: input.milliseconds,
-        bytes_per_second: average(input.bytes, input.milliseconds),
+        bytes_per_second: match input.failure {
+            Some(_) => None,
+            None => average(input.bytes, input.milliseconds),
+        },
         milliseconds_left: None,
         digest: Some(input.digest),
         routes: input.routes,
         prefetched: input.prefetched,
+        failure: input.failure,
     }
 }
 
@@ -127,5 +134,6 @@ fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, moving: Moving) ->
         digest: None,
         routes: Vec::new(),
         prefetched: false,
+        failure: None,
     }
 }

@@ -44,6 +44,7 @@ impl From<TransferReceipt> for wire::TransferReceipt {
             routes: receipt.routes.into_iter().map(Into::into).collect(),
             prefetched: receipt.prefetched,
             cache: receipt.cache,
+            failure: receipt.failure,
         }
     }
 }
@@ -70,6 +71,7 @@ impl TryFrom<wire::TransferReceipt> for TransferReceipt {
             milliseconds: receipt.milliseconds,
             routes: routes.collect::<Result<_, _>>()?,
             prefetched: receipt.prefetched,
+            failure: receipt.failure,
         })
     }
 }

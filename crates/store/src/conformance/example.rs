@@ -206,6 +206,7 @@ fn receipt() -> TransferReceipt {
         milliseconds: 12,
         routes: Vec::new(),
         prefetched: true,
+        failure: Some("it was not there".to_owned()),
     }
 }
 

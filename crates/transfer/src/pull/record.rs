@@ -27,6 +27,8 @@ pub(super) struct Health {
     pub(super) lacks: bool,
     pub(super) not_before: Option<Instant>,
     pub(super) last_error: Option<String>,
+    /// Its last answer was a good one.
+    brought_last: bool,
     pub(super) moved_bytes: u64,
     /// How many requests are under way, and since when at least one is.
     under_way: (u32, Option<Instant>),
@@ -77,6 +79,7 @@ impl Record {
         self.moved_bytes += moved;
         let health = &mut self.health[index];
         health.failures = 0;
+        health.brought_last = true;
         health.not_before = None;
         health.moved_bytes += moved;
     }
@@ -84,6 +87,7 @@ impl Record {
     pub(super) fn failed(&mut self, index: usize, error: &SourceError) {
         let health = &mut self.health[index];
         health.last_error = Some(error.to_string());
+        health.brought_last = false;
         match error {
             SourceError::Refused(_) => health.refused = true,
             SourceError::NotOffered(_) => {
@@ -135,7 +139,11 @@ impl Record {
             route: source.route,
             moved_bytes: health.moved_bytes,
             outcome: match &health.last_error {
-                Some(reason) if health.not_offered => RouteOutcome::Unavailable(reason.clone()),
+                Some(reason) if health.not_offered && health.moved_bytes == 0 => {
+                    RouteOutcome::Unavailable(reason.clone())
+                }
+                // It was gone for a while, and then went on to bring what was asked of it.
+                Some(_) if health.brought_last => RouteOutcome::Used,
                 Some(reason) => RouteOutcome::Failed(reason.clone()),
                 None if health.moved_bytes > 0 => RouteOutcome::Used,
                 None => RouteOutcome::NotNeeded,

@@ -9,7 +9,7 @@ use tombolo_core::attempt::{RouteKind, RouteReport};
 use tombolo_core::digest::Digest;
 
 use super::record::{Health, Record};
-use super::{ChunkSource, Error, Patience, Progress, Source, SourceError};
+use super::{ChunkSource, Error, Patience, Progress, SoFar, Source, SourceError};
 
 /// How often a source may send the wrong bytes for one chunk before it is not asked for that chunk again.
 const MAXIMUM_DAMAGED: u32 = 2;
@@ -18,6 +18,7 @@ pub(super) struct Sources {
     artifact: Digest,
     sources: Vec<Source>,
     patience: Patience,
+    began: Instant,
     record: Mutex<Record>,
 }
 
@@ -34,6 +35,7 @@ impl Sources {
             artifact,
             sources,
             patience,
+            began: Instant::now(),
             record,
         }
     }
@@ -77,6 +79,7 @@ impl Sources {
                     what,
                     reasons,
                     answers,
+                    so_far: Box::new(self.so_far(self.progress(0, 0, self.began.elapsed()))),
                 })
             };
             let deadline = self.record().last_arrival.max(began) + self.patience.stalled;
@@ -163,6 +166,12 @@ impl Sources {
         let name = self.name(index);
         tracing::warn!(artifact = %self.artifact, source = name, %error, "a source did not give what it was asked for");
         self.record().failed(index, error);
+    }
+
+    /// What is known when it has failed.
+    pub(super) fn so_far(&self, progress: Progress) -> SoFar {
+        let routes = self.reports();
+        SoFar { progress, routes }
     }
 
     /// What became of each way.

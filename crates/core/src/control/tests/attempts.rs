@@ -44,6 +44,7 @@ fn an_end_is_taken_in_with_all_it_says() {
         milliseconds: 1,
         routes: Vec::new(),
         prefetched: false,
+        failure: None,
     };
     let end = Outcome {
         message: "exit\n1".to_owned(),

@@ -59,6 +59,7 @@ fn runs_with(manifest: u8) -> Phase {
             milliseconds: 1,
             routes: Vec::new(),
             prefetched: false,
+            failure: None,
         }],
     }
 }

@@ -11,6 +11,7 @@ use tombolo_artifact::manifest::EntryKind;
 use super::query::Parameters;
 use super::{
     Application, Error, InProject, JobPath, Path, Problems, Viewer, archive, download, missing, open, produced,
+    unreadable,
 };
 
 /// One file of a job's output
@@ -62,6 +63,7 @@ pub(in crate::rest) async fn download_file(
         let chunks = output.chunks(span.first_chunk, span.chunk_count);
         archive::write_file(u64::from(span.skip), span.size, chunks, sink).await
     });
+    let body = body.begun().await.map_err(unreadable)?;
     let mut response = download(body, "application/octet-stream", Some(length), &name);
     let headers = response.headers_mut();
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -186,3 +186,31 @@ fn source_is_pushed_and_outputs_are_listed_and_downloaded() {
     let file = world.tombolo(&["outputs", "cat", "1", "only", "copy"]).succeeded();
     assert_eq!(file.output, "content\n");
 }
+
+/// A virtual environment of Python is such a folder.
+#[test]
+fn links_that_lead_out_of_an_output_travel_as_they_are() {
+    let world = World::start();
+    let build = world.run(
+        r#"
+version: 1
+jobs:
+  - name: build
+    type: docker-image
+    image: b
+    command: [sh, -c, "mkdir $TOMBOLO_OUTPUT/bin && ln -s /bin/sh $TOMBOLO_OUTPUT/bin/shell && ln -s ../../../.. $TOMBOLO_OUTPUT/up"]
+    cluster: {selector: [AWS]}
+  - name: test
+    type: docker-image
+    image: b
+    command: [sh, -c, "cd $TOMBOLO_INPUTS/build && readlink bin/shell up && bin/shell -c 'echo it runs'"]
+    depends_on: [build]
+    cluster: {selector: [GCP]}
+"#,
+    );
+    assert_eq!(build["state"], "finished", "{build:#}");
+    let log = world.log(1, "test");
+    for line in ["/bin/sh", "../../../..", "it runs"] {
+        assert!(log.iter().any(|said| said == line), "{line}: {log:#?}");
+    }
+}

@@ -127,11 +127,18 @@ pub struct Material {
     pub optional: bool,
 }
 
+/// The folder of the build's source in a sandbox.
+pub(crate) const SOURCE: &str = "context";
+
 impl Material {
-    /// How it is unpacked. What is optional comes from earlier runs of the same job, whose links are its own affair.
-    pub(crate) fn options(optional: bool) -> UnpackOptions {
+    /// How it is unpacked into this folder. What jobs left behind is restored as it was, with links that lead out of it, as every
+    /// virtual environment of Python has them; a source with such links is not taken in the first place.
+    pub(crate) fn options(folder: &str) -> UnpackOptions {
         UnpackOptions {
-            links: if optional { Links::Verbatim } else { Links::default() },
+            links: match folder {
+                SOURCE => Links::Confined,
+                _ => Links::Verbatim,
+            },
             ..UnpackOptions::default()
         }
     }

@@ -31,6 +31,7 @@ pub(crate) mod tests;
 mod unpack;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -79,6 +80,10 @@ struct Inner {
     place: String,
     prefix: Path,
     instance: String,
+    /// Whose it is; none before it was claimed.
+    owner: Option<Owner>,
+    /// The folder that it is in, if it is in one.
+    folder: Option<PathBuf>,
     patience: Patience,
     pace: Pace,
     known: Mutex<Known>,
@@ -113,9 +118,14 @@ impl ChunkStore {
             .map(|signers| Signing::new(signers, access))
             .transpose()
             .map_err(Error::Configuration)?;
+        let folder = match location {
+            StoreLocation::Local(local) => Some(local.path.clone()),
+            StoreLocation::S3(_) | StoreLocation::Azure(_) | StoreLocation::Gcs(_) => None,
+        };
         Ok(Inner {
             pace: opened.pace,
             signing,
+            folder,
             ..Inner::new(opened.objects, opened.place, opened.prefix, patience)
         })
     }
@@ -305,6 +315,8 @@ impl Inner {
             place,
             prefix,
             instance: String::new(),
+            owner: None,
+            folder: None,
             patience,
             pace: Pace::default(),
             known: Mutex::default(),
@@ -317,6 +329,7 @@ impl Inner {
     /// Nobody uses the store before it is the owner's.
     async fn claim(mut self, owner: &Owner) -> Result<ChunkStore, Error> {
         self.instance = owner::claim(&self, owner).await?;
+        self.owner = Some(owner.clone());
         Ok(ChunkStore { inner: Arc::new(self) })
     }
 

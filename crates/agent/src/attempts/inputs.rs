@@ -18,7 +18,7 @@ use tombolo_transfer::Puller;
 use tombolo_transfer::pull::{self, Progress, Request};
 use tombolo_transfer::store::retention::UploadId;
 
-use crate::executor::Material;
+use crate::executor::{Material, SOURCE};
 use crate::network::{Network, Ways};
 use crate::prefetch::Prefetcher;
 use crate::seam::Notice;
@@ -197,7 +197,7 @@ impl Inputs {
             wanted.push(Wanted {
                 parent: None,
                 manifest: source.manifest,
-                folder: "context".to_owned(),
+                folder: SOURCE.to_owned(),
                 ways: self.network.source(source),
             });
         }

@@ -91,6 +91,12 @@ async fn a_missing_input_is_an_error_and_nothing_runs() {
         unreachable: vec![ClusterName::new("west").unwrap()],
     };
     assert_eq!(outcome.lost_inputs, [expected]);
+    let [receipt] = outcome.inputs.as_slice() else {
+        panic!("{:?}", outcome.inputs)
+    };
+    assert_eq!(receipt.parent.as_ref().map(|parent| parent.as_str()), Some("build"));
+    assert_eq!(receipt.failure.as_deref(), Some("nobody gave the manifest"));
+    assert!(!receipt.routes.is_empty(), "{receipt:?}");
     assert!(cluster.printed(assignment.attempt).is_empty());
 }
 

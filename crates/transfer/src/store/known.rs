@@ -52,6 +52,10 @@ impl Known {
         }
     }
 
+    pub(super) fn forget_all(&mut self) {
+        *self = Self::default();
+    }
+
     pub(super) fn forget_project(&mut self, project: ProjectId) {
         self.generations.retain(|(of, _), _| *of != project);
         self.order.retain(|(of, _)| *of != project);

@@ -41,6 +41,28 @@ pub(super) async fn claim(inner: &Inner, owner: &Owner) -> Result<String, Error>
     }
 }
 
+/// Makes sure that the store is still the one that was opened: not another member's by now, and no folder that has gone. One that was
+/// emptied is marked anew, and nothing that was known of it holds any more.
+pub(super) async fn confirm(inner: &Inner) -> Result<(), Error> {
+    const OPERATION: &str = "show its owner's mark";
+    if let Some(folder) = &inner.folder
+        && let Ok(false) = tokio::fs::try_exists(folder).await
+    {
+        let reason = "the folder is not there any more: was it moved, or is its disk not mounted?";
+        return Err(inner.refused(OPERATION, reason.to_owned()));
+    }
+    let Some(owner) = &inner.owner else { return Ok(()) };
+    if let Some(mark) = read(inner).await? {
+        return accept(inner, owner, mark).map(drop);
+    }
+    tracing::warn!(place = %inner.place, "the store was emptied: its owner's mark is gone; it is made again");
+    inner.known().forget_all();
+    inner.retention.forget_all();
+    let instance = Uuid::parse_str(&inner.instance);
+    let instance = instance.map_err(|error| inner.refused(OPERATION, format!("its name is none: {error}")))?;
+    write(inner, owner, instance).await
+}
+
 fn accept(inner: &Inner, owner: &Owner, mark: Mark) -> Result<String, Error> {
     if mark.trust_domain == owner.trust_domain && mark.member == owner.member {
         Ok(mark.instance)

@@ -1,6 +1,7 @@
 //! How long a store is given, and what is worth trying again.
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -100,9 +101,18 @@ fn is_transient(error: &object_store::Error, refusal: Option<StatusCode>) -> boo
         | E::UnknownConfigurationKey { .. } => false,
         // The library tells some refusals from faults (of reading and writing) and not others (of listing and signing).
         E::Generic { .. } if refusal.is_some_and(is_final) => false,
+        // Neither does it tell what a file system refuses.
+        E::Generic { .. } if is_refused_by_system(error) => false,
         // Whatever else: a store that restarts, a full disk, a network that comes back.
         _ => true,
     }
+}
+
+/// Whether it lies in the rights of a folder, which only a person changes.
+fn is_refused_by_system(error: &dyn std::error::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let mut kinds = causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind));
+    kinds.any(|kind| matches!(kind, ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
 }
 
 /// With which status an error came, if that follows from its kind.
@@ -140,4 +150,35 @@ pub(super) fn describe(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn generic(kind: ErrorKind) -> object_store::Error {
+        // As the library does: an error of its own around the system's.
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot copy data to the file")]
+        struct Unable(#[source] io::Error);
+        object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(Unable(io::Error::from(kind))),
+        }
+    }
+
+    #[test]
+    fn what_only_a_person_mends_is_not_tried_again() {
+        for (kind, transient) in [
+            (ErrorKind::PermissionDenied, false),
+            (ErrorKind::ReadOnlyFilesystem, false),
+            // Room may be made, and disks come back.
+            (ErrorKind::StorageFull, true),
+            (ErrorKind::Other, true),
+        ] {
+            assert_eq!(is_transient(&generic(kind), None), transient, "{kind:?}");
+        }
+    }
 }

@@ -36,7 +36,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
-use super::{ChunkStore, Error, Inner};
+use super::{ChunkStore, Error, Inner, owner};
 use rate::Rate;
 use record::Stage;
 pub use uploads::{UploadId, UploadUnderWay};
@@ -139,6 +139,12 @@ impl Retention {
         &self.locks[usize::from(digest.as_bytes()[0])]
     }
 
+    /// Nothing that was known of what is stored holds any more.
+    pub(super) fn forget_all(&self) {
+        self.rounds().clear();
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub(super) fn forget_project(&self, project: ProjectId) {
         self.rounds().remove(&project);
     }
@@ -161,6 +167,7 @@ impl ChunkStore {
     pub async fn sweep(&self, project: ProjectId, keep: &dyn Keep, manner: Manner) -> Result<Swept, Error> {
         let inner = &self.inner;
         let _one = inner.retention.sweeping.lock().await;
+        owner::confirm(inner).await?;
         let sweep = Sweep::new(self, project, keep, manner);
         let mut swept = Swept::default();
         let mut record = inner.read_record(project).await?;

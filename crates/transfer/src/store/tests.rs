@@ -8,6 +8,7 @@ mod faults;
 pub(crate) mod faulty;
 mod gcs;
 mod locations;
+mod place;
 mod proxy;
 mod seaweed;
 mod signing;

@@ -29,7 +29,7 @@ impl Belongings {
         let mut missed = Vec::new();
         for material in materials {
             let into = self.sandbox.join(&material.folder);
-            let options = Material::options(material.optional);
+            let options = Material::options(&material.folder);
             let unpacked = self.store.unpack(self.project, material.manifest, &into, options).await;
             let Err(error) = unpacked else { continue };
             let (folder, reason) = (material.folder.clone(), error.to_string());

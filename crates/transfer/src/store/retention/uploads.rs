@@ -11,7 +11,7 @@ use tombolo_core::id::{AttemptId, ProjectId};
 use super::Inner;
 use super::record::MAXIMUM_BYTES;
 use crate::store::object::Fetched;
-use crate::store::{ChunkStore, Error};
+use crate::store::{ChunkStore, Error, owner};
 
 /// The name of an upload within its project. Whoever goes on with an upload after a crash gives the same again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,7 @@ impl ChunkStore {
     pub async fn begin_upload(&self, project: ProjectId, id: &UploadId) -> Result<(), Error> {
         const OPERATION: &str = "note the beginning of an upload";
         let inner = &self.inner;
+        owner::confirm(inner).await?;
         let path = inner.upload_path(project, &id.0);
         if inner.exists(OPERATION, &path).await? {
             return Ok(());

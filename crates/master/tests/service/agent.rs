@@ -243,6 +243,21 @@ impl Session {
         .await;
     }
 
+    /// Says that it lives for as long as something takes: its lease is short.
+    pub(crate) async fn alive_during<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut sequence = 0;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(Duration::from_millis(300)) => {
+                    sequence += 1;
+                    self.send(AgentFrame::Heartbeat { sequence }).await;
+                }
+            }
+        }
+    }
+
     pub(crate) async fn run(&mut self, attempt: AttemptId) {
         self.report(attempt, Phase::Accepted).await;
         self.report(attempt, Phase::Preparing).await;

@@ -58,10 +58,9 @@ impl Served {
         let location = StoreLocation::local(folder.path().join("store"));
         let chunks = ChunkStore::open(&location, &owner, Patience::default()).await.unwrap();
         let project = assignment.build.project;
-        let output = chunks
-            .pack(project, &folder.path().join("tree"), PackLimits::default())
-            .await
-            .unwrap();
+        let tree = folder.path().join("tree");
+        let packing = chunks.pack(project, &tree, PackLimits::default());
+        let output = session.alive_during(packing).await.unwrap();
         session
             .report(assignment.attempt, ended(TerminalState::Finished, 0, Some(output)))
             .await;

@@ -139,9 +139,8 @@ impl Record {
             route: source.route,
             moved_bytes: health.moved_bytes,
             outcome: match &health.last_error {
-                Some(reason) if health.not_offered && health.moved_bytes == 0 => {
-                    RouteOutcome::Unavailable(reason.clone())
-                }
+                // What has moved is the manifest, which the agent gave before it came to the chunks.
+                Some(reason) if health.not_offered => RouteOutcome::Unavailable(reason.clone()),
                 // It was gone for a while, and then went on to bring what was asked of it.
                 Some(_) if health.brought_last => RouteOutcome::Used,
                 Some(reason) => RouteOutcome::Failed(reason.clone()),

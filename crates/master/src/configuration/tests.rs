@@ -69,7 +69,7 @@ fn costs_are_read_in_millionths() {
 #[test]
 fn settings_that_cannot_be_are_named() {
     type Change = fn(&mut Configuration);
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 18] = [
         ("exec.idle", |configuration| configuration.exec.idle = Duration::ZERO),
         ("exec.sessions_per_build", |configuration| {
             configuration.exec.sessions_per_build = 0
@@ -99,6 +99,16 @@ fn settings_that_cannot_be_are_named() {
             configuration.leases.heartbeat = Duration::from_secs(11)
         }),
         ("limits.live_jobs", |configuration| configuration.limits.live_jobs = 0),
+        ("retention.builds", |configuration| {
+            configuration.retention.builds = Some(0)
+        }),
+        ("retention.days", |configuration| configuration.retention.days = Some(0)),
+        ("retention.bytes", |configuration| {
+            configuration.retention.bytes = Some(0)
+        }),
+        ("retention.every", |configuration| {
+            configuration.retention.every = Duration::ZERO
+        }),
         ("transfers.waiting_per_hour", |configuration| {
             configuration.transfers.waiting_per_hour = f64::NAN
         }),

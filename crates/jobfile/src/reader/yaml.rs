@@ -102,10 +102,13 @@ impl<'a> Reader<'a> {
             Some(Ok((event, span))) => Ok((event, position(span.start))),
             Some(Err(error)) if error.info() == "recursion limit exceeded" => Err(too_deep(position(*error.marker()))),
             Some(Err(error)) => {
-                let message = format!("not valid YAML: {}", error.info());
+                let complaint = Complaint::new(format!("not valid YAML: {}", error.info()));
                 Err(SyntaxFault {
                     at: position(*error.marker()),
-                    complaint: Complaint::new(message),
+                    complaint: complaint.hint(
+                        "is this line, or the one before, indented like those beside it (with spaces), and is a `:` with a space after \
+                         each name?",
+                    ),
                 })
             }
             // The parser ends with `StreamEnd`, after which nobody asks again.

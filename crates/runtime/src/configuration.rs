@@ -262,7 +262,9 @@ mod tests {
             ("modes = 1", &["modes", "for key `ways[0]`"]),
             ("secret.env = 'A'", &["there is no value for key `ways[0].mode`"]),
         ] {
-            let message = read(&format!("name = 'a'\n[[ways]]\n{way}\n"), &[]).unwrap_err().to_string();
+            let message = read(&format!("name = 'a'\n[[ways]]\n{way}\n"), &[])
+                .unwrap_err()
+                .to_string();
             for word in words {
                 assert!(message.contains(word), "{way}: {message:?} lacks {word:?}");
             }

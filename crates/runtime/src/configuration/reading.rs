@@ -99,7 +99,9 @@ impl<'de> Deserializer<'de> for Read {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0.kind {
             ValueKind::Array(values) => visitor.visit_seq(Items(values.into_iter(), 0)),
-            ValueKind::Table(table) => visitor.visit_map(Table(table.into_iter().collect::<Vec<_>>().into_iter(), None)),
+            ValueKind::Table(table) => {
+                visitor.visit_map(Table(table.into_iter().collect::<Vec<_>>().into_iter(), None))
+            }
             _ => self.0.deserialize_any(visitor).map_err(Fault::from),
         }
     }
@@ -170,7 +172,10 @@ impl<'de> de::MapAccess<'de> for Table {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let (key, value) = self.1.take().ok_or_else(|| <Fault as de::Error>::custom("a value without a key"))?;
+        let (key, value) = self
+            .1
+            .take()
+            .ok_or_else(|| <Fault as de::Error>::custom("a value without a key"))?;
         seed.deserialize(Read(value)).map_err(|fault| fault.within(&key))
     }
 }
@@ -231,7 +236,10 @@ impl Choice {
     /// A value that stands where a name must stand.
     fn must_be_named(&self, written: &str) -> Fault {
         let choices = self.listed(|variant| format!("`{variant}`"));
-        de::Error::custom(format_args!("`{}` is not a choice: give {choices}", written.escape_debug()))
+        de::Error::custom(format_args!(
+            "`{}` is not a choice: give {choices}",
+            written.escape_debug()
+        ))
     }
 
     /// What was written is not shown: it may be a secret that stands in the wrong place.

@@ -165,8 +165,7 @@ pub(super) fn parent_of(path: &Path) -> &Path {
 
 async fn unpack(response: Response, into: PathBuf) -> Result<PathBuf, Failure> {
     let broke_off = |error: &dyn std::fmt::Display| {
-        Failure::new(ExitCode::Failed, format!("the download broke off: {error}"))
-            .hint("try again; it begins anew")
+        Failure::new(ExitCode::Failed, format!("the download broke off: {error}")).hint("try again; it begins anew")
     };
     let reader = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
     let mut reader = SyncIoBridge::new(Box::pin(reader));
@@ -306,13 +305,19 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let file = Path::new("app");
         assert_eq!(place_of_file(None, file).unwrap(), file);
-        assert_eq!(place_of_file(Some(place.path()), file).unwrap(), place.path().join("app"));
+        assert_eq!(
+            place_of_file(Some(place.path()), file).unwrap(),
+            place.path().join("app")
+        );
         let new = place.path().join("new");
         assert_eq!(place_of_file(Some(&new), file).unwrap(), new);
         check_place(&new, "--to").unwrap();
         let folder = place.path().join("new/");
         let refused = place_of_file(Some(&folder), file).unwrap_err();
-        assert!(refused.message.starts_with("there is no folder ") && refused.message.ends_with("new/"), "{refused:?}");
+        assert!(
+            refused.message.starts_with("there is no folder ") && refused.message.ends_with("new/"),
+            "{refused:?}"
+        );
         let refused = check_place(&new.join("deep"), "--sums").unwrap_err();
         assert!(refused.message.ends_with("new"), "{refused:?}");
         assert!(refused.hint.unwrap().contains("`--sums`"));

@@ -122,7 +122,10 @@ fn downloaded(world: &World) {
     }
     assert!(!world.path("new").exists());
     let printed = get(&["deep", "--to", "other", "--sums", "-"]).succeeded().output;
-    assert_eq!(printed, fs::read_to_string(world.path("some.sums")).expect("it is there"));
+    assert_eq!(
+        printed,
+        fs::read_to_string(world.path("some.sums")).expect("it is there")
+    );
     get(&["deep/report.txt", "--to", "some/er"]).succeeded();
     assert_eq!(
         fs::read(world.path("some/er/report.txt")).expect("it is there"),

@@ -102,6 +102,15 @@ fn the_next_build_finds_it_wherever_it_runs() {
         .succeeded();
     assert!(cleared.output.starts_with("2 caches cleared (6"), "{cleared:?}");
     assert_eq!(caches(&world), [line("topic", "east", 3)]);
+    for wrong in [
+        &["cache", "clear", "biuld"][..],
+        &["cache", "clear", "--branch", "nope"],
+    ] {
+        let refused = world.tombolo(wrong);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.error.contains("`build --branch topic`"), "{refused:?}");
+    }
+    assert_eq!(caches(&world), [line("topic", "east", 3)]);
     let (seen, ..) = run(&world, "sixth", "main", "AWS", 0);
     assert_eq!(seen, none);
     world.tombolo(&["cache", "clear"]).succeeded();

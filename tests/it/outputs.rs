@@ -113,6 +113,19 @@ fn downloaded(world: &World) {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o750);
+    for (to, words) in [
+        ("new/", "there is no folder new/"),
+        ("new/report.txt", "there is no folder new\n"),
+    ] {
+        let refused = get(&["deep/report.txt", "--to", to]);
+        assert!(refused.code == 2 && refused.error.contains(words), "{refused:?}");
+    }
+    assert!(!world.path("new").exists());
+    let printed = get(&["deep", "--to", "other", "--sums", "-"]).succeeded().output;
+    assert_eq!(
+        printed,
+        fs::read_to_string(world.path("some.sums")).expect("it is there")
+    );
     get(&["deep/report.txt", "--to", "some/er"]).succeeded();
     assert_eq!(
         fs::read(world.path("some/er/report.txt")).expect("it is there"),

@@ -93,7 +93,7 @@ fn old_outputs_go_and_new_ones_stay(world: &World) {
     let set = world
         .tombolo(&["project", "set", &project, "--keep-builds", "1"])
         .succeeded();
-    assert!(set.output.contains("1 builds"), "{set:?}");
+    assert!(set.output.contains("are kept: 1 build\n"), "{set:?}");
     let refused = world.wait_for("the first build's outputs to be given up", || {
         let listed = world.tombolo(&["outputs", "ls", "1", "build"]);
         (listed.code != 0).then_some(listed)

@@ -10,6 +10,7 @@ use tombolo_identity::member::Member;
 use tombolo_identity::tls::{self, ClientTls, Identity};
 use tombolo_identity::transport::{Address, Proxy, connect};
 use tombolo_runtime::clock;
+use tombolo_runtime::configuration::Invalid;
 use tombolo_transfer::store::examine::{self, Step};
 use tombolo_transfer::store::{Owner, Patience};
 
@@ -65,7 +66,7 @@ impl Finding {
 pub async fn examine(configuration: &Configuration) -> Vec<Finding> {
     let checked = match configuration.validate() {
         Ok(checked) => checked,
-        Err(faults) => return vec![Finding::new("configuration", State::Bad, faults)],
+        Err(faults) => return faults.all().iter().map(invalid).collect(),
     };
     let mut findings = vec![Finding::new("configuration", State::Good, "it is valid")];
     let identity = Credentials::open(&configuration.data_folder.join("identity"));
@@ -100,6 +101,11 @@ pub async fn examine(configuration: &Configuration) -> Vec<Finding> {
         kubernetes(settings, &mut findings).await;
     }
     findings
+}
+
+fn invalid(fault: &Invalid) -> Finding {
+    let Invalid { key, reason } = fault;
+    Finding::new(format!("configuration: {key}"), State::Bad, reason)
 }
 
 fn certificate(credentials: &Credentials) -> Finding {

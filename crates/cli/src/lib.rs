@@ -105,6 +105,9 @@ enum Command {
     Master(command::server::Master),
     /// Runs the agent of a cluster.
     Agent(command::server::Agent),
+    /// Looks whether an agent can work: `tombolo agent doctor`, for those who look for it here.
+    #[command(hide = true)]
+    Doctor(command::server::Service),
     /// Runs one attempt; started by the agent.
     #[command(hide = true)]
     Supervise(command::server::Supervise),
@@ -238,10 +241,13 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Master(command) => command::server::master(&command),
         Command::Agent(command) => command::server::agent(&command, shared.output),
         Command::Dev(command) => dev::run(&command),
-        Command::Login(command) => wait(command::login::login(&command, &shared)),
+        Command::Doctor(service) => command::server::doctor(&service, shared.output),
+        Command::Login(command) => wait(command::login::login(&command, &shared), None),
         command => {
             let session = Session::open(&shared)?;
-            wait(with_session(command, &session))
+            let builds = matches!(command, Command::Run(_) | Command::Push(_) | Command::Watch(_));
+            let hint = builds.then_some("a build that was submitted goes on; `tombolo cancel BUILD` ends it");
+            wait(with_session(command, &session), hint)
         }
     }
 }
@@ -267,8 +273,8 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
     }
 }
 
-/// Runs a user's command to its end, or until Ctrl-C.
-fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// Runs a user's command to its end, or until Ctrl-C. `hint`: what to know of it then.
+fn wait(command: impl Future<Output = Result<(), Failure>>, hint: Option<&str>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -279,7 +285,10 @@ fn wait(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
             signal = tokio::signal::ctrl_c() => {
                 signal?;
                 let stopped = Failure::new(ExitCode::Cancelled, "stopped by Ctrl-C");
-                Err(stopped.hint("a build that was submitted goes on; `tombolo cancel BUILD` ends it"))
+                Err(match hint {
+                    Some(hint) => stopped.hint(hint),
+                    None => stopped,
+                })
             }
         }
     })

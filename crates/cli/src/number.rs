@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use bytesize::ByteSize;
+
 /// The number of a build.
 pub(crate) fn build(text: &str) -> Result<u64, String> {
     whole(text, 1..=u64::MAX, "a build's number, such as 7")
@@ -17,6 +19,19 @@ pub(crate) fn page(text: &str) -> Result<u32, String> {
     let most = u64::from(tombolo_api::limit::BUILDS_PAGE);
     let number = whole(text, 1..=most, &format!("a number from 1 to {most}"))?;
     u32::try_from(number).map_err(|error| error.to_string())
+}
+
+/// How many of something are kept.
+pub(crate) fn kept(text: &str) -> Result<u32, String> {
+    let number = whole(text, 1..=u64::from(u32::MAX), "a whole number from 1 on")?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+/// A size of what is kept.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let size = text.parse().ok().map(|size: ByteSize| size.as_u64());
+    size.filter(|bytes| *bytes > 0)
+        .ok_or_else(|| "it must be a number of bytes from 1 on, or a size such as `500GB` or `1.5TiB`".to_owned())
 }
 
 fn whole(text: &str, allowed: RangeInclusive<u64>, what: &str) -> Result<u64, String> {
@@ -37,6 +52,16 @@ mod tests {
                 "it must be a build's number, such as 7",
                 "{text}"
             );
+        }
+        assert_eq!(
+            (kept("1"), size("500GB"), size("7")),
+            (Ok(1), Ok(500_000_000_000), Ok(7))
+        );
+        for text in ["0", "-1", "1.5", "", "99999999999"] {
+            assert_eq!(kept(text).unwrap_err(), "it must be a whole number from 1 on", "{text}");
+        }
+        for text in ["0", "0GB", "10XB", "-1", "", "nan"] {
+            assert!(size(text).unwrap_err().contains("such as `500GB`"), "{text}");
         }
         assert_eq!(page("201").unwrap_err(), "it must be a number from 1 to 200");
         assert!(line("first").unwrap_err().contains("from 0"));

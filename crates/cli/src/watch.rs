@@ -206,12 +206,20 @@ impl View for Quiet {
 /// How far an input is, in one line.
 fn progress_line(progress: &Progress) -> String {
     format!(
-        "{:<12}   {}: {} of {}, {}",
+        "{:<12}   {}: {}, {}",
         progress.job,
         way(progress),
-        render::bytes(progress.done_bytes),
-        render::bytes(progress.bytes),
+        amount(progress),
         pace(progress)
+    )
+}
+
+/// How much of it is there.
+fn amount(progress: &Progress) -> String {
+    format!(
+        "{} of {}",
+        render::bytes(progress.done_bytes),
+        render::bytes(progress.bytes)
     )
 }
 

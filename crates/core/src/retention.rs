@@ -25,6 +25,17 @@ impl Policy {
     pub fn keeps_everything(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The limits that are 0, by name. They would let everything go at once, which is a slip more often than it is meant.
+    pub fn limits_of_nothing(&self) -> impl Iterator<Item = &'static str> {
+        let limits = [
+            ("builds", self.builds.map(u64::from)),
+            ("days", self.days.map(u64::from)),
+            ("bytes", self.bytes),
+        ];
+        let nothing = limits.into_iter().filter(|(_, limit)| *limit == Some(0));
+        nothing.map(|(name, _)| name)
+    }
 }
 
 /// A build whose outputs are kept until now.

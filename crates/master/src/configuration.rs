@@ -307,6 +307,7 @@ impl Configuration {
         self.check_numbers(&mut faults);
         let costs = self.transfers.check(&mut faults);
         self.caches.check(&mut faults);
+        self.retention.check(&mut faults);
         let public_url = self.public_url.as_str().trim_end_matches('/').to_owned();
         faults.finish(domain.zip(public_host).map(|(domain, public_host)| Checked {
             domain,

@@ -3,6 +3,8 @@
 //! A variable `<PREFIX>_PEER__LISTEN` overrides the key `peer.listen` of the file. Types decide what is valid: give them
 //! `#[serde(deny_unknown_fields)]`, and a misspelt key or variable is an error instead of being ignored.
 
+mod reading;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -137,7 +139,7 @@ pub fn load_from<T: DeserializeOwned>(
         .add_source(variables)
         .build()
         .map_err(|error| invalid(error.to_string()))?;
-    merged.try_deserialize().map_err(|error| invalid(error.to_string()))
+    T::deserialize(reading::Read(merged.cache)).map_err(|fault| invalid(fault.to_string()))
 }
 
 #[cfg(test)]
@@ -159,6 +161,30 @@ mod tests {
         grace: Duration,
         #[serde(default)]
         peer: Peer,
+        #[serde(default)]
+        ways: Vec<Way>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Way {
+        mode: Mode,
+        secret: Option<Secret>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Mode {
+        Auto,
+        IfAsked,
+        Never,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Secret {
+        Value(String),
+        Env(String),
     }
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -197,8 +223,53 @@ mod tests {
             slots: 3,
             grace: Duration::from_secs(10),
             peer,
+            ways: Vec::new(),
         };
         assert_eq!(sample, expected);
+    }
+
+    #[test]
+    fn choices_are_read() {
+        let text = "name = 'a'\n[[ways]]\nmode = 'if_asked'\nsecret.env = 'A'\n[[ways]]\nmode = 'never'\n";
+        let ways = vec![
+            Way {
+                mode: Mode::IfAsked,
+                secret: Some(Secret::Env("A".to_owned())),
+            },
+            Way {
+                mode: Mode::Never,
+                secret: None,
+            },
+        ];
+        assert_eq!(read(text, &[]).unwrap().ways, ways);
+    }
+
+    #[test]
+    fn whoever_chooses_what_there_is_not_hears_what_there_is() {
+        const MODES: &str = "give `auto`, `if_asked` or `never` for key `ways[0].mode` (";
+        const FORMS: &str = ": it must be written as `{ value = ... }` or `{ env = ... }` for key `ways[0].secret` (";
+        for (way, words) in [
+            ("mode = 'always'", &["`always` is not a choice: ", MODES][..]),
+            ("mode = 1", &["`1` is not", MODES]),
+            ("mode = { auto = 1 }", &["`auto` is not", MODES]),
+            ("mode = { auto = 1, never = 2 }", &["`a table` is not", MODES]),
+            ("secret = 'plain'", &[FORMS]),
+            ("secret = 'value'", &[FORMS]),
+            ("secret = { plain = 'plain' }", &[FORMS]),
+            ("secret = { value = 'plain', env = 'A' }", &[FORMS]),
+            ("secret = 7", &[FORMS]),
+            ("secret = { env = [] }", &["for key `ways[0].secret.env`"]),
+            ("modes = 1", &["modes", "for key `ways[0]`"]),
+            ("secret.env = 'A'", &["there is no value for key `ways[0].mode`"]),
+        ] {
+            let message = read(&format!("name = 'a'\n[[ways]]\n{way}\n"), &[])
+                .unwrap_err()
+                .to_string();
+            for word in words {
+                assert!(message.contains(word), "{way}: {message:?} lacks {word:?}");
+            }
+            assert!(!message.contains("plain"), "{message}");
+        }
     }
 
     #[test]

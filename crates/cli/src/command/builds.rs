@@ -128,7 +128,7 @@ impl Rows for Build {
                 job_state(job),
                 job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
                 render::between(job.started_at, job.ended_at),
-                job.output.map(|output| render::bytes(output.bytes)).unwrap_or_default(),
+                output(job, self.summary.outputs_released_at.is_some()),
             ];
             if wide == Wide::Yes {
                 row.push(job.epoch.to_string());
@@ -136,7 +136,11 @@ impl Rows for Build {
                 row.push(job.output.map(|output| output.digest.short()).unwrap_or_default());
                 row.push(job.id.to_string());
             }
-            row.push(why(job));
+            row.push(if waits_for_parents(job) {
+                awaited(job, &self.jobs)
+            } else {
+                why(job)
+            });
             row
         };
         self.jobs.iter().map(row).collect()
@@ -151,7 +155,35 @@ impl Rows for Build {
     }
 }
 
-/// Why a job is in its state, as far as that needs a word.
+/// The size of what it left behind, or that retention has removed it.
+fn output(job: &Job, is_released: bool) -> String {
+    match job.output {
+        None => String::new(),
+        Some(_) if is_released => "removed".to_owned(),
+        Some(output) => render::bytes(output.bytes),
+    }
+}
+
+/// Whether nothing but its parents keeps it.
+fn waits_for_parents(job: &Job) -> bool {
+    job.state == JobState::Waiting && job.waiting.is_none() && job.message.is_empty()
+}
+
+/// The parents that a job still waits for: those that go on, or whose output is made again.
+fn awaited(job: &Job, all: &[Job]) -> String {
+    let is_over = |name: &JobName| {
+        let parent = all.iter().find(|other| other.name == *name);
+        parent.is_some_and(|parent| parent.state.is_terminal() && parent.recovery.is_none())
+    };
+    let names = job.parents.iter().map(|parent| &parent.name);
+    let names: Vec<_> = names.filter(|name| !is_over(name)).map(JobName::as_str).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("waits for {}", names.join(", "))
+}
+
+/// Why a job is in its state, as far as that needs a word. Which parents it waits for, only the whole build tells.
 pub(crate) fn why(job: &Job) -> String {
     let words = [of_state(job), of_output(job)];
     let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
@@ -185,10 +217,6 @@ fn of_state(job: &Job) -> String {
     }
     if let Some(waiting) = &job.waiting {
         return waiting.clone();
-    }
-    if job.state == JobState::Waiting && job.message.is_empty() {
-        let parents: Vec<_> = job.parents.iter().map(|parent| parent.name.as_str()).collect();
-        return format!("waits for {}", parents.join(", "));
     }
     job.message.clone()
 }
@@ -280,4 +308,64 @@ pub(crate) async fn explain(command: &Explain, session: &Session) -> Result<(), 
         render::line("")?;
     }
     render::print(session.format, &explanation)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn job(name: &str, state: &str, parents: &[&str]) -> Value {
+        let parents: Vec<Value> = parents
+            .iter()
+            .map(|name| json!({"name": name, "on": ["finished"]}))
+            .collect();
+        json!({
+            "id": "018f3c8e-0000-7000-8000-000000000001", "name": name, "state": state, "epoch": 1, "message": "",
+            "cancel_requested": false, "inputs": [], "parents": parents, "selector": [], "replacements": 0,
+            "resources": {"cpu_milli": 1, "memory_bytes": 1}, "timeout_seconds": 1,
+        })
+    }
+
+    fn build(jobs: Vec<Value>, released: Option<&str>) -> Build {
+        let build = json!({
+            "id": "018f3c8e-0000-7000-8000-000000000002", "project": "demo", "number": 1, "state": "running",
+            "created_at": "2026-01-01T00:00:00Z", "submitted_by": "me", "revision": {}, "restarts": 0,
+            "outputs_released_at": released, "jobs": jobs,
+        });
+        serde_json::from_value(build).unwrap()
+    }
+
+    #[test]
+    fn a_job_waits_for_those_alone_that_are_not_over() {
+        let mut remade = job("remade", "finished", &[]);
+        remade["recovery"] = json!({"state": "running", "cluster": "east", "epoch": 2});
+        let jobs = vec![
+            job("build", "finished", &[]),
+            job("slow", "running", &[]),
+            remade,
+            job("test", "waiting", &["build", "slow", "remade"]),
+            job("last", "waiting", &["build"]),
+        ];
+        let rows = build(jobs, None).rows(Wide::No);
+        let why = |row: usize| rows[row].last().unwrap().as_str();
+        assert_eq!(why(3), "waits for slow, remade");
+        assert_eq!(why(4), "");
+    }
+
+    #[test]
+    fn an_output_that_was_removed_has_no_size() {
+        let mut with_output = job("build", "finished", &[]);
+        with_output["output"] = json!({"digest": "0".repeat(64), "bytes": 2_200_000_000_u64, "files": 3});
+        let jobs = vec![with_output, job("check", "finished", &[])];
+        let outputs = |released| {
+            build(jobs.clone(), released)
+                .rows(Wide::No)
+                .into_iter()
+                .map(|row| row[4].clone())
+        };
+        assert!(outputs(None).eq(["2.2 GB", ""]));
+        assert!(outputs(Some("2026-01-02T00:00:00Z")).eq(["removed", ""]));
+    }
 }

@@ -5,8 +5,11 @@ use tombolo_api::{Cache as Described, CacheList, path};
 use tombolo_core::name::JobName;
 
 use crate::Session;
-use crate::failure::Failure;
+use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Format, Rows, Wide};
+
+/// How many caches are named to somebody who has named none that there is.
+const NAMES: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cache {
@@ -63,6 +66,35 @@ impl Rows for CacheList {
     }
 }
 
+/// A name that no cache has is a slip rather than a wish that is met.
+fn nothing_cleared(there: &CacheList) -> Failure {
+    let failure = Failure::new(
+        ExitCode::Failed,
+        "no cache is of this job and branch, so that none was cleared",
+    );
+    if there.caches.is_empty() {
+        return failure.hint("the project has no caches");
+    }
+    let mut names: Vec<String> = there.caches.iter().map(name).collect();
+    names.dedup();
+    let more = names.len().saturating_sub(NAMES);
+    names.truncate(NAMES);
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(" and {more} more")
+    };
+    failure.hint(format!("there are those of {}{more}", names.join(", ")))
+}
+
+/// What a cache is of, as the arguments name it.
+fn name(cache: &Described) -> String {
+    if cache.branch.is_empty() {
+        return format!("`{}` without a branch", cache.job);
+    }
+    format!("`{} --branch {}`", cache.job, render::printable(&cache.branch))
+}
+
 /// Lists and clears caches.
 pub(crate) async fn cache(command: &Cache, session: &Session) -> Result<(), Failure> {
     let all = path::caches(&session.project);
@@ -76,6 +108,10 @@ pub(crate) async fn cache(command: &Cache, session: &Session) -> Result<(), Fail
             let branch = branch.as_ref().map(|branch| format!("branch={}", path::encode(branch)));
             let query: Vec<String> = job.into_iter().chain(branch).collect();
             let cleared: CacheList = session.client.delete(&format!("{all}?{}", query.join("&"))).await?;
+            if cleared.caches.is_empty() && !query.is_empty() {
+                let there: CacheList = session.client.get(&all).await?;
+                return Err(nothing_cleared(&there));
+            }
             match session.format {
                 Format::Table | Format::Wide => {
                     let count = u64::try_from(cleared.caches.len()).unwrap_or(u64::MAX);

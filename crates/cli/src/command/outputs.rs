@@ -42,7 +42,8 @@ pub(crate) enum Outputs {
         /// is a tar archive.
         #[arg(long, value_name = "PATH")]
         to: Option<PathBuf>,
-        /// Also writes the SHA-256 sums of the files that have come to this new file, for `sha256sum -c` where they are.
+        /// Also writes the SHA-256 sums of the files that have come to this new file, for `sha256sum -c` where they are; `-` for
+        /// standard output.
         #[arg(long, value_name = "FILE")]
         sums: Option<PathBuf>,
     },
@@ -114,7 +115,7 @@ fn name(entry: &OutputEntry) -> String {
     }
 }
 
-/// A name on one line, as `ls -b` writes it: a backslash is doubled, so that nothing else looks like an escape.
+/// A name on one line, escaped as Rust does: a backslash is doubled, so that nothing else looks like an escape.
 fn escaped(name: &str) -> String {
     render::printable(&name.replace('\\', "\\\\")).into_owned()
 }
@@ -170,7 +171,12 @@ async fn ls(session: &Session, output: &Output, below: Option<&Path>) -> Result<
     render::print(session.format, &listing)?;
     if session.format.is_for_people() {
         let (files, size) = (render::count(listing.files, "file"), render::bytes(listing.bytes));
-        render::line(&format!("\n{files}, {size}, digest {}", listing.digest))?;
+        let digest = &listing.digest;
+        let words = match below {
+            None => format!("{files}, {size}, digest {digest}"),
+            Some(_) => format!("{files}, {size} of the output with the digest {digest}"),
+        };
+        render::line(&format!("\n{words}"))?;
     }
     Ok(())
 }

@@ -1,17 +1,13 @@
 //! Projects.
 
-use std::fmt;
-use std::str::FromStr;
-
-use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use tombolo_api::{ChangeProject, CreateProject, Project as Described, ProjectList, Retention, path};
 use tombolo_core::name::ProjectName;
 
-use crate::Session;
 use crate::failure::Failure;
 use crate::render::{self, Changed, Format, Rows, Wide};
+use crate::{Session, number};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Project {
@@ -49,14 +45,14 @@ pub(crate) enum Project {
 #[group(required = true, multiple = true)]
 pub(crate) struct Keep {
     /// Keeps the outputs of so many builds, the newest; `all` for no such limit.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::kept))]
     keep_builds: Option<Limit<u32>>,
     /// Keeps outputs for so many days after the end of their build; `all` for no such limit.
-    #[arg(long, value_name = "D")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::kept))]
     keep_days: Option<Limit<u32>>,
     /// Keeps so many bytes of outputs, such as `500GB`; `all` for no such limit.
-    #[arg(long, value_name = "SIZE")]
-    keep_bytes: Option<Limit<ByteSize>>,
+    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::size))]
+    keep_bytes: Option<Limit<u64>>,
     /// Keeps what the installation keeps by default.
     #[arg(long, conflicts_with_all = ["keep_builds", "keep_days", "keep_bytes"])]
     keep_default: bool,
@@ -66,19 +62,12 @@ pub(crate) struct Keep {
 #[derive(Debug, Clone, Copy)]
 struct Limit<T>(Option<T>);
 
-impl<T: FromStr<Err: fmt::Display>> FromStr for Limit<T> {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self(None)),
-            text => text
-                .parse()
-                .map(Some)
-                .map(Self)
-                .map_err(|error: T::Err| error.to_string()),
-        }
+fn limit<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Limit<T>, String> {
+    if text == "all" {
+        return Ok(Limit(None));
     }
+    let limit = read(text).map_err(|error| format!("{error}; `all` lifts the limit"))?;
+    Ok(Limit(Some(limit)))
 }
 
 impl Keep {
@@ -90,9 +79,7 @@ impl Keep {
         Some(Retention {
             builds: self.keep_builds.map_or(now.builds, |limit| limit.0),
             days: self.keep_days.map_or(now.days, |limit| limit.0),
-            bytes: self
-                .keep_bytes
-                .map_or(now.bytes, |limit| limit.0.map(|bytes| bytes.as_u64())),
+            bytes: self.keep_bytes.map_or(now.bytes, |limit| limit.0),
         })
     }
 }
@@ -103,9 +90,9 @@ pub(crate) fn describe(retention: Option<Retention>) -> String {
         return "as the installation says".to_owned();
     };
     let limits = [
-        builds.map(|builds| format!("{builds} builds")),
-        days.map(|days| format!("{days} days")),
-        bytes.map(|bytes| ByteSize(bytes).to_string()),
+        builds.map(|builds| render::count(builds.into(), "build")),
+        days.map(|days| render::count(days.into(), "day")),
+        bytes.map(render::bytes),
     ];
     let limits: Vec<String> = limits.into_iter().flatten().collect();
     if limits.is_empty() {
@@ -153,8 +140,10 @@ fn show(format: Format, project: &Described) -> Result<(), Failure> {
         Format::Table | Format::Wide => {
             let workspace = project.workspace.as_ref().map_or("none", |cluster| cluster.as_str());
             render::line(&format!(
-                "Project `{}` ({}), {} builds.",
-                project.name, project.id, project.last_build
+                "Project `{}` ({}), {}.",
+                project.name,
+                project.id,
+                render::count(project.last_build, "build")
             ))?;
             render::line(&format!("Outputs are kept: {}", describe(project.retention)))?;
             render::line(&format!("Workspace: {workspace}"))

@@ -1,14 +1,14 @@
 //! What retention would remove.
 
-use bytesize::ByteSize;
 use clap::Subcommand;
-use tombolo_api::{RetentionPlan, path};
+use serde::Serialize;
+use tombolo_api::{GoingBuild, RetentionPlan, path};
 use tombolo_core::name::ProjectName;
 
 use super::project::describe;
 use crate::Session;
 use crate::failure::Failure;
-use crate::render::{self, Format};
+use crate::render::{self, Format, Rows, Wide};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Retention {
@@ -19,29 +19,56 @@ pub(crate) enum Retention {
     },
 }
 
+/// The builds whose outputs would go.
+#[derive(Serialize)]
+struct Going(Vec<GoingBuild>);
+
+impl Rows for Going {
+    fn header(&self, _: Wide) -> Vec<&'static str> {
+        vec!["build", "ended", "outputs"]
+    }
+
+    fn rows(&self, _: Wide) -> Vec<Vec<String>> {
+        let row = |build: &GoingBuild| {
+            let ended = build.ended_at.map(|at| format!("{} ago", render::age(at)));
+            vec![
+                build.number.to_string(),
+                ended.unwrap_or_default(),
+                render::bytes(build.bytes),
+            ]
+        };
+        self.0.iter().map(row).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.iter().map(|build| build.number.to_string()).collect()
+    }
+
+    fn empty(&self) -> &'static str {
+        "Nothing would go."
+    }
+}
+
 /// Says what would go.
 pub(crate) async fn retention(command: &Retention, session: &Session) -> Result<(), Failure> {
     let Retention::Plan { project } = command;
     let project = project.as_ref().unwrap_or(&session.project);
     let plan: RetentionPlan = session.client.get(&path::retention_plan(project)).await?;
-    match session.format {
-        Format::Json | Format::Yaml => return render::print_value(session.format, &plan),
-        Format::Name => {}
-        Format::Table | Format::Wide => {
-            render::line(&format!(
-                "Outputs of `{project}` are kept: {}",
-                describe(Some(plan.retention))
-            ))?;
-        }
+    if matches!(session.format, Format::Json | Format::Yaml) {
+        return render::print_value(session.format, &plan);
     }
-    for build in &plan.builds {
-        match session.format {
-            Format::Name => render::line(&build.number.to_string())?,
-            _ => render::line(&format!("build {}: {} would go", build.number, ByteSize(build.bytes)))?,
-        }
+    let with_outputs = plan.builds.into_iter().filter(|build| build.bytes > 0);
+    let going = Going(with_outputs.collect());
+    if !session.format.is_for_people() {
+        return render::print(session.format, &going);
     }
-    if plan.builds.is_empty() && session.format != Format::Name {
-        render::line("Nothing would go.")?;
+    let kept = describe(Some(plan.retention));
+    render::line(&format!("Outputs of `{project}` are kept: {kept}\n"))?;
+    render::print(session.format, &going)?;
+    if !going.0.is_empty() {
+        let builds = u64::try_from(going.0.len()).unwrap_or(u64::MAX);
+        let (builds, bytes) = (render::count(builds, "build"), render::bytes(plan.bytes));
+        render::line(&format!("\nThe outputs of {builds} would go: {bytes}."))?;
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ use crate::render::{self, Format, Rows, Wide};
 /// there are jobs.)
 const POD_BLOCKING_THREADS: usize = 16;
 
+/// Where to read what each setting is for.
+const EXPLAINED: &str = "each setting is explained in `config/master.toml` and `config/agent.toml` of Tombolo's source";
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Master {
@@ -183,7 +186,8 @@ impl Rows for Findings {
     }
 }
 
-fn doctor(command: &Service, format: Format) -> Result<(), Failure> {
+/// Looks whether an agent can work with its configuration.
+pub(crate) fn doctor(command: &Service, format: Format) -> Result<(), Failure> {
     let configuration: tombolo_agent::configuration::Configuration =
         load(command, tombolo_agent::configuration::ENVIRONMENT_PREFIX)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -253,16 +257,16 @@ pub(crate) fn courier(command: &Courier) -> Result<(), Failure> {
 fn load<T: serde::de::DeserializeOwned>(command: &Service, prefix: &str) -> Result<T, Failure> {
     configuration::load(command.config.as_deref(), prefix).map_err(|error| {
         let hint = if command.config.is_some() {
-            "see the commented examples under config/"
+            EXPLAINED.to_owned()
         } else {
-            "no `--config FILE` was given; see the commented examples under config/"
+            format!("no `--config FILE` was given; {EXPLAINED}")
         };
         Failure::usage(error).hint(hint)
     })
 }
 
 fn invalid(faults: configuration::Faults) -> Failure {
-    Failure::usage(faults).hint("see the commented examples under config/")
+    Failure::usage(faults).hint(EXPLAINED)
 }
 
 fn serve<Running: Future<Output = anyhow::Result<()>>>(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use tombolo_api::{RouteKind, RouteOutcome, RouteReport, Transfer, TransferList, TransferState, path};
 
-use crate::failure::Failure;
+use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Rows, Wide};
 use crate::{Session, number};
 
@@ -70,7 +70,7 @@ impl Rows for TransferList {
     }
 
     fn empty(&self) -> &'static str {
-        "No job of the build has fetched anything yet."
+        "No job of the build has fetched anything."
     }
 }
 
@@ -136,9 +136,9 @@ fn percent(transfer: &Transfer) -> u64 {
     (transfer.done_bytes * 100).checked_div(transfer.bytes).unwrap_or(100)
 }
 
-/// Content per second: what the user waits for, however little of it crosses the link.
+/// Content per second: what the user waits for, however little of it crosses the link. Nothing where nothing had to come.
 fn rate(transfer: &Transfer) -> String {
-    let rate = transfer.bytes_per_second;
+    let rate = transfer.bytes_per_second.filter(|_| transfer.route != RouteKind::Local);
     rate.map_or_else(|| "-".to_owned(), |rate| format!("{}/s", render::bytes(rate)))
 }
 
@@ -166,8 +166,9 @@ async fn list(build: u64, session: &Session) -> Result<TransferList, Failure> {
 
 async fn show(id: &str, session: &Session) -> Result<(), Failure> {
     let unknown = || {
-        Failure::usage(format!("there is no transfer `{id}`")).hint(
-            "`tombolo transfers BUILD -o name` lists those of a build: `BUILD:JOB:PARENT`, or `BUILD:JOB` for the source",
+        Failure::new(ExitCode::Failed, format!("there is no transfer `{id}`")).hint(
+            "`tombolo transfers BUILD -o name` lists those of a build: `BUILD:JOB:PARENT`, `BUILD:JOB` for the source, \
+             `BUILD:JOB:@cache` for the cache",
         )
     };
     let build = id

@@ -7,7 +7,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tombolo_api::{Job, JobState, Progress};
 use tombolo_core::name::JobName;
 
-use super::{View, pace, state_line, summary, way};
+use super::{View, amount, pace, state_line, summary, way};
 use crate::command::builds::why;
 use crate::failure::Failure;
 
@@ -81,14 +81,14 @@ impl View for Live {
         }
         let bar = self.transfers.entry(key).or_insert_with(|| {
             let bar = self.screen.add(ProgressBar::new(progress.bytes));
-            let template = "  {msg:<28} [{bar:24.cyan}] {bytes}/{total_bytes} {prefix}";
+            let template = "  {msg:<28} [{bar:24.cyan}] {prefix}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar
         });
         bar.set_message(way(progress));
-        bar.set_prefix(pace(progress));
+        bar.set_prefix(format!("{}, {}", amount(progress), pace(progress)));
         bar.set_position(progress.done_bytes);
         Ok(())
     }

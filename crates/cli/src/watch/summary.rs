@@ -70,13 +70,15 @@ const fn ended(state: BuildState) -> &'static str {
 
 /// How one input came, in one line.
 pub(crate) fn edge(input: &Input) -> String {
-    let way = match input.route {
-        RouteKind::Local => "was here already".to_owned(),
-        route => format!("came from {} by {}", from(input), route.as_str()),
-    };
+    if input.route == RouteKind::Local {
+        let (parent, bytes) = (parent(input), render::bytes(input.bytes));
+        return format!("{parent} was here already: {bytes}, digest {}", input.digest.short());
+    }
     format!(
-        "{} {way}: {} ({} moved) in {}, {}, digest {}",
+        "{} came from {} by {}: {} ({} moved) in {}, {}, digest {}",
         parent(input),
+        from(input),
+        input.route.as_str(),
         render::bytes(input.bytes),
         render::bytes(input.moved_bytes),
         render::duration(Duration::from_millis(input.milliseconds)),
@@ -100,8 +102,11 @@ fn from(input: &Input) -> String {
         .map_or_else(|| "master".to_owned(), ToString::to_string)
 }
 
-/// Content per second: what the user waited for, however little of it crossed the link.
+/// Content per second: what the user waited for, however little of it crossed the link. Nothing where nothing had to come.
 fn rate(input: &Input) -> String {
+    if input.route == RouteKind::Local {
+        return "-".to_owned();
+    }
     let per_second = u128::from(input.bytes) * 1_000 / u128::from(input.milliseconds.max(1));
     format!("{}/s", render::bytes(u64::try_from(per_second).unwrap_or(u64::MAX)))
 }

@@ -110,8 +110,9 @@ impl Control {
             .ok_or_else(|| Refusal::not_found("project", &id))?;
         let running = self.builds.running_in(id);
         if running > 0 {
+            let builds = if running == 1 { "build" } else { "builds" };
             return Err(Refusal::Conflict(format!(
-                "project `{}` has {running} running builds: cancel them first",
+                "project `{}` has {running} running {builds}: cancel what runs first",
                 project.name
             )));
         }

@@ -15,6 +15,10 @@ use crate::fault::{Complaint, Position};
 /// object in brackets (since that could turn out to be a key), each of about 100 bytes, so this bounds its memory to some 50 MB.
 const MAX_AHEAD: usize = 512 * 1024;
 
+/// What the parser says of lines that do not stand as they should: "simple key expect ':'", "invalid indentation".
+const LAYOUT: [&str; 3] = ["simple key", "indent", "block mapping"];
+const LAYOUT_HINT: &str = "look at this line and the one before: those of one list or object begin in the same column, and a name ends with `: `";
+
 pub(crate) struct Reader<'a> {
     parser: Parser<'a, BufferedInput<Bounded<'a>>>,
     ahead: Rc<Cell<usize>>,
@@ -102,10 +106,15 @@ impl<'a> Reader<'a> {
             Some(Ok((event, span))) => Ok((event, position(span.start))),
             Some(Err(error)) if error.info() == "recursion limit exceeded" => Err(too_deep(position(*error.marker()))),
             Some(Err(error)) => {
-                let message = format!("not valid YAML: {}", error.info());
+                let complaint = Complaint::new(format!("not valid YAML: {}", error.info()));
+                let is_of_layout = LAYOUT.iter().any(|words| error.info().contains(words));
                 Err(SyntaxFault {
                     at: position(*error.marker()),
-                    complaint: Complaint::new(message),
+                    complaint: if is_of_layout {
+                        complaint.hint(LAYOUT_HINT)
+                    } else {
+                        complaint
+                    },
                 })
             }
             // The parser ends with `StreamEnd`, after which nobody asks again.

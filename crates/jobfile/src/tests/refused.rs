@@ -149,6 +149,21 @@ fn yaml_that_is_broken_or_too_clever() {
 }
 
 #[test]
+fn lines_of_yaml_that_stand_wrong_come_with_a_hint() {
+    for text in [
+        "version: 1\njobs:\n- name: a\n  type docker\n  image: b\n",
+        "version: 1\njobs:\n  - name: a\n image: b\n",
+    ] {
+        let faults = refuse("infrabox.yaml", text.as_bytes());
+        let hint = faults.faults.iter().find_map(|fault| fault.hint.as_deref());
+        assert!(
+            hint.is_some_and(|hint| hint.contains("in the same column")),
+            "{text:?}: {faults}"
+        );
+    }
+}
+
+#[test]
 fn the_outermost_object() {
     for (text, expected) in [
         (

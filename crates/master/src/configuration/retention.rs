@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tombolo_core::retention::Policy;
+use tombolo_runtime::configuration::Faults;
+
+/// Looking reads the builds of all projects.
+const LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// What is kept of projects that say nothing of it themselves. Without limits: everything.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +36,17 @@ impl Default for Retention {
 }
 
 impl Retention {
+    /// Checks what the types do not hold to.
+    pub(super) fn check(&self, faults: &mut Faults) {
+        for limit in self.policy().limits_of_nothing() {
+            let reason = "it is 0, and all outputs would go: give 1 or more, or leave it out for no such limit";
+            faults.add(format!("retention.{limit}"), reason);
+        }
+        if self.every < LEAST_EVERY {
+            faults.add("retention.every", "it is shorter than 1 s");
+        }
+    }
+
     /// What is kept of projects that say nothing of it themselves.
     pub const fn policy(&self) -> Policy {
         Policy {

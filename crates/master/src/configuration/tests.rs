@@ -131,3 +131,23 @@ fn settings_that_cannot_be_are_named() {
     let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
     assert_eq!(keys, ["data_folder", "users.certificate_file", "limits.live_jobs"]);
 }
+
+#[test]
+fn retention_that_keeps_nothing_is_refused() {
+    let mut configuration = Configuration::in_folder("/var/lib/tombolo");
+    configuration.retention = Retention {
+        builds: Some(0),
+        days: Some(0),
+        bytes: Some(0),
+        every: Duration::ZERO,
+    };
+    let faults = configuration.validate().unwrap_err();
+    let keys: Vec<_> = faults.all().iter().map(|fault| &*fault.key).collect();
+    let expected = [
+        "retention.builds",
+        "retention.days",
+        "retention.bytes",
+        "retention.every",
+    ];
+    assert_eq!(keys, expected);
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
 use http::header;
@@ -27,7 +29,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
             Ok(path) => Ok(Self(path.0)),
             Err(rejection) => Err(Error::new(
                 Code::InvalidRequest,
-                format_args!("path: {}", rejection.body_text()),
+                format_args!("path: {}", words_of_path(&rejection)),
             )),
         }
     }
@@ -44,10 +46,36 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             Ok(query) => Ok(Self(query.0)),
             Err(rejection) => Err(Error::new(
                 Code::InvalidRequest,
-                format_args!("query: {}", rejection.body_text()),
+                format_args!("query: {}", words_of_query(&rejection.body_text())),
             )),
         }
     }
+}
+
+/// What is wrong with a path, without the names of types.
+fn words_of_path(rejection: &PathRejection) -> String {
+    let PathRejection::FailedToDeserializePathParams(failed) = rejection else {
+        return rejection.body_text();
+    };
+    match failed.kind() {
+        // Only numbers are parsed: names are texts that are checked.
+        ErrorKind::ParseErrorAtKey { key, value, .. } => {
+            format!(
+                "`{key}` is `{}`, and must be a whole number from 0 on",
+                value.escape_default()
+            )
+        }
+        ErrorKind::DeserializeError { key, message, .. } => format!("`{key}`: {message}"),
+        other => other.to_string(),
+    }
+}
+
+/// The same of a query, of which there is only the text.
+fn words_of_query(text: &str) -> String {
+    let text = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(text);
+    text.replace("invalid digit found in string", "it must be a whole number from 0 on")
 }
 
 /// A JSON body of at most [`limit::JSON_BODY_BYTES`].

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
+use tombolo_api::problem::Code;
 use tombolo_api::{ChangeProject, CreateProject, GoingBuild, Project, ProjectList, RetentionPlan};
 use tombolo_core::access::Role;
 use tombolo_core::control::{Command, Reply};
 use tombolo_core::id::ProjectId;
+use tombolo_core::retention::Policy;
 
 use super::authorization::{Admin, Everywhere, InProject, Somewhere, Viewer};
 use super::error::Problems;
@@ -83,9 +85,17 @@ pub(super) async fn change_project(
     access: InProject<Admin>,
     Json(request): Json<ChangeProject>,
 ) -> Result<Answer<Project>, Error> {
+    let retention: Option<Policy> = request.retention.map(Into::into);
+    if let Some(limit) = retention.and_then(|policy| policy.limits_of_nothing().next()) {
+        let error = Error::new(
+            Code::InvalidRequest,
+            format_args!("body: `retention.{limit}` is 0: all outputs would go"),
+        );
+        return Err(error.with_hint("give 1 or more; `null` lifts the limit"));
+    }
     let command = Command::SetRetention {
         id: access.project.id,
-        retention: request.retention.map(Into::into),
+        retention,
     };
     match state.handle.apply(command).await? {
         Reply::Project(project) => Ok(Answer(view::project(&project))),

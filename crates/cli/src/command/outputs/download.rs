@@ -31,6 +31,17 @@ pub(super) struct Request<'a> {
     pub(super) sums: Option<&'a Path>,
 }
 
+impl<'a> Request<'a> {
+    /// The sums are what is printed, instead of where everything is.
+    fn prints_sums(&self) -> bool {
+        self.sums == Some(Path::new("-"))
+    }
+
+    fn sums_file(&self) -> Option<&'a Path> {
+        self.sums.filter(|_| !self.prints_sums())
+    }
+}
+
 /// Writes one file to standard output.
 pub(super) async fn to_standard_output(session: &Session, output: &Output, file: &Path) -> Result<(), Failure> {
     let mut to = io::stdout();
@@ -66,17 +77,19 @@ pub(super) async fn download(session: &Session, request: &Request<'_>) -> Result
         .and_then(Path::file_name)
         .map_or_else(|| PathBuf::from(request.output.job.last_segment()), PathBuf::from);
     let to = request.to.map_or(name, PathBuf::from);
-    check_free(&to)?;
-    request.sums.map(check_free).transpose()?;
+    check_places(request, &to)?;
     let staging = staging_folder(&to)?;
     let path = archive_path(session, request.output, folder);
     let response = session.client.send(session.client.request(Method::GET, &path)?).await?;
     let staged = unpack(response, staging.path().join("output")).await?;
-    if let Some(list) = request.sums {
+    if let Some(list) = request.sums_file() {
         let staged = staged.clone();
         sums::write(list, move |lines| sums::of_folder(&staged, lines)).await?;
     }
     fs::rename(&staged, &to)?;
+    if request.prints_sums() {
+        return sums::print(move |lines| sums::of_folder(&to, lines)).await;
+    }
     tell(session, request, &to)
 }
 
@@ -98,19 +111,50 @@ fn refuse_sums(request: &Request<'_>) -> Result<(), Failure> {
     }
 }
 
-fn check_free(path: &Path) -> Result<(), Failure> {
+/// Before anything is downloaded: what is there is not replaced, and what is to be written to must be there.
+fn check_places(request: &Request<'_>, to: &Path) -> Result<(), Failure> {
+    check_place(to, "--to")?;
+    request.sums_file().map_or(Ok(()), |list| check_place(list, "--sums"))
+}
+
+fn check_place(path: &Path, option: &str) -> Result<(), Failure> {
+    let folder = parent_of(path);
+    if !folder.is_dir() {
+        return Err(Failure::usage(format!("there is no folder {}", folder.display()))
+            .hint(format!("make it first, or choose another place with `{option}`")));
+    }
+    check_free(path, option)
+}
+
+fn check_free(path: &Path, option: &str) -> Result<(), Failure> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
     Err(Failure::usage(format!("{} exists already", path.display()))
-        .hint("choose another place with `--to` or `--sums`"))
+        .hint(format!("choose another place with `{option}`")))
+}
+
+/// Where a file is to be: in the folder that was named, or under the name.
+fn place_of_file(to: Option<&Path>, name: &Path) -> Result<PathBuf, Failure> {
+    match to {
+        Some(folder) if folder.is_dir() => Ok(folder.join(name)),
+        Some(to) if to.as_os_str().as_bytes().ends_with(b"/") => {
+            Err(Failure::usage(format!("there is no folder {}", to.display()))
+                .hint("make it first, or leave the `/` at the end out: then it is the name of the file"))
+        }
+        Some(to) => Ok(to.to_owned()),
+        None => Ok(name.to_owned()),
+    }
 }
 
 /// A folder beside the target, gone with this value.
 fn staging_folder(to: &Path) -> Result<tempfile::TempDir, Failure> {
     let parent = parent_of(to);
-    fs::create_dir_all(parent)?;
-    Ok(tempfile::Builder::new().prefix(".tombolo-").tempdir_in(parent)?)
+    let made = tempfile::Builder::new().prefix(".tombolo-").tempdir_in(parent);
+    made.map_err(|error| {
+        let words = format!("cannot make a folder in {}: {error}", parent.display());
+        Failure::new(ExitCode::Failed, words).hint("choose another place with `--to`")
+    })
 }
 
 pub(super) fn parent_of(path: &Path) -> &Path {
@@ -121,8 +165,7 @@ pub(super) fn parent_of(path: &Path) -> &Path {
 
 async fn unpack(response: Response, into: PathBuf) -> Result<PathBuf, Failure> {
     let broke_off = |error: &dyn std::fmt::Display| {
-        Failure::new(ExitCode::Failed, format!("the download broke off: {error}"))
-            .hint("try again; single files are gone on with where they broke off")
+        Failure::new(ExitCode::Failed, format!("the download broke off: {error}")).hint("try again; it begins anew")
     };
     let reader = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
     let mut reader = SyncIoBridge::new(Box::pin(reader));
@@ -150,28 +193,26 @@ async fn download_file(
         return to_standard_output(session, request.output, file).await;
     }
     let name = Path::new(file.file_name().unwrap_or(file.as_os_str()));
-    let to = match request.to {
-        Some(folder) if folder.is_dir() => folder.join(name),
-        Some(to) => to.to_owned(),
-        None => name.to_owned(),
-    };
-    check_free(&to)?;
-    request.sums.map(check_free).transpose()?;
+    let to = place_of_file(request.to, name)?;
+    check_places(request, &to)?;
     let staging = staging_folder(&to)?;
     let staged = staging.path().join("file");
     let mut target = fs::File::create_new(&staged)?;
     read_file(session, request.output, file, &mut |piece| Ok(target.write_all(piece)?)).await?;
     target.set_permissions(Permissions::from_mode(entry.mode))?;
-    if let Some(list) = request.sums {
-        let (staged, to) = (staged.clone(), to.clone());
-        let name = to.file_name().unwrap_or_default().as_bytes().to_vec();
+    let name = to.file_name().unwrap_or_default().as_bytes().to_vec();
+    if let Some(list) = request.sums_file() {
+        let (staged, name) = (staged.clone(), name.clone());
         sums::write(list, move |lines| sums::of_file(&staged, &name, lines)).await?;
     }
     // A link refuses to replace what came meanwhile; a renaming would not.
     fs::hard_link(&staged, &to).or_else(|_| {
-        check_free(&to)?;
+        check_free(&to, "--to")?;
         fs::rename(&staged, &to).map_err(Failure::from)
     })?;
+    if request.prints_sums() {
+        return sums::print(move |lines| sums::of_file(&to, &name, lines)).await;
+    }
     tell(session, request, &to)
 }
 
@@ -252,5 +293,38 @@ impl Reading {
             self.position += piece.len() as u64;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_is_told_before_the_download() {
+        let place = tempfile::tempdir().unwrap();
+        let file = Path::new("app");
+        assert_eq!(place_of_file(None, file).unwrap(), file);
+        assert_eq!(
+            place_of_file(Some(place.path()), file).unwrap(),
+            place.path().join("app")
+        );
+        let new = place.path().join("new");
+        assert_eq!(place_of_file(Some(&new), file).unwrap(), new);
+        check_place(&new, "--to").unwrap();
+        let folder = place.path().join("new/");
+        let refused = place_of_file(Some(&folder), file).unwrap_err();
+        assert!(
+            refused.message.starts_with("there is no folder ") && refused.message.ends_with("new/"),
+            "{refused:?}"
+        );
+        let refused = check_place(&new.join("deep"), "--sums").unwrap_err();
+        assert!(refused.message.ends_with("new"), "{refused:?}");
+        assert!(refused.hint.unwrap().contains("`--sums`"));
+        assert!(!new.exists(), "nothing is made");
+        fs::write(&new, "").unwrap();
+        let refused = check_place(&new, "--to").unwrap_err();
+        assert!(refused.message.ends_with("exists already"), "{refused:?}");
+        assert_eq!(refused.hint.unwrap(), "choose another place with `--to`");
     }
 }

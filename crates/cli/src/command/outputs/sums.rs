@@ -10,6 +10,7 @@ use tombolo_artifact::sums;
 
 use super::download::parent_of;
 use crate::failure::{ExitCode, Failure};
+use crate::render;
 
 /// How much is read at once.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -32,6 +33,17 @@ pub(super) async fn write(
     };
     let written = written.await.map_err(|error| failed(&error))?;
     written.map(drop).map_err(|error| failed(&error))
+}
+
+/// Writes a list to standard output.
+pub(super) async fn print(make: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Result<(), Failure> {
+    let printed = tokio::task::spawn_blocking(move || {
+        let mut lines = BufWriter::new(io::stdout().lock());
+        make(&mut lines)?;
+        lines.flush()
+    });
+    let printed = printed.await.map_err(|error| Failure::new(ExitCode::Failed, error))?;
+    printed.map_err(render::write_failure)
 }
 
 /// One line for each file below a folder, with names relative to it. No link is followed.

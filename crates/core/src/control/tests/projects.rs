@@ -54,7 +54,7 @@ fn a_project_goes_with_its_tokens_but_not_while_it_builds() {
     let refusal = world.refused(delete());
     assert_eq!(
         refusal.to_string(),
-        "project `demo` has 1 running builds: cancel them first"
+        "project `demo` has 1 running build: cancel what runs first"
     );
     world.done(Command::CancelBuild { build });
     assert_eq!(world.done(delete()).changes, [Change::DeleteProject(PROJECT)]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_range_header::{EndPosition, StartPosition};
 use tombolo_api::problem::Code;
 use tombolo_artifact::manifest::EntryKind;
 
@@ -110,11 +111,17 @@ impl Part {
         let Ok(parsed) = http_range_header::parse_range_header(range) else {
             return Ok(None);
         };
-        if parsed.ranges.len() != 1 {
+        let [asked] = parsed.ranges.as_slice() else {
             return Ok(None);
-        }
-        // Of an empty file the library makes the first byte.
-        let ranges = parsed.validate(size).ok().filter(|_| size > 0);
+        };
+        let is_of_nothing = match (asked.start, asked.end) {
+            // A range that ends before it starts is not one.
+            (StartPosition::Index(from), EndPosition::Index(to)) if to < from => return Ok(None),
+            (StartPosition::FromLast(bytes), _) => bytes == 0,
+            _ => false,
+        };
+        // Of an empty file the library makes the first byte, of no last bytes all of them.
+        let ranges = parsed.validate(size).ok().filter(|_| size > 0 && !is_of_nothing);
         let range = ranges.as_ref().and_then(|ranges| ranges.first()).ok_or_else(|| {
             Error::new(
                 Code::RangeNotSatisfiable,
@@ -147,7 +154,10 @@ mod tests {
             (Some("bytes=0-"), None, 0, Err(())),
             (Some("bytes=0-1,4-5"), None, 10, ALL),
             (Some("lines=0-1"), None, 10, ALL),
-            (Some("bytes=5-4"), None, 10, Err(())),
+            (Some("bytes=5-4"), None, 10, ALL),
+            (Some("bytes=15-14"), None, 10, ALL),
+            (Some("bytes=-0"), None, 10, Err(())),
+            (Some("bytes=-100"), None, 10, Ok(Some((0, 10)))),
             (Some("bytes=99999999999999999999999-"), None, 10, ALL),
             (Some("nonsense"), None, 10, ALL),
         ] {

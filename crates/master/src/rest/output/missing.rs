@@ -4,6 +4,7 @@ use tombolo_api::problem::Code;
 use tombolo_artifact::manifest::{EntryKind, Manifest};
 use tombolo_artifact::{DisplayPath, Entry};
 
+use super::query::invalid;
 use super::{Error, FoundJob};
 
 /// How many names are proposed.
@@ -17,11 +18,11 @@ const COMPARED_BYTES: usize = 200;
 pub(super) fn no_file(found: &FoundJob, manifest: &Manifest, wanted: &[u8]) -> Error {
     let (number, job, shown) = (found.build.number, &found.node.name, DisplayPath::new(wanted));
     let folder_hint = format!("`tombolo outputs get {number} {job} {shown}` downloads it");
+    if wanted.is_empty() {
+        return invalid("`path` does not say which file")
+            .with_hint(format!("`tombolo outputs ls {number} {job}` lists the files"));
+    }
     let (detail, hint) = match manifest.entry(wanted).map(|entry| entry.kind) {
-        _ if wanted.is_empty() => (
-            "the path of a file is missing".to_owned(),
-            format!("`tombolo outputs ls {number} {job}` lists the files"),
-        ),
         Some(EntryKind::Directory { .. }) => (
             format!("`{shown}` in the output of job `{job}` is a folder, not a file"),
             format!("{folder_hint}; `tombolo outputs ls {number} {job} {shown}` lists what is in it"),

@@ -25,7 +25,6 @@ pub(super) async fn what_is_not_there_is_explained(user: &User, output: &str) {
             "is a symbolic link to `report.txt`",
             "name the file that it leads to",
         ),
-        ("file", "path of a file is missing", "`tombolo outputs ls 1 make`"),
         (
             "archive?path=report.txt",
             "is not a folder",
@@ -40,6 +39,9 @@ pub(super) async fn what_is_not_there_is_explained(user: &User, output: &str) {
     }
     let refused = user.refused(Method::GET, &format!("{output}?path=depe"), None).await;
     assert!(refused.hint.contains("did you mean `deep`?"), "{refused:?}");
+    let refused = user.refused(Method::GET, &format!("{output}/file"), None).await;
+    assert_eq!(refused.code, Code::InvalidRequest);
+    assert!(refused.hint.contains("`tombolo outputs ls 1 make`"), "{refused:?}");
     let refused = user.refused(Method::GET, &format!("{output}/sums?path=a"), None).await;
     assert_eq!(refused.code, Code::InvalidRequest);
 }

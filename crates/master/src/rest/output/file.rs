@@ -108,26 +108,33 @@ impl Part {
         let Some(range) = text(header::RANGE) else {
             return Ok(None);
         };
+        let unsatisfiable = || {
+            Error::new(
+                Code::RangeNotSatisfiable,
+                format_args!("the file has {size} bytes, and `{range}` asks for none of them"),
+            )
+        };
+        // The library does not know it.
+        let last = range.strip_prefix("bytes=-").unwrap_or_default();
+        if !last.is_empty() && last.bytes().all(|digit| digit == b'0') {
+            return Err(unsatisfiable());
+        }
         let Ok(parsed) = http_range_header::parse_range_header(range) else {
             return Ok(None);
         };
         let [asked] = parsed.ranges.as_slice() else {
             return Ok(None);
         };
-        let is_of_nothing = match (asked.start, asked.end) {
-            // A range that ends before it starts is not one.
-            (StartPosition::Index(from), EndPosition::Index(to)) if to < from => return Ok(None),
-            (StartPosition::FromLast(bytes), _) => bytes == 0,
-            _ => false,
-        };
-        // Of an empty file the library makes the first byte, of no last bytes all of them.
-        let ranges = parsed.validate(size).ok().filter(|_| size > 0 && !is_of_nothing);
-        let range = ranges.as_ref().and_then(|ranges| ranges.first()).ok_or_else(|| {
-            Error::new(
-                Code::RangeNotSatisfiable,
-                format_args!("the file has {size} bytes, and `{range}` asks for none of them"),
-            )
-        })?;
+        // A range that ends before it starts is not one.
+        if matches!((asked.start, asked.end), (StartPosition::Index(from), EndPosition::Index(to)) if to < from) {
+            return Ok(None);
+        }
+        // Of an empty file the library makes the first byte.
+        let ranges = parsed.validate(size).ok().filter(|_| size > 0);
+        let range = ranges
+            .as_ref()
+            .and_then(|ranges| ranges.first())
+            .ok_or_else(unsatisfiable)?;
         Ok(Some(Self {
             from: *range.start(),
             length: range.end() - range.start() + 1,

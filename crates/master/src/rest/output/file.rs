@@ -129,6 +129,10 @@ impl Part {
         if matches!((asked.start, asked.end), (StartPosition::Index(from), EndPosition::Index(to)) if to < from) {
             return Ok(None);
         }
+        // More last bytes than there are: all of them.
+        if matches!(asked.start, StartPosition::FromLast(bytes) if bytes >= size && size > 0) {
+            return Ok(Some(Self { from: 0, length: size }));
+        }
         // Of an empty file the library makes the first byte.
         let ranges = parsed.validate(size).ok().filter(|_| size > 0);
         let range = ranges

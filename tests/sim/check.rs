@@ -15,7 +15,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 
-use self::ends::{cancel_is_final, killed_by_somebody, terminal_is_final};
+use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final};
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
 use self::volumes::sharers_together;
@@ -126,25 +126,6 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
         record.take(fact);
     }
     Ok(())
-}
-
-/// An output that was made again is what an attempt left that ended as the job did.
-fn made_again(
-    status: &JobStatus,
-    ended: &BTreeMap<AttemptId, Vec<(&ClusterName, &tombolo_core::attempt::Outcome)>>,
-) -> Result<(), String> {
-    if status.output_lost().is_some() {
-        return Ok(());
-    }
-    let attempt = |epoch| AttemptId { job: status.id, epoch };
-    let left = ended.get(&attempt(status.epoch)).into_iter().flatten();
-    let is_that = |(cluster, end): &(&ClusterName, &tombolo_core::attempt::Outcome)| {
-        Some(*cluster) == status.cluster.as_ref() && Some(end.state) == status.ended() && end.output == status.output
-    };
-    match left.clone().any(is_that) {
-        true => Ok(()),
-        false => Err(format!("attempt {} did not leave the output", attempt(status.epoch))),
-    }
 }
 
 fn claims_an_executors_end(status: &JobStatus) -> bool {

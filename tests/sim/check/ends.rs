@@ -1,11 +1,12 @@
 //! That ends are final.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_core::build::{JobState, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::JobStatus;
-use tombolo_core::id::JobId;
+use tombolo_core::id::{AttemptId, JobId};
+use tombolo_core::name::ClusterName;
 
 use super::Record;
 use crate::history::Fact;
@@ -75,4 +76,23 @@ pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// An output that was made again is what an attempt left that ended as the job did.
+pub(super) fn made_again(
+    status: &JobStatus,
+    ended: &BTreeMap<AttemptId, Vec<(&ClusterName, &tombolo_core::attempt::Outcome)>>,
+) -> Result<(), String> {
+    if status.output_lost().is_some() {
+        return Ok(());
+    }
+    let attempt = |epoch| AttemptId { job: status.id, epoch };
+    let left = ended.get(&attempt(status.epoch)).into_iter().flatten();
+    let is_that = |(cluster, end): &(&ClusterName, &tombolo_core::attempt::Outcome)| {
+        Some(*cluster) == status.cluster.as_ref() && Some(end.state) == status.ended() && end.output == status.output
+    };
+    match left.clone().any(is_that) {
+        true => Ok(()),
+        false => Err(format!("attempt {} did not leave the output", attempt(status.epoch))),
+    }
 }

@@ -10,6 +10,7 @@ mod contract;
 mod crossing;
 mod damage;
 mod death;
+mod downloads;
 mod exec;
 mod full_disk;
 mod interrupted;

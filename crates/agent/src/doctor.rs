@@ -11,7 +11,7 @@ use tombolo_identity::tls::{self, ClientTls, Identity};
 use tombolo_identity::transport::{Address, Proxy, connect};
 use tombolo_runtime::clock;
 use tombolo_runtime::configuration::Invalid;
-use tombolo_transfer::store::examine::{self, Step};
+use tombolo_transfer::store::examine::{self, Claim, Step};
 use tombolo_transfer::store::{Owner, Patience};
 
 use crate::configuration::{Checked, Configuration, Store};
@@ -89,12 +89,19 @@ pub async fn examine(configuration: &Configuration) -> Vec<Finding> {
         "master",
         master(configuration, &checked, identity.as_ref().map(|(identity, _)| identity)).await,
     ));
-    match &identity {
-        Some((identity, member)) => findings.extend(store(configuration, identity, member).await),
-        None => findings.push(Finding::new(
+    match (&identity, &checked.invite) {
+        (Some((identity, member)), _) => findings.extend(own_store(configuration, identity, member).await),
+        (None, Some(invite)) => {
+            let owner = Owner {
+                trust_domain: invite.domain.to_string(),
+                member: invite.cluster.to_string(),
+            };
+            findings.extend(store(configuration, &owner, Claim::Later).await);
+        }
+        (None, None) => findings.push(Finding::new(
             "store",
             State::Unknown,
-            "its owner is known when the cluster has joined",
+            "whose it will be is known by an invite",
         )),
     }
     if let Some(settings) = &checked.kubernetes {
@@ -178,8 +185,7 @@ fn way(
     }
 }
 
-/// Everything that the agent does there, each for itself.
-async fn store(configuration: &Configuration, identity: &Identity, member: &Member) -> Vec<Finding> {
+async fn own_store(configuration: &Configuration, identity: &Identity, member: &Member) -> Vec<Finding> {
     let Member::Cluster(name) = member else {
         let words = "the certificate in the data folder is not a cluster's";
         return vec![Finding::new("store", State::Bad, words)];
@@ -188,12 +194,17 @@ async fn store(configuration: &Configuration, identity: &Identity, member: &Memb
         trust_domain: identity.trust().domain().to_string(),
         member: name.to_string(),
     };
+    store(configuration, &owner, Claim::Now).await
+}
+
+/// Everything that the agent does there, each for itself.
+async fn store(configuration: &Configuration, owner: &Owner, claim: Claim) -> Vec<Finding> {
     let patience = Patience {
         request: ANSWER_WITHIN,
         operation: ANSWER_WITHIN,
     };
     let Store { location, access } = &configuration.store;
-    let steps = examine::examine(location, access, &owner, patience).await;
+    let steps = examine::examine(location, access, owner, claim, patience).await;
     let finding = |step: Step| Finding::of(&format!("store: {}", step.what), step.outcome);
     steps.into_iter().map(finding).collect()
 }

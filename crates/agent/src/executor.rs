@@ -235,6 +235,8 @@ pub enum Error {
         folder: String,
         /// Why not.
         reason: String,
+        /// The cluster's store does not have it whole any more. Others may.
+        is_lost: bool,
     },
     /// The command was started, and nobody knows what became of it.
     #[error("the supervisor of the command died{}", said.as_ref().map(|said| format!(": {said}")).unwrap_or_default())]

@@ -14,6 +14,7 @@ pub mod network;
 mod pauses;
 pub mod pod;
 pub mod prefetch;
+mod progress;
 mod run;
 mod sandbox;
 pub mod seam;

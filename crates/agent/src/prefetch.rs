@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::attempt::{Prefetch, TransferReceipt};
+use tombolo_core::control::event::Recipient;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_transfer::Puller;
@@ -18,6 +19,8 @@ use tombolo_transfer::pull::Request;
 use tombolo_transfer::store::retention::UploadId;
 
 use crate::network::Network;
+use crate::progress::Teller;
+use crate::seam::Notice;
 
 /// How many outputs come ahead at once: each has several chunks on the way already.
 const AT_ONCE: usize = 2;
@@ -86,13 +89,13 @@ impl Prefetcher {
 }
 
 impl Prefetching {
-    /// Carries out orders until `stop`. What is on its way then is left as it is: chunks that arrived stay.
-    pub async fn run(self, stop: CancellationToken) {
+    /// Carries out orders until `stop`, and tells `notices` how far they are. What is on its way then is left as it is: chunks that arrived stay.
+    pub async fn run(self, notices: mpsc::Sender<Notice>, stop: CancellationToken) {
         let Self { orders, bringer } = self;
         let bringer = Arc::new(bringer);
         let all = ReceiverStream::new(orders).for_each_concurrent(AT_ONCE, move |prefetch| {
-            let bringer = Arc::clone(&bringer);
-            async move { bringer.bring(prefetch).await }
+            let (bringer, notices) = (Arc::clone(&bringer), notices.clone());
+            async move { bringer.bring(prefetch, &notices).await }
         });
         stop.run_until_cancelled(all).await;
     }
@@ -108,7 +111,7 @@ struct Bringer {
 
 impl Bringer {
     /// Brings it as an upload, so that no sweep takes away what it relies on.
-    async fn bring(&self, prefetch: Prefetch) {
+    async fn bring(&self, prefetch: Prefetch, notices: &mpsc::Sender<Notice>) {
         let key = (prefetch.project, prefetch.input.output.manifest);
         // A second order for it has nothing to do.
         let Some(_under_way) = self.under_way.begin(key) else {
@@ -119,14 +122,16 @@ impl Bringer {
             tracing::info!(job = %prefetch.input.name, %error, "an output cannot come ahead");
             return;
         }
-        self.pull(prefetch).await;
+        let recipient = Recipient::Children(prefetch.input.job);
+        let teller = Teller::new(recipient, Some(prefetch.input.name.clone()), notices);
+        self.pull(prefetch, &teller).await;
         if let Err(error) = store.end_upload(key.0, &upload).await {
             // The next sweep sees that it is not under way.
             tracing::info!(%error, "the end of an upload is not noted");
         }
     }
 
-    async fn pull(&self, prefetch: Prefetch) {
+    async fn pull(&self, prefetch: Prefetch, teller: &Teller<'_>) {
         let ways = self.network.input(&prefetch.input, prefetch.waiting_per_hour);
         let manifest = prefetch.input.output.manifest;
         let request = Request {
@@ -135,9 +140,10 @@ impl Bringer {
             sources: ways.sources,
         };
         let job = &prefetch.input.name;
-        match self.puller.pull(request, |_| {}).await {
-            Ok(receipt) if receipt.routes.is_empty() => {}
+        match self.puller.pull(request, |progress| teller.tell(&progress)).await {
+            Ok(receipt) if receipt.routes.is_empty() => teller.give_up(),
             Ok(mut receipt) => {
+                teller.tell_last(&receipt.progress);
                 receipt.routes.extend(ways.unavailable);
                 let receipt = receipt.for_parent(Some(job.clone()));
                 tracing::info!(%job, moved_bytes = receipt.moved_bytes, "an output came ahead");
@@ -150,7 +156,10 @@ impl Bringer {
                 );
             }
             // The job that needs it tries again, and says what is wrong.
-            Err(error) => tracing::info!(%job, %error, "an output did not come ahead"),
+            Err(error) => {
+                teller.give_up();
+                tracing::info!(%job, %error, "an output did not come ahead");
+            }
         }
     }
 }

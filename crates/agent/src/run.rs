@@ -227,7 +227,7 @@ impl Parts {
         group.spawn("attempts", attempts.run(instructions_out, stop.clone()));
         group.spawn("link", link.run(stop.clone()));
         group.spawn("volumes", volumes.look_after(keeper, stop.clone()));
-        group.spawn("prefetching", endless(prefetching.run(stop.clone())));
+        group.spawn("prefetching", endless(prefetching.run(notices.clone(), stop.clone())));
         group.spawn("logs", {
             let (bulk, stop) = (bulk.clone(), stop.clone());
             endless(async move { shipper.run(bulk, stop).await })

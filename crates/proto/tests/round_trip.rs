@@ -9,7 +9,7 @@ use tombolo_core::attempt::{
     ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
-use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId};
 use tombolo_core::label::{Labels, Selector};
@@ -258,15 +258,18 @@ fn agent_frames() -> Vec<AgentFrame> {
         attempt: ATTEMPT,
         reason: "waits for a node".to_owned(),
     });
-    frames.push(AgentFrame::Progress(TransferProgress {
-        attempt: ATTEMPT,
-        parent: None,
-        from: None,
-        route: RouteKind::Peer,
-        bytes: 1,
-        done_bytes: 2,
-        moved_bytes: 3,
-        milliseconds: 4,
+    let recipients = [Recipient::Attempt(ATTEMPT), Recipient::Children(ATTEMPT.job)];
+    frames.extend(recipients.map(|recipient| {
+        AgentFrame::Progress(TransferProgress {
+            recipient,
+            parent: None,
+            from: None,
+            route: RouteKind::Peer,
+            bytes: 1,
+            done_bytes: 2,
+            moved_bytes: 3,
+            milliseconds: 4,
+        })
     }));
     frames
 }

@@ -13,11 +13,13 @@
 //! goes ([`retention`]).
 
 pub(crate) mod budget;
+mod census;
 mod direct;
 mod error;
 pub mod examine;
 mod known;
 mod layout;
+mod locate;
 pub mod location;
 mod object;
 mod owner;
@@ -161,7 +163,7 @@ impl ChunkStore {
         let digest = chunk.reference().digest;
         let _writing = self.inner.retention.writing(digest).await;
         let epoch = self.inner.retention.epoch();
-        let generation = match self.inner.locate(project, digest).await? {
+        let generation = match self.inner.place_for(project, digest).await? {
             Place::Present(_) => return Ok(PutOutcome::Present),
             Place::Absent(generation) => generation,
         };
@@ -336,44 +338,6 @@ impl Inner {
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         // What is known is a cache: whatever a panicking thread left there is as good as before.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Two questions for each generation, asked at once: almost always one pair.
-    async fn locate(&self, project: ProjectId, digest: Digest) -> Result<Place, Error> {
-        let _writing = self.retention.writing(digest).await;
-        let epoch = self.retention.epoch();
-        if let Some(generation) = self.known().get(&(project, digest), epoch) {
-            return Ok(Place::Present(generation));
-        }
-        for generation in 0..MAXIMUM_GENERATIONS {
-            let chunk = self.chunk_path(project, digest, generation);
-            let damage = self.damage_path(project, digest, generation);
-            let (present, damaged) = tokio::try_join!(
-                self.exists("look for a chunk", &chunk),
-                self.exists("look for damage", &damage)
-            )?;
-            if damaged {
-                continue;
-            }
-            if present {
-                self.known().insert((project, digest), generation, epoch);
-                return Ok(Place::Present(generation));
-            }
-            return Ok(Place::Absent(generation));
-        }
-        let reason = format!("it was damaged {MAXIMUM_GENERATIONS} times: the store itself must be faulty");
-        Err(Error::Damaged {
-            place: self.place.clone(),
-            what: "chunk",
-            digest,
-            reason,
-        })
-    }
-
-    /// Whether a generation does not count. One without an object was condemned, and has gone.
-    async fn is_marked(&self, project: ProjectId, digest: Digest, generation: u32) -> Result<bool, Error> {
-        let mark = self.damage_path(project, digest, generation);
-        self.exists("look for a chunk's mark", &mark).await
     }
 
     /// `epoch`: when it was begun to look where it belongs.

@@ -3,33 +3,29 @@
 mod cache;
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tombolo_core::attempt::{Assignment, LostInput, Prefetch, RouteKind, TransferReceipt};
-use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::event::Recipient;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId};
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_transfer::Puller;
-use tombolo_transfer::pull::{self, Progress, Request};
+use tombolo_transfer::pull::{self, Request};
 use tombolo_transfer::store::retention::UploadId;
 
 use crate::executor::{Material, SOURCE};
 use crate::network::{Network, Ways};
 use crate::prefetch::Prefetcher;
+use crate::progress::Teller;
 use crate::seam::Notice;
 
 pub(super) use self::cache::kept;
 
 /// How many inputs of one attempt come at once. Each has several chunks on the way already; more would only share the link.
 const INPUTS_AT_ONCE: usize = 2;
-
-/// The shortest time between two notices of how far a transfer is.
-const PROGRESS_PAUSE: Duration = Duration::from_millis(200);
 
 /// Brings sources and inputs.
 #[derive(Clone)]
@@ -169,6 +165,11 @@ impl Inputs {
             .await
     }
 
+    /// Something is not in the cluster's store, or not whole, that should be.
+    pub(super) fn distrust(&self, project: ProjectId) {
+        self.puller.store().distrust(project);
+    }
+
     /// Notes that the attempt is gone: what the master took of it is wanted by the master.
     pub(super) async fn end_upload(&self, project: ProjectId, attempt: AttemptId) {
         let ended = self.puller.store().end_upload(project, &UploadId::from(attempt)).await;
@@ -227,7 +228,7 @@ impl Inputs {
         wanted: Wanted,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<(Material, TransferReceipt), Error> {
-        let teller = Teller::new(assignment.attempt, wanted.name(), notices);
+        let teller = Teller::new(Recipient::Attempt(assignment.attempt), wanted.name(), notices);
         let request = Request {
             project: assignment.build.project,
             manifest: wanted.manifest,
@@ -259,48 +260,6 @@ impl Inputs {
     }
 }
 
-/// Tells how far a transfer is, now and then.
-struct Teller<'notices> {
-    attempt: AttemptId,
-    parent: Option<JobName>,
-    notices: &'notices mpsc::Sender<Notice>,
-    told: Mutex<Option<Instant>>,
-}
-
-impl<'notices> Teller<'notices> {
-    const fn new(attempt: AttemptId, parent: Option<JobName>, notices: &'notices mpsc::Sender<Notice>) -> Self {
-        Self {
-            attempt,
-            parent,
-            notices,
-            told: Mutex::new(None),
-        }
-    }
-
-    fn tell(&self, progress: &Progress) {
-        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let now = Instant::now();
-        if told.is_none_or(|told| now - told >= PROGRESS_PAUSE) {
-            *told = Some(now);
-            self.tell_last(progress);
-        }
-    }
-
-    /// Dropped where there is no room: it is only a picture of the moment.
-    fn tell_last(&self, progress: &Progress) {
-        let _ = self.notices.try_send(Notice::Transfer(TransferProgress {
-            attempt: self.attempt,
-            parent: self.parent.clone(),
-            from: progress.from.clone(),
-            route: progress.route,
-            bytes: progress.bytes,
-            done_bytes: progress.done_bytes,
-            moved_bytes: progress.moved_bytes,
-            milliseconds: u64::try_from(progress.elapsed.as_millis()).unwrap_or(u64::MAX),
-        }));
-    }
-}
-
 /// How an artifact came, for the job's log.
 pub(super) fn describe(receipt: &TransferReceipt) -> String {
     let what = match &receipt.parent {
@@ -309,19 +268,20 @@ pub(super) fn describe(receipt: &TransferReceipt) -> String {
         None => "the source".to_owned(),
     };
     let digest = receipt.manifest.short();
+    let size = |bytes| bytesize::ByteSize::b(bytes).display().si();
     if receipt.moved_bytes == 0 && receipt.route == RouteKind::Local {
-        return format!("{what} ({} bytes, digest {digest}) is here already", receipt.bytes);
+        return format!("{what} ({}, digest {digest}) is here already", size(receipt.bytes));
     }
     let from = match &receipt.from {
         Some(cluster) => format!("cluster `{cluster}`"),
         None => "the master".to_owned(),
     };
     format!(
-        "{what} ({} bytes, digest {digest}) came {}from {from} by route {}: {} bytes moved in {} ms",
-        receipt.bytes,
+        "{what} ({}, digest {digest}) came {}from {from} by route {}: {} moved in {:.1} s",
+        size(receipt.bytes),
         if receipt.prefetched { "ahead " } else { "" },
         receipt.route.as_str(),
-        receipt.moved_bytes,
-        receipt.milliseconds
+        size(receipt.moved_bytes),
+        Duration::from_millis(receipt.milliseconds).as_secs_f64()
     )
 }

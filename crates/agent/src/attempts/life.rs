@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
 use tombolo_core::build::TerminalState;
@@ -12,6 +11,7 @@ use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
+use super::prepare::{Prepared, prepare};
 use super::reasons::tell_reasons;
 use super::wish::{Wish, until_forgotten, until_stopped};
 use super::{Shared, faulty, inputs, log, progressed, wall};
@@ -21,7 +21,6 @@ use crate::link::Lease;
 use crate::pauses::Pauses;
 use crate::seam::Notice;
 use crate::supervisor::{Ending, Exit, Usage};
-use crate::volumes;
 
 /// How long to wait before something that the disk or the system refused is tried again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
@@ -40,12 +39,6 @@ pub(super) enum Begin {
     Nothing,
 }
 
-/// What `prepared.json` says: the sandbox is complete.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Prepared {
-    pub(super) inputs: Vec<TransferReceipt>,
-}
-
 pub(super) struct Life<E> {
     shared: Arc<Shared<E>>,
     attempt: AttemptId,
@@ -56,7 +49,7 @@ pub(super) struct Life<E> {
 }
 
 /// Why an attempt does not get to the end of its command.
-enum Broken {
+pub(super) enum Broken {
     /// Somebody wants its end before its command has started.
     Stopped,
     /// The system fails it.
@@ -187,7 +180,7 @@ impl<E: Executor> Life<E> {
                 self.report(Phase::Preparing).await;
                 let mut wish = self.wish.clone();
                 tokio::select! {
-                    prepared = self.prepare(assignment) => prepared?,
+                    prepared = prepare(&self.shared, &self.folder, assignment) => prepared?,
                     () = until_stopped(&mut wish) => return Err(Broken::Stopped),
                 }
             }
@@ -204,39 +197,6 @@ impl<E: Executor> Life<E> {
             slot = slots.acquire_owned() => Ok(slot.expect("the slots are never closed")),
             () = until_stopped(&mut self.wish) => Err(Broken::Stopped),
         }
-    }
-
-    async fn prepare(&self, assignment: &Assignment) -> Result<Prepared, Broken> {
-        let surroundings = &self.shared.surroundings;
-        surroundings.inputs.begin_upload(assignment).await.map_err(fault)?;
-        for volume in volumes::of(assignment) {
-            surroundings.volumes.take(volume, self.attempt).await.map_err(fault)?;
-            let made = surroundings.executor.make_volume(volume, assignment).await;
-            made.map_err(broken)?;
-        }
-        let mut notes = surroundings
-            .executor
-            .prepare(&self.folder, assignment)
-            .await
-            .map_err(broken)?;
-        let brought = surroundings
-            .inputs
-            .bring(assignment, &surroundings.notices)
-            .await
-            .map_err(|error| Broken::Input(Box::new(error)))?;
-        let (mut materials, mut inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
-        notes.extend(inputs.iter().map(inputs::describe));
-        let obstacle = surroundings.executor.obstacle_to_cache(assignment);
-        let cache = surroundings.inputs.bring_cache(assignment, obstacle).await;
-        materials.extend(cache.material);
-        inputs.extend(cache.receipt);
-        notes.extend(cache.words);
-        let staged = surroundings.executor.stage(&self.folder, assignment, &materials).await;
-        notes.extend(staged.map_err(broken)?);
-        log::note(&self.folder, notes).await.map_err(fault)?;
-        let prepared = Prepared { inputs };
-        write_record(&self.folder.prepared(), &prepared, Durability::Fast).map_err(fault)?;
-        Ok(prepared)
     }
 
     /// Runs the command to its end, and stores what it leaves behind.
@@ -408,7 +368,7 @@ impl<E: Executor> Life<E> {
     }
 }
 
-fn broken(error: executor::Error) -> Broken {
+pub(super) fn broken(error: executor::Error) -> Broken {
     match error {
         executor::Error::Job(reason) => Broken::Job(reason),
         executor::Error::Stopped => Broken::Stopped,
@@ -416,7 +376,7 @@ fn broken(error: executor::Error) -> Broken {
     }
 }
 
-fn fault(error: impl std::fmt::Display) -> Broken {
+pub(super) fn fault(error: impl std::fmt::Display) -> Broken {
     Broken::Fault(error.to_string())
 }
 

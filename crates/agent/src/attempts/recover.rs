@@ -7,7 +7,8 @@ use std::path::Path;
 use tombolo_core::attempt::{Assignment, Outcome, Phase};
 use tombolo_core::id::AttemptId;
 
-use super::life::{Begin, Prepared};
+use super::life::Begin;
+use super::prepare::Prepared;
 use crate::executor::Executor;
 use crate::folder::{AttemptFolder, read_record};
 use crate::supervisor::Started;

@@ -124,11 +124,11 @@ impl Cluster {
             shipper: Shipper::new(),
             lease: Lease::new(until),
             volumes: volumes.clone(),
-            notices: sender,
+            notices: sender.clone(),
         };
         let shutdown = CancellationToken::new();
         let attempts = Attempts::resume(settings, found, surroundings);
-        tokio::spawn(prefetching.run(shutdown.clone()));
+        tokio::spawn(prefetching.run(sender, shutdown.clone()));
         tokio::spawn(volumes.look_after(keeper, shutdown.clone()));
         let task = tokio::spawn(attempts.run(orders, shutdown.clone()));
         Agent {

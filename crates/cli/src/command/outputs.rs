@@ -1,6 +1,7 @@
 //! What jobs left behind.
 
 mod download;
+mod reading;
 mod sums;
 
 use std::io::{self, Write};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Build, JobStatus};
 use crate::attempt::RouteKind;
-use crate::id::{AttemptId, BuildId, ProjectId};
+use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::name::{ClusterName, JobName};
 use crate::time::Timestamp;
 
@@ -35,21 +35,36 @@ pub enum EventKind {
         status: JobStatus,
     },
     /// An input is on its way. Not durable; some are dropped under load.
-    Progress(TransferProgress),
+    Progress {
+        /// The attempt that waits for it; if it comes ahead, the latest of a job that will need it.
+        attempt: AttemptId,
+        /// How far it is.
+        progress: TransferProgress,
+    },
+}
+
+/// Who a transfer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recipient {
+    /// The attempt that waits for it.
+    Attempt(AttemptId),
+    /// Whoever will need the output of this job, which comes ahead.
+    Children(JobId),
 }
 
 /// How far the transfer of one input is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferProgress {
-    /// The attempt that waits for it.
-    pub attempt: AttemptId,
+    /// Who it is for.
+    pub recipient: Recipient,
     /// The parent whose output it is; none for the build's source.
     pub parent: Option<JobName>,
     /// Where it comes from.
     pub from: Option<ClusterName>,
     /// The way in use.
     pub route: RouteKind,
-    /// The content's size, in bytes.
+    /// The content's size, in bytes; 0 if it is given up.
     pub bytes: u64,
     /// How much of it is there, in bytes.
     pub done_bytes: u64,

@@ -4,15 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::Control;
-use super::builds::JobKey;
+use super::builds::{JobKey, LiveJob};
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
 use super::volumes::demand;
-use crate::build::JobState;
+use crate::build::{JobState, TerminalState};
 use crate::session::Order;
 
 /// How many children of a job are looked at. Those that are left bring their inputs themselves.
-const MAX_CHILDREN: usize = 256;
+pub(super) const MAX_CHILDREN: usize = 256;
 /// To how many clusters one output travels ahead.
 const MAX_CLUSTERS: usize = 16;
 
@@ -50,16 +50,23 @@ impl Control {
         };
         for child in build.edges.children(parent.index).iter().take(MAX_CHILDREN) {
             let Some(job) = build.job(*child) else { continue };
-            let waits = matches!(job.status.state, JobState::Waiting | JobState::Queued);
-            let mut edges = job.node.parents.iter();
-            // One that is to be skipped needs nothing.
-            let wanted = edges.any(|(of, on)| *of == parent.index && on.contains(ended));
-            if waits && wanted && !job.status.cancel_requested {
+            if job.waits_for_output_of(parent.index, ended) {
                 let volumes = self.volume_needs(build, job);
                 let demand = demand(build, job, &volumes);
                 destinations.extend(self.queue.sole_cluster(&self.clusters, &demand));
             }
         }
         destinations
+    }
+}
+
+impl LiveJob {
+    /// Whether it is to be placed, and will be given the output of this parent, which has ended so.
+    pub(super) fn waits_for_output_of(&self, parent: u32, ended: TerminalState) -> bool {
+        let waits = matches!(self.status.state, JobState::Waiting | JobState::Queued);
+        let mut edges = self.node.parents.iter();
+        // One that is to be skipped needs nothing.
+        let wanted = edges.any(|(of, on)| *of == parent && on.contains(ended));
+        waits && wanted && !self.status.cancel_requested
     }
 }

@@ -4,6 +4,7 @@ use super::Control;
 use super::builds::{LiveBuild, LiveJob};
 use super::caches::CacheView;
 use super::clusters::Member;
+use super::prefetch::MAX_CHILDREN;
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use super::volumes::demand;
 use crate::attempt::OutputReference;
@@ -212,6 +213,25 @@ impl Control {
             project: build.record.project,
             cancel_requested: job.status.cancel_requested,
         })
+    }
+
+    /// The first job that waits and will be given the output of `parent`, if it could run on the cluster; as its latest attempt.
+    pub fn child_in_wait(&self, parent: JobId, cluster: &ClusterName) -> Option<(AttemptId, ProjectId, BuildId)> {
+        let (build, parent) = self.builds.job_by_id(parent)?;
+        let (_, member) = self.clusters.by_name(cluster)?;
+        let ended = parent.status.ended()?;
+        let children = build.edges.children(parent.node.index).iter().take(MAX_CHILDREN);
+        let child = children.filter_map(|child| build.job(*child)).find(|child| {
+            child.waits_for_output_of(parent.node.index, ended)
+                && member
+                    .candidate()
+                    .suits(&demand(build, child, &self.volume_needs(build, child)))
+        })?;
+        let attempt = AttemptId {
+            job: child.node.id,
+            epoch: child.status.epoch,
+        };
+        Some((attempt, build.record.project, build.record.id))
     }
 
     /// Why the job is where it is, or is nowhere: every cluster with what it misses. None if its build is over.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TryRecvError;
-use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::control::{Command, Event, EventKind};
 use tombolo_core::name::ClusterName;
 use tombolo_core::time::Moment;
@@ -116,24 +116,30 @@ impl<S: Store> Driver<S> {
     }
 
     fn progress(&mut self, cluster: &ClusterName, progress: TransferProgress) {
-        let Some(attempt) = self.control.current_attempt(progress.attempt) else {
+        let found = match progress.recipient {
+            Recipient::Children(parent) => self.control.child_in_wait(parent, cluster),
+            Recipient::Attempt(id) => {
+                let attempt = self.control.current_attempt(id);
+                if attempt.as_ref().is_some_and(|attempt| attempt.cluster != cluster) {
+                    tracing::warn!(%cluster, attempt = %id, "a cluster reports on an attempt that is not its own");
+                    return;
+                }
+                attempt.map(|attempt| (id, attempt.project, attempt.build))
+            }
+        };
+        let Some((attempt, project, build)) = found else {
             return;
         };
-        if attempt.cluster != cluster {
-            tracing::warn!(%cluster, attempt = %progress.attempt, "a cluster reports on an attempt that is not its own");
-            return;
-        }
-        let (project, build) = (attempt.project, attempt.build);
         let transfers = &self.shared.transfers;
         if transfers.are_many() {
             transfers.retain(|attempt| self.control.current_attempt(attempt).is_some());
         }
-        transfers.note(&progress);
+        transfers.note(attempt, cluster, &progress);
         self.watchers.publish(Event {
             at: self.clock.now().wall,
             project,
             build,
-            kind: EventKind::Progress(progress),
+            kind: EventKind::Progress { attempt, progress },
         });
     }
 }

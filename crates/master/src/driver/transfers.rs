@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::id::AttemptId;
-use tombolo_core::name::JobName;
+use tombolo_core::name::{ClusterName, JobName};
 
 /// The most that are known at once: more than all clusters bring at a time. 200 bytes each.
 const LIMIT: usize = 50_000;
@@ -22,6 +22,8 @@ pub(super) struct Transfers(Mutex<HashMap<AttemptId, HashMap<Option<JobName>, Mo
 pub struct Moving {
     /// The last that was said of it.
     pub progress: TransferProgress,
+    /// Where it goes to.
+    pub to: ClusterName,
     /// What was there when something was said first, in bytes, and how long it had taken then, in milliseconds: what was there before
     /// the transfer began says nothing of its rate.
     first: (u64, u64),
@@ -42,22 +44,23 @@ impl Moving {
 }
 
 impl Transfers {
-    /// Takes what an agent says. What is there whole is not under way any more.
-    pub(super) fn note(&self, progress: &TransferProgress) {
+    /// Takes what the agent of the cluster `to` says of what an attempt waits for. What is there whole is not under way any more.
+    pub(super) fn note(&self, attempt: AttemptId, to: &ClusterName, progress: &TransferProgress) {
         let mut known = self.lock();
         if progress.done_bytes >= progress.bytes {
-            if let Some(of_attempt) = known.get_mut(&progress.attempt) {
+            if let Some(of_attempt) = known.get_mut(&attempt) {
                 of_attempt.remove(&progress.parent);
                 if of_attempt.is_empty() {
-                    known.remove(&progress.attempt);
+                    known.remove(&attempt);
                 }
             }
-        } else if known.len() < LIMIT || known.contains_key(&progress.attempt) {
-            let of_attempt = known.entry(progress.attempt).or_default();
+        } else if known.len() < LIMIT || known.contains_key(&attempt) {
+            let of_attempt = known.entry(attempt).or_default();
             if of_attempt.len() < LIMIT_OF_ATTEMPT || of_attempt.contains_key(&progress.parent) {
                 let first = (progress.done_bytes, progress.milliseconds);
                 let moving = of_attempt.entry(progress.parent.clone()).or_insert_with(|| Moving {
                     progress: progress.clone(),
+                    to: to.clone(),
                     first,
                 });
                 // An agent that was started again begins again.
@@ -101,6 +104,7 @@ impl Transfers {
 #[cfg(test)]
 mod tests {
     use tombolo_core::attempt::RouteKind;
+    use tombolo_core::control::event::Recipient;
     use tombolo_core::id::{Epoch, JobId};
 
     use super::*;
@@ -112,7 +116,7 @@ mod tests {
             epoch: Epoch(1),
         };
         let progress = |job, done_bytes| TransferProgress {
-            attempt: attempt(job),
+            recipient: Recipient::Attempt(attempt(job)),
             parent: None,
             from: None,
             route: RouteKind::Peer,
@@ -121,10 +125,11 @@ mod tests {
             moved_bytes: done_bytes,
             milliseconds: done_bytes * 10,
         };
+        let east = ClusterName::new("east").unwrap();
         let transfers = Transfers::default();
-        transfers.note(&progress(1, 3));
-        transfers.note(&progress(1, 7));
-        transfers.note(&progress(2, 1));
+        transfers.note(attempt(1), &east, &progress(1, 3));
+        transfers.note(attempt(1), &east, &progress(1, 7));
+        transfers.note(attempt(2), &east, &progress(2, 1));
         let known: Vec<_> = transfers
             .of(attempt(1))
             .into_iter()
@@ -134,26 +139,29 @@ mod tests {
         let rate = || transfers.one(attempt(1), &None).unwrap().bytes_per_second();
         assert_eq!(rate(), Some(100), "4 bytes in 40 ms");
         // What was there before it began does not count, nor what another life of the agent said.
-        transfers.note(&TransferProgress {
+        let again = TransferProgress {
             milliseconds: 1,
             ..progress(1, 8)
-        });
+        };
+        transfers.note(attempt(1), &east, &again);
         assert_eq!(rate(), None);
-        transfers.note(&TransferProgress {
+        let later = TransferProgress {
             milliseconds: 2,
             ..progress(1, 9)
-        });
+        };
+        transfers.note(attempt(1), &east, &later);
         assert_eq!(rate(), Some(1_000));
-        transfers.note(&progress(1, 10));
+        transfers.note(attempt(1), &east, &progress(1, 10));
         assert_eq!(transfers.of(attempt(1)), []);
         transfers.retain(|of| of != attempt(2));
         assert_eq!(transfers.of(attempt(2)), []);
         // An agent can name whatever it wants.
         for number in 0..2 * LIMIT_OF_ATTEMPT {
-            transfers.note(&TransferProgress {
+            let named = TransferProgress {
                 parent: Some(JobName::new(&format!("job{number}")).unwrap()),
                 ..progress(3, 1)
-            });
+            };
+            transfers.note(attempt(3), &east, &named);
         }
         assert_eq!(transfers.of(attempt(3)).len(), LIMIT_OF_ATTEMPT);
     }

@@ -210,16 +210,16 @@ impl Watcher {
                     });
                 }
             }
-            EventKind::Progress(progress) => {
-                let Some(job) = self.jobs.get(&progress.attempt.job) else {
+            EventKind::Progress { attempt, progress } => {
+                let Some(job) = self.jobs.get(&attempt.job) else {
                     return;
                 };
-                let moving = self.state.handle.transfer(progress.attempt, &progress.parent);
+                let moving = self.state.handle.transfer(*attempt, &progress.parent);
                 let bytes_per_second = moving.and_then(|moving| moving.bytes_per_second());
                 self.pending.push_back(WatchEvent::Progress {
                     progress: Progress {
                         job: job.name.clone(),
-                        epoch: progress.attempt.epoch.0,
+                        epoch: attempt.epoch.0,
                         parent: progress.parent.clone(),
                         from: progress.from.clone(),
                         route: progress.route.into(),

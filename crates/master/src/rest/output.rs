@@ -2,6 +2,7 @@
 
 mod file;
 mod missing;
+mod part;
 mod query;
 
 use std::io;
@@ -15,10 +16,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::Stream;
-use http::{HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header};
 use tombolo_api::problem::Code;
 use tombolo_api::{DateTime, EntryKind, OutputEntry, OutputListing, limit};
 use tombolo_artifact::manifest;
+use tombolo_core::build::JobState;
 use tombolo_core::control::record::Project;
 
 use super::authorization::{InProject, Viewer};
@@ -30,6 +32,7 @@ use super::{Application, Error};
 use crate::outputs::{self, Output, archive, sums};
 pub(super) use file::{__path_download_file, download_file};
 use missing::missing;
+use part::Part;
 use query::Parameters;
 
 impl From<outputs::Error> for Error {
@@ -129,7 +132,8 @@ fn entry(entry: &manifest::Entry<'_>) -> OutputEntry {
 
 /// A job's output as a tar archive
 ///
-/// The archive is made while it is sent. If it cannot be finished, the connection breaks off.
+/// The archive is made while it is sent. If it cannot be finished, the connection breaks off: `Range: bytes=...` gives the rest, or an
+/// answer that says what is wrong. `If-Range` takes the `ETag`.
 #[utoipa::path(
     get, path = "/api/v1/projects/{project}/builds/{number}/jobs/{job}/output/archive", tag = "outputs",
     security(("token" = [])),
@@ -139,14 +143,20 @@ fn entry(entry: &manifest::Entry<'_>) -> OutputEntry {
         ("number" = u64, Path, description = "The build's number"),
         ("job" = String, Path, description = "The job's name, with `/` written as `%2F`"),
         ("path" = Option<String>, Query, description = "Only what is in this folder of it, with names relative to it"),
+        ("range" = Option<String>, Header, description = "One range of bytes; several are answered with the whole archive"),
     ),
-    responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"), Problems)
+    responses(
+        (status = 200, body = Vec<u8>, content_type = "application/x-tar"),
+        (status = 206, body = Vec<u8>, content_type = "application/x-tar", description = "The part that was asked for"),
+        Problems
+    )
 )]
 pub(super) async fn download_archive(
     State(state): State<Arc<Application>>,
     access: InProject<Viewer>,
     Path(path): Path<JobPath>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Error> {
     let wanted = Parameters::read(query.as_deref(), &["path"])?.path();
     let permit = state.stream_permit()?;
@@ -162,12 +172,27 @@ pub(super) async fn download_archive(
         name.extend_from_slice(&[b"-", last].concat());
     }
     name.extend_from_slice(b".tar");
+    let measured = tokio::task::spawn_blocking(move || {
+        let size = archive::length(&output.manifest, &wanted);
+        (output, wanted, size)
+    });
+    let (output, wanted, size) = measured
+        .await
+        .map_err(|error| Error::internal("measuring an archive", error))?;
+    let tag = format!("\"tar{}-{}\"", archive::VERSION, output.manifest.digest());
+    let part = match Part::of(&headers, &tag, size) {
+        Ok(part) => part,
+        Err(error) => return Ok(part::unsatisfiable(error, size)),
+    };
+    let (from, length) = part.map_or((0, size), |part| (part.from, part.length));
     let body = produced(move |sink| async move {
         let _permit = permit;
-        archive::write(&output, &wanted, sink).await
+        archive::write(&output, &wanted, from..from + length, sink).await
     });
     let body = body.begun().await.map_err(unreadable)?;
-    Ok(download(body, "application/x-tar", None, &name))
+    let mut response = download(body, "application/x-tar", Some(length), &name);
+    part::tell(&mut response, part, &tag, size);
+    Ok(response)
 }
 
 /// Why there is no folder at a path.
@@ -246,11 +271,12 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
     let found = find_job(state, project, path).await?;
     let ended = found.status.as_ended();
     let (Some(reference), Some(cluster)) = (ended.output, ended.cluster.clone()) else {
-        let (name, state) = (&found.node.name, ended.state);
-        return Err(Error::new(
-            Code::NoOutput,
-            format_args!("job `{name}` has no output; it is {state}"),
-        ));
+        let name = &found.node.name;
+        let words = match ended.state {
+            JobState::Terminal(state) => format!("job `{name}` left no output; it ended as {state}"),
+            state => format!("job `{name}` has no output yet; it is {state}"),
+        };
+        return Err(Error::new(Code::NoOutput, words));
     };
     if let Some(reason) = found.status.output_lost().filter(|_| found.build.released_at.is_none()) {
         let name = &found.node.name;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use tombolo_api::{Input, Transfer, TransferList, TransferState};
-use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::control::record::{JobNode, JobStatus};
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::JobName;
@@ -52,11 +52,7 @@ pub(super) async fn list_transfers(
             };
             let mut moving = state.handle.transfers(attempt);
             moving.sort_by(|one, other| one.progress.parent.cmp(&other.progress.parent));
-            transfers.extend(
-                moving
-                    .into_iter()
-                    .map(|moving| on_its_way(build.number, node, status, moving)),
-            );
+            transfers.extend(moving.into_iter().map(|moving| on_its_way(build.number, node, moving)));
         }
     }
     Ok(Answer(TransferList { transfers }))
@@ -113,7 +109,7 @@ pub(super) fn milliseconds_left(progress: &TransferProgress, bytes_per_second: O
     u64::try_from((left * 1_000).div_ceil(rate)).ok()
 }
 
-fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, moving: Moving) -> Transfer {
+fn on_its_way(build: u64, node: &JobNode, moving: Moving) -> Transfer {
     let bytes_per_second = moving.bytes_per_second();
     let progress = moving.progress;
     Transfer {
@@ -123,7 +119,7 @@ fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, moving: Moving) ->
         cache: false,
         state: TransferState::Moving,
         from: progress.from.clone(),
-        to: status.cluster.clone(),
+        to: Some(moving.to),
         route: progress.route.into(),
         bytes: progress.bytes,
         done_bytes: progress.done_bytes,
@@ -133,7 +129,7 @@ fn on_its_way(build: u64, node: &JobNode, status: &JobStatus, moving: Moving) ->
         milliseconds_left: milliseconds_left(&progress, bytes_per_second),
         digest: None,
         routes: Vec::new(),
-        prefetched: false,
+        prefetched: matches!(progress.recipient, Recipient::Children(_)),
         failure: None,
     }
 }

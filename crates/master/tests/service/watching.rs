@@ -4,7 +4,7 @@ use http::Method;
 use tombolo_api::{BuildState, JobState, WatchEvent};
 use tombolo_core::attempt::RouteKind;
 use tombolo_core::build::TerminalState;
-use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::session::AgentFrame;
 
 use crate::agent::{Agent, ended};
@@ -107,7 +107,7 @@ async fn a_watcher_sees_everything_to_the_end() {
         .until(|event| job_state(event, "make").filter(|state| *state == JobState::Running))
         .await;
     let progress = TransferProgress {
-        attempt,
+        recipient: Recipient::Attempt(attempt),
         parent: None,
         from: None,
         route: RouteKind::Master,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use tombolo_core::control::event::TransferProgress;
-use tombolo_core::id::{SessionId, TunnelId};
+use tombolo_core::control::event::{Recipient, TransferProgress};
+use tombolo_core::id::{JobId, SessionId, TunnelId};
 use tombolo_core::session::{AgentFrame, MasterFrame, OrderFrame, StopReason, Welcome};
 
 use super::phase::{cluster_name, job_name, phase};
@@ -74,8 +74,13 @@ impl TryFrom<wire::AgentFrame> for AgentFrame {
 
 impl From<TransferProgress> for wire::Progress {
     fn from(progress: TransferProgress) -> Self {
+        let (attempt, ahead_of) = match progress.recipient {
+            Recipient::Attempt(attempt) => (Some(attempt.into()), None),
+            Recipient::Children(job) => (None, Some(job.uuid().as_bytes().to_vec())),
+        };
         Self {
-            attempt: Some(progress.attempt.into()),
+            attempt,
+            ahead_of,
             parent: progress.parent.map(String::from),
             from: progress.from.map(String::from),
             route: wire::Route::from(progress.route).into(),
@@ -91,8 +96,12 @@ impl TryFrom<wire::Progress> for TransferProgress {
     type Error = Error;
 
     fn try_from(progress: wire::Progress) -> Result<Self, Error> {
+        let recipient = match &progress.ahead_of {
+            Some(job) => Recipient::Children(JobId::new(uuid(job, "Progress.ahead_of")?)),
+            None => Recipient::Attempt(attempt(progress.attempt, "Progress.attempt")?),
+        };
         Ok(Self {
-            attempt: attempt(progress.attempt, "Progress.attempt")?,
+            recipient,
             parent: progress
                 .parent
                 .map(|name| job_name(&name, "Progress.parent"))

@@ -228,7 +228,7 @@ impl ChunkStore {
             let reason = format!("no stored chunk has {} bytes", terms.bytes);
             return Err(inner.refused("sign an upload", reason));
         }
-        let generation = match inner.locate(project, digest).await? {
+        let generation = match inner.place_for(project, digest).await? {
             Place::Present(_) => return Ok(UploadWay::Present),
             Place::Absent(generation) => generation,
         };
@@ -241,6 +241,7 @@ impl ChunkStore {
         let path = inner.chunk_path(project, digest, generation);
         let signer = &signing.signers.others;
         let request = inner.sign_put(signer, &path, terms, binding, life).await?;
+        inner.known().census.note(project, digest);
         Ok(UploadWay::Signed(request))
     }
 

@@ -24,9 +24,23 @@ pub struct Step {
     pub outcome: Result<String, String>,
 }
 
+/// What becomes of a place that is nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is the owner's afterwards.
+    Now,
+    /// It stays nobody's: who looks is not the owner yet. Whether requests can be signed only the owner can try.
+    Later,
+}
+
 /// Tries everything that the owner does with a store, each for itself, on objects that nobody else knows of, and removes them.
-/// An unowned place is the owner's afterwards.
-pub async fn examine(location: &StoreLocation, access: &DirectAccess, owner: &Owner, patience: Patience) -> Vec<Step> {
+pub async fn examine(
+    location: &StoreLocation,
+    access: &DirectAccess,
+    owner: &Owner,
+    claim: Claim,
+    patience: Patience,
+) -> Vec<Step> {
     let kind = location.kind();
     let steps = async {
         let opened = ChunkStore::connect(location, access, patience);
@@ -37,6 +51,14 @@ pub async fn examine(location: &StoreLocation, access: &DirectAccess, owner: &Ow
         let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         let trial = inner.trial_path(&name.to_string());
         let mut steps = objects(&inner, kind, &trial).await;
+        if claim == Claim::Later {
+            let words = inner.could_be_of(owner).await.map(|is_owned| match is_owned {
+                true => format!("{} is {}'s", inner.place, owner.member),
+                false => format!("{} is nobody's, and will be {}'s", inner.place, owner.member),
+            });
+            steps.push(step(kind, "belong to us", words));
+            return steps;
+        }
         match inner.claim(owner).await {
             Ok(store) => {
                 let words = format!("{} is {}'s", store.place(), owner.member);

@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 
+use super::census::Census;
+
 /// How many chunks are remembered: 64 GiB of average ones, in about 3 MiB of memory.
 const MAXIMUM_KNOWN: usize = 16_384;
 
@@ -16,6 +18,8 @@ type Key = (ProjectId, Digest);
 pub(super) struct Known {
     generations: HashMap<Key, Found>,
     order: VecDeque<Key>,
+    /// What is known to be absent.
+    pub(super) census: Census,
 }
 
 #[derive(Clone, Copy)]
@@ -32,6 +36,7 @@ impl Known {
 
     /// `epoch`: when it was begun to look.
     pub(super) fn insert(&mut self, key: Key, generation: u32, epoch: u64) {
+        self.census.note(key.0, key.1);
         if self.generations.get(&key).is_some_and(|found| found.epoch > epoch) {
             return;
         }
@@ -57,6 +62,7 @@ impl Known {
     }
 
     pub(super) fn forget_project(&mut self, project: ProjectId) {
+        self.census.forget_project(project);
         self.generations.retain(|(of, _), _| *of != project);
         self.order.retain(|(of, _)| *of != project);
     }

@@ -63,6 +63,16 @@ pub(super) async fn confirm(inner: &Inner) -> Result<(), Error> {
     write(inner, owner, instance).await
 }
 
+impl Inner {
+    /// Whether it is the owner's already; false if it is nobody's. It is an error if it is somebody else's.
+    pub(super) async fn could_be_of(&self, owner: &Owner) -> Result<bool, Error> {
+        let mark = read(self).await?;
+        mark.map(|mark| accept(self, owner, mark))
+            .transpose()
+            .map(|mark| mark.is_some())
+    }
+}
+
 fn accept(inner: &Inner, owner: &Owner, mark: Mark) -> Result<String, Error> {
     if mark.trust_domain == owner.trust_domain && mark.member == owner.member {
         Ok(mark.instance)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tombolo_artifact::PackLimits;
 use tombolo_core::attempt::OutputReference;
 use tombolo_core::id::ProjectId;
-use tombolo_transfer::ChunkStore;
+use tombolo_transfer::{ChunkStore, store};
 
 use super::super::cache::CacheFolder;
 use super::super::{Collected, Error, Material};
@@ -34,7 +34,12 @@ impl Belongings {
             let Err(error) = unpacked else { continue };
             let (folder, reason) = (material.folder.clone(), error.to_string());
             if !material.optional {
-                return Err(Error::Material { folder, reason });
+                let is_lost = matches!(error, store::Error::Missing { .. } | store::Error::Damaged { .. });
+                return Err(Error::Material {
+                    folder,
+                    reason,
+                    is_lost,
+                });
             }
             missed.push(Material::missed(&folder, &reason));
         }

@@ -5,23 +5,17 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
-use futures::TryStreamExt;
-use reqwest::header::{ETAG, HeaderValue, IF_RANGE, RANGE};
-use reqwest::{Method, Response, StatusCode};
+use futures::stream;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tombolo_api::{EntryKind, OutputEntry, path};
 
-use super::{Output, page, stream, sums};
+use super::reading::Reading;
+use super::{Output, page, sums};
 use crate::Session;
 use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Format};
-
-/// How often a download of a file that broke off is gone on with, without a byte in between.
-const ATTEMPTS: u32 = 5;
-/// How long to wait before that.
-const RESUME_AFTER: Duration = Duration::from_secs(2);
 
 /// What is to be downloaded, and where to.
 pub(super) struct Request<'a> {
@@ -44,11 +38,14 @@ impl<'a> Request<'a> {
 
 /// Writes one file to standard output.
 pub(super) async fn to_standard_output(session: &Session, output: &Output, file: &Path) -> Result<(), Failure> {
+    to_output(read_file(session, output, file).await?).await
+}
+
+async fn to_output(mut reading: Reading) -> Result<(), Failure> {
     let mut to = io::stdout();
-    read_file(session, output, file, &mut |piece| {
-        to.write_all(piece).map_err(render::write_failure)
-    })
-    .await?;
+    while let Some(piece) = reading.next().await? {
+        to.write_all(&piece).map_err(render::write_failure)?;
+    }
     to.flush().map_err(render::write_failure)
 }
 
@@ -71,7 +68,8 @@ pub(super) async fn download(session: &Session, request: &Request<'_>) -> Result
     };
     if request.to == Some(Path::new("-")) {
         refuse_sums(request)?;
-        return stream(session, &archive_path(session, request.output, folder)).await;
+        let archive = archive_path(session, request.output, folder);
+        return to_output(Reading::begin(&session.client, archive).await?).await;
     }
     let name = folder
         .and_then(Path::file_name)
@@ -80,8 +78,8 @@ pub(super) async fn download(session: &Session, request: &Request<'_>) -> Result
     check_places(request, &to)?;
     let staging = staging_folder(&to)?;
     let path = archive_path(session, request.output, folder);
-    let response = session.client.send(session.client.request(Method::GET, &path)?).await?;
-    let staged = unpack(response, staging.path().join("output")).await?;
+    let reading = Reading::begin(&session.client, path).await?.shown();
+    let staged = unpack(reading, staging.path().join("output")).await?;
     if let Some(list) = request.sums_file() {
         let staged = staged.clone();
         sums::write(list, move |lines| sums::of_folder(&staged, lines)).await?;
@@ -163,12 +161,21 @@ pub(super) fn parent_of(path: &Path) -> &Path {
         .unwrap_or(Path::new("."))
 }
 
-async fn unpack(response: Response, into: PathBuf) -> Result<PathBuf, Failure> {
-    let broke_off = |error: &dyn std::fmt::Display| {
-        Failure::new(ExitCode::Failed, format!("the download broke off: {error}")).hint("try again; it begins anew")
-    };
-    let reader = StreamReader::new(response.bytes_stream().map_err(io::Error::other));
-    let mut reader = SyncIoBridge::new(Box::pin(reader));
+async fn unpack(reading: Reading, into: PathBuf) -> Result<PathBuf, Failure> {
+    let why = Arc::new(OnceLock::new());
+    let told = Arc::clone(&why);
+    let pieces = stream::try_unfold(reading, move |mut reading| {
+        let told = Arc::clone(&told);
+        async move {
+            let piece = reading.next().await.map_err(|failure| {
+                let words = io::Error::other(failure.message.clone());
+                let _ = told.set(failure);
+                words
+            })?;
+            Ok::<_, io::Error>(piece.map(|piece| (piece, reading)))
+        }
+    });
+    let mut reader = SyncIoBridge::new(Box::pin(StreamReader::new(pieces)));
     let unpacking = tokio::task::spawn_blocking(move || -> io::Result<PathBuf> {
         let mut archive = tar::Archive::new(&mut reader);
         archive.set_preserve_permissions(true);
@@ -178,8 +185,15 @@ async fn unpack(response: Response, into: PathBuf) -> Result<PathBuf, Failure> {
         io::copy(&mut reader, &mut io::sink())?;
         Ok(into)
     });
-    let unpacked = unpacking.await.map_err(|error| broke_off(&error))?;
-    unpacked.map_err(|error| broke_off(&error))
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::new(ExitCode::Failed, format!("what came cannot be unpacked: {error}"))
+    };
+    let unpacked = unpacking.await.map_err(|error| cannot(&error))?;
+    // The bridge, and with it the stream, has gone with the task.
+    unpacked.map_err(|error| match Arc::into_inner(why).and_then(OnceLock::into_inner) {
+        Some(failure) => failure,
+        None => cannot(&error),
+    })
 }
 
 async fn download_file(
@@ -198,7 +212,10 @@ async fn download_file(
     let staging = staging_folder(&to)?;
     let staged = staging.path().join("file");
     let mut target = fs::File::create_new(&staged)?;
-    read_file(session, request.output, file, &mut |piece| Ok(target.write_all(piece)?)).await?;
+    let mut reading = read_file(session, request.output, file).await?.shown();
+    while let Some(piece) = reading.next().await? {
+        target.write_all(&piece)?;
+    }
     target.set_permissions(Permissions::from_mode(entry.mode))?;
     let name = to.file_name().unwrap_or_default().as_bytes().to_vec();
     if let Some(list) = request.sums_file() {
@@ -234,66 +251,9 @@ fn tell(session: &Session, request: &Request<'_>, to: &Path) -> Result<(), Failu
     }
 }
 
-/// Reads one file. What breaks off is gone on with where it broke.
-async fn read_file(
-    session: &Session,
-    output: &Output,
-    file: &Path,
-    take: &mut (dyn FnMut(&[u8]) -> Result<(), Failure> + Send),
-) -> Result<(), Failure> {
+async fn read_file(session: &Session, output: &Output, file: &Path) -> Result<Reading, Failure> {
     let path = path::job_output_file(&session.project, output.build, &output.job, file.as_os_str().as_bytes());
-    let mut reading = Reading::default();
-    let mut attempts = 0;
-    loop {
-        let before = reading.position;
-        match reading.go_on(session, &path, take).await {
-            Ok(()) => return Ok(()),
-            Err(failure) => {
-                attempts = if reading.position > before { 0 } else { attempts + 1 };
-                if reading.tag.is_none() || !failure.is_passing() || attempts >= ATTEMPTS {
-                    return Err(failure);
-                }
-                tokio::time::sleep(RESUME_AFTER).await;
-            }
-        }
-    }
-}
-
-/// How much of a file was read, and of which.
-#[derive(Default)]
-struct Reading {
-    position: u64,
-    /// Known since the first answer.
-    tag: Option<HeaderValue>,
-}
-
-impl Reading {
-    async fn go_on(
-        &mut self,
-        session: &Session,
-        path: &str,
-        take: &mut (dyn FnMut(&[u8]) -> Result<(), Failure> + Send),
-    ) -> Result<(), Failure> {
-        let mut request = session.client.request(Method::GET, path)?;
-        if let Some(tag) = self.tag.as_ref().filter(|_| self.position > 0) {
-            request = request.header(RANGE, format!("bytes={}-", self.position));
-            request = request.header(IF_RANGE, tag);
-        }
-        let mut response = session.client.send(request).await?;
-        if self.position > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(Failure::new(
-                ExitCode::Failed,
-                "the download broke off, and the output is another one now",
-            )
-            .hint("try again"));
-        }
-        self.tag = response.headers().get(ETAG).cloned();
-        while let Some(piece) = session.client.chunk(&mut response).await? {
-            take(&piece)?;
-            self.position += piece.len() as u64;
-        }
-        Ok(())
-    }
+    Reading::begin(&session.client, path).await
 }
 
 #[cfg(test)]

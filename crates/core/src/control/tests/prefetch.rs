@@ -1,10 +1,11 @@
 //! Outputs that travel ahead.
 
 use super::super::Settings;
-use super::super::testing::{World, ended, job, orders, outcome};
+use super::super::testing::{World, cluster, ended, job, orders, outcome};
 use crate::attempt::{Outcome, Phase};
 use crate::build::StateSet;
 use crate::build::TerminalState::{Failure, Finished};
+use crate::id::Epoch;
 
 /// The orders to prefetch that the end of `a` brings, if `b` is still under way and `c` needs both.
 fn story(clusters: &[(&str, &[&str])], selector: &str) -> Vec<String> {
@@ -114,4 +115,28 @@ fn who_pays_for_each_byte_can_turn_it_off() {
         job("c").on("GCP").after("a").after("b"),
     ]);
     assert_eq!(orders(&world.report(jobs[0], ended(Finished))), ["east: forget 1"]);
+}
+
+#[test]
+fn what_travels_ahead_is_of_the_first_child_that_needs_it_there() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 3);
+    world.up("west", &["GCP"], 1);
+    let (_, jobs) = world.submit(vec![
+        job("a").on("AWS"),
+        job("b").on("AWS"),
+        job("c").on("AWS").after("a").after("b"),
+        job("d").on("GCP").after("a").after("b"),
+    ]);
+    let child = |world: &World, name: &str| {
+        let found = world.control.child_in_wait(jobs[0], &cluster(name));
+        found.map(|(attempt, ..)| (attempt.job, attempt.epoch))
+    };
+    assert_eq!(child(&world, "west"), None, "`a` has not ended");
+    world.report(jobs[0], ended(Finished));
+    assert_eq!(child(&world, "west"), Some((jobs[3], Epoch(0))));
+    assert_eq!(child(&world, "east"), Some((jobs[2], Epoch(0))));
+    assert_eq!(child(&world, "north"), None);
+    world.report(jobs[1], ended(Failure));
+    assert_eq!(child(&world, "west"), None, "`d` is skipped");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo_core::attempt::{Phase, RouteKind};
 use tombolo_core::build::{BuildState, JobState, TerminalState};
-use tombolo_core::control::event::TransferProgress;
+use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::control::{Command, EventKind, Refusal};
 use tombolo_core::id::{AttemptId, BuildId, Epoch};
 use tombolo_core::session::{AttemptReport, OrderFrame};
@@ -260,7 +260,7 @@ async fn progress_is_told_of_own_attempts_only() {
     let mut events = world.handle.subscribe(BuildId::from_u128(10)).await.unwrap();
     let before = world.store.commits();
     let progress = |done_bytes| TransferProgress {
-        attempt,
+        recipient: Recipient::Attempt(attempt),
         parent: None,
         from: None,
         route: RouteKind::Master,
@@ -274,7 +274,11 @@ async fn progress_is_told_of_own_attempts_only() {
     let Some(Watched::Event(event)) = events.next().await else {
         panic!("an event")
     };
-    assert_eq!(event.event.kind, EventKind::Progress(progress(2)));
+    let expected = EventKind::Progress {
+        attempt,
+        progress: progress(2),
+    };
+    assert_eq!(event.event.kind, expected);
     assert_eq!(world.store.commits(), before);
 }
 

@@ -14,7 +14,7 @@ impl ChunkStore {
         let inner = &self.inner;
         let _writing = inner.retention.writing(chunk.digest).await;
         let epoch = inner.retention.epoch();
-        let generation = match inner.locate(project, chunk.digest).await? {
+        let generation = match inner.place_for(project, chunk.digest).await? {
             Place::Present(_) => return Ok(true),
             Place::Absent(0) => return Ok(false),
             Place::Absent(generation) => generation,

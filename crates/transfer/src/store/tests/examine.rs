@@ -14,7 +14,7 @@ use super::gcs::Strictness;
 use super::proxy::{Asked, Proxy, Weather};
 use super::{Patience, StoreLocation, azurite, embedded, gcs, owner, seaweed};
 use crate::store::direct::Signing;
-use crate::store::examine::{Step, examine, sign};
+use crate::store::examine::{Claim, Step, examine, sign};
 use crate::store::location::{Kind, Signers};
 use crate::store::{DirectAccess, Inner};
 
@@ -35,7 +35,7 @@ async fn steps(location: &StoreLocation) -> Vec<Step> {
         request: Duration::from_secs(5),
         operation: Duration::from_secs(5),
     };
-    examine(location, &DirectAccess::default(), &owner("east"), patience).await
+    examine(location, &DirectAccess::default(), &owner("east"), Claim::Now, patience).await
 }
 
 async fn all_is_well(location: &StoreLocation) {
@@ -68,6 +68,26 @@ async fn lacking(location: &StoreLocation, expected: &[(&str, &str)]) {
     for ((what, reason), (_, words)) in failed.iter().zip(expected) {
         assert!(reason.contains(words), "{what}: {reason}");
     }
+}
+
+#[tokio::test]
+async fn who_only_looks_takes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = StoreLocation::local(folder.path());
+    let never = DirectAccess::never();
+    let look = async |member: &str| {
+        let steps = examine(&location, &never, &owner(member), Claim::Later, Patience::default()).await;
+        let what: Vec<_> = steps.iter().map(|step| step.what).collect();
+        assert_eq!(what, STEPS[..7]);
+        steps.into_iter().last().unwrap().outcome
+    };
+    let words = look("east").await.unwrap();
+    assert!(words.ends_with("is nobody's, and will be east's"), "{words}");
+    assert!(!folder.path().join("owner").exists());
+    examine(&location, &never, &owner("east"), Claim::Now, Patience::default()).await;
+    assert!(look("east").await.unwrap().ends_with("is east's"));
+    let words = look("west").await.unwrap_err();
+    assert!(words.contains("east"), "{words}");
 }
 
 #[tokio::test]
@@ -205,7 +225,14 @@ async fn who_may_not_sign_is_told_which_right_is_missing() {
 async fn who_does_not_want_signatures_is_not_bothered() {
     let server = gcs::Server::start(Strictness::Signed).await;
     let never = DirectAccess::never();
-    let steps = examine(&server.location("east"), &never, &owner("east"), Patience::default()).await;
+    let steps = examine(
+        &server.location("east"),
+        &never,
+        &owner("east"),
+        Claim::Now,
+        Patience::default(),
+    )
+    .await;
     let sign = steps.last().unwrap();
     assert_eq!(
         sign.outcome.as_deref(),

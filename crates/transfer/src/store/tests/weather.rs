@@ -54,6 +54,11 @@ async fn all_weathers(server: SocketAddr, located: impl Fn(SocketAddr) -> StoreL
     refusals_end_at_once(&proxy, &store).await;
     stale_listings_end(&proxy, &store).await;
     lying_listings_reach_nobody_else(&proxy, &store).await;
+    what_is_new_is_not_asked_for_one_by_one(&proxy, &store).await;
+    let again = ChunkStore::open(&located(proxy.address), &owner("east"), PATIENCE)
+        .await
+        .unwrap();
+    what_was_there_before_is_found(&proxy, &again).await;
 }
 
 /// A second passes before anything else is asked, also by others than the one that was throttled.
@@ -199,4 +204,44 @@ async fn lying_listings_reach_nobody_else(proxy: &Proxy, store: &ChunkStore) {
     proxy.turn(|_| Weather::Fine);
     assert!(store.get_chunk(victim, chunk.reference()).await.is_ok());
     assert_eq!(store.delete_project(OTHER).await.unwrap(), 1);
+}
+
+const MANY: ProjectId = ProjectId::from_u128(10);
+
+fn many(numbers: std::ops::Range<u64>) -> impl Iterator<Item = tombolo_artifact::StoredChunk> {
+    numbers.map(|number| chunk(&noise(1_000 + number, 100)).1)
+}
+
+/// Two questions for each of eight, and one listing.
+async fn what_is_new_is_not_asked_for_one_by_one(proxy: &Proxy, store: &ChunkStore) {
+    proxy.turn(|_| Weather::Fine);
+    for chunk in many(0..40) {
+        assert_eq!(store.put_chunk(MANY, &chunk).await.unwrap(), PutOutcome::Stored);
+    }
+    assert_eq!(proxy.asked(), 2 * 8 + 1 + 40);
+    for chunk in many(0..40) {
+        assert_eq!(store.put_chunk(MANY, &chunk).await.unwrap(), PutOutcome::Present);
+    }
+    assert_eq!(proxy.asked(), 2 * 8 + 1 + 40);
+}
+
+/// By an agent that has just started. A listing that leaves everything out costs that it is written again, and no more.
+async fn what_was_there_before_is_found(proxy: &Proxy, store: &ChunkStore) {
+    for chunk in many(40..60) {
+        assert_eq!(store.put_chunk(MANY, &chunk).await.unwrap(), PutOutcome::Stored);
+    }
+    for chunk in many(0..60) {
+        assert_eq!(store.put_chunk(MANY, &chunk).await.unwrap(), PutOutcome::Present);
+    }
+    proxy.turn(|asked| match asked.is_listing() {
+        true => Weather::Rewritten(MANY.to_string(), OTHER.to_string()),
+        false => Weather::Fine,
+    });
+    store.distrust(MANY);
+    for chunk in many(60..80).chain(many(0..10)) {
+        store.put_chunk(MANY, &chunk).await.unwrap();
+    }
+    for chunk in many(0..80) {
+        store.get_stored_chunk(MANY, chunk.reference()).await.unwrap();
+    }
 }

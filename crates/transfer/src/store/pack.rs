@@ -45,7 +45,7 @@ impl ChunkStore {
         let digest = chunk.reference().digest;
         let _writing = self.inner.retention.writing(digest).await;
         let epoch = self.inner.retention.epoch();
-        let Place::Absent(generation) = self.inner.locate(project, digest).await? else {
+        let Place::Absent(generation) = self.inner.place_for(project, digest).await? else {
             return Ok(());
         };
         let stored = spawn_blocking(move || StoredChunk::encode(&chunk))

@@ -86,21 +86,22 @@ impl Connection {
             _driver: AbortOnDropHandle::new(driver),
         };
         connection.client.batch_execute(SETTINGS).await.map_err(failed)?;
-        let version: i32 = connection
-            .client
-            .query_typed_one("SELECT current_setting('server_version_num')::integer", &[])
-            .await
-            .and_then(|row| row.try_get(0))
-            .map_err(failed)?;
+        let server = "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')";
+        let row = connection.client.query_typed_one(server, &[]).await.map_err(failed)?;
+        let version: i32 = row.try_get(0).map_err(failed)?;
+        let encoding: &str = row.try_get(1).map_err(failed)?;
+        let unfit = |reason: String| ConnectError {
+            reason: format!("`{}` {reason}", target.place),
+            may_pass: false,
+        };
         if version < OLDEST_SERVER {
-            return Err(ConnectError {
-                reason: format!(
-                    "`{}` is Postgres {}; version 14 or newer is needed",
-                    target.place,
-                    version / 10_000
-                ),
-                may_pass: false,
-            });
+            let version = version / 10_000;
+            return Err(unfit(format!("is Postgres {version}; version 14 or newer is needed")));
+        }
+        if encoding != "UTF8" {
+            return Err(unfit(format!(
+                "has the encoding {encoding}; make the database with UTF8"
+            )));
         }
         Ok(connection)
     }

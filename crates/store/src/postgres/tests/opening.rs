@@ -49,6 +49,14 @@ async fn what_is_not_there_is_said() {
         &refused(&missing).await,
         &["\"missing\" does not exist", "docs/guide/database.md"],
     );
+    SERVER.sql(
+        "postgres",
+        "CREATE DATABASE ascii ENCODING 'SQL_ASCII' TEMPLATE template0",
+    );
+    assert_words(
+        &refused(&Location::new(SERVER.url("ascii"))).await,
+        &["SQL_ASCII", "UTF8"],
+    );
     let nobody = SERVER.url("postgres").replace("postgres@", "somebody@");
     assert_words(&refused(&Location::new(nobody)).await, &["somebody"]);
     let nowhere = Location::new("postgres://t@127.0.0.1:1/b");

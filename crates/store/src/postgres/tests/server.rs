@@ -1,6 +1,7 @@
 //! A real Postgres server in a process of its own. Other crates' tests include this file too: it knows nothing of ours.
 
 #![allow(dead_code, reason = "not every test that includes this file needs all of it")]
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on says why")]
 
 use std::fs;
 use std::io::Write as _;

@@ -37,10 +37,11 @@ const ALLOWED: [(&str, &[&str]); 13] = [
 ];
 
 /// Libraries that a crate must not link, by the crate that must not.
-const FORBIDDEN: [(&str, &[&str]); 5] = [
+const FORBIDDEN: [(&str, &[&str]); 6] = [
     ("core", &["tokio", "tonic", "rusqlite", "rand", "futures"]),
     ("store", &["tonic", "prost"]),
-    ("agent", &["rusqlite"]),
+    ("agent", &["rusqlite", "tokio-postgres"]),
+    ("master", &["rusqlite", "tokio-postgres"]),
     ("jobfile", &["tokio", "tonic"]),
     ("artifact", &["tokio", "tonic", "object_store"]),
 ];

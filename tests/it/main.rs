@@ -16,6 +16,7 @@ mod full_disk;
 mod interrupted;
 mod large;
 mod outputs;
+mod postgres;
 mod recovery;
 mod retention;
 mod world;

@@ -4,6 +4,7 @@
 //! or is written.
 
 mod caches;
+mod database;
 mod retention;
 mod transfers;
 
@@ -24,6 +25,7 @@ use url::Url;
 use crate::exec;
 
 pub use caches::Caches;
+pub use database::Database;
 pub use retention::Retention;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
@@ -40,7 +42,8 @@ pub const DEFAULT_USER_PORT: u16 = 8443;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Configuration {
-    /// The folder for all that the master keeps: database, CA, sources, `admin.token`. Made if it does not exist.
+    /// The folder for all that the master keeps: CA, `admin.token`, and, if they are not elsewhere, database and sources. Made if it
+    /// does not exist.
     pub data_folder: PathBuf,
     /// Where users see the master.
     #[serde(default = "default_public_url")]
@@ -54,6 +57,9 @@ pub struct Configuration {
     /// The port for users.
     #[serde(default)]
     pub users: Users,
+    /// Where the database is, if not in the data folder.
+    #[serde(default)]
+    pub database: Database,
     /// Where the CA comes from.
     #[serde(default)]
     pub authority: Authority,
@@ -253,6 +259,7 @@ impl Configuration {
             trust_domain: default_trust_domain(),
             agents: Agents::default(),
             users: Users::default(),
+            database: Database::default(),
             authority: Authority::default(),
             leases: Leases::default(),
             limits: Limits::default(),
@@ -304,6 +311,7 @@ impl Configuration {
         for fault in self.sources.iter().flat_map(StoreLocation::faults) {
             faults.add(format!("sources.{}", fault.key), fault.reason);
         }
+        self.database.check(&mut faults);
         self.check_numbers(&mut faults);
         let costs = self.transfers.check(&mut faults);
         self.caches.check(&mut faults);

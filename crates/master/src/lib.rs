@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod clock;
 pub mod configuration;
+mod database;
 pub mod driver;
 pub mod exec;
 pub mod grants;
@@ -16,7 +17,5 @@ pub mod sources;
 pub mod tasks;
 
 pub use configuration::Configuration;
+pub use database::Database;
 pub use run::{Error, Running, run, start};
-
-/// The database of a master.
-pub type Database = tombolo_store::Sqlite;

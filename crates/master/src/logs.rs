@@ -18,8 +18,9 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tombolo_core::id::AttemptId;
 use tombolo_core::log::{LINE_BYTES_MAX, LogLine};
-use tombolo_store::{LogState, Sqlite, Store};
+use tombolo_store::{LogState, Store};
 
+use crate::database::Database;
 use crate::driver::Handle;
 use open::OpenLogs;
 
@@ -81,7 +82,7 @@ struct Inner<S> {
 }
 
 /// The logs of all attempts. Cheap to clone.
-pub struct Logs<S = Sqlite> {
+pub struct Logs<S = Database> {
     inner: Arc<Inner<S>>,
 }
 

@@ -11,8 +11,6 @@ use tombolo_core::session;
 use tombolo_identity::tls::{self, ClientCertificate};
 use tombolo_identity::transport::{self, Acceptor, Connections};
 use tombolo_runtime::shutdown::{self, TaskGroup};
-use tombolo_store::AcquireError;
-use tombolo_store::sqlite::{Execution, Sqlite};
 use tombolo_transfer::peer::ChunkService;
 use tombolo_transfer::store::{self, ChunkStore, Owner, Patience, StoreLocation};
 use tombolo_transfer::tunnel::{self, Switchboard};
@@ -20,9 +18,11 @@ use tombolo_transfer::tunnel::{self, Switchboard};
 use crate::bootstrap::{self, DataFolder, Foundation};
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::{Checked, Configuration};
+use crate::database::{self, Database};
 use crate::driver::{self, Driver, Handle};
 use crate::exec::Exec;
 use crate::grants::Grants;
+use crate::grpc;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
@@ -30,7 +30,6 @@ use crate::rest::{self, Application, Capacity, Invitation};
 use crate::retention::Retention;
 use crate::sources::{Sources, Sweeper};
 use crate::tasks::{Tasks, tasks};
-use crate::{Database, grpc};
 use tombolo_runtime::configuration::Faults;
 
 /// How long the tasks have to end when the process is to stop.
@@ -54,7 +53,7 @@ pub enum Error {
     Bootstrap(#[from] bootstrap::Error),
     /// The database.
     #[error(transparent)]
-    Database(#[from] AcquireError),
+    Database(#[from] database::Error),
     /// The driver.
     #[error(transparent)]
     Driver(#[from] driver::Error),
@@ -131,7 +130,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let now = clock.now().wall;
     let foundation = Arc::new(Foundation::open(&configuration, &checked, &folder, now)?);
     let ports = Ports::open(&configuration).await?;
-    let store = Arc::new(open_database(folder.database()).await?);
+    let store = Arc::new(Database::open(&configuration.database, &folder).await?);
     let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {
@@ -196,13 +195,6 @@ async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, 
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// Opens the database, which may take long: its tables are brought up to date.
-async fn open_database(path: PathBuf) -> Result<Database, Error> {
-    let opening = tokio::task::spawn_blocking(move || Sqlite::open(&path, Execution::Threads));
-    let unavailable = |error: tokio::task::JoinError| tombolo_store::Error::Unavailable(error.to_string());
-    Ok(opening.await.map_err(unavailable).map_err(AcquireError::from)??)
 }
 
 async fn open_sources(

@@ -10,8 +10,11 @@ pub mod conformance;
 pub mod faulty;
 pub mod log;
 mod port;
+pub mod postgres;
 pub mod sqlite;
+mod state;
 
 pub use log::{LogSegment, LogState, LogWrite};
 pub use port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;

@@ -69,7 +69,7 @@ pub struct KeptBuild {
 #[derive(Debug, thiserror::Error)]
 pub enum AcquireError {
     /// Another process leads.
-    #[error("another master uses `{database}`; stop it, or give this one a folder of its own")]
+    #[error("another master uses `{database}`; stop it, or give this one a database of its own")]
     Held {
         /// The database.
         database: String,

@@ -26,6 +26,7 @@ pub(crate) fn test(shell: &Shell) -> anyhow::Result<()> {
         .env("TOMBOLO_WEED", tools::weed(shell)?)
         .env("TOMBOLO_AZURITE", tools::azurite(shell)?)
         .env("TOMBOLO_GCS_EMULATOR", tools::gcs_emulator(shell)?)
+        .env("TOMBOLO_POSTGRES", tools::postgres(shell)?)
         .run()?;
     Ok(())
 }

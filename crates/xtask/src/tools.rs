@@ -3,6 +3,7 @@
 
 mod cache;
 mod kubernetes;
+mod postgres;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use xshell::{Shell, cmd};
 
 pub(crate) use cache::once;
 pub(crate) use kubernetes::{REFLECTION, kubernetes};
+pub(crate) use postgres::postgres;
 
 const CARGO_DENY: &str = "0.20.2";
 const SEAWEEDFS: &str = "4.48";
@@ -123,6 +125,7 @@ pub(crate) enum Name {
     GcsEmulator,
     Helm,
     Kubectl,
+    Postgres,
     Rclone,
     Weed,
 }
@@ -135,6 +138,7 @@ pub(crate) fn find(shell: &Shell, name: Name) -> anyhow::Result<PathBuf> {
         Name::GcsEmulator => gcs_emulator(shell),
         Name::Helm => helm(shell),
         Name::Kubectl => kubectl(shell),
+        Name::Postgres => postgres(shell),
         Name::Rclone => rclone(shell),
         Name::Weed => weed(shell),
     }

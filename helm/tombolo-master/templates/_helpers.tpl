@@ -30,6 +30,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if not .Values.adminToken.existingSecret -}}
 {{- fail "give `adminToken.existingSecret`: the Secret with the first admin's token; values.yaml says how to make it" -}}
 {{- end -}}
+{{- if and .Values.database.existingSecret (not .Values.database.url) -}}
+{{- fail "`database.existingSecret` is of no use without `database.url`" -}}
+{{- end -}}
+{{- if and .Values.database.authorityKey (not .Values.database.existingSecret) -}}
+{{- fail "`database.authorityKey` is a key of the Secret `database.existingSecret`, which is not given" -}}
+{{- end -}}
 {{- if and (ne .Values.service.type "NodePort") (or .Values.service.agents.nodePort .Values.service.users.nodePort) -}}
 {{- fail "ports of nodes are for `service.type: NodePort` only" -}}
 {{- end -}}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process;
 
 use clap::{Args, Subcommand, ValueEnum};
+use secrecy::SecretString;
 use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,10 @@ const EXPLAINED: &str = "each setting is explained in `config/master.toml` and `
 pub(crate) struct Master {
     #[command(flatten)]
     service: Service,
+    /// Keeps everything in this Postgres database instead of a file: `postgres://user@host/database`, as the setting `database.url`.
+    /// The password is `database.password` in the configuration, never here.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     #[command(subcommand)]
     errand: Option<MasterErrand>,
 }
@@ -110,26 +115,42 @@ pub(crate) enum Courier {
 
 /// Runs the control plane until a signal.
 pub(crate) fn master(command: &Master) -> Result<(), Failure> {
-    let command = match &command.errand {
-        Some(MasterErrand::Trust(service)) => return trust(service),
-        None => &command.service,
-    };
-    let configuration = master_configuration(command)?;
+    if let Some(MasterErrand::Trust(service)) = &command.errand {
+        return trust(service);
+    }
+    let mut configuration = load_master(&command.service)?;
+    if let Some(url) = &command.database {
+        configuration.database.url = Some(database(url)?);
+    }
+    configuration.validate().map_err(invalid)?;
     let runtime = Builder::new_multi_thread();
-    serve(command, runtime, &configuration.telemetry.clone(), |stop| async move {
-        Ok(tombolo_master::run(configuration, stop).await?)
-    })
+    serve(
+        &command.service,
+        runtime,
+        &configuration.telemetry.clone(),
+        |stop| async move { Ok(tombolo_master::run(configuration, stop).await?) },
+    )
 }
 
-fn master_configuration(command: &Service) -> Result<tombolo_master::configuration::Configuration, Failure> {
-    let configuration: tombolo_master::configuration::Configuration =
-        load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)?;
-    configuration.validate().map_err(invalid)?;
-    Ok(configuration)
+fn load_master(command: &Service) -> Result<tombolo_master::Configuration, Failure> {
+    load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)
+}
+
+/// The URL of a database that was given as an argument, which every user of the machine can read.
+fn database(url: &str) -> Result<SecretString, Failure> {
+    if tombolo_master::configuration::Database::has_password(url) {
+        let failure = Failure::usage("`--database` has a password in it, which everyone on this machine can see");
+        return Err(failure.hint(
+            "leave it out of the URL, and give `database.password` in the configuration, or a file that has it as \
+             TOMBOLO_MASTER_DATABASE__PASSWORD__FILE",
+        ));
+    }
+    Ok(SecretString::from(url.to_owned()))
 }
 
 fn trust(command: &Service) -> Result<(), Failure> {
-    let configuration = master_configuration(command)?;
+    let configuration = load_master(command)?;
+    configuration.validate().map_err(invalid)?;
     let path = tombolo_master::bootstrap::trust_file(&configuration.data_folder);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         let failure = Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));

@@ -6,9 +6,8 @@ use std::time::Duration;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Type};
 use serde::de::DeserializeOwned;
-use tombolo_core::access::{Right, Role};
+use tombolo_core::access::Right;
 use tombolo_core::attempt::{OutputReference, Revision};
-use tombolo_core::build::{BuildState, JobState, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
@@ -16,6 +15,8 @@ use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::resources::Resources;
 use tombolo_core::time::Timestamp;
 use uuid::Uuid;
+
+use crate::state::{build_state, job_state, role};
 
 pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention";
 pub(super) const CLUSTER: &str = "name, labels, key, joined_at";
@@ -248,28 +249,4 @@ fn output(columns: &mut Columns<'_>) -> rusqlite::Result<Option<OutputReference>
         bytes: bytes.unwrap_or_default(),
         files: files.unwrap_or_default(),
     }))
-}
-
-fn role(text: &str) -> Option<Role> {
-    [Role::Viewer, Role::Developer, Role::Admin]
-        .into_iter()
-        .find(|role| role.as_str() == text)
-}
-
-fn terminal(text: &str) -> Option<TerminalState> {
-    TerminalState::ALL.into_iter().find(|state| state.as_str() == text)
-}
-
-fn build_state(text: &str) -> Option<BuildState> {
-    if text == BuildState::Running.as_str() {
-        return Some(BuildState::Running);
-    }
-    terminal(text).map(BuildState::Terminal)
-}
-
-fn job_state(text: &str) -> Option<JobState> {
-    use JobState::{Assigned, Preparing, Publishing, Queued, Running, Waiting};
-    let open = [Waiting, Queued, Assigned, Preparing, Running, Publishing].into_iter();
-    open.chain(TerminalState::ALL.map(JobState::Terminal))
-        .find(|state| state.as_str() == text)
 }

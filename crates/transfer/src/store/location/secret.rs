@@ -31,7 +31,7 @@ pub enum Credentials {
 
 impl SecretReference {
     /// What can be said against it without looking where it points.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub fn fault(&self) -> Option<String> {
         let empty = match self {
             Self::Value(secret) => secret.expose_secret().trim().is_empty(),
             Self::Env(name) => name.is_empty(),
@@ -42,8 +42,11 @@ impl SecretReference {
         })
     }
 
-    /// `key` is for messages.
-    pub(super) fn read(&self, key: &str) -> Result<SecretString, String> {
+    /// The secret, read from where it is. `key` is the setting, for messages.
+    ///
+    /// # Errors
+    /// Why it cannot be had, without anything of it.
+    pub fn read(&self, key: &str) -> Result<SecretString, String> {
         let secret: SecretString = match self {
             Self::Value(secret) => secret.clone(),
             Self::Env(name) => std::env::var(name)

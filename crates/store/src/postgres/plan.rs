@@ -1,0 +1,124 @@
+//! A change set as few statements: what becomes of each record in the end, table by table.
+//!
+//! A later change of a record writes over an earlier one, so that only the last one counts, and the order among tables is that of
+//! their foreign keys. One kind of change cannot be moved about: a deleted project takes with it what was written before, and
+//! nothing of what comes after. It ends a [`Segment`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use tombolo_core::build::JobSpec;
+use tombolo_core::cache::{Cache, CacheKey};
+use tombolo_core::control::Change;
+use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+use tombolo_core::id::{BuildId, InviteId, JobId, ProjectId, TokenId};
+use tombolo_core::name::ClusterName;
+
+/// A job that is inserted.
+pub(super) struct NewJob<'a> {
+    pub(super) node: &'a JobNode,
+    pub(super) spec: &'a JobSpec,
+    /// Where it stands after this change set.
+    pub(super) status: JobStatus,
+}
+
+/// Changes whose order does not matter, once written table by table. None stands for a record that is deleted.
+#[derive(Default)]
+pub(super) struct Segment<'a> {
+    pub(super) projects: BTreeMap<ProjectId, &'a Project>,
+    pub(super) clusters: BTreeMap<&'a ClusterName, Option<&'a Cluster>>,
+    pub(super) invites: BTreeMap<InviteId, Option<&'a Invite>>,
+    pub(super) tokens: BTreeMap<TokenId, Option<&'a Token>>,
+    pub(super) caches: BTreeMap<&'a CacheKey, Option<&'a Cache>>,
+    pub(super) new_builds: Vec<&'a Build>,
+    pub(super) builds: BTreeMap<BuildId, &'a Build>,
+    pub(super) new_jobs: Vec<NewJob<'a>>,
+    pub(super) jobs: BTreeMap<JobId, &'a JobStatus>,
+    /// Deleted after everything else.
+    pub(super) deleted_project: Option<ProjectId>,
+    /// Where in `new_builds` and `new_jobs` those are that a later change of this segment writes over.
+    build_places: HashMap<BuildId, usize>,
+    job_places: HashMap<JobId, usize>,
+}
+
+/// The segments of a change set, in their order.
+///
+/// # Errors
+/// Why it cannot be written.
+pub(super) fn segments(changes: &[Change]) -> Result<Vec<Segment<'_>>, String> {
+    let mut segments = Vec::new();
+    let mut segment = Segment::default();
+    for change in changes {
+        segment.take(change)?;
+        if segment.deleted_project.is_some() {
+            segments.push(std::mem::take(&mut segment));
+        }
+    }
+    segments.push(segment);
+    Ok(segments)
+}
+
+impl<'a> Segment<'a> {
+    fn take(&mut self, change: &'a Change) -> Result<(), String> {
+        match change {
+            Change::PutProject(project) => {
+                self.projects.insert(project.id, project);
+            }
+            Change::DeleteProject(id) => self.deleted_project = Some(*id),
+            Change::PutCluster(cluster) => {
+                self.clusters.insert(&cluster.name, Some(cluster));
+            }
+            Change::DeleteCluster(name) => {
+                self.clusters.insert(name, None);
+            }
+            Change::PutInvite(invite) => {
+                self.invites.insert(invite.id, Some(invite));
+            }
+            Change::DeleteInvite(id) => {
+                self.invites.insert(*id, None);
+            }
+            Change::PutToken(token) => {
+                self.tokens.insert(token.id, Some(token));
+            }
+            Change::DeleteToken(id) => {
+                self.tokens.insert(*id, None);
+            }
+            Change::PutCache(cache) => {
+                self.caches.insert(&cache.key, Some(cache));
+            }
+            Change::DeleteCache(key) => {
+                self.caches.insert(key, None);
+            }
+            Change::InsertBuild { build, nodes, specs } => self.insert(build, nodes, specs)?,
+            Change::PutBuild(build) => match self.build_places.get(&build.id) {
+                Some(place) => self.new_builds[*place] = build,
+                None => {
+                    self.builds.insert(build.id, build);
+                }
+            },
+            Change::PutJob(status) => match self.job_places.get(&status.id) {
+                Some(place) => self.new_jobs[*place].status = status.clone(),
+                None => {
+                    self.jobs.insert(status.id, status);
+                }
+            },
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, build: &'a Build, nodes: &'a [JobNode], specs: &'a [JobSpec]) -> Result<(), String> {
+        if nodes.len() != specs.len() {
+            return Err(format!("{} jobs have {} specifications", nodes.len(), specs.len()));
+        }
+        self.build_places.insert(build.id, self.new_builds.len());
+        self.new_builds.push(build);
+        for (node, spec) in nodes.iter().zip(specs) {
+            self.job_places.insert(node.id, self.new_jobs.len());
+            self.new_jobs.push(NewJob {
+                node,
+                spec,
+                status: JobStatus::waiting(node.id),
+            });
+        }
+        Ok(())
+    }
+}

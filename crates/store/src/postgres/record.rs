@@ -1,0 +1,220 @@
+//! Records to rows. `row.rs` has the way back.
+
+use tombolo_core::build::JobSpec;
+use tombolo_core::cache::{Cache, CacheKey};
+use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+
+use super::table::Value;
+
+/// One row, in the order of its table's columns.
+pub(super) type Row<'a> = Vec<Value<'a>>;
+
+pub(super) fn project(project: &Project) -> Row<'_> {
+    let Project {
+        id,
+        name,
+        created_at,
+        last_build,
+        workspace,
+        retention,
+    } = project;
+    vec![
+        Value::Id(id.uuid()),
+        Value::text(name.as_str()),
+        Value::time(*created_at),
+        Value::number(*last_build),
+        Value::optional_text(workspace.as_ref().map(|name| name.as_str())),
+        Value::optional_json(retention.as_ref()),
+    ]
+}
+
+pub(super) fn cluster(cluster: &Cluster) -> Row<'_> {
+    let Cluster {
+        name,
+        labels,
+        key,
+        joined_at,
+    } = cluster;
+    vec![
+        Value::text(name.as_str()),
+        Value::json(labels),
+        Value::digest(key),
+        Value::time(*joined_at),
+    ]
+}
+
+pub(super) fn invite(invite: &Invite) -> Row<'_> {
+    let Invite {
+        id,
+        secret,
+        cluster,
+        labels,
+        expires_at,
+        used_by,
+    } = invite;
+    vec![
+        Value::Id(id.uuid()),
+        Value::digest(secret),
+        Value::text(cluster.as_str()),
+        Value::json(labels),
+        Value::time(*expires_at),
+        Value::optional_digest(used_by.as_ref()),
+    ]
+}
+
+pub(super) fn token(token: &Token) -> Row<'_> {
+    let Token {
+        id,
+        name,
+        secret,
+        right,
+        created_at,
+        expires_at,
+    } = token;
+    vec![
+        Value::Id(id.uuid()),
+        Value::text(name),
+        Value::digest(secret),
+        Value::text(right.role.as_str()),
+        right.project.map_or(Value::Null, |project| Value::Id(project.uuid())),
+        Value::time(*created_at),
+        Value::optional_time(*expires_at),
+    ]
+}
+
+pub(super) fn cache_key(key: &CacheKey) -> Row<'_> {
+    let CacheKey {
+        project,
+        job,
+        branch,
+        cluster,
+    } = key;
+    vec![
+        Value::Id(project.uuid()),
+        Value::text(job.as_str()),
+        Value::text(branch),
+        Value::text(cluster.as_str()),
+    ]
+}
+
+pub(super) fn cache(cache: &Cache) -> Row<'_> {
+    let Cache {
+        key,
+        content,
+        build,
+        saved_at,
+        used_at,
+    } = cache;
+    let mut row = cache_key(key);
+    row.extend([
+        Value::digest(&content.manifest),
+        Value::number(content.bytes),
+        Value::number(content.files),
+        Value::number(*build),
+        Value::time(*saved_at),
+        Value::time(*used_at),
+    ]);
+    row
+}
+
+pub(super) fn build(build: &Build) -> Row<'_> {
+    let Build {
+        id,
+        project,
+        number,
+        state,
+        created_at,
+        ended_at,
+        submitted_by,
+        source,
+        revision,
+        restarts,
+        released_at,
+    } = build;
+    vec![
+        Value::Id(id.uuid()),
+        Value::Id(project.uuid()),
+        Value::number(*number),
+        Value::text(state.as_str()),
+        Value::time(*created_at),
+        Value::optional_time(*ended_at),
+        Value::text(submitted_by),
+        Value::optional_digest(source.as_ref()),
+        Value::optional_text(revision.branch.as_deref()),
+        Value::optional_text(revision.commit.as_deref()),
+        Value::optional_text(revision.tag.as_deref()),
+        Value::number((*restarts).into()),
+        Value::optional_time(*released_at),
+    ]
+}
+
+pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
+    let JobNode {
+        id,
+        build,
+        index,
+        name,
+        parents,
+        selector,
+        prefer,
+        resources,
+        timeout,
+        volumes,
+        cache,
+    } = node;
+    vec![
+        Value::Id(id.uuid()),
+        Value::Id(build.uuid()),
+        Value::number((*index).into()),
+        Value::text(name.as_str()),
+        Value::json(parents),
+        Value::json(selector),
+        Value::optional_text(prefer.as_ref().map(|name| name.as_str())),
+        Value::number(resources.cpu_milli),
+        Value::number(resources.memory_bytes),
+        Value::number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        Value::json(volumes),
+        Value::Flag(*cache),
+        Value::json(spec),
+    ]
+}
+
+pub(super) fn status(status: &JobStatus) -> Row<'_> {
+    let JobStatus {
+        id,
+        state,
+        epoch,
+        cluster,
+        message,
+        exit_code,
+        queued_at,
+        started_at,
+        ended_at,
+        cancel_requested,
+        output,
+        inputs,
+        log_lines,
+        replacements,
+        loss,
+    } = status;
+    vec![
+        Value::Id(id.uuid()),
+        Value::text(state.as_str()),
+        Value::number(epoch.0.into()),
+        Value::optional_text(cluster.as_ref().map(|name| name.as_str())),
+        Value::text(message),
+        exit_code.map_or(Value::Null, Value::Integer),
+        Value::optional_time(*queued_at),
+        Value::optional_time(*started_at),
+        Value::optional_time(*ended_at),
+        Value::Flag(*cancel_requested),
+        Value::optional_digest(output.as_ref().map(|output| &output.manifest)),
+        Value::optional_number(output.map(|output| output.bytes)),
+        Value::optional_number(output.map(|output| output.files)),
+        Value::json(inputs),
+        Value::optional_number(*log_lines),
+        Value::number((*replacements).into()),
+        Value::optional_json(loss.as_deref()),
+        Value::Flag(status.output_lost().is_some()),
+    ]
+}

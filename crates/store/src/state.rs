@@ -1,0 +1,31 @@
+//! The words by which states and roles stand in databases: the same in all of them.
+
+use tombolo_core::access::Role;
+use tombolo_core::build::{BuildState, JobState, TerminalState};
+
+/// The role of that name.
+pub(crate) fn role(text: &str) -> Option<Role> {
+    [Role::Viewer, Role::Developer, Role::Admin]
+        .into_iter()
+        .find(|role| role.as_str() == text)
+}
+
+/// The build's state of that name.
+pub(crate) fn build_state(text: &str) -> Option<BuildState> {
+    if text == BuildState::Running.as_str() {
+        return Some(BuildState::Running);
+    }
+    terminal(text).map(BuildState::Terminal)
+}
+
+/// The job's state of that name.
+pub(crate) fn job_state(text: &str) -> Option<JobState> {
+    use JobState::{Assigned, Preparing, Publishing, Queued, Running, Waiting};
+    let open = [Waiting, Queued, Assigned, Preparing, Running, Publishing].into_iter();
+    open.chain(TerminalState::ALL.map(JobState::Terminal))
+        .find(|state| state.as_str() == text)
+}
+
+fn terminal(text: &str) -> Option<TerminalState> {
+    TerminalState::ALL.into_iter().find(|state| state.as_str() == text)
+}

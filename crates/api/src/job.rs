@@ -244,7 +244,7 @@ pub struct ClusterVerdict {
 /// One thing that keeps a job from a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Miss {
-    /// What kind: `label`, `disconnected`, `too_small`, `full`.
+    /// What kind: `label`, `volume_elsewhere`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -270,6 +270,7 @@ impl From<&placement::Miss> for Miss {
             placement::Miss::Label { .. } => "label",
             placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
             placement::Miss::NoVolumes => "no_volumes",
+            placement::Miss::Closed { .. } => "closed",
             placement::Miss::Disconnected => "disconnected",
             placement::Miss::TooSmall { .. } => "too_small",
             placement::Miss::Full => "full",

@@ -25,7 +25,8 @@ pub mod version;
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{
-    Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
+    Availability, ChangeCluster, Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes,
+    Resources,
 };
 pub use event::{Progress, WatchEvent};
 pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent, Recovery};

@@ -87,7 +87,7 @@ enum Command {
     Cache(command::cache::Cache),
     /// Checks a job file.
     Validate(command::validate::Validate),
-    /// Invites, lists and removes clusters.
+    /// Invites, lists, cordons, drains and removes clusters.
     #[command(subcommand)]
     Cluster(command::cluster::Cluster),
     /// Says what goes of the outputs of a project.

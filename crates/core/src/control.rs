@@ -2,6 +2,7 @@
 //!
 //! [`Control::apply`] is pure and deterministic. Its effects must not become visible before their changes are durable.
 
+mod availability;
 mod builds;
 mod caches;
 mod cancel;
@@ -43,7 +44,7 @@ use std::collections::BTreeSet;
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Refusal, Reply, Submission};
+pub use command::{Command, Present, Refusal, Reply, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use settings::Settings;
@@ -155,6 +156,11 @@ impl Control {
             Command::Invite(invite) => self.invite(outbox, invite),
             Command::WithdrawInvites { cluster } => self.withdraw_invites(outbox, &cluster),
             Command::Join { secret, key } => self.join(outbox, secret, key),
+            Command::SetAvailability {
+                name,
+                availability,
+                present,
+            } => self.set_availability(outbox, &name, availability, present),
             Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
             Command::Submit(submission) => self.submit(outbox, *submission),
             Command::CancelBuild { build } => self.cancel_build(outbox, build),

@@ -3,10 +3,12 @@
 //! Filter ([`Candidate::suits`], [`Candidate::has_room`]), then score ([`Score`]), then explain ([`explain`]). The control
 //! plane keeps indexes, so that it asks few clusters per placement; what each of them answers is said here only.
 
+mod availability;
 mod explain;
 
 use serde::{Deserialize, Serialize};
 
+pub use availability::Availability;
 pub use explain::{Situation, explain, misses};
 
 use crate::label::{Labels, Selector};
@@ -74,6 +76,8 @@ pub struct Candidate<'a> {
     pub name: &'a ClusterName,
     /// All its labels, with the implied ones.
     pub labels: &'a Labels,
+    /// Which jobs it takes, as an administrator has said.
+    pub availability: Availability,
     /// Its agent is connected and its lease runs.
     pub connected: bool,
     /// What it has for jobs, in all.
@@ -91,13 +95,23 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it could ever run the job: the selector holds, the whole cluster and one of its nodes are large enough, and the
+    /// Whether an administrator lets the job in.
+    fn admits(&self, demand: &Demand<'_>) -> bool {
+        match self.availability {
+            Availability::Open => true,
+            Availability::Draining => demand.volumes.shared_on.as_ref() == Some(self.name),
+            Availability::Cordoned | Availability::Disabled => false,
+        }
+    }
+
+    /// Whether it could ever run the job: it takes new ones, the selector holds, the whole cluster and one of its nodes are large enough, and the
     /// job's volumes are there or can be. Changes only when the cluster itself does.
     pub fn suits(&self, demand: &Demand<'_>) -> bool {
         let needed = demand.largest();
         let on_a_node = self.largest.is_none_or(|largest| largest.fits(&needed));
         let with_volumes = demand.volumes.wanted.is_empty() || self.volumes;
         self.slots > 0
+            && self.admits(demand)
             && on_a_node
             && with_volumes
             && self.capacity.fits(&needed)
@@ -183,6 +197,16 @@ pub enum Miss {
         volume: VolumeKind,
         /// Where it is.
         cluster: ClusterName,
+    },
+    /// An administrator has said that it takes no such jobs.
+    #[error("{}", match availability {
+        Availability::Draining => "it is being drained, and takes no new jobs",
+        Availability::Disabled => "it is disabled",
+        Availability::Open | Availability::Cordoned => "it is cordoned, and takes no new jobs",
+    })]
+    Closed {
+        /// What it is.
+        availability: Availability,
     },
     /// The agent is not connected.
     #[error("its agent is not connected")]

@@ -201,7 +201,11 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(cluster::list_clusters))
         .routes(routes!(invite::list_invites, invite::create_invite))
         .routes(routes!(invite::withdraw_invites))
-        .routes(routes!(cluster::show_cluster, cluster::remove_cluster))
+        .routes(routes!(
+            cluster::show_cluster,
+            cluster::change_cluster,
+            cluster::remove_cluster
+        ))
 }
 
 fn unexpected_reply(reply: &Reply) -> Error {

@@ -91,6 +91,7 @@ impl Member {
         Candidate {
             name: &self.record.name,
             labels: &self.labels,
+            availability: self.record.availability,
             connected: self.contact() == Contact::Connected,
             capacity: agent.map(|agent| agent.capacity).unwrap_or_default(),
             largest: agent.and_then(|agent| agent.nodes).map(|nodes| nodes.largest),

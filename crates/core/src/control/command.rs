@@ -7,6 +7,7 @@ use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
 use crate::name::{ClusterName, JobName, ProjectName};
+use crate::placement::Availability;
 use crate::retention::Policy;
 use crate::session::{Hello, Survey};
 use crate::volume::VolumeId;
@@ -64,6 +65,15 @@ pub enum Command {
         secret: Digest,
         /// The digest of the agent's public key.
         key: Digest,
+    },
+    /// Says which jobs a cluster takes from now on.
+    SetAvailability {
+        /// Which cluster.
+        name: ClusterName,
+        /// Which jobs.
+        availability: Availability,
+        /// What becomes of the jobs that it has.
+        present: Present,
     },
     /// Removes a cluster: its attempts are replaced elsewhere, its certificate is of no use any more.
     RemoveCluster {
@@ -149,6 +159,15 @@ pub enum Command {
     Tick,
 }
 
+/// What becomes of the jobs that a cluster has when it takes no new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// They go on where they are. The jobs of a cluster that is disabled never do.
+    Stay,
+    /// They are placed elsewhere and begin anew, but for those that work with a volume which is only there.
+    Move,
+}
+
 /// A build to be made.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -181,6 +200,8 @@ pub enum Reply {
     Invite(Invite),
     /// The cluster that joined.
     Joined(Cluster),
+    /// The cluster.
+    Cluster(Cluster),
     /// The build that was submitted.
     Build(Build),
     /// The caches that were forgotten.

@@ -9,6 +9,7 @@ use super::{Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::id::{AttemptId, SessionId};
 use crate::name::ClusterName;
+use crate::placement::Availability;
 use crate::session::{Hello, Order, StopReason};
 
 impl Control {
@@ -23,6 +24,11 @@ impl Control {
             .clusters
             .by_name_mut(cluster)
             .ok_or_else(|| Refusal::not_found("cluster", cluster))?;
+        if member.record.availability == Availability::Disabled {
+            return Err(Refusal::Conflict(format!(
+                "cluster `{cluster}` is disabled: `tombolo cluster enable {cluster}` lets it in again"
+            )));
+        }
         if member.latest_session.is_some_and(|latest| session <= latest) {
             return Err(Refusal::StaleSession);
         }

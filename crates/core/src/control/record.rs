@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
+use crate::placement::Availability;
 use crate::resources::Resources;
 use crate::retention::Policy;
 use crate::time::Timestamp;
@@ -44,6 +45,8 @@ pub struct Cluster {
     pub key: Digest,
     /// When it joined.
     pub joined_at: Timestamp,
+    /// Which jobs it takes, as an administrator has said.
+    pub availability: Availability,
 }
 
 /// The one-time right to join.

@@ -9,6 +9,7 @@ use super::volumes::Sharing;
 use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
+use crate::placement::Availability;
 use crate::time::Now;
 use std::collections::BTreeMap;
 
@@ -56,6 +57,10 @@ impl Control {
             until: now.steady + control.settings.lease,
         };
         for cluster in live.clusters {
+            let lease = match cluster.availability {
+                Availability::Disabled => Lease::Over,
+                _ => lease,
+            };
             let index = control.clusters.insert(cluster);
             control.set_lease(index, lease);
         }

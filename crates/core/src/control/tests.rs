@@ -1,6 +1,7 @@
 //! The rules of the control plane, one table or story for each.
 
 mod attempts;
+mod availability;
 mod caches;
 mod cancel;
 mod clusters;

@@ -93,6 +93,11 @@ impl LiveBuild {
         ))
     }
 
+    /// Whether a job has ended that may have left something in the shared volume.
+    pub(super) fn shared_was_used(&self) -> bool {
+        self.jobs.iter().any(|job| job.has_used_shared().is_some())
+    }
+
     /// Whether the job, or one that shares a volume with it, works with the workspace.
     fn uses_workspace(&self, job: &LiveJob) -> bool {
         self.volumes_together(job).contains(VolumeKind::Workspace)

@@ -45,6 +45,10 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
                 cluster: cluster.clone(),
             }),
     );
+    if !candidate.admits(demand) {
+        let availability = candidate.availability;
+        misses.push(Miss::Closed { availability });
+    }
     if !candidate.connected {
         misses.push(Miss::Disconnected);
         return misses;
@@ -126,6 +130,12 @@ impl ClusterVerdict {
     fn is_unwanted(&self) -> bool {
         self.misses.iter().any(|miss| matches!(miss, Miss::Label { .. }))
     }
+
+    /// An administrator keeps the job away, and nothing else that stays.
+    fn is_only_closed(&self) -> bool {
+        let passes = |miss: &Miss| matches!(miss, Miss::Closed { .. } | Miss::Full | Miss::Disconnected);
+        self.misses.iter().all(passes)
+    }
 }
 
 fn queued(verdicts: &[ClusterVerdict]) -> String {
@@ -148,6 +158,11 @@ fn queued(verdicts: &[ClusterVerdict]) -> String {
     }
     if let Some(names) = names(|misses| misses == [Miss::Disconnected]) {
         return format!("it waits for {names} to connect");
+    }
+    if let Some(verdict) = verdicts.iter().find(|verdict| verdict.is_only_closed())
+        && let Some(miss) = verdict.misses.first()
+    {
+        return format!("only cluster `{}` would do: {miss}", verdict.cluster);
     }
     // A cluster that the job does not want is never the nearest while there is one that it wants.
     let nearest = verdicts

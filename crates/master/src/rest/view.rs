@@ -44,6 +44,7 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
     api::Cluster {
         name: view.record.name.clone(),
         labels: labels(view.labels),
+        availability: view.record.availability.into(),
         connected,
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),

@@ -14,6 +14,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::label::{Labels, Operator, Requirement, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::placement::Availability;
 use tombolo_core::resources::Resources;
 use tombolo_core::retention::Policy;
 use tombolo_core::time::Timestamp;
@@ -61,6 +62,7 @@ pub(super) fn cluster(name: &str) -> Cluster {
         labels: labels(),
         key: digest(7),
         joined_at: Timestamp(0),
+        availability: Availability::Draining,
     }
 }
 

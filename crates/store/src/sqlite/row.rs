@@ -13,12 +13,13 @@ use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
+use tombolo_core::placement::Availability;
 use tombolo_core::resources::Resources;
 use tombolo_core::time::Timestamp;
 use uuid::Uuid;
 
 pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention";
-pub(super) const CLUSTER: &str = "name, labels, key, joined_at";
+pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
@@ -126,6 +127,7 @@ pub(super) fn cluster(columns: &mut Columns<'_>) -> rusqlite::Result<Cluster> {
         labels: columns.json()?,
         key: columns.digest()?,
         joined_at: columns.time()?,
+        availability: columns.known(availability)?,
     })
 }
 
@@ -248,6 +250,12 @@ fn output(columns: &mut Columns<'_>) -> rusqlite::Result<Option<OutputReference>
         bytes: bytes.unwrap_or_default(),
         files: files.unwrap_or_default(),
     }))
+}
+
+fn availability(text: &str) -> Option<Availability> {
+    Availability::ALL
+        .into_iter()
+        .find(|availability| availability.as_str() == text)
 }
 
 fn role(text: &str) -> Option<Role> {

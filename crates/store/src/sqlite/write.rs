@@ -176,13 +176,21 @@ fn put_cluster(connection: &Connection, cluster: &Cluster) -> rusqlite::Result<u
         labels,
         key,
         joined_at,
+        availability,
     } = cluster;
     connection
         .prepare_cached(
-            "INSERT INTO clusters (name, labels, key, joined_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) \
-             DO UPDATE SET labels = excluded.labels, key = excluded.key, joined_at = excluded.joined_at",
+            "INSERT INTO clusters (name, labels, key, joined_at, availability) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) \
+             DO UPDATE SET labels = excluded.labels, key = excluded.key, joined_at = excluded.joined_at, \
+             availability = excluded.availability",
         )?
-        .execute(params![name.as_str(), json(labels), key.as_bytes(), time(*joined_at)])
+        .execute(params![
+            name.as_str(),
+            json(labels),
+            key.as_bytes(),
+            time(*joined_at),
+            availability.as_str()
+        ])
 }
 
 fn put_invite(connection: &Connection, invite: &Invite) -> rusqlite::Result<usize> {

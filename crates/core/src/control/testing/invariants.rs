@@ -8,9 +8,10 @@ use crate::control::builds::JobKey;
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::{Contact, Control};
 use crate::id::{AttemptId, JobId};
-use crate::placement::Miss;
+use crate::placement::{Availability, Miss};
 use crate::resources::Resources;
 use crate::time::Moment;
+use crate::volume::VolumeKind;
 
 impl World {
     /// What one written job must be to what was written of it before.
@@ -58,6 +59,13 @@ impl World {
             let cluster = self.control.cluster(name).unwrap();
             let agent = cluster.agent.unwrap();
             assert_eq!(cluster.contact, Contact::Connected);
+            let job = self.control.job(new.id).unwrap();
+            let shares = job.node.volumes.contains(VolumeKind::Shared);
+            assert!(match cluster.record.availability {
+                Availability::Open => true,
+                Availability::Draining => shares,
+                Availability::Cordoned | Availability::Disabled => false,
+            });
             assert!(cluster.attempts <= agent.slots as usize && agent.capacity.fits(&cluster.used));
         }
     }

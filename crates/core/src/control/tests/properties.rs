@@ -6,10 +6,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
-use super::super::{Command, Settings};
+use super::super::{Command, Present, Settings};
 use crate::attempt::{LostInput, Outcome, Phase};
 use crate::build::{JobSpec, StateSet, TerminalState};
 use crate::id::{AttemptId, BuildId, Epoch, JobId, SessionId};
+use crate::placement::Availability;
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
     ("east", &["AWS"], 3),
@@ -42,6 +43,12 @@ enum Step {
     Pass(u16),
     CancelJob(usize),
     CancelBuild(usize),
+    /// A cluster is cordoned, drained, disabled, or takes jobs again; those that it has move perhaps.
+    SetAvailability {
+        which: usize,
+        availability: Availability,
+        moves: bool,
+    },
     Remove(usize),
     Join(usize),
     Restart,
@@ -60,6 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..400_u16).prop_map(Step::Pass),
         1 => any::<usize>().prop_map(Step::CancelJob),
         1 => any::<usize>().prop_map(Step::CancelBuild),
+        3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
+            .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
         1 => which.clone().prop_map(Step::Remove),
         3 => which.prop_map(Step::Join),
         1 => Just(Step::Restart),
@@ -155,12 +164,24 @@ impl World {
                     self.done(Command::CancelBuild { build });
                 }
             }
+            Step::SetAvailability {
+                which,
+                availability,
+                moves,
+            } if self.joined(which) => {
+                let moves = moves && availability != Availability::Open;
+                self.done(Command::SetAvailability {
+                    name: cluster(CLUSTERS[which].0),
+                    availability,
+                    present: if moves { Present::Move } else { Present::Stay },
+                });
+            }
             Step::Remove(which) if self.joined(which) => {
                 let name = cluster(CLUSTERS[which].0);
                 self.done(Command::RemoveCluster { name });
             }
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
-            Step::Remove(_) | Step::Join(_) => {}
+            Step::SetAvailability { .. } | Step::Remove(_) | Step::Join(_) => {}
             Step::Restart => self.restart(),
         }
     }
@@ -213,7 +234,8 @@ impl World {
     }
 
     fn random_connect(&mut self, which: usize, slots: u32, keeps: u16, number: u8, stale: bool) {
-        if !self.joined(which) {
+        let view = self.control.cluster(&cluster(CLUSTERS[which].0));
+        if view.is_none_or(|view| view.record.availability == Availability::Disabled) {
             return;
         }
         let (name, _, _) = CLUSTERS[which];
@@ -239,6 +261,11 @@ impl World {
             if !self.joined(which) {
                 self.join(name, labels);
             }
+            self.done(Command::SetAvailability {
+                name: cluster(name),
+                availability: Availability::Open,
+                present: Present::Stay,
+            });
             let own = self
                 .current()
                 .into_iter()

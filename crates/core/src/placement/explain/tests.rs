@@ -1,6 +1,6 @@
 use super::*;
 use crate::label::{Labels, Selector};
-use crate::placement::VolumeNeeds;
+use crate::placement::{Availability, VolumeNeeds};
 use crate::resources::Resources;
 
 const GIB: u64 = 1 << 30;
@@ -19,11 +19,13 @@ fn resources(cpu_milli: u64, memory_bytes: u64) -> Resources {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_miss_is_found() {
+    use Availability::{Cordoned, Disabled, Draining};
     let east = name("east");
     let labels = Labels::parse(["AWS", "region=us"]).unwrap().with_cluster(&east);
     let base = Candidate {
         name: &east,
         labels: &labels,
+        availability: Availability::Open,
         connected: true,
         capacity: resources(4000, 8 * GIB),
         largest: None,
@@ -42,6 +44,8 @@ fn every_miss_is_found() {
     let memory_taken = Candidate { used, ..base };
     let connected = false;
     let away = Candidate { connected, ..base };
+    let closed = |availability| Candidate { availability, ..base };
+    let is_closed = |availability| vec![Miss::Closed { availability }];
     let label = |requirement: &str, found: Option<&str>| Miss::Label {
         requirement: requirement.to_owned(),
         found: found.map(str::to_owned),
@@ -91,6 +95,9 @@ fn every_miss_is_found() {
         ("slots taken", "", resources(1, 1), slots_taken, vec![Miss::Full]),
         ("memory taken", "", resources(1, GIB), memory_taken, vec![Miss::Full]),
         ("away", "", resources(5000, 1), away, vec![Miss::Disconnected]),
+        ("cordoned", "", resources(1, 1), closed(Cordoned), is_closed(Cordoned)),
+        ("draining", "", resources(1, 1), closed(Draining), is_closed(Draining)),
+        ("disabled", "", resources(1, 1), closed(Disabled), is_closed(Disabled)),
     ] {
         let selector = Selector::parse(selector).unwrap();
         let demand = Demand {
@@ -117,6 +124,7 @@ fn summaries() {
     let candidate = |name, connected, attempts| Candidate {
         name,
         labels: &labels,
+        availability: Availability::Open,
         connected,
         capacity: resources(1000, GIB),
         largest: None,

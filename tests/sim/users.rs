@@ -197,6 +197,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         prefer: rng
             .random_bool(0.2)
             .then(|| agents[rng.random_range(0..agents.len())].name.clone()),
+        priority: rng.random_range(-100..=100),
         volumes: VolumeSet::default(),
         cache: rng.random_bool(0.2),
         pod: None,
@@ -238,5 +239,5 @@ fn draw_selector(rng: &mut ChaCha8Rng, agents: &[Agent]) -> Selector {
             operator: Operator::Missing,
         });
     }
-    Selector { requirements }
+    Selector::from_iter(requirements)
 }

@@ -225,6 +225,12 @@ pub struct Parent {
 pub struct Explanation {
     /// One line for people.
     pub summary: String,
+    /// The limit of its project or build that a queued job waits for, in words, if there is one.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// What would have to change so that a job fits which no cluster can run.
+    #[serde(default)]
+    pub advice: Option<String>,
     /// All clusters, by name.
     pub clusters: Vec<ClusterVerdict>,
 }
@@ -239,12 +245,15 @@ pub struct ClusterVerdict {
     pub fits: bool,
     /// What it misses; empty if the job fits.
     pub misses: Vec<Miss>,
+    /// What would have to change so that the job fits there, if something can and has to.
+    #[serde(default)]
+    pub remedy: Option<String>,
 }
 
 /// One thing that keeps a job from a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Miss {
-    /// What kind: `label`, `volume_elsewhere`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`.
+    /// What kind: `label`, `volume_elsewhere`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -253,12 +262,15 @@ pub struct Miss {
 impl From<placement::Explanation> for Explanation {
     fn from(explanation: placement::Explanation) -> Self {
         let verdict = |verdict: placement::ClusterVerdict| ClusterVerdict {
-            cluster: verdict.cluster,
+            remedy: verdict.remedy(),
             fits: verdict.misses.is_empty(),
             misses: verdict.misses.iter().map(Miss::from).collect(),
+            cluster: verdict.cluster,
         };
         Self {
             summary: explanation.summary,
+            limit: explanation.limit,
+            advice: explanation.advice,
             clusters: explanation.clusters.into_iter().map(verdict).collect(),
         }
     }
@@ -274,6 +286,7 @@ impl From<&placement::Miss> for Miss {
             placement::Miss::Disconnected => "disconnected",
             placement::Miss::TooSmall { .. } => "too_small",
             placement::Miss::Full => "full",
+            placement::Miss::Kept => "kept",
         };
         Self {
             kind: kind.to_owned(),

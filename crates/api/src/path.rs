@@ -38,6 +38,11 @@ pub fn project(project: &ProjectName) -> String {
     format!("{}/{project}", projects())
 }
 
+/// What a project may have of the clusters.
+pub fn project_share(project: &ProjectName) -> String {
+    format!("{}/share", self::project(project))
+}
+
 /// What retention would remove of a project.
 pub fn retention_plan(project: &ProjectName) -> String {
     format!("{}/retention/plan", self::project(project))
@@ -51,6 +56,11 @@ pub fn caches(project: &ProjectName) -> String {
 /// The builds of a project.
 pub fn builds(project: &ProjectName) -> String {
     format!("{}/builds", self::project(project))
+}
+
+/// Where the jobs of a build would go.
+pub fn plan(project: &ProjectName) -> String {
+    format!("{}/plan", self::project(project))
 }
 
 /// One build.

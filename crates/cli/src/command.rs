@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod outputs;
+pub(crate) mod plan;
 pub(crate) mod project;
 pub(crate) mod retention;
 pub(crate) mod run;

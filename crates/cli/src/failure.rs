@@ -12,6 +12,8 @@ pub(crate) enum ExitCode {
     Failed = 1,
     /// Wrong usage, or a file that is not valid.
     Usage = 2,
+    /// No cluster can run a job.
+    Unschedulable = 3,
     /// Not authenticated or not allowed.
     Unauthorized = 4,
     /// The master cannot be reached.
@@ -26,6 +28,7 @@ impl ExitCode {
         match self {
             Self::Failed => ("failed", "Failed"),
             Self::Usage => ("usage", "Wrong usage"),
+            Self::Unschedulable => ("unschedulable", "No cluster can run a job"),
             Self::Unauthorized => ("unauthorized", "Not authenticated or not allowed"),
             Self::Unreachable => ("unreachable", "The master cannot be reached"),
             Self::Cancelled => ("cancelled", "Ended by Ctrl-C"),

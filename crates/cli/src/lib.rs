@@ -78,6 +78,8 @@ enum Command {
     Outputs(command::outputs::Outputs),
     /// Cancels a build, or one job of it.
     Cancel(command::builds::Cancel),
+    /// Says where the jobs of a job file would go now, and why.
+    Plan(command::plan::Plan),
     /// Says why a job is where it is, or is nowhere.
     Explain(command::builds::Explain),
     /// Shows how the inputs of a build's jobs come, and by which ways.
@@ -260,6 +262,7 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Builds(command) => command::builds::builds(&command, session).await,
         Command::Jobs(command) => command::builds::jobs(&command, session).await,
         Command::Cancel(command) => command::builds::cancel(&command, session).await,
+        Command::Plan(command) => command::plan::plan(&command, session).await,
         Command::Explain(command) => command::builds::explain(&command, session).await,
         Command::Transfers(command) => command::transfers::transfers(&command, session).await,
         Command::Logs(command) => command::logs::logs(&command, session).await,

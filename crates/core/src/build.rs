@@ -45,6 +45,9 @@ pub struct JobSpec {
     pub selector: Selector,
     /// The cluster to take when it fits.
     pub prefer: Option<ClusterName>,
+    /// Among the jobs of its project, those of higher priority come first: -100 to 100.
+    #[serde(default)]
+    pub priority: i8,
     /// The volumes that it works with.
     #[serde(default)]
     pub volumes: VolumeSet,

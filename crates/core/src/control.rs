@@ -15,8 +15,10 @@ pub mod event;
 mod holders;
 mod invites;
 mod lease;
+mod limits;
 mod losses;
 mod outbox;
+mod plan;
 mod prefetch;
 mod projects;
 mod queue;
@@ -36,6 +38,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod unsuited;
 mod view;
 mod volumes;
 mod waits;
@@ -47,6 +50,7 @@ pub use change::{Change, LiveState};
 pub use command::{Command, Present, Refusal, Reply, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
+pub use plan::{Place, PlannedJob};
 pub use settings::Settings;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
@@ -147,6 +151,7 @@ impl Control {
             Command::CreateProject { id, name } => self.create_project(outbox, id, name),
             Command::DeleteProject { id } => self.delete_project(outbox, id),
             Command::SetRetention { id, retention } => self.set_retention(outbox, id, retention),
+            Command::SetShare { id, share } => self.set_share(outbox, id, share),
             Command::ReleaseOutputs(build) => self.release_outputs(outbox, *build),
             Command::ClearCaches { project, job, branch } => {
                 self.clear_caches(outbox, project, job.as_ref(), branch.as_deref())

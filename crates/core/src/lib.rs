@@ -18,5 +18,6 @@ pub mod resources;
 pub mod retention;
 pub mod route;
 pub mod session;
+pub mod share;
 pub mod time;
 pub mod volume;

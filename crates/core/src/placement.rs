@@ -3,8 +3,12 @@
 //! Filter ([`Candidate::suits`], [`Candidate::has_room`]), then score ([`Score`]), then explain ([`explain`]). The control
 //! plane keeps indexes, so that it asks few clusters per placement; what each of them answers is said here only.
 
+mod advice;
 mod availability;
 mod explain;
+pub(crate) mod words;
+
+use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +18,7 @@ pub use explain::{Situation, explain, misses};
 use crate::label::{Labels, Selector};
 use crate::name::ClusterName;
 use crate::resources::Resources;
+use crate::route::{Cost, Costs};
 use crate::volume::{VolumeKind, VolumeSet};
 
 /// What a job asks of a cluster.
@@ -78,6 +83,8 @@ pub struct Candidate<'a> {
     pub labels: &'a Labels,
     /// Which jobs it takes, as an administrator has said.
     pub availability: Availability,
+    /// Its room is kept for another job, which has waited longer.
+    pub kept: bool,
     /// Its agent is connected and its lease runs.
     pub connected: bool,
     /// What it has for jobs, in all.
@@ -119,9 +126,15 @@ impl Candidate<'_> {
             && demand.selector.matches(self.labels)
     }
 
-    /// Whether it is connected and has room for the job now.
-    pub fn has_room(&self, demand: &Demand<'_>) -> bool {
-        self.connected && self.attempts < self.slots && self.capacity.minus(&self.used).fits(&demand.resources)
+    /// What is free for one more job now; none if it is not connected, or has as many attempts as it takes.
+    pub fn free(&self) -> Option<Resources> {
+        let takes_one = self.connected && self.attempts < self.slots;
+        takes_one.then(|| self.capacity.minus(&self.used))
+    }
+
+    /// Whether it is connected and has room for a job that needs so much, now.
+    pub fn has_room(&self, needed: &Resources) -> bool {
+        self.free().is_some_and(|free| free.fits(needed))
     }
 
     /// How much of it is free, in millionths: of what is scarcest, so that clusters fill evenly.
@@ -138,24 +151,25 @@ impl Candidate<'_> {
     }
 }
 
-/// How good a cluster is for a job, among those that have room: the greatest wins, and among equals the first by name.
+/// How good a cluster is for a job, among those that have room: the greatest wins. Among equals it is the one that has the fewest jobs
+/// of the same build, then the first by name; where there are many, the one whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Score {
     /// The job prefers it.
     pub preferred: bool,
-    /// How many bytes of the job's inputs are there already.
-    pub input_bytes: u64,
+    /// What it costs to bring the job's inputs there, in seconds of waiting; less is better. What is not worth a second does not count.
+    pub moving: Reverse<u64>,
     /// How much of it is free, in millionths.
     pub free_share: u32,
 }
 
 impl Score {
-    /// The score of a cluster that has `input_bytes` of the job's inputs.
-    pub fn new(demand: &Demand<'_>, candidate: &Candidate<'_>, input_bytes: u64) -> Self {
+    /// The score of a cluster of which so much is free, and where it costs so much to bring the job's inputs.
+    pub fn new(preferred: bool, moving: Cost, free_share: u32, costs: &Costs) -> Self {
         Self {
-            preferred: demand.prefer == Some(candidate.name),
-            input_bytes,
-            free_share: candidate.free_share(),
+            preferred,
+            moving: Reverse(moving.0 / costs.waiting_per_second().0),
+            free_share,
         }
     }
 }
@@ -165,6 +179,10 @@ impl Score {
 pub struct Explanation {
     /// One line for people.
     pub summary: String,
+    /// The limit of its project or build that a queued job waits for, in words, if there is one.
+    pub limit: Option<String>,
+    /// What would have to change so that a job fits which no cluster can run: the least of that, on the nearest cluster.
+    pub advice: Option<String>,
     /// All clusters, by name.
     pub clusters: Vec<ClusterVerdict>,
 }
@@ -229,4 +247,7 @@ pub enum Miss {
     /// There is room, but not now.
     #[error("it is full now")]
     Full,
+    /// What room there is, now or soon, is for a job that needs more of it and has waited longer.
+    #[error("its room is kept for a job that has waited longer")]
+    Kept,
 }

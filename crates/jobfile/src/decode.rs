@@ -232,16 +232,16 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a whole number within `bounds`.
-    pub(crate) fn whole(
+    pub(crate) fn whole<Number: TryFrom<i64> + PartialOrd + fmt::Display>(
         &mut self,
         token: &Token<'a>,
         expected: &str,
-        bounds: std::ops::RangeInclusive<u32>,
-    ) -> Step<Option<u32>> {
+        bounds: std::ops::RangeInclusive<Number>,
+    ) -> Step<Option<Number>> {
         let Piece::Scalar(Scalar::Whole(number)) = token.piece else {
             return self.wrong_kind(token, expected).map(|()| None);
         };
-        match u32::try_from(number) {
+        match Number::try_from(number) {
             Ok(number) if bounds.contains(&number) => Ok(Some(number)),
             _ => {
                 let (low, high) = bounds.into_inner();

@@ -4,6 +4,7 @@
 //! or is written.
 
 mod caches;
+mod placement;
 mod retention;
 mod transfers;
 
@@ -24,6 +25,7 @@ use url::Url;
 use crate::exec;
 
 pub use caches::Caches;
+pub use placement::Placement;
 pub use retention::Retention;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
@@ -63,6 +65,9 @@ pub struct Configuration {
     /// How much there may be.
     #[serde(default)]
     pub limits: Limits,
+    /// How jobs come to clusters.
+    #[serde(default)]
+    pub placement: Placement,
     /// Sessions of users with running jobs.
     #[serde(default)]
     pub exec: Exec,
@@ -256,6 +261,7 @@ impl Configuration {
             authority: Authority::default(),
             leases: Leases::default(),
             limits: Limits::default(),
+            placement: Placement::default(),
             exec: Exec::default(),
             transfers: Transfers::default(),
             caches: Caches::default(),
@@ -305,6 +311,7 @@ impl Configuration {
             faults.add(format!("sources.{}", fault.key), fault.reason);
         }
         self.check_numbers(&mut faults);
+        self.placement.check(&mut faults);
         let costs = self.transfers.check(&mut faults);
         self.caches.check(&mut faults);
         self.retention.check(&mut faults);
@@ -351,9 +358,13 @@ impl Configuration {
     }
 
     /// The settings of the control plane.
-    pub fn control_settings(&self) -> control::Settings {
+    pub fn control_settings(&self, checked: &Checked) -> control::Settings {
         control::Settings {
+            unschedulable_after: self.placement.unschedulable_after(),
+            keep_room_after: self.placement.keep_room_after,
+            priority_step: self.placement.priority_step,
             prefetch: self.transfers.prefetch,
+            costs: checked.costs.clone(),
             caches: self.caches.settings(),
             lease: self.leases.lease,
             heartbeat: self.leases.heartbeat,

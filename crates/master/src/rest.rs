@@ -20,9 +20,11 @@ mod log;
 mod openapi;
 mod output;
 mod page;
+mod plan;
 mod produced;
 mod project;
 mod server;
+mod share;
 mod source;
 mod token;
 mod transfer;
@@ -180,8 +182,10 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
             project::delete_project
         ))
         .routes(routes!(project::plan_retention))
+        .routes(routes!(share::set_share))
         .routes(routes!(cache::list_caches, cache::clear_caches))
         .routes(routes!(build::list_builds, build::submit_build))
+        .routes(routes!(plan::plan_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))
         .routes(routes!(events::watch_build))

@@ -135,7 +135,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {
-        control: configuration.control_settings(),
+        control: configuration.control_settings(&checked),
         public_url: checked.public_url.clone(),
         costs: checked.costs.clone(),
     };

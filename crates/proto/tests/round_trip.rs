@@ -162,6 +162,7 @@ fn assignment() -> Assignment {
             }],
             selector: Selector::parse("GCP,!spot,region in (eu,us),gpu>0").expect("valid"),
             prefer: Some(cluster("west")),
+            priority: 0,
             volumes: VolumeSet::of(&[VolumeKind::Workspace]),
             cache: true,
             pod: Some(Box::new(PodNeeds {

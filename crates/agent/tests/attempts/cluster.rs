@@ -334,6 +334,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             dependencies: Vec::new(),
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
+            priority: 0,
             volumes: tombolo_core::volume::VolumeSet::default(),
             cache: false,
             pod: None,

@@ -308,6 +308,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            priority: 0,
             volumes: tombolo_core::volume::VolumeSet::default(),
             cache: false,
             pod: None,

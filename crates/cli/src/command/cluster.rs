@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use reqwest::Method;
-use tombolo_api::{Availability, ChangeCluster, Cluster as Described, ClusterList, CreateInvite, Invite, InviteList, InviteSummary, path};
+use tombolo_api::{
+    Availability, ChangeCluster, Cluster as Described, ClusterList, CreateInvite, Invite, InviteList, InviteSummary,
+    path,
+};
 use tombolo_core::name::ClusterName;
 
 use crate::Session;
@@ -253,7 +256,9 @@ fn changed(cluster: &Described) -> String {
         Availability::Open if cluster.connected => format!("Cluster `{name}` takes jobs."),
         Availability::Open => format!("Cluster `{name}` takes jobs when its agent has connected."),
         Availability::Cordoned => format!("Cluster `{name}` is cordoned: it takes no new jobs; {left}."),
-        Availability::Draining if cluster.attempts == 0 => format!("Cluster `{name}` is drained: it has no jobs, and takes none."),
+        Availability::Draining if cluster.attempts == 0 => {
+            format!("Cluster `{name}` is drained: it has no jobs, and takes none.")
+        }
         Availability::Draining => format!("Cluster `{name}` is being drained: it takes no new jobs; {left}."),
         Availability::Disabled => format!("Cluster `{name}` is disabled: it has no jobs, and its agent is refused."),
     }

@@ -106,13 +106,8 @@ fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
         })
 }
 
-async fn submit(
-    session: &Session,
-    file: &Path,
-    text: Vec<u8>,
-    source: Option<Digest>,
-    submission: &Submission,
-) -> Result<(), Failure> {
+/// A job file as the master takes it.
+pub(crate) fn as_sent(file: &Path, text: Vec<u8>) -> Result<JobFile, Failure> {
     let text =
         String::from_utf8(text).map_err(|error| Failure::usage(format!("{} is not UTF-8: {error}", file.display())))?;
     if text.len() > limit::JOB_FILE_BYTES {
@@ -126,8 +121,18 @@ async fn submit(
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
+    Ok(JobFile { name, text })
+}
+
+async fn submit(
+    session: &Session,
+    file: &Path,
+    text: Vec<u8>,
+    source: Option<Digest>,
+    submission: &Submission,
+) -> Result<(), Failure> {
     let request = SubmitBuild {
-        job_file: JobFile { name, text },
+        job_file: as_sent(file, text)?,
         source,
         revision: Revision {
             branch: submission.branch.clone(),

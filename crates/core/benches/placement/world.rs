@@ -94,7 +94,11 @@ impl World {
         secret[..16].copy_from_slice(&self.fresh().to_be_bytes());
         let secret = Digest::new(secret);
         let (class, zone) = (number % LABEL_CLASSES, number % 3);
-        let labels = [format!("pool=p{class}"), format!("zone=z{zone}"), "provider=example".to_owned()];
+        let labels = [
+            format!("pool=p{class}"),
+            format!("zone=z{zone}"),
+            "provider=example".to_owned(),
+        ];
         let invite = Invite {
             id: InviteId::from_u128(self.fresh()),
             secret,
@@ -189,12 +193,11 @@ impl World {
         u32::try_from(self.given.len()).unwrap()
     }
 
-    /// As many attempts as there are jobs without a place, from all clusters.
-    pub(crate) fn ends(&mut self) -> Vec<(ClusterName, AttemptId)> {
+    /// So many attempts, from all clusters.
+    pub(crate) fn ends(&mut self, count: usize) -> Vec<(ClusterName, AttemptId)> {
         let given = std::mem::take(&mut self.given);
-        let waiting = JOBS - given.len();
-        let each = given.len() / waiting;
-        given.into_iter().step_by(each).take(waiting).collect()
+        let each = given.len() / count;
+        given.into_iter().step_by(each).take(count).collect()
     }
 
     /// Ends these attempts, and says how many others were given out instead.
@@ -238,9 +241,14 @@ fn spec(build: usize, index: usize) -> JobSpec {
             cpu_milli: if first { 0 } else { 1000 },
             memory_bytes: if first { 0 } else { 1 << 30 },
         },
-        dependencies: (1..=WITH_INPUT).contains(&index).then_some(dependency).into_iter().collect(),
+        dependencies: (1..=WITH_INPUT)
+            .contains(&index)
+            .then_some(dependency)
+            .into_iter()
+            .collect(),
         selector,
         prefer: None,
+        priority: 0,
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,

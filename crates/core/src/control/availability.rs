@@ -43,6 +43,7 @@ impl Control {
         if let Some(member) = self.clusters.get_mut(index) {
             member.session = None;
         }
+        self.clusters.refresh(index);
         // First, since what is moved is to look elsewhere for its inputs.
         self.set_lease(index, Lease::Over);
         for key in self.attempts_on(index) {
@@ -64,7 +65,9 @@ impl Control {
 
     fn attempts_on(&self, index: ClusterIndex) -> Vec<JobKey> {
         let member = self.clusters.get(index);
-        member.map(|member| member.attempts.iter().copied().collect()).unwrap_or_default()
+        member
+            .map(|member| member.attempts.iter().copied().collect())
+            .unwrap_or_default()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::name::{ClusterName, JobName, ProjectName};
 use crate::placement::Availability;
 use crate::retention::Policy;
 use crate::session::{Hello, Survey};
+use crate::share::Share;
 use crate::volume::VolumeId;
 
 /// One thing to do. Whoever gives it has checked that the giver may.
@@ -33,6 +34,13 @@ pub enum Command {
         id: ProjectId,
         /// What it keeps; the installation's default if none.
         retention: Option<Policy>,
+    },
+    /// Says what a project may have of the clusters.
+    SetShare {
+        /// Which project.
+        id: ProjectId,
+        /// What it may have.
+        share: Share,
     },
     /// Gives up the outputs of a build that is over, as it is in the store. Refused while it runs.
     ReleaseOutputs(Box<Build>),

@@ -14,6 +14,7 @@ use crate::name::{ClusterName, JobName, ProjectName};
 use crate::placement::Availability;
 use crate::resources::Resources;
 use crate::retention::Policy;
+use crate::share::Share;
 use crate::time::Timestamp;
 use crate::volume::VolumeSet;
 
@@ -32,6 +33,8 @@ pub struct Project {
     pub workspace: Option<ClusterName>,
     /// What of its outputs is kept; the installation's default if nothing is said.
     pub retention: Option<Policy>,
+    /// What it may have of the clusters.
+    pub share: Share,
 }
 
 /// A cluster that has joined.
@@ -127,6 +130,8 @@ pub struct JobNode {
     pub selector: Selector,
     /// The cluster to take when it fits.
     pub prefer: Option<ClusterName>,
+    /// Among the jobs of its project, those of higher priority come first.
+    pub priority: i8,
     /// What it needs.
     pub resources: Resources,
     /// How long its command may run.

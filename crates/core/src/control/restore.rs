@@ -10,8 +10,9 @@ use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
 use crate::placement::Availability;
+use crate::share::Usage;
 use crate::time::Now;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The stored state contradicts itself. No command leads to such a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,9 +47,10 @@ impl Control {
     /// is connected, but all are counted on until then.
     pub fn restore(settings: Settings, live: LiveState, now: Now) -> Result<Self, Error> {
         let mut control = Self::new(settings);
-        live.projects
-            .into_iter()
-            .for_each(|project| control.projects.insert(project));
+        for project in live.projects {
+            control.queue.set_share(project.id, project.share);
+            control.projects.insert(project);
+        }
         live.tokens.into_iter().for_each(|token| control.tokens.insert(token));
         live.invites
             .into_iter()
@@ -108,6 +110,8 @@ impl Control {
             edges,
             sharing,
             open,
+            usage: Usage::default(),
+            held: BTreeSet::new(),
         };
         build.count_pending();
         build.find_shared();
@@ -122,7 +126,7 @@ impl Control {
             .get(id)
             .map(|build| build.jobs.as_slice())
             .unwrap_or_default();
-        let mut queued = Vec::new();
+        let (mut queued, mut placed) = (Vec::new(), Vec::new());
         for (index, job) in (0_u32..).zip(jobs) {
             let key = JobKey { build: id, index };
             if job.status.is_recovering() {
@@ -139,11 +143,12 @@ impl Control {
                     .cluster
                     .as_ref()
                     .and_then(|name| self.clusters.by_name_mut(name));
-                let (_, member) = cluster.ok_or(Error::UnknownCluster(job.node.id))?;
-                member.attempts.insert(key);
-                member.used = member.used.plus(&job.node.resources);
+                let (cluster, _) = cluster.ok_or(Error::UnknownCluster(job.node.id))?;
+                self.clusters.occupy(cluster, key, &job.node.resources);
+                placed.push(key);
             }
         }
+        placed.into_iter().for_each(|key| self.charge(key));
         // Nothing of this is new: what would be written is dropped.
         let mut unchanged = Outbox::new(now);
         for key in queued {

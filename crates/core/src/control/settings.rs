@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cache;
+use crate::route::Costs;
 
 /// What the control plane lives by. [`Settings::default`] is what a master uses unless it is told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,16 @@ pub struct Settings {
     /// The most attempts that one command may send out: they are written in one transaction. What is left over is
     /// placed by the [`Tick`](super::Command::Tick) that [`next_deadline`](super::Control::next_deadline) then asks for.
     pub max_placements_per_command: usize,
+    /// How long a job waits that no cluster suits, connected or not; then it ends as `error`. For ever if none.
+    pub unschedulable_after: Option<Duration>,
+    /// How long a job waits while others take all room that becomes free; then a cluster's room is kept for it.
+    pub keep_room_after: Duration,
+    /// What a point of a job's priority counts for: so much waiting.
+    pub priority_step: Duration,
     /// Whether outputs travel ahead of the jobs that will need them.
     pub prefetch: bool,
+    /// What it costs to move outputs between clusters: jobs go where that is least.
+    pub costs: Costs,
     /// How caches are treated.
     pub caches: cache::Settings,
 }
@@ -42,7 +51,11 @@ impl Default for Settings {
             max_running_builds: 100_000,
             max_live_jobs: 2_000_000,
             max_placements_per_command: 2_000,
+            unschedulable_after: Some(Duration::from_secs(24 * 60 * 60)),
+            keep_room_after: Duration::from_secs(5 * 60),
+            priority_step: Duration::from_secs(60),
             prefetch: true,
+            costs: Costs::default(),
             caches: cache::Settings::default(),
         }
     }

@@ -9,13 +9,14 @@ use super::{Change, Control, EventKind, Refusal, Reply, Submission};
 use crate::build::{BuildDefinition, BuildState, JobState};
 use crate::id::{Epoch, JobId};
 use crate::name::JobName;
-use std::collections::{HashMap, HashSet};
+use crate::share::Usage;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 impl Control {
     pub(super) fn submit(&mut self, outbox: &mut Outbox, submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
         let nodes = nodes(&submission)?;
-        let edges = Edges::new(&nodes).map_err(|error| Refusal::Conflict(error.to_string()))?;
+        let edges = edges(&nodes)?;
         if self.builds.get(submission.id).is_some() || nodes.iter().any(|node| self.builds.key(node.id).is_some()) {
             return Err(Refusal::exists("build", &submission.id));
         }
@@ -44,34 +45,21 @@ impl Control {
             specs: submission.definition.jobs,
         });
         outbox.event(&record, EventKind::Build(record.clone()));
-        let sharing = Sharing::of(&nodes);
-        let jobs: Vec<LiveJob> = nodes
-            .into_iter()
-            .map(|node| {
-                let status = JobStatus::waiting(node.id);
-                LiveJob::new(node, status)
-            })
-            .collect();
         let build = record.id;
+        let live = live_with(record.clone(), nodes, edges);
         let roots: Vec<u32> = (0_u32..)
-            .zip(&jobs)
+            .zip(&live.jobs)
             .filter(|(_, job)| job.pending == 0)
             .map(|(index, _)| index)
             .collect();
-        self.builds.insert(LiveBuild {
-            record: record.clone(),
-            open: jobs.len(),
-            jobs,
-            edges,
-            sharing,
-        });
+        self.builds.insert(live);
         for index in roots {
             self.enqueue(outbox, JobKey { build, index });
         }
         Ok(Reply::Build(record))
     }
 
-    fn check_limits(&self, submission: &Submission) -> Result<(), Refusal> {
+    pub(super) fn check_limits(&self, submission: &Submission) -> Result<(), Refusal> {
         let settings = &self.settings;
         let count = submission.definition.jobs.len();
         if count == 0 {
@@ -101,8 +89,36 @@ impl Control {
     }
 }
 
+/// The build as it begins.
+pub(super) fn live(record: Build, nodes: Vec<JobNode>) -> Result<LiveBuild, Refusal> {
+    let edges = edges(&nodes)?;
+    Ok(live_with(record, nodes, edges))
+}
+
+fn edges(nodes: &[JobNode]) -> Result<Edges, Refusal> {
+    Edges::new(nodes).map_err(|error| Refusal::Conflict(error.to_string()))
+}
+
+fn live_with(record: Build, nodes: Vec<JobNode>, edges: Edges) -> LiveBuild {
+    let sharing = Sharing::of(&nodes);
+    let begin = |node: JobNode| {
+        let status = JobStatus::waiting(node.id);
+        LiveJob::new(node, status)
+    };
+    let jobs: Vec<LiveJob> = nodes.into_iter().map(begin).collect();
+    LiveBuild {
+        record,
+        open: jobs.len(),
+        jobs,
+        edges,
+        sharing,
+        usage: Usage::default(),
+        held: BTreeSet::new(),
+    }
+}
+
 /// The fixed parts of the jobs, with parents by index.
-fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
+pub(super) fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
     let BuildDefinition { jobs } = &submission.definition;
     let ids: HashSet<&JobId> = submission.jobs.iter().collect();
     if submission.jobs.len() != jobs.len() || ids.len() != jobs.len() {
@@ -139,6 +155,7 @@ fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
                 parents: parents(job)?,
                 selector: job.selector.clone(),
                 prefer: job.prefer.clone(),
+                priority: job.priority,
                 resources: job.resources,
                 timeout: job.timeout,
                 volumes: job.volumes,

@@ -48,6 +48,7 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         parents: parents.iter().map(|parent| (*parent, StateSet::ALL)).collect(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         resources: Resources::default(),
         timeout: Duration::from_secs(1),
         volumes: VolumeSet::default(),
@@ -70,6 +71,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,
@@ -105,6 +107,11 @@ impl JobSpec {
 
     pub(super) fn with_cache(mut self) -> Self {
         self.cache = true;
+        self
+    }
+
+    pub(super) fn priority(mut self, priority: i8) -> Self {
+        self.priority = priority;
         self
     }
 
@@ -263,6 +270,17 @@ impl World {
             session,
             hello,
         })
+    }
+
+    /// The cluster's agent connects, with all attempts that it was given.
+    pub(super) fn hello_again(&mut self, name: &str, slots: u32) {
+        let jobs: Vec<JobId> = self.seen.keys().copied().collect();
+        let own = jobs.into_iter().map(|job| self.attempt(job)).filter(|attempt| {
+            let assignment = self.control.assignment(*attempt);
+            assignment.is_some_and(|assignment| *assignment.cluster == cluster(name))
+        });
+        let own: Vec<(AttemptId, Phase)> = own.map(|attempt| (attempt, Phase::Accepted)).collect();
+        self.hello(name, slots, &own);
     }
 
     /// A cluster joins and its agent connects.

@@ -45,10 +45,13 @@ impl Sharing {
             });
             sharing.largest = sharing.largest.max(&node.resources);
             sharing.volumes = sharing.volumes.union(node.volumes);
-            for requirement in &node.selector.requirements {
-                if !sharing.selector.requirements.contains(requirement) {
-                    sharing.selector.requirements.push(requirement.clone());
-                }
+            let more = node.selector.requirements.iter();
+            let mut more = more
+                .filter(|other| !sharing.selector.requirements.contains(other))
+                .peekable();
+            if more.peek().is_some() {
+                let all = sharing.selector.requirements.iter().chain(more).cloned();
+                sharing.selector = all.collect();
             }
         }
         sharing
@@ -93,13 +96,20 @@ impl LiveBuild {
         ))
     }
 
+    /// Takes the shared volume to be on this cluster, if it is nowhere yet.
+    pub(super) fn share_on(&mut self, cluster: &ClusterName) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.on.get_or_insert_with(|| cluster.clone());
+        }
+    }
+
     /// Whether a job has ended that may have left something in the shared volume.
     pub(super) fn shared_was_used(&self) -> bool {
         self.jobs.iter().any(|job| job.has_used_shared().is_some())
     }
 
     /// Whether the job, or one that shares a volume with it, works with the workspace.
-    fn uses_workspace(&self, job: &LiveJob) -> bool {
+    pub(super) fn uses_workspace(&self, job: &LiveJob) -> bool {
         self.volumes_together(job).contains(VolumeKind::Workspace)
     }
 

@@ -9,7 +9,7 @@ pub(super) const IMAGE_TYPE: &str = "docker-image";
 pub(super) const OTHER_TYPES: [&str; 5] = ["docker", "docker-compose", "git", "workflow", "wait"];
 
 /// The fields of a job that this version acts on.
-pub(super) const JOB_FIELDS: [&str; 12] = [
+pub(super) const JOB_FIELDS: [&str; 13] = [
     "type",
     "name",
     "image",
@@ -19,6 +19,7 @@ pub(super) const JOB_FIELDS: [&str; 12] = [
     "timeout",
     "resources",
     "cluster",
+    "priority",
     "volumes",
     "cache",
     "kubernetes",

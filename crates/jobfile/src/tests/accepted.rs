@@ -79,6 +79,7 @@ jobs:
     - region in (eu, us)
     - gpu>0
     prefer: west
+  priority: -100
   volumes: [workspace, shared]
   cache: {data: true, image: false}
   kubernetes:
@@ -111,6 +112,7 @@ fn every_field_is_read() {
         dependencies: vec![],
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,
@@ -130,6 +132,7 @@ fn every_field_is_read() {
         }],
         selector: Selector::parse("GCP, region in (eu, us), gpu>0").expect("a valid selector"),
         prefer: Some(ClusterName::new("west").expect("a valid name")),
+        priority: -100,
         volumes: VolumeSet::of(&VolumeKind::ALL),
         cache: true,
         pod: Some(Box::new(PodNeeds {

@@ -121,9 +121,9 @@ impl MembershipLayer {
                 });
                 match known.await {
                     // It may renew its certificate, so that it can come back; its session is refused by the control plane.
-                    Ok(Some(Availability::Disabled)) if !path.starts_with(CONTROL) => Err(Status::unavailable(format!(
-                        "cluster {name} is disabled: `tombolo cluster enable {name}` lets it in again"
-                    ))),
+                    Ok(Some(Availability::Disabled)) if !path.starts_with(CONTROL) => Err(Status::unavailable(
+                        format!("cluster {name} is disabled: `tombolo cluster enable {name}` lets it in again"),
+                    )),
                     Ok(Some(_)) => Ok(Some(name.clone())),
                     Ok(None) => Err(Status::permission_denied(
                         "the cluster was removed, or joined with another key",

@@ -262,7 +262,7 @@ fn check_revision(revision: &Revision) -> Result<(), Error> {
 }
 
 /// Parses a job file, away from the threads that serve connections.
-async fn read_job_file(file: JobFile) -> Result<BuildDefinition, Error> {
+pub(super) async fn read_job_file(file: JobFile) -> Result<BuildDefinition, Error> {
     check_text("job_file.name", &file.name)?;
     if file.text.len() > limit::JOB_FILE_BYTES {
         let detail = format!(

@@ -116,7 +116,11 @@ pub(super) async fn change_cluster(
     let command = Command::SetAvailability {
         name: name.clone(),
         availability,
-        present: if request.move_jobs { Present::Move } else { Present::Stay },
+        present: if request.move_jobs {
+            Present::Move
+        } else {
+            Present::Stay
+        },
     };
     match state.handle.apply(command).await {
         Err(ApplyError::Refused(Refusal::NotFound { .. })) => return Err(unknown_cluster(&state, &name).await),

@@ -16,6 +16,7 @@ pub(crate) fn project(project: &Project) -> api::Project {
         last_build: project.last_build,
         workspace: project.workspace.clone(),
         retention: project.retention.map(Into::into),
+        share: project.share.into(),
     }
 }
 

@@ -225,9 +225,15 @@ async fn a_disabled_cluster_is_out_at_once_and_comes_back() {
     let mut session = east.connect(Vec::new()).await;
     let change = |availability: &str| json!({"availability": availability});
     let cordoned: Cluster = master.user.patch("/api/v1/clusters/east", change("cordoned")).await;
-    assert_eq!((cordoned.availability, cordoned.connected), (Availability::Cordoned, true));
+    assert_eq!(
+        (cordoned.availability, cordoned.connected),
+        (Availability::Cordoned, true)
+    );
     let disabled: Cluster = master.user.patch("/api/v1/clusters/east", change("disabled")).await;
-    assert_eq!((disabled.availability, disabled.connected), (Availability::Disabled, false));
+    assert_eq!(
+        (disabled.availability, disabled.connected),
+        (Availability::Disabled, false)
+    );
     let ended = async { while session.next().await.is_ok() {} };
     tokio::time::timeout(std::time::Duration::from_secs(5), ended)
         .await
@@ -254,8 +260,17 @@ async fn a_disabled_cluster_is_out_at_once_and_comes_back() {
     assert_eq!(open.availability, Availability::Open);
     let _session = east.connect(Vec::new()).await;
     let unknown = json!({"availability": "broken"});
-    let refused = master.user.refused(Method::PATCH, "/api/v1/clusters/east", Some(unknown)).await;
+    let refused = master
+        .user
+        .refused(Method::PATCH, "/api/v1/clusters/east", Some(unknown))
+        .await;
     assert_eq!(refused.code, Code::InvalidRequest);
-    let absent = master.user.refused(Method::PATCH, "/api/v1/clusters/west", Some(change("open"))).await;
-    assert_eq!((absent.code, absent.hint.as_str()), (Code::NotFound, "the clusters are: east"));
+    let absent = master
+        .user
+        .refused(Method::PATCH, "/api/v1/clusters/west", Some(change("open")))
+        .await;
+    assert_eq!(
+        (absent.code, absent.hint.as_str()),
+        (Code::NotFound, "the clusters are: east")
+    );
 }

@@ -181,13 +181,13 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .into_iter()
                 .map(Dependency::try_from)
                 .collect::<Result<_, _>>()?,
-            selector: Selector {
-                requirements: requirements.collect::<Result<_, _>>()?,
-            },
+            selector: requirements.collect::<Result<Selector, _>>()?,
             prefer: job
                 .prefer
                 .map(|name| cluster_name(&name, "JobSpec.prefer"))
                 .transpose()?,
+            // The queue's business: a job that is sent out has left it.
+            priority: 0,
             volumes: volumes(&job.volumes, "JobSpec.volumes")?,
             cache: job.cache,
             pod: job.pod.map(|pod| pod.try_into().map(Box::new)).transpose()?,

@@ -17,6 +17,7 @@ use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::placement::Availability;
 use tombolo_core::resources::Resources;
 use tombolo_core::retention::Policy;
+use tombolo_core::share::{Limits, Share};
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::{VolumeKind, VolumeSet};
 
@@ -53,6 +54,15 @@ pub(super) fn project(seed: u128) -> Project {
             days: None,
             bytes: Some(u64::MAX),
         }),
+        share: Share {
+            weight: 3,
+            limits: Limits {
+                jobs: Some(u32::MAX),
+                cpu_milli: None,
+                memory_bytes: Some(u64::MAX),
+            },
+            build_limits: Limits::default(),
+        },
     }
 }
 
@@ -156,9 +166,11 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
                     key: "gpu".to_owned(),
                     operator: Operator::Above(i64::MIN),
                 },
-            ],
+            ]
+            .into(),
         },
         prefer: Some(cluster_name("west")),
+        priority: -100,
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
         cache: index.is_multiple_of(2),
         resources: Resources {
@@ -183,6 +195,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         }],
         selector: node.selector.clone(),
         prefer: node.prefer.clone(),
+        priority: node.priority,
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
         cache: node.cache,
         pod: Some(Box::default()),

@@ -18,6 +18,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0004_caches.sql")),
     M::up(include_str!("../../migrations/0005_recovery.sql")),
     M::up(include_str!("../../migrations/0008_availability.sql")),
+    M::up(include_str!("../../migrations/0009_fair_shares.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -24,7 +24,8 @@ const SQL_INSERT_STATUS: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes, cache) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    timeout_milliseconds, spec, volumes, cache, priority) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -153,12 +154,13 @@ fn put_project(connection: &Connection, project: &Project) -> rusqlite::Result<u
         last_build,
         workspace,
         retention,
+        share,
     } = project;
     connection
         .prepare_cached(
-            "INSERT INTO projects (id, name, created_at, last_build, workspace, retention) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) \
-             DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build, \
-             workspace = excluded.workspace, retention = excluded.retention",
+            "INSERT INTO projects (id, name, created_at, last_build, workspace, retention, share) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build, \
+             workspace = excluded.workspace, retention = excluded.retention, share = excluded.share",
         )?
         .execute(params![
             id.uuid().as_bytes(),
@@ -166,7 +168,8 @@ fn put_project(connection: &Connection, project: &Project) -> rusqlite::Result<u
             time(*created_at),
             last_build.cast_signed(),
             workspace.as_ref().map(|name| name.as_str()),
-            retention.as_ref().map(json)
+            retention.as_ref().map(json),
+            json(share)
         ])
 }
 
@@ -338,6 +341,7 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         timeout,
         volumes,
         cache,
+        priority,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -352,7 +356,8 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).cast_signed(),
         json(spec),
         json(volumes),
-        cache
+        cache,
+        priority
     ])
 }
 

@@ -24,6 +24,7 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         dependencies: parents.iter().map(dependency).collect(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: Default::default(),
         cache: false,
         pod: None,

@@ -40,7 +40,11 @@ fn a_cluster_out_of_use_takes_nothing_new_and_keeps_what_it_has_unless_it_is_to_
         let (_, more) = world.submit(vec![job("c")]);
         assert_eq!(world.cluster_of(more[0]), "west", "{case}");
         let explanation = world.control.explain(jobs[1]).unwrap();
-        assert_eq!(explanation.clusters[0].misses[0], Miss::Closed { availability }, "{case}");
+        assert_eq!(
+            explanation.clusters[0].misses[0],
+            Miss::Closed { availability },
+            "{case}"
+        );
         let expected = format!("only cluster `east` would do: {}", Miss::Closed { availability });
         assert_eq!(explanation.summary, expected, "{case}");
         world.restart();
@@ -55,10 +59,16 @@ fn only_known_clusters_that_take_no_jobs_can_be_emptied() {
     let mut world = World::new();
     world.up("east", &[], 1);
     let refusal = world.refused(set("nowhere", Cordoned, Present::Stay));
-    assert!(matches!(refusal, Refusal::NotFound { kind: "cluster", .. }), "{refusal:?}");
+    assert!(
+        matches!(refusal, Refusal::NotFound { kind: "cluster", .. }),
+        "{refusal:?}"
+    );
     let refusal = world.refused(set("east", Open, Present::Move));
     assert!(matches!(refusal, Refusal::Conflict(_)), "{refusal:?}");
-    assert!(world.done(set("east", Open, Present::Stay)).changes.is_empty(), "it is so already");
+    assert!(
+        world.done(set("east", Open, Present::Stay)).changes.is_empty(),
+        "it is so already"
+    );
 }
 
 #[test]

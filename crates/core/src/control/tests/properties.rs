@@ -1,6 +1,8 @@
 //! Whatever happens in whatever order: the checks of the [`World`] hold after every command, and every build ends once
 //! its clusters behave.
 
+mod order;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,20 +11,28 @@ use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running}
 use super::super::{Command, Present, Settings};
 use crate::attempt::{LostInput, Outcome, Phase};
 use crate::build::{JobSpec, StateSet, TerminalState};
-use crate::id::{AttemptId, BuildId, Epoch, JobId, SessionId};
+use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId};
+use crate::name::{ClusterName, ProjectName};
 use crate::placement::Availability;
+use crate::share::{Limits, Share};
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
     ("east", &["AWS"], 3),
     ("west", &["GCP"], 2),
     ("north", &["AWS", "GCP"], 2),
 ];
+const SECOND: ProjectId = ProjectId::from_u128(2);
 const SELECTORS: [&str; 5] = ["", "AWS", "GCP", "!GCP", "AWS, GCP"];
 
 /// One thing that happens. Numbers pick among what there is at the time.
 #[derive(Debug, Clone)]
 enum Step {
-    Submit(Vec<(u8, u8, u8)>),
+    Submit(Vec<(u8, u8, u8)>, bool),
+    /// A project, the first or the second, may have more or less from now on.
+    SetShare {
+        second: bool,
+        share: Share,
+    },
     /// A report on an attempt: of its own cluster or another one, of its present epoch or another one.
     Report {
         pick: usize,
@@ -54,10 +64,28 @@ enum Step {
     Restart,
 }
 
+fn share() -> impl Strategy<Value = Share> {
+    let jobs = || prop::option::of(1..4_u32);
+    let cpu = prop::option::of(1500..3000_u64);
+    (1..4_u32, jobs(), jobs(), cpu).prop_map(|(weight, jobs, build_jobs, cpu_milli)| {
+        let limits = |jobs, cpu_milli| Limits {
+            jobs,
+            cpu_milli,
+            memory_bytes: None,
+        };
+        Share {
+            weight,
+            limits: limits(jobs, None),
+            build_limits: limits(build_jobs, cpu_milli),
+        }
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let which = 0..CLUSTERS.len();
     prop_oneof![
-        4 => prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..7).prop_map(Step::Submit),
+        4 => prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..7).prop_flat_map(|shape| any::<bool>().prop_map(move |second| Step::Submit(shape.clone(), second))),
+        2 => (any::<bool>(), share()).prop_map(|(second, share)| Step::SetShare { second, share }),
         12 => (any::<usize>(), any::<u8>(), prop::option::weighted(0.1, which.clone()), prop::bool::weighted(0.1))
             .prop_map(|(pick, phase, from, older)| Step::Report { pick, phase, from, older }),
         4 => (which.clone(), 0..4_u32, any::<u16>(), any::<u8>(), prop::bool::weighted(0.2))
@@ -93,7 +121,8 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
     let with_parents = |(index, (parents, selector, size)): (usize, &(u8, u8, u8))| {
         let spec = job(&name(index))
             .on(SELECTORS[usize::from(*selector) % SELECTORS.len()])
-            .cpu(500 + 500 * u64::from(size % 3));
+            .cpu(500 + 500 * u64::from(size % 3))
+            .priority(i8::try_from(i32::from(size / 3) - 42).unwrap());
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)
             .fold(spec, |spec, parent| match selector % 3 {
@@ -105,6 +134,25 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
 }
 
 impl World {
+    /// With a second project.
+    fn of_two(settings: Settings) -> Self {
+        let mut world = Self::with(settings);
+        let name = ProjectName::new("second").unwrap();
+        world.done(Command::CreateProject { id: SECOND, name });
+        world
+    }
+
+    fn project(&self, second: bool) -> ProjectId {
+        if second { SECOND } else { PROJECT }
+    }
+
+    /// The cluster and its session, if it has one.
+    fn contact_of(&self, which: usize) -> Option<(ClusterName, SessionId)> {
+        let cluster = cluster(CLUSTERS[which].0);
+        let session = self.control.cluster(&cluster)?.session?;
+        Some((cluster, session))
+    }
+
     fn joined(&self, which: usize) -> bool {
         self.control.cluster(&cluster(CLUSTERS[which].0)).is_some()
     }
@@ -118,8 +166,13 @@ impl World {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Submit(shape) => {
-                self.submit(jobs(&shape));
+            Step::Submit(shape, second) => {
+                let submission = self.submission(self.project(second), jobs(&shape));
+                self.done(Command::Submit(Box::new(submission)));
+            }
+            Step::SetShare { second, share } => {
+                let id = self.project(second);
+                self.done(Command::SetShare { id, share });
             }
             Step::Report {
                 pick,
@@ -135,14 +188,12 @@ impl World {
                 stale,
             } => self.random_connect(which, slots, keeps, phase, stale),
             Step::Disconnect(which) => {
-                let cluster = cluster(CLUSTERS[which].0);
-                if let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) {
+                if let Some((cluster, session)) = self.contact_of(which) {
                     self.done(Command::Disconnect { cluster, session });
                 }
             }
             Step::Heartbeat(which) => {
-                let cluster = cluster(CLUSTERS[which].0);
-                if let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) {
+                if let Some((cluster, session)) = self.contact_of(which) {
                     let effects = self.done(Command::Heartbeat { cluster, session });
                     assert!(effects.changes.is_empty(), "a heartbeat never writes");
                 }
@@ -298,7 +349,7 @@ proptest! {
     #[test]
     fn all_is_well_after_every_command(steps in prop::collection::vec(step(), 1..60), limit in 1_usize..4) {
         let settings = Settings { max_placements_per_command: limit, ..Settings::default() };
-        let mut world = World::with(settings);
+        let mut world = World::of_two(settings);
         for step in steps {
             world.take(step);
         }
@@ -306,12 +357,13 @@ proptest! {
         let ended = world.seen.values().all(|status| status.state.terminal().is_some());
         prop_assert!(ended);
         world.done(Command::DeleteProject { id: PROJECT });
+        world.done(Command::DeleteProject { id: SECOND });
     }
 
     #[test]
     fn the_same_commands_have_the_same_effects(steps in prop::collection::vec(step(), 1..40)) {
         let run = || {
-            let mut world = World::new();
+            let mut world = World::of_two(Settings::default());
             steps.iter().for_each(|step| world.take(step.clone()));
             (world.live, world.seen)
         };

@@ -26,6 +26,7 @@ fn every_miss_is_found() {
         name: &east,
         labels: &labels,
         availability: Availability::Open,
+        kept: false,
         connected: true,
         capacity: resources(4000, 8 * GIB),
         largest: None,
@@ -94,6 +95,13 @@ fn every_miss_is_found() {
         ),
         ("slots taken", "", resources(1, 1), slots_taken, vec![Miss::Full]),
         ("memory taken", "", resources(1, GIB), memory_taken, vec![Miss::Full]),
+        (
+            "kept",
+            "",
+            resources(1, 1),
+            Candidate { kept: true, ..base },
+            vec![Miss::Kept],
+        ),
         ("away", "", resources(5000, 1), away, vec![Miss::Disconnected]),
         ("cordoned", "", resources(1, 1), closed(Cordoned), is_closed(Cordoned)),
         ("draining", "", resources(1, 1), closed(Draining), is_closed(Draining)),
@@ -109,7 +117,7 @@ fn every_miss_is_found() {
         let found = misses(&demand, &candidate);
         assert_eq!(found, expected, "{case}");
         assert_eq!(
-            candidate.suits(&demand) && candidate.has_room(&demand),
+            candidate.suits(&demand) && candidate.has_room(&demand.resources) && !candidate.kept,
             found.is_empty(),
             "{case}"
         );
@@ -125,6 +133,7 @@ fn summaries() {
         name,
         labels: &labels,
         availability: Availability::Open,
+        kept: false,
         connected,
         capacity: resources(1000, GIB),
         largest: None,
@@ -145,33 +154,33 @@ fn summaries() {
         ..candidate(&east, true, 0)
     };
     for (situation, selector, clusters, summary) in [
-        (Situation::Queued, &any, vec![], "no cluster has joined"),
+        (Situation::Queued(None), &any, vec![], "no cluster has joined"),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &any,
             vec![candidate(&east, true, 1), candidate(&west, false, 0)],
             "it waits for room on `east`",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &any,
             vec![candidate(&east, false, 0), candidate(&west, false, 0)],
             "it waits for `east`, `west` to connect",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &any,
             vec![candidate(&east, true, 0)],
             "it is about to be given to `east`",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &needs_gpu,
             vec![candidate(&east, false, 0), candidate(&west, true, 0)],
             "no cluster can run it; the nearest is `west`: selector `gpu>0` does not hold",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &only_east,
             vec![candidate(&west, true, 0), tiny],
             "no cluster can run it; the nearest is `east`: it has 0 cpu in all, the job needs 0.001",

@@ -80,6 +80,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            priority: 0,
             volumes: Default::default(),
             cache: false,
             pod: None,

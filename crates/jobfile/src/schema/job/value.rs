@@ -18,6 +18,8 @@ const MAX_WORDS: usize = 10_000;
 const MAX_VARIABLE_BYTES: usize = 255;
 /// A year: longer is a mistake.
 const MAX_TIMEOUT_SECONDS: u32 = 365 * 24 * 3600;
+/// The highest priority; its opposite is the lowest.
+const MAX_PRIORITY: i8 = 100;
 /// InfraBox's lower bound, which a job must exceed.
 const MIN_CPU: f64 = 0.3;
 /// More than any machine has.
@@ -100,6 +102,12 @@ pub(super) fn environment<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> S
 pub(super) fn timeout<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<Duration>> {
     let seconds = decoder.whole(value, "a whole number of seconds", 1..=MAX_TIMEOUT_SECONDS)?;
     Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+}
+
+/// How much sooner than others of its project a job is placed.
+pub(super) fn priority<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<i8> {
+    let priority = decoder.whole(value, "a whole number", -MAX_PRIORITY..=MAX_PRIORITY)?;
+    Ok(priority.unwrap_or_default())
 }
 
 pub(super) fn resources<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<Resources>> {

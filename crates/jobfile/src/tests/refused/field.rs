@@ -49,6 +49,28 @@ fn caches() {
 }
 
 #[test]
+fn priorities() {
+    check_fields(&[
+        (
+            "priority: 101",
+            "3:11 jobs[0].priority: expected a whole number from -100 to 100, found 101",
+        ),
+        (
+            "priority: -101",
+            "3:11 jobs[0].priority: expected a whole number from -100 to 100, found -101",
+        ),
+        (
+            "priority: high",
+            "3:11 jobs[0].priority: expected a whole number, found the text `high`",
+        ),
+        (
+            "priority: 0.5",
+            "3:11 jobs[0].priority: expected a whole number, found the number 0.5",
+        ),
+    ]);
+}
+
+#[test]
 fn timeouts() {
     check_fields(&[
         (

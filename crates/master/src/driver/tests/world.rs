@@ -196,6 +196,7 @@ fn spec(name: &str) -> JobSpec {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: tombolo_core::volume::VolumeSet::default(),
         cache: false,
         pod: None,

@@ -62,6 +62,7 @@ pub(crate) fn assignment() -> Assignment {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            priority: 0,
             volumes: tombolo_core::volume::VolumeSet::default(),
             cache: false,
             pod: None,

@@ -12,6 +12,7 @@ mod damage;
 mod death;
 mod exec;
 mod full_disk;
+mod graph;
 mod interrupted;
 mod large;
 mod outputs;

@@ -138,7 +138,9 @@ fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
     let state = status.state.terminal();
     let same_state = state == Some(end.state) && status.exit_code == end.exit_code;
     let cancelled = state == Some(TerminalState::Killed) && status.cancel_requested;
-    (same_state || cancelled) && status.output == end.output && status.log_lines == Some(end.log_lines)
+    // What it would have made was refused.
+    let refused = state == Some(TerminalState::Error) && end.generated.is_some() && status.exit_code == end.exit_code;
+    (same_state || cancelled || refused) && status.output == end.output && status.log_lines == Some(end.log_lines)
 }
 
 /// No attempt's command starts twice (unless the cluster lost its disk in between), and never on two clusters.
@@ -383,6 +385,8 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
         *tally.entry(became).or_default() += 1;
     }
     *tally.entry("builds").or_default() += record.builds.len();
+    let made = record.nodes.values().filter(|node| node.generated_by.is_some());
+    tally.insert("jobs made by jobs", made.count());
     tally.insert(
         "epochs",
         record.jobs.values().map(|status| status.epoch.0 as usize).sum(),

@@ -22,6 +22,13 @@ pub struct Job {
     /// Its name, unique within the build.
     #[schema(value_type = String)]
     pub name: JobName,
+    /// Whether a cluster runs it at all.
+    #[serde(default)]
+    pub kind: JobKind,
+    /// The job that made it while the build ran; none for what was submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub generated_by: Option<JobName>,
     /// Where it stands.
     pub state: JobState,
     /// Why it waits, if it does and that is known: for a cluster, or on one (for a node, for an image).
@@ -86,6 +93,29 @@ impl Job {
     /// Where its present attempt stands, also if that only makes its output again.
     pub fn attempt_state(&self) -> JobState {
         self.recovery.as_ref().map_or(self.state, |recovery| recovery.state)
+    }
+}
+
+/// What becomes of a job whose parents allow it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// A cluster runs its command.
+    #[default]
+    Run,
+    /// It ends at once.
+    Wait,
+    /// It ends at once, as the jobs of its workflow did.
+    Workflow,
+}
+
+impl From<build::JobKind> for JobKind {
+    fn from(kind: build::JobKind) -> Self {
+        match kind {
+            build::JobKind::Run => Self::Run,
+            build::JobKind::Wait => Self::Wait,
+            build::JobKind::Workflow => Self::Workflow,
+        }
     }
 }
 
@@ -270,6 +300,7 @@ impl From<&placement::Miss> for Miss {
             placement::Miss::Label { .. } => "label",
             placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
             placement::Miss::NoVolumes => "no_volumes",
+            placement::Miss::Incapable { .. } => "incapable",
             placement::Miss::Disconnected => "disconnected",
             placement::Miss::TooSmall { .. } => "too_small",
             placement::Miss::Full => "full",

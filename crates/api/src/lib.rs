@@ -22,13 +22,13 @@ pub mod token;
 pub mod transfer;
 pub mod version;
 
-pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
+pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{
     Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
-pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent, Recovery};
+pub use job::{ClusterVerdict, Explanation, Job, JobKind, JobState, Miss, Output, Parent, Recovery};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use problem::{Code, Fault, Problem};

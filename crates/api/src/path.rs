@@ -68,6 +68,11 @@ pub fn build_cancel(project: &ProjectName, number: u64) -> String {
     format!("{}/cancel", build(project, number))
 }
 
+/// Where a build is run again.
+pub fn build_rerun(project: &ProjectName, number: u64) -> String {
+    format!("{}/rerun", build(project, number))
+}
+
 /// The events of a build.
 pub fn build_events(project: &ProjectName, number: u64) -> String {
     format!("{}/events", build(project, number))

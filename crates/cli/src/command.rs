@@ -7,6 +7,7 @@ pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod outputs;
 pub(crate) mod project;
+pub(crate) mod rerun;
 pub(crate) mod retention;
 pub(crate) mod run;
 pub(crate) mod server;

@@ -78,6 +78,8 @@ enum Command {
     Outputs(command::outputs::Outputs),
     /// Cancels a build, or one job of it.
     Cancel(command::builds::Cancel),
+    /// Runs a build again, or some of it, as a new build.
+    Rerun(command::rerun::Rerun),
     /// Says why a job is where it is, or is nowhere.
     Explain(command::builds::Explain),
     /// Shows how the inputs of a build's jobs come, and by which ways.
@@ -245,7 +247,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Login(command) => wait(command::login::login(&command, &shared), None),
         command => {
             let session = Session::open(&shared)?;
-            let builds = matches!(command, Command::Run(_) | Command::Push(_) | Command::Watch(_));
+            let builds = matches!(
+                command,
+                Command::Run(_) | Command::Push(_) | Command::Rerun(_) | Command::Watch(_)
+            );
             let hint = builds.then_some("a build that was submitted goes on; `tombolo cancel BUILD` ends it");
             wait(with_session(command, &session), hint)
         }
@@ -260,6 +265,7 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Builds(command) => command::builds::builds(&command, session).await,
         Command::Jobs(command) => command::builds::jobs(&command, session).await,
         Command::Cancel(command) => command::builds::cancel(&command, session).await,
+        Command::Rerun(command) => command::rerun::rerun(&command, session).await,
         Command::Explain(command) => command::builds::explain(&command, session).await,
         Command::Transfers(command) => command::transfers::transfers(&command, session).await,
         Command::Logs(command) => command::logs::logs(&command, session).await,

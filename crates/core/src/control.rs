@@ -11,10 +11,12 @@ pub mod command;
 mod connect;
 mod edges;
 pub mod event;
+mod generate;
 mod holders;
 mod invites;
 mod lease;
 mod losses;
+mod needs;
 mod outbox;
 mod prefetch;
 mod projects;
@@ -43,7 +45,7 @@ use std::collections::BTreeSet;
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Refusal, Reply, Submission};
+pub use command::{Command, Generated, Known, Refusal, Reply, Rerun, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use settings::Settings;
@@ -170,7 +172,8 @@ impl Control {
                 session,
                 attempt,
                 phase,
-            } => self.report(outbox, &cluster, session, attempt, phase),
+                generated,
+            } => self.report(outbox, (&cluster, session), attempt, phase, generated),
             Command::Survey {
                 cluster,
                 session,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use explain::{Situation, explain, misses};
 
+use crate::capability::{Capability, CapabilitySet};
 use crate::label::{Labels, Selector};
 use crate::name::ClusterName;
 use crate::resources::Resources;
@@ -25,6 +26,8 @@ pub struct Demand<'a> {
     pub resources: Resources,
     /// What it needs of volumes.
     pub volumes: &'a VolumeNeeds,
+    /// What its executor must be able to do.
+    pub needs: CapabilitySet,
 }
 
 impl Demand<'_> {
@@ -84,6 +87,8 @@ pub struct Candidate<'a> {
     pub slots: u32,
     /// Whether it keeps volumes.
     pub volumes: bool,
+    /// What its executor can do.
+    pub capabilities: CapabilitySet,
     /// What its attempts take.
     pub used: Resources,
     /// How many attempts it has.
@@ -100,6 +105,7 @@ impl Candidate<'_> {
         self.slots > 0
             && on_a_node
             && with_volumes
+            && demand.needs.without(self.capabilities).is_empty()
             && self.capacity.fits(&needed)
             && demand.volumes.elsewhere(self.name).next().is_none()
             && demand.selector.matches(self.labels)
@@ -202,6 +208,12 @@ pub enum Miss {
     /// It keeps no volumes.
     #[error("it keeps no volumes for jobs")]
     NoVolumes,
+    /// Its executor cannot do what the job asks for.
+    #[error("it has no `{capability}`, which the job needs")]
+    Incapable {
+        /// What.
+        capability: Capability,
+    },
     /// There is room, but not now.
     #[error("it is full now")]
     Full,

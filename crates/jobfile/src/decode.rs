@@ -34,11 +34,14 @@ pub(crate) struct Decoder<'a> {
     path: Path,
     pub(crate) faults: Collector,
     pub(crate) dialect: Dialect,
+    /// Where the file lies in the source: paths in it begin there.
+    pub(crate) folder: String,
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(reader: Reader<'a>, dialect: Dialect) -> Self {
+    pub(crate) fn new(reader: Reader<'a>, dialect: Dialect, folder: &str) -> Self {
         Self {
+            folder: folder.to_owned(),
             reader,
             path: Path::default(),
             faults: Collector::default(),

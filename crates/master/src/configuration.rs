@@ -180,6 +180,8 @@ impl Default for Leases {
 pub struct Limits {
     /// The most jobs of one build.
     pub jobs_per_build: usize,
+    /// The most jobs of one build that its own jobs have made and that are not over. 0 lets none be made.
+    pub generated_jobs: usize,
     /// The most builds that may run at once, over all projects.
     pub running_builds: usize,
     /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
@@ -191,6 +193,7 @@ impl Default for Limits {
         let settings = control::Settings::default();
         Self {
             jobs_per_build: settings.max_jobs_per_build,
+            generated_jobs: settings.max_generated_jobs,
             running_builds: settings.max_running_builds,
             live_jobs: settings.max_live_jobs,
         }
@@ -360,6 +363,7 @@ impl Configuration {
             lost_after: self.leases.lost_after,
             max_replacements: self.leases.max_replacements,
             max_jobs_per_build: self.limits.jobs_per_build,
+            max_generated_jobs: self.limits.generated_jobs,
             max_running_builds: self.limits.running_builds,
             max_live_jobs: self.limits.live_jobs,
             ..control::Settings::default()

@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod clock;
 pub mod configuration;
+pub mod definitions;
 pub mod driver;
 pub mod exec;
 pub mod grants;

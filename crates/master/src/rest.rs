@@ -22,6 +22,7 @@ mod output;
 mod page;
 mod produced;
 mod project;
+mod rerun;
 mod server;
 mod source;
 mod token;
@@ -53,7 +54,8 @@ pub(crate) use produced::{Produced, produced};
 pub use server::{Limits as ServerLimits, serve};
 
 use crate::Database;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
+use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::exec::Exec;
 use crate::logs::Logs;
@@ -77,6 +79,8 @@ pub struct Application {
     pub logs: Logs,
     /// Sources of builds.
     pub sources: Sources,
+    /// What job files say.
+    pub definitions: Definitions,
     /// Outputs of jobs, wherever they are.
     pub outputs: Outputs,
     /// What outputs go.
@@ -127,10 +131,8 @@ impl Default for Capacity {
 }
 
 impl Application {
-    /// A new id, of UUID's version 7: later ones sort after earlier ones, which keeps the database's indexes compact.
     fn fresh_id(&self) -> Uuid {
-        let random: [u8; 10] = rand::random();
-        uuid::Builder::from_unix_timestamp_millis(self.clock.now().wall.0, &random).into_uuid()
+        clock::fresh_id(&*self.clock)
     }
 
     /// The right to hold one more stream open.
@@ -184,6 +186,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))
+        .routes(routes!(rerun::rerun_build))
         .routes(routes!(events::watch_build))
         .routes(routes!(job::show_job))
         .routes(routes!(job::cancel_job))

@@ -20,6 +20,7 @@ use tombolo_transfer::tunnel::{self, Switchboard};
 use crate::bootstrap::{self, DataFolder, Foundation};
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::{Checked, Configuration};
+use crate::definitions::Definitions;
 use crate::driver::{self, Driver, Handle};
 use crate::exec::Exec;
 use crate::grants::Grants;
@@ -153,6 +154,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
         foundation,
         clock,
         store,
+        definitions: Definitions::new(sources.clone()),
         sources,
         handle,
         grants,
@@ -227,6 +229,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     store: Arc<Database>,
     sources: Sources,
+    definitions: Definitions,
     handle: Handle,
     grants: Grants,
     retention: Retention,
@@ -296,6 +299,7 @@ impl Parts {
             handle: self.handle.clone(),
             store: self.store.clone(),
             logs: logs.clone(),
+            definitions: self.definitions.clone(),
             foundation: self.foundation.clone(),
             clock: self.clock.clone(),
             offers: offers.clone(),
@@ -343,6 +347,7 @@ impl Parts {
             handle: self.handle.clone(),
             store: self.store.clone(),
             logs,
+            definitions: self.definitions.clone(),
             sources: self.sources.clone(),
             retention: self.retention.clone(),
             outputs: Outputs::new(Arc::new(loopback)),

@@ -134,6 +134,9 @@ fn definition() -> Outcome<BuildDefinition> {
             volumes: tombolo_core::volume::VolumeSet::default(),
             cache: false,
             pod: None,
+            kind: Default::default(),
+            source: true,
+            needs: Default::default(),
         });
     }
     Ok(BuildDefinition { jobs })
@@ -152,6 +155,9 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         cache: false,
         resources: spec.resources,
         timeout: spec.timeout,
+        kind: Default::default(),
+        generated_by: None,
+        needs: Default::default(),
     }
 }
 

@@ -73,7 +73,8 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<(), Failure>
         Some(folder) => Some(source::upload(session, folder).await?),
         None => None,
     };
-    submit(session, &command.file, text, source, &command.submission).await
+    let name = file_name(command.source.as_deref(), &command.file);
+    submit(session, (&command.file, name), text, source, &command.submission).await
 }
 
 /// Uploads a folder and submits its job file.
@@ -84,7 +85,14 @@ pub(crate) async fn push(command: &Push, session: &Session) -> Result<(), Failur
     };
     let text = validate::read(&file)?;
     let source = source::upload(session, &command.folder).await?;
-    submit(session, &file, text, Some(source), &command.submission).await
+    let name = file_name(Some(&command.folder), &file);
+    submit(session, (&file, name), text, Some(source), &command.submission).await
+}
+
+/// What the job file is called: its path from the top of the source, where it lies in it.
+fn file_name(source: Option<&Path>, file: &Path) -> String {
+    let within = source.and_then(|folder| validate::path_within(folder, file));
+    within.unwrap_or_else(|| validate::base_name(file))
 }
 
 /// Follows a build.
@@ -108,7 +116,7 @@ fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
 
 async fn submit(
     session: &Session,
-    file: &Path,
+    (file, name): (&Path, String),
     text: Vec<u8>,
     source: Option<Digest>,
     submission: &Submission,
@@ -122,10 +130,6 @@ async fn submit(
                 .hint("split it into several builds"),
         );
     }
-    let name = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
     let request = SubmitBuild {
         job_file: JobFile { name, text },
         source,

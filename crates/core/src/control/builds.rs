@@ -149,6 +149,17 @@ impl Builds {
         self.by_id.insert(build.record.id, build);
     }
 
+    /// Adds jobs to a build, after those that it has. Its edges have to be turned round again.
+    pub(super) fn extend(&mut self, id: BuildId, jobs: Vec<LiveJob>) {
+        let Some(build) = self.by_id.get_mut(&id) else { return };
+        build.open += jobs.len();
+        for job in jobs {
+            let index = u32::try_from(build.jobs.len()).unwrap_or(u32::MAX);
+            self.jobs.insert(job.node.id, JobKey { build: id, index });
+            build.jobs.push(job);
+        }
+    }
+
     pub(super) fn remove(&mut self, id: BuildId) -> Option<LiveBuild> {
         let build = self.by_id.remove(&id)?;
         for job in &build.jobs {

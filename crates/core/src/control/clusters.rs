@@ -96,6 +96,9 @@ impl Member {
             largest: agent.and_then(|agent| agent.nodes).map(|nodes| nodes.largest),
             slots: agent.map(|agent| agent.slots).unwrap_or_default(),
             volumes: agent.is_some_and(|agent| agent.capabilities.contains(&Capability::Volumes)),
+            capabilities: agent
+                .map(|agent| agent.capabilities.iter().copied().collect())
+                .unwrap_or_default(),
             used: self.used,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
         }

@@ -1,8 +1,8 @@
 //! What the control plane can be told, and what it answers.
 
-use super::record::{Build, Cluster, Invite, Project, Token};
+use super::record::{Build, Cluster, Invite, JobStatus, Project, Token};
 use crate::attempt::{Phase, Revision};
-use crate::build::BuildDefinition;
+use crate::build::{BuildDefinition, JobSpec};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
@@ -108,6 +108,8 @@ pub enum Command {
         attempt: AttemptId,
         /// How far it is.
         phase: Phase,
+        /// What the job file says that the attempt has left, if it has ended and left one.
+        generated: Option<Box<Generated>>,
     },
     /// An agent has looked what its cluster has for jobs. Writes nothing of that; but jobs may find room.
     Survey {
@@ -166,6 +168,35 @@ pub struct Submission {
     pub revision: Revision,
     /// Who submits it.
     pub submitted_by: String,
+    /// What is known of its jobs from the build that it runs again; none for a new one.
+    pub rerun: Option<Box<Rerun>>,
+}
+
+/// A build that runs (some of) another one again.
+#[derive(Debug, Clone)]
+pub struct Rerun {
+    /// The number of the other one.
+    pub of: u64,
+    /// How often it was restarted, with this time.
+    pub restarts: u32,
+    /// What is known of each job, by index; as many as the definition has.
+    pub jobs: Vec<Known>,
+}
+
+/// What is known of a job of a build that runs another one again.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// How it ended before, if it is taken over and does not run.
+    pub ended: Option<JobStatus>,
+    /// The job that made it while the earlier build ran, by index here.
+    pub generated_by: Option<u32>,
+}
+
+/// What a job file says that an attempt has left.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// The jobs, with ids of their own, and names and parents as in the file; or what is wrong with it.
+    pub jobs: Result<Vec<(JobId, JobSpec)>, String>,
 }
 
 /// The answer to a command that was carried out.
@@ -221,6 +252,9 @@ pub enum Refusal {
     /// A limit would be passed.
     #[error("{0}")]
     Limit(String),
+    /// No cluster can do what a job asks for.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 impl Refusal {

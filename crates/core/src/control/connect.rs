@@ -53,7 +53,7 @@ impl Control {
         let known: BTreeSet<AttemptId> = hello.attempts.iter().map(|report| report.attempt).collect();
         for report in hello.attempts {
             // What is stale has been ordered to be forgotten; the hello as a whole is taken in all the same.
-            let _stale = self.take_in(outbox, cluster, report.attempt, report.phase);
+            let _stale = self.take_in(outbox, cluster, report.attempt, report.phase, None);
         }
         let held = self.clusters.get(index).map(|member| member.attempts.clone());
         for key in held.unwrap_or_default() {

@@ -8,7 +8,7 @@ use super::builds::JobKey;
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
 use super::volumes::demand;
-use crate::build::JobState;
+use crate::build::{JobKind, JobState};
 use crate::session::Order;
 
 /// How many children of a job are looked at. Those that are left bring their inputs themselves.
@@ -54,7 +54,7 @@ impl Control {
             let mut edges = job.node.parents.iter();
             // One that is to be skipped needs nothing.
             let wanted = edges.any(|(of, on)| *of == parent.index && on.contains(ended));
-            if waits && wanted && !job.status.cancel_requested {
+            if waits && wanted && job.node.kind == JobKind::Run && !job.status.cancel_requested {
                 let volumes = self.volume_needs(build, job);
                 let demand = demand(build, job, &volumes);
                 destinations.extend(self.queue.sole_cluster(&self.clusters, &demand));

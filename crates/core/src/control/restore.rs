@@ -86,8 +86,8 @@ impl Control {
             return Err(Error::IncompleteBuild(id));
         }
         let (nodes, statuses): (Vec<JobNode>, Vec<JobStatus>) = jobs.into_iter().unzip();
-        let edges = Edges::new(&nodes).map_err(|error| Error::Graph { build: id, error })?;
-        let sharing = Sharing::of(&nodes);
+        let edges = Edges::new(nodes.iter()).map_err(|error| Error::Graph { build: id, error })?;
+        let sharing = Sharing::of(nodes.iter());
         let jobs: Vec<LiveJob> = nodes
             .into_iter()
             .zip(statuses)
@@ -153,7 +153,7 @@ impl Control {
 
 impl LiveBuild {
     /// Counts for each job the edges from parents that are not terminal.
-    fn count_pending(&mut self) {
+    pub(super) fn count_pending(&mut self) {
         let ended: Vec<bool> = self
             .jobs
             .iter()

@@ -3,9 +3,9 @@
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::edges::Edges;
 use super::outbox::Outbox;
-use super::record::{Build, JobNode, JobStatus};
+use super::record::{Build, JobNode, JobStatus, Loss};
 use super::volumes::Sharing;
-use super::{Change, Control, EventKind, Refusal, Reply, Submission};
+use super::{Change, Control, EventKind, Known, Refusal, Reply, Rerun, Submission};
 use crate::build::{BuildDefinition, BuildState, JobState};
 use crate::id::{Epoch, JobId};
 use crate::name::JobName;
@@ -14,8 +14,10 @@ use std::collections::{HashMap, HashSet};
 impl Control {
     pub(super) fn submit(&mut self, outbox: &mut Outbox, submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
-        let nodes = nodes(&submission)?;
-        let edges = Edges::new(&nodes).map_err(|error| Refusal::Conflict(error.to_string()))?;
+        self.check_needs(&submission.definition.jobs)?;
+        let mut nodes = nodes(&submission)?;
+        let taken_over = take_known(&submission, &mut nodes)?;
+        let edges = Edges::new(nodes.iter()).map_err(|error| Refusal::Conflict(error.to_string()))?;
         if self.builds.get(submission.id).is_some() || nodes.iter().any(|node| self.builds.key(node.id).is_some()) {
             return Err(Refusal::exists("build", &submission.id));
         }
@@ -34,7 +36,7 @@ impl Control {
             submitted_by: submission.submitted_by,
             source: submission.source,
             revision: submission.revision,
-            restarts: 0,
+            restarts: submission.rerun.as_ref().map_or(0, |rerun| rerun.restarts),
             released_at: None,
         };
         outbox.changes.push(Change::PutProject(project.clone()));
@@ -44,30 +46,39 @@ impl Control {
             specs: submission.definition.jobs,
         });
         outbox.event(&record, EventKind::Build(record.clone()));
-        let sharing = Sharing::of(&nodes);
-        let jobs: Vec<LiveJob> = nodes
-            .into_iter()
-            .map(|node| {
-                let status = JobStatus::waiting(node.id);
-                LiveJob::new(node, status)
-            })
+        let sharing = Sharing::of(nodes.iter());
+        let statuses = taken_over.into_iter().zip(&nodes);
+        let statuses: Vec<JobStatus> = statuses
+            .map(|(status, node)| status.unwrap_or_else(|| JobStatus::waiting(node.id)))
             .collect();
         let build = record.id;
-        let roots: Vec<u32> = (0_u32..)
-            .zip(&jobs)
-            .filter(|(_, job)| job.pending == 0)
-            .map(|(index, _)| index)
+        let mut jobs: Vec<LiveJob> = nodes
+            .into_iter()
+            .zip(statuses)
+            .map(|(node, status)| LiveJob::new(node, status))
             .collect();
-        self.builds.insert(LiveBuild {
+        for (index, job) in (0_u32..).zip(&mut jobs) {
+            if job.status.state.terminal().is_some() {
+                outbox.touch(JobKey { build, index }, job);
+            }
+        }
+        let is_open = |job: &&LiveJob| job.status.state.terminal().is_none();
+        let mut live = LiveBuild {
             record: record.clone(),
-            open: jobs.len(),
+            open: jobs.iter().filter(is_open).count(),
             jobs,
             edges,
             sharing,
-        });
-        for index in roots {
-            self.enqueue(outbox, JobKey { build, index });
-        }
+        };
+        live.count_pending();
+        live.find_shared();
+        let roots: Vec<u32> = (0_u32..)
+            .zip(&live.jobs)
+            .filter(|(_, job)| job.pending == 0 && is_open(job))
+            .map(|(index, _)| index)
+            .collect();
+        self.builds.insert(live);
+        self.begin(outbox, build, roots);
         Ok(Reply::Build(record))
     }
 
@@ -130,25 +141,56 @@ fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
     (0_u32..)
         .zip(jobs)
         .zip(&submission.jobs)
-        .map(|((index, job), id)| {
-            Ok(JobNode {
-                id: *id,
-                build: submission.id,
-                index,
-                name: job.name.clone(),
-                parents: parents(job)?,
-                selector: job.selector.clone(),
-                prefer: job.prefer.clone(),
-                resources: job.resources,
-                timeout: job.timeout,
-                volumes: job.volumes,
-                cache: job.cache,
-            })
-        })
+        .map(|((index, job), id)| Ok(JobNode::new(*id, submission.id, index, job, parents(job)?)))
         .collect()
 }
 
+/// What is known of the jobs from an earlier build: who made them, and how those ended that are taken over.
+fn take_known(submission: &Submission, nodes: &mut [JobNode]) -> Result<Vec<Option<JobStatus>>, Refusal> {
+    let Some(rerun) = &submission.rerun else {
+        return Ok(vec![None; nodes.len()]);
+    };
+    let Rerun { jobs, .. } = rerun.as_ref();
+    if jobs.len() != nodes.len() || jobs.iter().all(|job| job.ended.is_some()) {
+        let message = "a build that runs another one again says of each job what becomes of it, and runs one at least";
+        return Err(Refusal::Conflict(message.to_owned()));
+    }
+    let take = |(node, known): (&mut JobNode, &Known)| {
+        node.generated_by = known.generated_by;
+        known.ended.as_ref().map(|ended| ended.taken_over(node.id, rerun.of))
+    };
+    Ok(nodes.iter_mut().zip(jobs).map(take).collect())
+}
+
 impl JobStatus {
+    /// The job as it ended in the build with the number `of`, for another build that takes it over as its job `id`: it has had no attempt
+    /// there.
+    fn taken_over(&self, id: JobId, of: u64) -> Self {
+        let lost = self.output_lost().map(str::to_owned);
+        let ended = self.as_ended().into_owned();
+        let message = match ended.message.as_str() {
+            "" => format!("taken over from build {of}"),
+            message if message.starts_with("taken over from build ") => message.to_owned(),
+            message => format!("taken over from build {of}: {message}"),
+        };
+        Self {
+            message,
+            id,
+            epoch: Epoch::default(),
+            cancel_requested: false,
+            log_lines: None,
+            replacements: 0,
+            loss: lost.map(|reason| {
+                Box::new(Loss {
+                    reason: Some(reason),
+                    epoch: Epoch::default(),
+                    end: None,
+                })
+            }),
+            ..ended
+        }
+    }
+
     /// The status that every job begins with.
     pub fn waiting(id: JobId) -> Self {
         Self {

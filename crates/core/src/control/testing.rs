@@ -52,6 +52,9 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         timeout: Duration::from_secs(1),
         volumes: VolumeSet::default(),
         cache: false,
+        kind: Default::default(),
+        generated_by: None,
+        needs: Default::default(),
     }
 }
 
@@ -73,6 +76,9 @@ pub(super) fn job(name: &str) -> JobSpec {
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     }
 }
 
@@ -131,6 +137,7 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 3,
+        generated: None,
     }
 }
 
@@ -265,6 +272,18 @@ impl World {
         })
     }
 
+    /// The cluster's agent connects, without attempts, and its executor can do this besides.
+    pub(super) fn hello_with(&mut self, name: &str, slots: u32, capabilities: &[Capability]) {
+        let session = SessionId(u64::try_from(self.fresh()).unwrap());
+        let mut hello = Box::new(hello(slots, &[]));
+        hello.capabilities.extend(capabilities);
+        self.done(Command::Connect {
+            cluster: cluster(name),
+            session,
+            hello,
+        });
+    }
+
     /// A cluster joins and its agent connects.
     pub(super) fn up(&mut self, name: &str, labels: &[&str], slots: u32) {
         self.join(name, labels);
@@ -284,6 +303,7 @@ impl World {
             source: None,
             revision: Revision::default(),
             submitted_by: "tester".to_owned(),
+            rerun: None,
         }
     }
 
@@ -304,6 +324,7 @@ impl World {
 
     pub(super) fn report_command(&self, name: &str, attempt: AttemptId, phase: Phase) -> Command {
         Command::Report {
+            generated: None,
             cluster: cluster(name),
             session: self.session(name),
             attempt,

@@ -32,9 +32,9 @@ pub(super) struct Sharing {
 
 impl Sharing {
     /// None if no job uses it.
-    pub(super) fn of(nodes: &[JobNode]) -> Option<Box<Self>> {
+    pub(super) fn of<'a>(nodes: impl Iterator<Item = &'a JobNode>) -> Option<Box<Self>> {
         let mut sharing: Option<Box<Self>> = None;
-        for node in nodes.iter().filter(|node| node.volumes.contains(VolumeKind::Shared)) {
+        for node in nodes.filter(|node| node.volumes.contains(VolumeKind::Shared)) {
             let sharing = sharing.get_or_insert_with(|| {
                 Box::new(Self {
                     selector: Selector::default(),
@@ -216,7 +216,7 @@ impl Control {
     }
 
     /// Looks again where the queued jobs of a build that use its shared volume can go.
-    fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
+    pub(super) fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
         let Some(live) = self.builds.get(build).filter(|live| live.sharing.is_some()) else {
             return;
         };
@@ -330,5 +330,6 @@ pub(super) fn demand<'a>(build: &'a LiveBuild, job: &'a LiveJob, volumes: &'a Vo
         prefer: job.node.prefer.as_ref(),
         resources: job.node.resources,
         volumes,
+        needs: job.node.needs,
     }
 }

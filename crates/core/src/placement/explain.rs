@@ -52,6 +52,8 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     if !demand.volumes.wanted.is_empty() && !candidate.volumes {
         misses.push(Miss::NoVolumes);
     }
+    let lacking = demand.needs.without(candidate.capabilities);
+    misses.extend(lacking.iter().map(|capability| Miss::Incapable { capability }));
     let too_small = too_small(demand, candidate);
     if too_small.is_empty() && !candidate.has_room(demand) {
         misses.push(Miss::Full);

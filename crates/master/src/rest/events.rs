@@ -210,6 +210,12 @@ impl Watcher {
                     });
                 }
             }
+            // The end of the build has been told, or everything is told anew.
+            EventKind::Extended => {
+                if self.phase == Phase::Following {
+                    self.phase = Phase::Behind;
+                }
+            }
             EventKind::Progress(progress) => {
                 let Some(job) = self.jobs.get(&progress.attempt.job) else {
                     return;

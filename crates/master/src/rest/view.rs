@@ -84,6 +84,8 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
     let mut job = api::Job {
         id: node.id,
         name: node.name.clone(),
+        kind: node.kind.into(),
+        generated_by: node.generated_by.and_then(|maker| names.get(maker as usize).copied().cloned()),
         state: status.state.into(),
         waiting: None,
         cluster: None,

@@ -284,6 +284,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines,
+        generated: None,
     })
 }
 

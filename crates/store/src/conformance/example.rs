@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
-use tombolo_core::build::{BuildState, Dependency, JobSpec, JobState, StateSet, TerminalState};
+use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
+use tombolo_core::capability::Capability;
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, End, Invite, JobNode, JobStatus, Loss, Project, Token};
 use tombolo_core::control::{Change, LiveState};
@@ -164,6 +165,9 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
             memory_bytes: u64::MAX - 1,
         },
         timeout: Duration::from_millis(3_600_001),
+        kind: JobKind::ALL[index as usize % JobKind::ALL.len()],
+        generated_by: index.checked_sub(3),
+        needs: Capability::ALL.into_iter().take(index as usize).collect(),
     }
 }
 
@@ -184,6 +188,9 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
         cache: node.cache,
         pod: Some(Box::default()),
+        kind: node.kind,
+        source: node.cache,
+        needs: node.needs,
     }
 }
 

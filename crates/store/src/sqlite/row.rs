@@ -8,7 +8,7 @@ use rusqlite::types::{FromSql, Type};
 use serde::de::DeserializeOwned;
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision};
-use tombolo_core::build::{BuildState, JobState, TerminalState};
+use tombolo_core::build::{BuildState, JobKind, JobState, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
@@ -26,7 +26,8 @@ pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds
      builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
      builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
-     jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, job_status.state, job_status.epoch, job_status.cluster, \
+     jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, jobs.kind, jobs.needs, \
+     jobs.generated_by, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
      job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss";
@@ -217,6 +218,9 @@ fn node(columns: &mut Columns<'_>) -> rusqlite::Result<JobNode> {
         timeout: Duration::from_millis(columns.number()?),
         volumes: columns.json()?,
         cache: columns.take()?,
+        kind: columns.known(job_kind)?,
+        needs: columns.json()?,
+        generated_by: columns.take()?,
     })
 }
 
@@ -265,6 +269,10 @@ fn build_state(text: &str) -> Option<BuildState> {
         return Some(BuildState::Running);
     }
     terminal(text).map(BuildState::Terminal)
+}
+
+fn job_kind(text: &str) -> Option<JobKind> {
+    JobKind::ALL.into_iter().find(|kind| kind.as_str() == text)
 }
 
 fn job_state(text: &str) -> Option<JobState> {

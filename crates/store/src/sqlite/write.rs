@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 use serde::Serialize;
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
@@ -24,7 +24,8 @@ const SQL_INSERT_STATUS: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes, cache) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    timeout_milliseconds, spec, volumes, cache, kind, needs, generated_by) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -61,6 +62,15 @@ pub(super) fn commit(
                 insert_build(&transaction, build)?;
                 insert_jobs(&transaction, nodes, specs, &last)?;
                 inserted.extend(nodes.iter().map(|node| node.id));
+            }
+            Change::ExtendBuild {
+                nodes, specs, parents, ..
+            } => {
+                insert_jobs(&transaction, nodes, specs, &last)?;
+                inserted.extend(nodes.iter().map(|node| node.id));
+                for (job, parents) in parents {
+                    put_parents(&transaction, *job, parents)?;
+                }
             }
             Change::PutJob(status) if inserted.contains(&status.id) => {}
             change => write(&transaction, change)?,
@@ -108,7 +118,7 @@ fn superseded(changes: &[Change]) -> HashSet<usize> {
 fn last_statuses(changes: &[Change]) -> HashMap<JobId, &JobStatus> {
     let inserts = changes
         .iter()
-        .any(|change| matches!(change, Change::InsertBuild { .. }));
+        .any(|change| matches!(change, Change::InsertBuild { .. } | Change::ExtendBuild { .. }));
     let statuses = changes.iter().filter(|_| inserts).filter_map(|change| match change {
         Change::PutJob(status) => Some((status.id, status)),
         _ => None,
@@ -132,7 +142,7 @@ fn write(connection: &Connection, change: &Change) -> Result<(), CommitError> {
         Change::PutJob(status) => connection
             .prepare_cached(SQL_PUT_STATUS)
             .and_then(|mut statement| bind_status(&mut statement, status)),
-        Change::InsertBuild { .. } => unreachable!("builds are inserted by the caller"),
+        Change::InsertBuild { .. } | Change::ExtendBuild { .. } => unreachable!("jobs are inserted by the caller"),
     };
     match (written.map_err(error::statement)?, change) {
         (0, Change::PutBuild(build)) => Err(CommitError::Rejected(format!("there is no {:?} to change", build.id))),
@@ -317,6 +327,18 @@ fn insert_jobs(
     insert().map_err(error::statement)
 }
 
+/// The parents of a job that is there.
+fn put_parents(connection: &Connection, job: JobId, parents: &[(u32, StateSet)]) -> Result<(), CommitError> {
+    let written = connection
+        .prepare_cached("UPDATE jobs SET parents = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![job.uuid().as_bytes(), json(&parents)]))
+        .map_err(error::statement)?;
+    match written {
+        0 => Err(CommitError::Rejected(format!("there is no {job:?} to change"))),
+        _ => Ok(()),
+    }
+}
+
 fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec) -> rusqlite::Result<usize> {
     let JobNode {
         id,
@@ -330,6 +352,9 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         timeout,
         volumes,
         cache,
+        kind,
+        needs,
+        generated_by,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -344,7 +369,10 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).cast_signed(),
         json(spec),
         json(volumes),
-        cache
+        cache,
+        kind.as_str(),
+        json(needs),
+        generated_by
     ])
 }
 

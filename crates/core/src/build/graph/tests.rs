@@ -27,6 +27,9 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         volumes: Default::default(),
         cache: false,
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     }
 }
 

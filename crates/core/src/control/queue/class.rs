@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Ticket;
 use super::ring::Ring;
+use crate::capability::CapabilitySet;
 use crate::control::clusters::ClusterIndex;
 use crate::id::ProjectId;
 use crate::label::Selector;
@@ -16,6 +17,7 @@ pub(super) struct ClassKey {
     pub(super) selector: Selector,
     pub(super) resources: Resources,
     pub(super) volumes: Option<Box<VolumeNeeds>>,
+    pub(super) needs: CapabilitySet,
 }
 
 impl ClassKey {
@@ -25,6 +27,7 @@ impl ClassKey {
             selector: demand.selector.clone(),
             resources: demand.resources,
             volumes: (!volumes.wanted.is_empty()).then(|| Box::new(volumes.clone())),
+            needs: demand.needs,
         }
     }
 
@@ -34,6 +37,7 @@ impl ClassKey {
             prefer: None,
             resources: self.resources,
             volumes: self.volumes.as_deref().unwrap_or(&VolumeNeeds::NONE),
+            needs: self.needs,
         }
     }
 }

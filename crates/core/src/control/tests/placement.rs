@@ -197,6 +197,7 @@ fn many_classes_come_and_go() {
         assert!(control.assignment(attempt).is_some(), "job {index}");
         let session = control.cluster(&cluster("east")).unwrap().session.unwrap();
         let report = Command::Report {
+            generated: None,
             cluster: cluster("east"),
             session,
             attempt,

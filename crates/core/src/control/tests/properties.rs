@@ -6,9 +6,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
-use super::super::{Command, Settings};
+use super::super::{Command, Generated, Settings};
 use crate::attempt::{LostInput, Outcome, Phase};
-use crate::build::{JobSpec, StateSet, TerminalState};
+use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::{AttemptId, BuildId, Epoch, JobId, SessionId};
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
@@ -85,6 +85,12 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
         let spec = job(&name(index))
             .on(SELECTORS[usize::from(*selector) % SELECTORS.len()])
             .cpu(500 + 500 * u64::from(size % 3));
+        let kind = match size % 8 {
+            6 => JobKind::Wait,
+            7 => JobKind::Workflow,
+            _ => JobKind::Run,
+        };
+        let spec = JobSpec { kind, ..spec };
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)
             .fold(spec, |spec, parent| match selector % 3 {
@@ -181,7 +187,9 @@ impl World {
             attempt.epoch = Epoch(attempt.epoch.0 - 1);
         }
         let session = self.control.cluster(&from).and_then(|view| view.session);
+        let generated = self.random_jobs(attempt, &phase, pick);
         let effects = self.apply(Command::Report {
+            generated,
             cluster: from.clone(),
             session: session.unwrap_or(SessionId(0)),
             attempt,
@@ -193,6 +201,26 @@ impl World {
             counts,
             "only the right attempt of the right cluster counts"
         );
+    }
+
+    /// What some attempts that finish leave in a job file, or what is wrong with it. What was made twice over makes nothing more.
+    fn random_jobs(&mut self, attempt: AttemptId, phase: &Phase, pick: usize) -> Option<Box<Generated>> {
+        let finished = matches!(phase, Phase::Ended(end) if end.state == TerminalState::Finished);
+        let name = self.control.job(attempt.job)?.node.name.to_string();
+        if !finished || !pick.is_multiple_of(3) || name.matches('/').count() > 1 {
+            return None;
+        }
+        if pick.is_multiple_of(15) {
+            let jobs = Err("it is not valid".to_owned());
+            return Some(Box::new(Generated { jobs }));
+        }
+        let byte = |place: u32| pick.to_le_bytes()[place as usize % 8];
+        let shape: Vec<(u8, u8, u8)> = (0..u32::from(byte(1) % 4))
+            .map(|place| (byte(place), byte(place + 1), byte(place + 2)))
+            .collect();
+        let jobs = jobs(&shape).into_iter();
+        let jobs = jobs.map(|spec| (JobId::from_u128(self.fresh()), spec)).collect();
+        Some(Box::new(Generated { jobs: Ok(jobs) }))
     }
 
     /// The attempt ended for want of inputs, as some or all clusters say that were asked.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::capability::CapabilitySet;
 use crate::label::{Labels, Selector};
 use crate::placement::VolumeNeeds;
 use crate::resources::Resources;
@@ -29,6 +30,7 @@ fn every_miss_is_found() {
         largest: None,
         slots: 4,
         volumes: false,
+        capabilities: CapabilitySet::EMPTY,
         used: Resources::default(),
         attempts: 0,
     };
@@ -98,6 +100,7 @@ fn every_miss_is_found() {
             prefer: None,
             resources: request,
             volumes: &VolumeNeeds::NONE,
+            needs: CapabilitySet::EMPTY,
         };
         let found = misses(&demand, &candidate);
         assert_eq!(found, expected, "{case}");
@@ -122,6 +125,7 @@ fn summaries() {
         largest: None,
         slots: 1,
         volumes: false,
+        capabilities: CapabilitySet::EMPTY,
         used: Resources::default(),
         attempts,
     };
@@ -198,6 +202,7 @@ fn summaries() {
             prefer: None,
             resources: resources(1, 1),
             volumes: &VolumeNeeds::NONE,
+            needs: CapabilitySet::EMPTY,
         };
         let count = clusters.len();
         let explanation = explain(&situation, &demand, clusters);

@@ -9,11 +9,15 @@ use crate::world::{World, job};
 fn states(build: &Value) -> Vec<(String, String)> {
     let jobs = build["jobs"].as_array().expect("a list of jobs");
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    jobs.iter().map(|job| (text(&job["name"]), text(&job["state"]))).collect()
+    jobs.iter()
+        .map(|job| (text(&job["name"]), text(&job["state"])))
+        .collect()
 }
 
 fn expect_states(build: &Value, expected: &[(&str, &str)]) {
-    let owned = expected.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned()));
+    let owned = expected
+        .iter()
+        .map(|(name, state)| ((*name).to_owned(), (*state).to_owned()));
     assert_eq!(states(build), owned.collect::<Vec<_>>(), "{build:#}");
 }
 
@@ -96,9 +100,18 @@ jobs:
         ],
     );
 
-    project(&world, &[("ci/flow.yaml", "version: 1\njobs:\n- {name: a, type: docker-image}\n- {name: w, type: workflow, infrabox_file: flow.yaml}\n")]);
+    project(
+        &world,
+        &[(
+            "ci/flow.yaml",
+            "version: 1\njobs:\n- {name: a, type: docker-image}\n- {name: w, type: workflow, infrabox_file: flow.yaml}\n",
+        )],
+    );
     let file = format!("{folder}/tombolo.yaml");
-    for arguments in [&["validate", file.as_str()][..], &["push", folder.as_str()]] {
+    for arguments in [
+        &["validate", file.as_str(), "--source", folder.as_str()][..],
+        &["push", folder.as_str()],
+    ] {
         let refused = world.tombolo(arguments);
         assert_eq!(refused.code, 2, "{refused:?}");
         let said = format!("{}{}", refused.output, refused.error);
@@ -139,7 +152,10 @@ const MADE: &str = r#"{"version": 1, "jobs": [
 #[test]
 fn jobs_that_a_job_has_made_run_on_clusters_of_both_kinds() {
     let world = World::start();
-    let folder = project(&world, &[("tombolo.yaml", MAKER), ("made.json", MADE), ("ci/flow.yaml", FLOW)]);
+    let folder = project(
+        &world,
+        &[("tombolo.yaml", MAKER), ("made.json", MADE), ("ci/flow.yaml", FLOW)],
+    );
     let watched = world.tombolo(&["push", &folder, "--watch"]).succeeded();
     assert!(watched.output.contains("gen/two"), "{watched:?}");
     let build = world.finish(1);
@@ -164,16 +180,31 @@ fn jobs_that_a_job_has_made_run_on_clusters_of_both_kinds() {
 fn a_bad_file_of_a_job_is_its_error_and_its_children_are_skipped() {
     let world = World::start();
     for (made, part) in [
-        (r#"{"version": 1, "jobs": [{"name": "one", "type": "docker-image"}]}"#, "infrabox.json:1:25: jobs[0].image: the field is missing"),
+        (
+            r#"{"version": 1, "jobs": [{"name": "one", "type": "docker-image"}]}"#,
+            "infrabox.json:1:25: jobs[0].image: the field is missing",
+        ),
         ("{", "is not valid: infrabox.json:1:2"),
-        (r#"{"version": 1, "jobs": [{"name": "gen", "type": "wait"}]}"#, "would both come to `inputs/gen` of `child`"),
-        (r#"{"version": 1, "jobs": [{"name": "a", "type": "docker", "docker_file": "D"}]}"#, "`docker` (for job `gen/a`)"),
+        (
+            r#"{"version": 1, "jobs": [{"name": "gen", "type": "wait"}]}"#,
+            "would both come to `inputs/gen` of `child`",
+        ),
+        (
+            r#"{"version": 1, "jobs": [{"name": "a", "type": "docker", "docker_file": "D"}]}"#,
+            "`docker` (for job `gen/a`)",
+        ),
     ] {
         let folder = project(&world, &[("tombolo.yaml", MAKER), ("made.json", made)]);
         let pushed = world.tombolo(&["push", &folder, "--watch"]);
         assert_eq!(pushed.code, 1, "{pushed:?}");
         let builds = world.tombolo(&["builds", "-o", "name"]).succeeded();
-        let number = builds.output.lines().next().expect("a build").parse().expect("a number");
+        let number = builds
+            .output
+            .lines()
+            .next()
+            .expect("a build")
+            .parse()
+            .expect("a number");
         let build = world.finish(number);
         expect_states(&build, &[("gen", "error"), ("child", "skipped")]);
         let message = job(&build, "gen")["message"].as_str().expect("a text").to_owned();
@@ -185,7 +216,17 @@ fn a_bad_file_of_a_job_is_its_error_and_its_children_are_skipped() {
 #[test]
 fn what_a_job_has_made_survives_crashes() {
     let world = World::start();
-    let folder = project(&world, &[("tombolo.yaml", &MAKER.replace("cat $TOMBOLO_CONTEXT", "sleep 2; cat $TOMBOLO_CONTEXT")), ("made.json", MADE), ("ci/flow.yaml", FLOW)]);
+    let folder = project(
+        &world,
+        &[
+            (
+                "tombolo.yaml",
+                &MAKER.replace("cat $TOMBOLO_CONTEXT", "sleep 2; cat $TOMBOLO_CONTEXT"),
+            ),
+            ("made.json", MADE),
+            ("ci/flow.yaml", FLOW),
+        ],
+    );
     world.tombolo(&["push", &folder]).succeeded();
     world.wait_for_state(1, "gen", "running");
     for _ in 0..3 {
@@ -201,19 +242,40 @@ fn what_a_job_has_made_survives_crashes() {
 fn what_no_cluster_here_can_do_is_refused_in_a_sentence() {
     let world = World::start();
     for (job, words) in [
-        ("{name: a, type: docker, docker_file: Dockerfile}", "`docker` (for job `a`)"),
-        ("{name: a, type: docker-compose, docker_compose_file: c.yml}", "`docker-compose` (for job `a`)"),
-        ("{name: a, type: docker-image, image: b, services: [{apiVersion: v1, kind: K, metadata: {name: s}}]}", "`services` (for job `a`)"),
-        ("{name: a, type: docker-image, image: b, deployments: [{type: docker-registry, host: h}]}", "`deployments` (for job `a`)"),
-        ("{name: a, type: docker-image, image: b, environment: {A: {$secret: s}}}", "`secrets` (for job `a`)"),
-        ("{name: a, type: git, clone_url: 'https://git.example/x', commit: main}", "`git` (for job `a`)"),
+        (
+            "{name: a, type: docker, docker_file: Dockerfile}",
+            "`docker` (for job `a`)",
+        ),
+        (
+            "{name: a, type: docker-compose, docker_compose_file: c.yml}",
+            "`docker-compose` (for job `a`)",
+        ),
+        (
+            "{name: a, type: docker-image, image: b, services: [{apiVersion: v1, kind: K, metadata: {name: s}}]}",
+            "`services` (for job `a`)",
+        ),
+        (
+            "{name: a, type: docker-image, image: b, deployments: [{type: docker-registry, host: h}]}",
+            "`deployments` (for job `a`)",
+        ),
+        (
+            "{name: a, type: docker-image, image: b, environment: {A: {$secret: s}}}",
+            "`secrets` (for job `a`)",
+        ),
+        (
+            "{name: a, type: git, clone_url: 'https://git.example/x', commit: main}",
+            "`git` (for job `a`)",
+        ),
     ] {
         let file = world.write("needs.yaml", &format!("{{version: 1, jobs: [{job}]}}"));
         let file = file.display().to_string();
         world.tombolo(&["validate", &file]).succeeded();
         let refused = world.tombolo(&["run", &file]);
         assert_eq!(refused.code, 3, "{refused:?}");
-        assert!(refused.error.contains("no cluster here has what the build needs: ") && refused.error.contains(words), "{refused:?}");
+        assert!(
+            refused.error.contains("no cluster here has what the build needs: ") && refused.error.contains(words),
+            "{refused:?}"
+        );
     }
     assert_eq!(world.tombolo(&["builds", "-o", "name"]).succeeded().output, "");
 }
@@ -232,12 +294,20 @@ jobs:
     .replace("GATE", &gate);
     let first = world.run(&file);
     expect_states(&first, &[("a", "finished"), ("b", "failure"), ("c", "skipped")]);
-    let stamp = |build: &str| world.tombolo(&["outputs", "cat", build, "a", "stamp"]).succeeded().output;
+    let stamp = |build: &str| {
+        world
+            .tombolo(&["outputs", "cat", build, "a", "stamp"])
+            .succeeded()
+            .output
+    };
     let before = stamp("1");
 
     fs::write(&gate, "").expect("the folder is writable");
     let again = world.tombolo(&["rerun", "1", "--failed", "--watch"]).succeeded();
-    assert!(again.output.contains("What failed in build 1 runs again as build 2."), "{again:?}");
+    assert!(
+        again.output.contains("What failed in build 1 runs again as build 2."),
+        "{again:?}"
+    );
     let second = world.finish(2);
     expect_states(&second, &[("a", "finished"), ("b", "finished"), ("c", "finished")]);
     assert_eq!(job(&second, "a")["message"], "taken over from build 1");
@@ -250,10 +320,17 @@ jobs:
     assert_eq!(alone.output.trim(), "4");
     let fourth = world.finish(4);
     assert_eq!(job(&fourth, "b")["message"], "taken over from build 3");
-    expect_states(&world.finish(1), &[("a", "finished"), ("b", "failure"), ("c", "skipped")]);
+    expect_states(
+        &world.finish(1),
+        &[("a", "finished"), ("b", "failure"), ("c", "skipped")],
+    );
 
     for (arguments, code, words) in [
-        (&["rerun", "4", "--failed"][..], 1, "no job of the build ended as `failure`"),
+        (
+            &["rerun", "4", "--failed"][..],
+            1,
+            "no job of the build ended as `failure`",
+        ),
         (&["rerun", "4", "nobody"], 1, "the build has no job `nobody`"),
         (&["rerun", "99"], 1, "99"),
         (&["rerun", "4", "--alone"], 2, "JOB"),

@@ -8,7 +8,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tombolo_core::build::{BuildState, JobState, TerminalState};
+use tombolo_core::build::{BuildState, JobKind, JobState, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
 use tombolo_core::id::AttemptId;
@@ -117,7 +117,14 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
                 ends.iter()
                     .any(|(cluster, end)| Some(*cluster) == status.cluster.as_ref() && is_end(status, end))
             });
-            if claims_an_executors_end(status) && !real {
+            let runs = record
+                .nodes
+                .get(&status.id)
+                .is_none_or(|node| node.kind == JobKind::Run);
+            if !runs && (status.epoch.0 > 0 || status.output.is_some()) {
+                return Err(format!("{at:?}: a job that runs nothing has an attempt: {status:?}"));
+            }
+            if runs && claims_an_executors_end(status) && !real {
                 return Err(format!(
                     "{at:?}: attempt {attempt} did not end as the store says: {status:?}"
                 ));

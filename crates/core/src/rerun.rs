@@ -54,7 +54,9 @@ pub enum Error {
     #[error("job `{0}` has not ended")]
     NotOver(JobName),
     /// What is taken over has left something in the shared volume, which is gone with its build.
-    #[error("job `{runs}` works with the shared volume of the build, as `{taken_over}` did, which is not to run again: that volume is gone")]
+    #[error(
+        "job `{runs}` works with the shared volume of the build, as `{taken_over}` did, which is not to run again: that volume is gone"
+    )]
     Shared {
         /// The one that is to run.
         runs: JobName,
@@ -75,7 +77,8 @@ pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec]) -> 
     let mut next = 0;
     for (node, _) in jobs {
         let maker = node.generated_by;
-        let gone = maker.is_some_and(|maker| runs.contains(&maker) || kept.get(maker as usize).is_none_or(Option::is_none));
+        let gone =
+            maker.is_some_and(|maker| runs.contains(&maker) || kept.get(maker as usize).is_none_or(Option::is_none));
         kept.push((!gone).then_some(next));
         next += u32::from(!gone);
     }
@@ -163,7 +166,12 @@ fn check_shared(plan: &Plan) -> Result<(), Error> {
         .iter()
         .zip(&plan.jobs)
         .filter(|(spec, _)| spec.volumes.contains(VolumeKind::Shared));
-    let has_run = |known: &Known| known.ended.as_ref().is_some_and(|status| status.as_ended().started_at.is_some());
+    let has_run = |known: &Known| {
+        known
+            .ended
+            .as_ref()
+            .is_some_and(|status| status.as_ended().started_at.is_some())
+    };
     let runs = sharing.clone().find(|(_, known)| known.ended.is_none());
     let taken_over = sharing.find(|(_, known)| has_run(known));
     match runs.zip(taken_over) {

@@ -41,7 +41,10 @@ pub(crate) async fn rerun(command: &Rerun, session: &Session) -> Result<(), Fail
             (None, true) => "What failed in build".to_owned(),
             (None, false) => "Build".to_owned(),
         };
-        render::line(&format!("{what} {} runs again as build {}.", command.build, build.number))?;
+        render::line(&format!(
+            "{what} {} runs again as build {}.",
+            command.build, build.number
+        ))?;
     }
     if command.watch {
         let build = watch::follow(session, build.number).await?;

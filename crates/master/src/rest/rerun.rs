@@ -47,7 +47,9 @@ pub(super) async fn rerun_build(
     let build = find_build(&state, &access.project, path.number).await?;
     if build.state == BuildState::Running {
         let detail = format!("build {} is not over", build.number);
-        return Err(Error::new(Code::Conflict, detail).with_hint("wait for its end, or cancel it: `tombolo cancel BUILD`"));
+        return Err(
+            Error::new(Code::Conflict, detail).with_hint("wait for its end, or cancel it: `tombolo cancel BUILD`")
+        );
     }
     let jobs = read_jobs(&state, build.id).await?;
     let specs = read_specs(&state, &jobs).await?;
@@ -112,7 +114,8 @@ async fn read_specs(state: &Application, jobs: &[(JobNode, JobStatus)]) -> Resul
 
 /// What is taken over has to have its outputs.
 fn check_outputs(build: &record::Build, plan: &Plan) -> Result<(), Error> {
-    let takes_over = |known: &tombolo_core::control::Known| known.ended.as_ref().is_some_and(|status| status.output.is_some());
+    let takes_over =
+        |known: &tombolo_core::control::Known| known.ended.as_ref().is_some_and(|status| status.output.is_some());
     if build.released_at.is_none() || !plan.jobs.iter().any(takes_over) {
         return Ok(());
     }

@@ -85,7 +85,9 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         id: node.id,
         name: node.name.clone(),
         kind: node.kind.into(),
-        generated_by: node.generated_by.and_then(|maker| names.get(maker as usize).copied().cloned()),
+        generated_by: node
+            .generated_by
+            .and_then(|maker| names.get(maker as usize).copied().cloned()),
         state: status.state.into(),
         waiting: None,
         cluster: None,

@@ -45,7 +45,11 @@ pub async fn builds_are_extended<S: Store>(store: &S) {
     let ids = vec![node(first.id, 3).id, node(first.id, 2).id];
     let specs = store.specs(ids).await.unwrap();
     assert_eq!(specs[0].1, spec(&node(first.id, 3)));
-    assert_eq!(specs[1].1, spec(&node(first.id, 2)), "specifications stay as they were submitted");
+    assert_eq!(
+        specs[1].1,
+        spec(&node(first.id, 2)),
+        "specifications stay as they were submitted"
+    );
 
     // In one set with what comes after it, and as the live state does it.
     let end = JobStatus {

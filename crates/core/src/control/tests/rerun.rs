@@ -162,7 +162,10 @@ fn jobs_that_are_taken_over_are_over_and_give_their_outputs() {
         world.report(first.jobs[index], running());
         world.report(first.jobs[index], ended(end));
     }
-    assert_eq!(world.states(&first.jobs), ["finished", "failure", "skipped", "finished"]);
+    assert_eq!(
+        world.states(&first.jobs),
+        ["finished", "failure", "skipped", "finished"]
+    );
     let second = again(&mut world, &Scope::Failed, &first);
     let jobs = second.jobs.clone();
     world.done(Command::Submit(Box::new(second)));
@@ -171,7 +174,10 @@ fn jobs_that_are_taken_over_are_over_and_give_their_outputs() {
     assert_eq!((build.number, build.restarts), (2, 1));
     let taken_over = &world.seen[&jobs[0]];
     assert_eq!(taken_over.message, "taken over from build 1");
-    assert_eq!((taken_over.epoch.0, taken_over.output), (0, world.seen[&first.jobs[0]].output));
+    assert_eq!(
+        (taken_over.epoch.0, taken_over.output),
+        (0, world.seen[&first.jobs[0]].output)
+    );
     let assignment = world.control.assignment(world.attempt(jobs[1])).unwrap();
     assert_eq!(assignment.inputs[0].holders, [&cluster("east")]);
 
@@ -188,7 +194,10 @@ fn jobs_that_are_taken_over_are_over_and_give_their_outputs() {
     }
     assert_eq!(world.states(&jobs), ["finished"; 4]);
     assert!(world.live.builds.is_empty());
-    assert_eq!(world.states(&first.jobs), ["finished", "failure", "skipped", "finished"]);
+    assert_eq!(
+        world.states(&first.jobs),
+        ["finished", "failure", "skipped", "finished"]
+    );
 }
 
 #[test]

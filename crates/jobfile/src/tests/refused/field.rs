@@ -329,7 +329,7 @@ fn fields_of_other_types() {
         ),
         (
             "{type: docker-compose, name: a, docker_compose_file: c.yml, command: [a]}",
-            "2:68 jobs[0].command: the field `command` belongs to jobs of type `docker-image` and `docker`, and this one is of \
+            "2:68 jobs[0].command: the field `command` belongs to jobs of type `docker` and `docker-image`, and this one is of \
              type `docker-compose`",
         ),
         (

@@ -232,7 +232,11 @@ fn an_end_that_brings_a_job_file_is_reported_after_the_hello() {
         };
         assert_eq!(hello.attempts, [report(id(1, 1), Phase::Publishing)]);
         let asked = session.handle(now(attempt), Event::Frame(welcome(attempt)));
-        assert_eq!(asked, [sent_report(1, id(1, 1), end.clone())], "also on the next connection");
+        assert_eq!(
+            asked,
+            [sent_report(1, id(1, 1), end.clone())],
+            "also on the next connection"
+        );
         session.handle(now(attempt), Event::Disconnected);
     }
 }

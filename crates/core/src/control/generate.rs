@@ -16,12 +16,14 @@ use crate::id::JobId;
 use crate::name::JobName;
 use crate::volume::VolumeKind;
 
+/// Jobs that are there, by index, with the parents that come to them.
+type Followers = Vec<(u32, Vec<(u32, StateSet)>)>;
+
 /// The new jobs, and whoever follows them of those that are there.
 struct Plan {
     nodes: Vec<JobNode>,
     specs: Vec<JobSpec>,
-    /// Jobs that are there, by index, with the parents that come to them.
-    followers: Vec<(u32, Vec<(u32, StateSet)>)>,
+    followers: Followers,
 }
 
 impl Control {
@@ -184,7 +186,7 @@ impl LiveBuild {
     }
 
     /// Who follows the maker, with what it is to follow besides: in the states in which it follows the maker.
-    fn followers(&self, maker: &LiveJob, leaves: &[&JobNode]) -> Result<Vec<(u32, Vec<(u32, StateSet)>)>, String> {
+    fn followers(&self, maker: &LiveJob, leaves: &[&JobNode]) -> Result<Followers, String> {
         let children: BTreeSet<u32> = self.edges.children(maker.node.index).iter().copied().collect();
         let mut followers = Vec::new();
         for index in children {

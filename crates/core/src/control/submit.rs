@@ -46,16 +46,24 @@ impl Control {
             specs: submission.definition.jobs,
         });
         outbox.event(&record, EventKind::Build(record.clone()));
-        let sharing = Sharing::of(nodes.iter());
-        let statuses = taken_over.into_iter().zip(&nodes);
-        let statuses: Vec<JobStatus> = statuses
-            .map(|(status, node)| status.unwrap_or_else(|| JobStatus::waiting(node.id)))
-            .collect();
+        self.take_live(outbox, record.clone(), nodes.into_iter().zip(taken_over), edges);
+        Ok(Reply::Build(record))
+    }
+
+    /// Takes the build into memory, with the jobs that are taken over, and begins with those that wait for nobody.
+    fn take_live(
+        &mut self,
+        outbox: &mut Outbox,
+        record: Build,
+        jobs: impl Iterator<Item = (JobNode, Option<JobStatus>)>,
+        edges: Edges,
+    ) {
         let build = record.id;
-        let mut jobs: Vec<LiveJob> = nodes
-            .into_iter()
-            .zip(statuses)
-            .map(|(node, status)| LiveJob::new(node, status))
+        let mut jobs: Vec<LiveJob> = jobs
+            .map(|(node, status)| {
+                let status = status.unwrap_or_else(|| JobStatus::waiting(node.id));
+                LiveJob::new(node, status)
+            })
             .collect();
         for (index, job) in (0_u32..).zip(&mut jobs) {
             if job.status.state.terminal().is_some() {
@@ -64,11 +72,11 @@ impl Control {
         }
         let is_open = |job: &&LiveJob| job.status.state.terminal().is_none();
         let mut live = LiveBuild {
-            record: record.clone(),
+            record,
             open: jobs.iter().filter(is_open).count(),
+            sharing: Sharing::of(jobs.iter().map(|job| &job.node)),
             jobs,
             edges,
-            sharing,
         };
         live.count_pending();
         live.find_shared();
@@ -79,7 +87,6 @@ impl Control {
             .collect();
         self.builds.insert(live);
         self.begin(outbox, build, roots);
-        Ok(Reply::Build(record))
     }
 
     fn check_limits(&self, submission: &Submission) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ mod volumes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tombolo_core::build::{BuildState, JobState, TerminalState};
+use tombolo_core::build::{BuildState, JobKind, JobState, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Cluster, JobNode, JobStatus};
 use tombolo_core::id::AttemptId;
@@ -117,7 +117,14 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
                 ends.iter()
                     .any(|(cluster, end)| Some(*cluster) == status.cluster.as_ref() && is_end(status, end))
             });
-            if claims_an_executors_end(status) && !real {
+            let runs = record
+                .nodes
+                .get(&status.id)
+                .is_none_or(|node| node.kind == JobKind::Run);
+            if !runs && (status.epoch.0 > 0 || status.output.is_some()) {
+                return Err(format!("{at:?}: a job that runs nothing has an attempt: {status:?}"));
+            }
+            if runs && claims_an_executors_end(status) && !real {
                 return Err(format!(
                     "{at:?}: attempt {attempt} did not end as the store says: {status:?}"
                 ));
@@ -138,7 +145,9 @@ fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
     let state = status.state.terminal();
     let same_state = state == Some(end.state) && status.exit_code == end.exit_code;
     let cancelled = state == Some(TerminalState::Killed) && status.cancel_requested;
-    (same_state || cancelled) && status.output == end.output && status.log_lines == Some(end.log_lines)
+    // What it would have made was refused.
+    let refused = state == Some(TerminalState::Error) && end.generated.is_some() && status.exit_code == end.exit_code;
+    (same_state || cancelled || refused) && status.output == end.output && status.log_lines == Some(end.log_lines)
 }
 
 /// No attempt's command starts twice (unless the cluster lost its disk in between), and never on two clusters.
@@ -383,6 +392,8 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
         *tally.entry(became).or_default() += 1;
     }
     *tally.entry("builds").or_default() += record.builds.len();
+    let made = record.nodes.values().filter(|node| node.generated_by.is_some());
+    tally.insert("jobs made by jobs", made.count());
     tally.insert(
         "epochs",
         record.jobs.values().map(|status| status.epoch.0 as usize).sum(),

@@ -1,5 +1,6 @@
 //! The master's process: the control plane, one session for each connection, and the store under them.
 
+pub(crate) mod generated;
 mod links;
 mod store;
 
@@ -255,7 +256,8 @@ impl World {
                     .note(self.schedule.now(), || format!("master applies {command:?}"));
                 let mut effects = process.control.apply(now, command);
                 for change in &effects.changes {
-                    if let Change::InsertBuild { nodes, specs, .. } = change {
+                    if let Change::InsertBuild { nodes, specs, .. } | Change::ExtendBuild { nodes, specs, .. } = change
+                    {
                         process
                             .specs
                             .extend(nodes.iter().map(|node| node.id).zip(specs.iter().cloned()));

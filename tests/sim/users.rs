@@ -105,10 +105,13 @@ impl World {
     /// The jobs that a cancellation is about.
     fn victims(&self, act: &Act) -> Option<Vec<JobId>> {
         match act {
-            Act::CancelBuild(build) => match self.users.builds.get(build) {
-                Some(jobs) => Some(jobs.clone()),
-                None => Some(self.master.jobs(*build)),
-            },
+            Act::CancelBuild(build) => {
+                let mut jobs = self.master.jobs(*build);
+                let submitted = self.users.builds.get(build).into_iter().flatten();
+                let over: Vec<JobId> = submitted.filter(|job| !jobs.contains(job)).copied().collect();
+                jobs.extend(over);
+                Some(jobs)
+            }
             Act::CancelJob(job) => Some(vec![*job]),
             Act::Submit(_) | Act::CancelAny => None,
         }
@@ -151,6 +154,7 @@ impl World {
             source: None,
             revision: Revision::default(),
             submitted_by: "user".to_owned(),
+            rerun: None,
         }
     }
 }
@@ -197,9 +201,13 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         prefer: rng
             .random_bool(0.2)
             .then(|| agents[rng.random_range(0..agents.len())].name.clone()),
+        priority: rng.random_range(-100..=100),
         volumes: VolumeSet::default(),
         cache: rng.random_bool(0.2),
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     }
 }
 
@@ -238,5 +246,5 @@ fn draw_selector(rng: &mut ChaCha8Rng, agents: &[Agent]) -> Selector {
             operator: Operator::Missing,
         });
     }
-    Selector { requirements }
+    Selector::from_iter(requirements)
 }

@@ -10,6 +10,7 @@ use tombolo_core::time::{Moment, Now, Timestamp};
 
 use crate::agent::{Agent, Step};
 use crate::history::{History, Recording};
+use crate::master::generated::Reader;
 use crate::master::{Batch, Master};
 use crate::network::Network;
 use crate::scenario::Scenario;
@@ -108,6 +109,7 @@ pub(crate) struct World {
     pub(crate) master: Master,
     pub(crate) agents: Vec<Agent>,
     pub(crate) users: Users,
+    pub(crate) generated: Reader,
     pub(crate) healed: bool,
     /// Counts all that needs a number of its own.
     serial: u128,
@@ -137,6 +139,7 @@ impl World {
             network: Network::default(),
             master: Master::default(),
             users: Users::default(),
+            generated: Reader::default(),
             healed: false,
             serial: 0,
             scenario,

@@ -260,6 +260,7 @@ pub(crate) fn faulty(message: impl Into<String>, ended_at: Timestamp) -> Outcome
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 0,
+        generated: None,
     }
 }
 

@@ -11,7 +11,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tombolo_artifact::{Links, UnpackOptions};
-use tombolo_core::attempt::{Assignment, OutputReference};
+use tombolo_core::attempt::{Assignment, GeneratedFile, OutputReference};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::Capability;
@@ -159,6 +159,9 @@ pub struct Collected {
     pub cache: Result<Option<OutputReference>, String>,
     /// What its tests say.
     pub tests: xunit::Results,
+    /// The job file in the output folder, if there is one.
+    #[serde(default)]
+    pub generated: Option<GeneratedFile>,
 }
 
 /// Of what an earlier version has recorded.

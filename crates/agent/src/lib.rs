@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod exec;
 pub mod executor;
 pub mod folder;
+mod generated;
 mod incoming;
 pub mod join;
 pub mod link;

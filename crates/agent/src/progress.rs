@@ -25,7 +25,11 @@ pub(crate) struct Teller<'notices> {
 
 impl<'notices> Teller<'notices> {
     /// Tells it of the output of `parent`; of the build's source if there is none.
-    pub(crate) const fn new(recipient: Recipient, parent: Option<JobName>, notices: &'notices mpsc::Sender<Notice>) -> Self {
+    pub(crate) const fn new(
+        recipient: Recipient,
+        parent: Option<JobName>,
+        notices: &'notices mpsc::Sender<Notice>,
+    ) -> Self {
         Self {
             recipient,
             parent,

@@ -6,7 +6,7 @@ use tombolo_core::build::{self, TerminalState};
 use tombolo_core::control::record;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::BuildId;
-use tombolo_core::name::ProjectName;
+use tombolo_core::name::{JobName, ProjectName};
 use utoipa::ToSchema;
 
 use crate::job::Job;
@@ -197,11 +197,28 @@ pub struct SubmitBuild {
     pub revision: Revision,
 }
 
+/// What of a build is run again: all of it, unless something else is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RerunBuild {
+    /// Only what ended as `failure`, `error`, `unstable` or `killed`, and what comes after that.
+    #[serde(default)]
+    pub failed: bool,
+    /// Only this job, or the jobs of this workflow, and what comes after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub job: Option<JobName>,
+    /// Without what comes after the job.
+    #[serde(default)]
+    pub alone: bool,
+}
+
 /// A job file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobFile {
-    /// Its name, which tells its format: `tombolo.yaml`, `infrabox.json`.
+    /// Its name, which tells its format: `tombolo.yaml`, `infrabox.json`. If it lies in a folder of the source, its path from the top: the
+    /// workflows that it names begin at its folder.
     #[schema(min_length = 1, max_length = 256)]
     pub name: String,
     /// Its text; at most [`crate::limit::JOB_FILE_BYTES`].

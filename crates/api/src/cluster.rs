@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::name::ClusterName;
-use tombolo_core::{resources, session};
+use tombolo_core::{placement, resources, session};
 use utoipa::ToSchema;
 
 use crate::time::DateTime;
@@ -18,6 +18,8 @@ pub struct Cluster {
     /// All its labels: those that it was given, the implied `cluster`, and under `node.` what its agent reports. Flags have
     /// an empty value.
     pub labels: BTreeMap<String, String>,
+    /// Which jobs it takes, as an administrator has said.
+    pub availability: Availability,
     /// Whether its agent is connected.
     pub connected: bool,
     /// When it joined.
@@ -38,6 +40,66 @@ pub struct Cluster {
     pub attempts: u64,
     /// The address at which its agent takes peers, if it does.
     pub peer_address: Option<String>,
+}
+
+/// Which jobs a cluster takes, as an administrator has said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Availability {
+    /// All that suit it.
+    Open,
+    /// No new ones. Those that it has go on.
+    Cordoned,
+    /// No new ones, but for jobs of builds whose shared volume it has. Those that it has go on.
+    Draining,
+    /// None, and its agent is refused.
+    Disabled,
+}
+
+impl Availability {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl From<placement::Availability> for Availability {
+    fn from(availability: placement::Availability) -> Self {
+        match availability {
+            placement::Availability::Open => Self::Open,
+            placement::Availability::Cordoned => Self::Cordoned,
+            placement::Availability::Draining => Self::Draining,
+            placement::Availability::Disabled => Self::Disabled,
+        }
+    }
+}
+
+impl From<Availability> for placement::Availability {
+    fn from(availability: Availability) -> Self {
+        match availability {
+            Availability::Open => Self::Open,
+            Availability::Cordoned => Self::Cordoned,
+            Availability::Draining => Self::Draining,
+            Availability::Disabled => Self::Disabled,
+        }
+    }
+}
+
+/// Changes a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCluster {
+    /// Which jobs it takes from now on.
+    pub availability: Availability,
+    /// Whether the jobs that it has are placed elsewhere, where they begin anew: all but those that work with a volume which is only there. Of a cluster that
+    /// is disabled they always are.
+    #[serde(default)]
+    pub move_jobs: bool,
 }
 
 /// The nodes of a cluster.

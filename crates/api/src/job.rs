@@ -22,6 +22,13 @@ pub struct Job {
     /// Its name, unique within the build.
     #[schema(value_type = String)]
     pub name: JobName,
+    /// Whether a cluster runs it at all.
+    #[serde(default)]
+    pub kind: JobKind,
+    /// The job that made it while the build ran; none for what was submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub generated_by: Option<JobName>,
     /// Where it stands.
     pub state: JobState,
     /// Why it waits, if it does and that is known: for a cluster, or on one (for a node, for an image).
@@ -86,6 +93,29 @@ impl Job {
     /// Where its present attempt stands, also if that only makes its output again.
     pub fn attempt_state(&self) -> JobState {
         self.recovery.as_ref().map_or(self.state, |recovery| recovery.state)
+    }
+}
+
+/// What becomes of a job whose parents allow it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// A cluster runs its command.
+    #[default]
+    Run,
+    /// It ends at once.
+    Wait,
+    /// It ends at once, as the jobs of its workflow did.
+    Workflow,
+}
+
+impl From<build::JobKind> for JobKind {
+    fn from(kind: build::JobKind) -> Self {
+        match kind {
+            build::JobKind::Run => Self::Run,
+            build::JobKind::Wait => Self::Wait,
+            build::JobKind::Workflow => Self::Workflow,
+        }
     }
 }
 
@@ -225,6 +255,12 @@ pub struct Parent {
 pub struct Explanation {
     /// One line for people.
     pub summary: String,
+    /// The limit of its project or build that a queued job waits for, in words, if there is one.
+    #[serde(default)]
+    pub limit: Option<String>,
+    /// What would have to change so that a job fits which no cluster can run.
+    #[serde(default)]
+    pub advice: Option<String>,
     /// All clusters, by name.
     pub clusters: Vec<ClusterVerdict>,
 }
@@ -239,12 +275,15 @@ pub struct ClusterVerdict {
     pub fits: bool,
     /// What it misses; empty if the job fits.
     pub misses: Vec<Miss>,
+    /// What would have to change so that the job fits there, if something can and has to.
+    #[serde(default)]
+    pub remedy: Option<String>,
 }
 
 /// One thing that keeps a job from a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Miss {
-    /// What kind: `label`, `disconnected`, `too_small`, `full`.
+    /// What kind: `label`, `volume_elsewhere`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -253,12 +292,15 @@ pub struct Miss {
 impl From<placement::Explanation> for Explanation {
     fn from(explanation: placement::Explanation) -> Self {
         let verdict = |verdict: placement::ClusterVerdict| ClusterVerdict {
-            cluster: verdict.cluster,
+            remedy: verdict.remedy(),
             fits: verdict.misses.is_empty(),
             misses: verdict.misses.iter().map(Miss::from).collect(),
+            cluster: verdict.cluster,
         };
         Self {
             summary: explanation.summary,
+            limit: explanation.limit,
+            advice: explanation.advice,
             clusters: explanation.clusters.into_iter().map(verdict).collect(),
         }
     }
@@ -270,9 +312,12 @@ impl From<&placement::Miss> for Miss {
             placement::Miss::Label { .. } => "label",
             placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
             placement::Miss::NoVolumes => "no_volumes",
+            placement::Miss::Closed { .. } => "closed",
+            placement::Miss::Incapable { .. } => "incapable",
             placement::Miss::Disconnected => "disconnected",
             placement::Miss::TooSmall { .. } => "too_small",
             placement::Miss::Full => "full",
+            placement::Miss::Kept => "kept",
         };
         Self {
             kind: kind.to_owned(),

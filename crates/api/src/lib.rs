@@ -14,6 +14,7 @@ pub mod limit;
 pub mod log;
 pub mod output;
 pub mod path;
+pub mod plan;
 pub mod problem;
 pub mod project;
 pub mod source;
@@ -22,17 +23,21 @@ pub mod token;
 pub mod transfer;
 pub mod version;
 
-pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, Revision, SubmitBuild};
+pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{
-    Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary, Nodes, Resources,
+    Availability, ChangeCluster, Cluster, ClusterList, CreateInvite, Invite, InviteList, InviteState, InviteSummary,
+    Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
-pub use job::{ClusterVerdict, Explanation, Job, JobState, Miss, Output, Parent, Recovery};
+pub use job::{ClusterVerdict, Explanation, Job, JobKind, JobState, Miss, Output, Parent, Recovery};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
+pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedJob};
 pub use problem::{Code, Fault, Problem};
-pub use project::{ChangeProject, CreateProject, GoingBuild, Project, ProjectList, Retention, RetentionPlan};
+pub use project::{
+    ChangeProject, CreateProject, GoingBuild, Limits, Project, ProjectList, Retention, RetentionPlan, Share,
+};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;
 pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};

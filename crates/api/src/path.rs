@@ -38,6 +38,11 @@ pub fn project(project: &ProjectName) -> String {
     format!("{}/{project}", projects())
 }
 
+/// What a project may have of the clusters.
+pub fn project_share(project: &ProjectName) -> String {
+    format!("{}/share", self::project(project))
+}
+
 /// What retention would remove of a project.
 pub fn retention_plan(project: &ProjectName) -> String {
     format!("{}/retention/plan", self::project(project))
@@ -53,6 +58,11 @@ pub fn builds(project: &ProjectName) -> String {
     format!("{}/builds", self::project(project))
 }
 
+/// Where the jobs of a build would go.
+pub fn plan(project: &ProjectName) -> String {
+    format!("{}/plan", self::project(project))
+}
+
 /// One build.
 pub fn build(project: &ProjectName, number: u64) -> String {
     format!("{}/{number}", builds(project))
@@ -66,6 +76,11 @@ pub fn build_transfers(project: &ProjectName, number: u64) -> String {
 /// Where a build is cancelled.
 pub fn build_cancel(project: &ProjectName, number: u64) -> String {
     format!("{}/cancel", build(project, number))
+}
+
+/// Where a build is run again.
+pub fn build_rerun(project: &ProjectName, number: u64) -> String {
+    format!("{}/rerun", build(project, number))
 }
 
 /// The events of a build.

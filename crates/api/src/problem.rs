@@ -62,6 +62,9 @@ impl Problem {
 /// One fault of a job file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fault {
+    /// The file, if it is not the job file itself but that of a workflow: its path from the top of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The place in the document, such as `jobs[2].depends_on[0]`; empty for the whole.
     pub path: String,
     /// The line in the file, from 1.
@@ -150,6 +153,9 @@ codes! {
     /// The job file has faults.
     InvalidJobFile = "invalid_job_file", 422, "Invalid job file",
         "correct the faults; `tombolo validate FILE` finds them without submitting";
+    /// No cluster can do what a job asks for.
+    Unsupported = "unsupported", 422, "Not supported by any cluster here",
+        "take it out of the job file, or connect a cluster that has it: `tombolo cluster show` says what one can do";
     /// The bytes of a chunk or manifest are not what their digest says, or are damaged.
     InvalidContent = "invalid_content", 422, "Invalid content",
         "the content was damaged on its way or is made wrongly: send it again";

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::{ClusterName, ProjectName};
 use tombolo_core::retention::Policy;
+use tombolo_core::share;
 use utoipa::ToSchema;
 
 use crate::time::DateTime;
@@ -26,6 +27,75 @@ pub struct Project {
     pub workspace: Option<ClusterName>,
     /// What is kept of its outputs; the installation's default if nothing is said.
     pub retention: Option<Retention>,
+    /// What it may have of the clusters.
+    pub share: Share,
+}
+
+/// What a project may have of the clusters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// How much it gets beside others, when all want more than there is: one of weight 2 twice as much as one of weight 1.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub weight: u32,
+    /// What all its jobs may take at once.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What the jobs of each of its builds may take at once.
+    #[serde(default)]
+    pub build_limits: Limits,
+}
+
+/// The most that jobs may take at once. What is not given has no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// So many jobs that clusters have.
+    pub jobs: Option<u32>,
+    /// So many thousandths of a processor.
+    pub cpu_milli: Option<u64>,
+    /// So many bytes of memory.
+    pub memory_bytes: Option<u64>,
+}
+
+impl From<share::Share> for Share {
+    fn from(share: share::Share) -> Self {
+        Self {
+            weight: share.weight,
+            limits: share.limits.into(),
+            build_limits: share.build_limits.into(),
+        }
+    }
+}
+
+impl From<Share> for share::Share {
+    fn from(share: Share) -> Self {
+        Self {
+            weight: share.weight,
+            limits: share.limits.into(),
+            build_limits: share.build_limits.into(),
+        }
+    }
+}
+
+impl From<share::Limits> for Limits {
+    fn from(limits: share::Limits) -> Self {
+        Self {
+            jobs: limits.jobs,
+            cpu_milli: limits.cpu_milli,
+            memory_bytes: limits.memory_bytes,
+        }
+    }
+}
+
+impl From<Limits> for share::Limits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            jobs: limits.jobs,
+            cpu_milli: limits.cpu_milli,
+            memory_bytes: limits.memory_bytes,
+        }
+    }
 }
 
 /// What is kept of a project's outputs. Each limit that is given holds; without any, all of them are kept for ever.

@@ -85,6 +85,16 @@ impl Client {
         self.read(response).await
     }
 
+    /// Puts a body where it belongs and reads the answer.
+    pub(crate) async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, Failure> {
+        let response = self.send(self.request(Method::PUT, path)?.json(body)).await?;
+        self.read(response).await
+    }
+
     /// Changes something.
     pub(crate) async fn patch<T: DeserializeOwned>(
         &self,

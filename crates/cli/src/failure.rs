@@ -12,6 +12,8 @@ pub(crate) enum ExitCode {
     Failed = 1,
     /// Wrong usage, or a file that is not valid.
     Usage = 2,
+    /// No cluster can do what is asked for.
+    Unschedulable = 3,
     /// Not authenticated or not allowed.
     Unauthorized = 4,
     /// The master cannot be reached.
@@ -26,6 +28,7 @@ impl ExitCode {
         match self {
             Self::Failed => ("failed", "Failed"),
             Self::Usage => ("usage", "Wrong usage"),
+            Self::Unschedulable => ("unschedulable", "No cluster can do it"),
             Self::Unauthorized => ("unauthorized", "Not authenticated or not allowed"),
             Self::Unreachable => ("unreachable", "The master cannot be reached"),
             Self::Cancelled => ("cancelled", "Ended by Ctrl-C"),
@@ -115,11 +118,13 @@ impl From<Problem> for Failure {
         let code = match problem.code {
             Code::Unauthenticated | Code::Forbidden => ExitCode::Unauthorized,
             Code::InvalidRequest | Code::InvalidJobFile | Code::TooLarge => ExitCode::Usage,
+            Code::Unsupported => ExitCode::Unschedulable,
             Code::Unavailable | Code::Overloaded => ExitCode::Unreachable,
             _ => ExitCode::Failed,
         };
         let mut message = problem.detail.clone();
         for fault in &problem.faults {
+            let file = fault.file.as_ref().map(|file| format!("{file}:")).unwrap_or_default();
             let place = [fault.line, fault.column]
                 .into_iter()
                 .flatten()
@@ -129,7 +134,11 @@ impl From<Problem> for Failure {
             } else {
                 format!(" {}:", fault.path)
             };
-            message.push_str(&format!("\n  {}{path} {}", place.collect::<String>(), fault.message));
+            message.push_str(&format!(
+                "\n  {file}{}{path} {}",
+                place.collect::<String>(),
+                fault.message
+            ));
             if let Some(hint) = &fault.hint {
                 message.push_str(&format!("\n      hint: {hint}"));
             }

@@ -78,6 +78,10 @@ enum Command {
     Outputs(command::outputs::Outputs),
     /// Cancels a build, or one job of it.
     Cancel(command::builds::Cancel),
+    /// Says where the jobs of a job file would go now, and why.
+    Plan(command::plan::Plan),
+    /// Runs a build again, or some of it, as a new build.
+    Rerun(command::rerun::Rerun),
     /// Says why a job is where it is, or is nowhere.
     Explain(command::builds::Explain),
     /// Shows how the inputs of a build's jobs come, and by which ways.
@@ -87,7 +91,7 @@ enum Command {
     Cache(command::cache::Cache),
     /// Checks a job file.
     Validate(command::validate::Validate),
-    /// Invites, lists and removes clusters.
+    /// Invites, lists, cordons, drains and removes clusters.
     #[command(subcommand)]
     Cluster(command::cluster::Cluster),
     /// Says what goes of the outputs of a project.
@@ -245,7 +249,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Login(command) => wait(command::login::login(&command, &shared), None),
         command => {
             let session = Session::open(&shared)?;
-            let builds = matches!(command, Command::Run(_) | Command::Push(_) | Command::Watch(_));
+            let builds = matches!(
+                command,
+                Command::Run(_) | Command::Push(_) | Command::Rerun(_) | Command::Watch(_)
+            );
             let hint = builds.then_some("a build that was submitted goes on; `tombolo cancel BUILD` ends it");
             wait(with_session(command, &session), hint)
         }
@@ -260,6 +267,8 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Builds(command) => command::builds::builds(&command, session).await,
         Command::Jobs(command) => command::builds::jobs(&command, session).await,
         Command::Cancel(command) => command::builds::cancel(&command, session).await,
+        Command::Plan(command) => command::plan::plan(&command, session).await,
+        Command::Rerun(command) => command::rerun::rerun(&command, session).await,
         Command::Explain(command) => command::builds::explain(&command, session).await,
         Command::Transfers(command) => command::transfers::transfers(&command, session).await,
         Command::Logs(command) => command::logs::logs(&command, session).await,

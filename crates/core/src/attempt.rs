@@ -223,6 +223,32 @@ pub struct Outcome {
     pub lost_inputs: Vec<LostInput>,
     /// How many log lines it wrote: the log is whole when the master has as many.
     pub log_lines: u64,
+    /// The job file that it left in its output folder, of jobs to be added to the build. Such an end is told in a report, never in a hello.
+    #[serde(default)]
+    pub generated: Option<Box<GeneratedFile>>,
+}
+
+/// A job file that an attempt has left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedFile {
+    /// Its name: one of [`GeneratedFile::NAMES`].
+    pub name: String,
+    /// Its text, as it is; or why it cannot be taken, in words.
+    pub text: Result<String, String>,
+}
+
+impl GeneratedFile {
+    /// The names that are looked for directly in the output folder, the first one first.
+    pub const NAMES: [&'static str; 5] = [
+        "tombolo.yaml",
+        "tombolo.yml",
+        "tombolo.json",
+        "infrabox.json",
+        "infrabox.yaml",
+    ];
+
+    /// The most that is taken: several hundred jobs. It travels in one message, and is held in memory.
+    pub const MAX_BYTES: usize = 512 * 1024;
 }
 
 /// An input that could not be had, because no cluster that was asked has it or can be reached.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::capability::CapabilitySet;
 use crate::label::Selector;
 use crate::name::{ClusterName, JobName};
 use crate::resources::Resources;
@@ -24,11 +25,41 @@ pub struct BuildDefinition {
     pub jobs: Vec<JobSpec>,
 }
 
+/// What becomes of a job whose parents allow it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// A cluster runs its command.
+    #[default]
+    Run,
+    /// It ends at once, as `finished`. It has no attempt and leaves no output.
+    Wait,
+    /// It ends at once, as the jobs did that were expanded for it: all those before it whose names begin with its own.
+    Workflow,
+}
+
+impl JobKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Run, Self::Wait, Self::Workflow];
+
+    /// The name in the API and in the store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Wait => "wait",
+            Self::Workflow => "workflow",
+        }
+    }
+}
+
 /// What one job is to do. Written once at submission and read again only when an attempt is sent out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// Unique within the build.
     pub name: JobName,
+    /// Whether a cluster runs it at all.
+    #[serde(default)]
+    pub kind: JobKind,
     /// The container image; executors without images ignore or refuse it.
     pub image: String,
     /// The program and its arguments; the image's own when there is none.
@@ -45,6 +76,9 @@ pub struct JobSpec {
     pub selector: Selector,
     /// The cluster to take when it fits.
     pub prefer: Option<ClusterName>,
+    /// Among the jobs of its project, those of higher priority come first: -100 to 100.
+    #[serde(default)]
+    pub priority: i8,
     /// The volumes that it works with.
     #[serde(default)]
     pub volumes: VolumeSet,
@@ -54,6 +88,17 @@ pub struct JobSpec {
     /// What it asks of pods, if it says something of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<Box<PodNeeds>>,
+    /// It is given the build's source.
+    #[serde(default = "given")]
+    pub source: bool,
+    /// What its executor must be able to do.
+    #[serde(default)]
+    pub needs: CapabilitySet,
+}
+
+/// What was written before a job could do without the source.
+const fn given() -> bool {
+    true
 }
 
 /// What a job asks of the pod that it runs in. Clusters that run no pods have no use for it. A job cannot raise its own rights by it:

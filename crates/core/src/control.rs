@@ -2,6 +2,7 @@
 //!
 //! [`Control::apply`] is pure and deterministic. Its effects must not become visible before their changes are durable.
 
+mod availability;
 mod builds;
 mod caches;
 mod cancel;
@@ -11,11 +12,15 @@ pub mod command;
 mod connect;
 mod edges;
 pub mod event;
+mod generate;
 mod holders;
 mod invites;
 mod lease;
+mod limits;
 mod losses;
+mod needs;
 mod outbox;
+mod plan;
 mod prefetch;
 mod projects;
 mod queue;
@@ -35,6 +40,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod unsuited;
 mod view;
 mod volumes;
 mod waits;
@@ -43,9 +49,10 @@ use std::collections::BTreeSet;
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Refusal, Reply, Submission};
+pub use command::{Command, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
+pub use plan::{Place, PlannedJob};
 pub use settings::Settings;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
@@ -146,6 +153,7 @@ impl Control {
             Command::CreateProject { id, name } => self.create_project(outbox, id, name),
             Command::DeleteProject { id } => self.delete_project(outbox, id),
             Command::SetRetention { id, retention } => self.set_retention(outbox, id, retention),
+            Command::SetShare { id, share } => self.set_share(outbox, id, share),
             Command::ReleaseOutputs(build) => self.release_outputs(outbox, *build),
             Command::ClearCaches { project, job, branch } => {
                 self.clear_caches(outbox, project, job.as_ref(), branch.as_deref())
@@ -155,6 +163,11 @@ impl Control {
             Command::Invite(invite) => self.invite(outbox, invite),
             Command::WithdrawInvites { cluster } => self.withdraw_invites(outbox, &cluster),
             Command::Join { secret, key } => self.join(outbox, secret, key),
+            Command::SetAvailability {
+                name,
+                availability,
+                present,
+            } => self.set_availability(outbox, &name, availability, present),
             Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
             Command::Submit(submission) => self.submit(outbox, *submission),
             Command::CancelBuild { build } => self.cancel_build(outbox, build),
@@ -170,7 +183,8 @@ impl Control {
                 session,
                 attempt,
                 phase,
-            } => self.report(outbox, &cluster, session, attempt, phase),
+                generated,
+            } => self.report(outbox, (&cluster, session), attempt, phase, generated),
             Command::Survey {
                 cluster,
                 session,

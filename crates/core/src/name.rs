@@ -99,6 +99,19 @@ impl JobName {
     pub fn last_segment(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or(&self.0)
     }
+
+    /// Whether the job was expanded for `outer`: its name is `outer/...`.
+    pub fn is_within(&self, outer: &Self) -> bool {
+        self.0.strip_prefix(&*outer.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// The name of this job when it is expanded for `outer`.
+    ///
+    /// # Errors
+    /// If it becomes too long.
+    pub fn within(&self, outer: &Self) -> Result<Self, InvalidName> {
+        Self::new(&format!("{outer}/{self}"))
+    }
 }
 
 fn is_dns_label(name: &str) -> bool {

@@ -3,15 +3,23 @@
 //! Filter ([`Candidate::suits`], [`Candidate::has_room`]), then score ([`Score`]), then explain ([`explain`]). The control
 //! plane keeps indexes, so that it asks few clusters per placement; what each of them answers is said here only.
 
+mod advice;
+mod availability;
 mod explain;
+pub(crate) mod words;
+
+use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+pub use availability::Availability;
 pub use explain::{Situation, explain, misses};
 
+use crate::capability::{Capability, CapabilitySet};
 use crate::label::{Labels, Selector};
 use crate::name::ClusterName;
 use crate::resources::Resources;
+use crate::route::{Cost, Costs};
 use crate::volume::{VolumeKind, VolumeSet};
 
 /// What a job asks of a cluster.
@@ -25,6 +33,8 @@ pub struct Demand<'a> {
     pub resources: Resources,
     /// What it needs of volumes.
     pub volumes: &'a VolumeNeeds,
+    /// What its executor must be able to do.
+    pub needs: CapabilitySet,
 }
 
 impl Demand<'_> {
@@ -74,6 +84,10 @@ pub struct Candidate<'a> {
     pub name: &'a ClusterName,
     /// All its labels, with the implied ones.
     pub labels: &'a Labels,
+    /// Which jobs it takes, as an administrator has said.
+    pub availability: Availability,
+    /// Its room is kept for another job, which has waited longer.
+    pub kept: bool,
     /// Its agent is connected and its lease runs.
     pub connected: bool,
     /// What it has for jobs, in all.
@@ -84,6 +98,8 @@ pub struct Candidate<'a> {
     pub slots: u32,
     /// Whether it keeps volumes.
     pub volumes: bool,
+    /// What its executor can do.
+    pub capabilities: CapabilitySet,
     /// What its attempts take.
     pub used: Resources,
     /// How many attempts it has.
@@ -91,23 +107,40 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    /// Whether it could ever run the job: the selector holds, the whole cluster and one of its nodes are large enough, and the
+    /// Whether an administrator lets the job in.
+    fn admits(&self, demand: &Demand<'_>) -> bool {
+        match self.availability {
+            Availability::Open => true,
+            Availability::Draining => demand.volumes.shared_on.as_ref() == Some(self.name),
+            Availability::Cordoned | Availability::Disabled => false,
+        }
+    }
+
+    /// Whether it could ever run the job: it takes new ones, the selector holds, the whole cluster and one of its nodes are large enough, and the
     /// job's volumes are there or can be. Changes only when the cluster itself does.
     pub fn suits(&self, demand: &Demand<'_>) -> bool {
         let needed = demand.largest();
         let on_a_node = self.largest.is_none_or(|largest| largest.fits(&needed));
         let with_volumes = demand.volumes.wanted.is_empty() || self.volumes;
         self.slots > 0
+            && self.admits(demand)
             && on_a_node
             && with_volumes
+            && demand.needs.without(self.capabilities).is_empty()
             && self.capacity.fits(&needed)
             && demand.volumes.elsewhere(self.name).next().is_none()
             && demand.selector.matches(self.labels)
     }
 
-    /// Whether it is connected and has room for the job now.
-    pub fn has_room(&self, demand: &Demand<'_>) -> bool {
-        self.connected && self.attempts < self.slots && self.capacity.minus(&self.used).fits(&demand.resources)
+    /// What is free for one more job now; none if it is not connected, or has as many attempts as it takes.
+    pub fn free(&self) -> Option<Resources> {
+        let takes_one = self.connected && self.attempts < self.slots;
+        takes_one.then(|| self.capacity.minus(&self.used))
+    }
+
+    /// Whether it is connected and has room for a job that needs so much, now.
+    pub fn has_room(&self, needed: &Resources) -> bool {
+        self.free().is_some_and(|free| free.fits(needed))
     }
 
     /// How much of it is free, in millionths: of what is scarcest, so that clusters fill evenly.
@@ -124,24 +157,25 @@ impl Candidate<'_> {
     }
 }
 
-/// How good a cluster is for a job, among those that have room: the greatest wins, and among equals the first by name.
+/// How good a cluster is for a job, among those that have room: the greatest wins. Among equals it is the one that has the fewest jobs
+/// of the same build, then the first by name; where there are many, the one whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Score {
     /// The job prefers it.
     pub preferred: bool,
-    /// How many bytes of the job's inputs are there already.
-    pub input_bytes: u64,
+    /// What it costs to bring the job's inputs there, in seconds of waiting; less is better. What is not worth a second does not count.
+    pub moving: Reverse<u64>,
     /// How much of it is free, in millionths.
     pub free_share: u32,
 }
 
 impl Score {
-    /// The score of a cluster that has `input_bytes` of the job's inputs.
-    pub fn new(demand: &Demand<'_>, candidate: &Candidate<'_>, input_bytes: u64) -> Self {
+    /// The score of a cluster of which so much is free, and where it costs so much to bring the job's inputs.
+    pub fn new(preferred: bool, moving: Cost, free_share: u32, costs: &Costs) -> Self {
         Self {
-            preferred: demand.prefer == Some(candidate.name),
-            input_bytes,
-            free_share: candidate.free_share(),
+            preferred,
+            moving: Reverse(moving.0 / costs.waiting_per_second().0),
+            free_share,
         }
     }
 }
@@ -151,6 +185,10 @@ impl Score {
 pub struct Explanation {
     /// One line for people.
     pub summary: String,
+    /// The limit of its project or build that a queued job waits for, in words, if there is one.
+    pub limit: Option<String>,
+    /// What would have to change so that a job fits which no cluster can run: the least of that, on the nearest cluster.
+    pub advice: Option<String>,
     /// All clusters, by name.
     pub clusters: Vec<ClusterVerdict>,
 }
@@ -184,6 +222,16 @@ pub enum Miss {
         /// Where it is.
         cluster: ClusterName,
     },
+    /// An administrator has said that it takes no such jobs.
+    #[error("{}", match availability {
+        Availability::Draining => "it is being drained, and takes no new jobs",
+        Availability::Disabled => "it is disabled",
+        Availability::Open | Availability::Cordoned => "it is cordoned, and takes no new jobs",
+    })]
+    Closed {
+        /// What it is.
+        availability: Availability,
+    },
     /// The agent is not connected.
     #[error("its agent is not connected")]
     Disconnected,
@@ -202,7 +250,16 @@ pub enum Miss {
     /// It keeps no volumes.
     #[error("it keeps no volumes for jobs")]
     NoVolumes,
+    /// Its executor cannot do what the job asks for.
+    #[error("it has no `{capability}`, which the job needs")]
+    Incapable {
+        /// What.
+        capability: Capability,
+    },
     /// There is room, but not now.
     #[error("it is full now")]
     Full,
+    /// What room there is, now or soon, is for a job that needs more of it and has waited longer.
+    #[error("its room is kept for a job that has waited longer")]
+    Kept,
 }

@@ -88,6 +88,18 @@ pub fn plan(ways: &[Way], bytes: u64, waiting_per_hour: Cost) -> Vec<Planned> {
     planned
 }
 
+/// What it costs to bring so many bytes from one cluster to another, waiting included, as far as that is known before: straight, and as
+/// fast as that usually is.
+pub fn expected(costs: &Costs, from: &ClusterName, to: &ClusterName, bytes: u64) -> Cost {
+    let way = Way {
+        cluster: None,
+        route: RouteKind::Peer,
+        per_gigabyte: costs.per_gigabyte(from, to, Carriage::Direct),
+        experience: Experience::None,
+    };
+    way.price(bytes, costs.waiting_per_hour)
+}
+
 impl Way {
     fn price(&self, bytes: u64, waiting_per_hour: Cost) -> Cost {
         let carriage = u128::from(bytes) * u128::from(self.per_gigabyte.0) / GIGABYTE;

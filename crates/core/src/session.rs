@@ -10,7 +10,6 @@ pub mod frame;
 pub mod master;
 mod outstanding;
 
+pub use crate::capability::Capability;
 pub use error::Error;
-pub use frame::{
-    AgentFrame, AttemptReport, Capability, Hello, MasterFrame, Nodes, Order, OrderFrame, StopReason, Survey, Welcome,
-};
+pub use frame::{AgentFrame, AttemptReport, Hello, MasterFrame, Nodes, Order, OrderFrame, StopReason, Survey, Welcome};

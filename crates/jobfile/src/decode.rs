@@ -34,11 +34,14 @@ pub(crate) struct Decoder<'a> {
     path: Path,
     pub(crate) faults: Collector,
     pub(crate) dialect: Dialect,
+    /// Where the file lies in the source: paths in it begin there.
+    pub(crate) folder: String,
 }
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(reader: Reader<'a>, dialect: Dialect) -> Self {
+    pub(crate) fn new(reader: Reader<'a>, dialect: Dialect, folder: &str) -> Self {
         Self {
+            folder: folder.to_owned(),
             reader,
             path: Path::default(),
             faults: Collector::default(),
@@ -232,16 +235,16 @@ impl<'a> Decoder<'a> {
     }
 
     /// Takes a whole number within `bounds`.
-    pub(crate) fn whole(
+    pub(crate) fn whole<Number: TryFrom<i64> + PartialOrd + fmt::Display>(
         &mut self,
         token: &Token<'a>,
         expected: &str,
-        bounds: std::ops::RangeInclusive<u32>,
-    ) -> Step<Option<u32>> {
+        bounds: std::ops::RangeInclusive<Number>,
+    ) -> Step<Option<Number>> {
         let Piece::Scalar(Scalar::Whole(number)) = token.piece else {
             return self.wrong_kind(token, expected).map(|()| None);
         };
-        match u32::try_from(number) {
+        match Number::try_from(number) {
             Ok(number) if bounds.contains(&number) => Ok(Some(number)),
             _ => {
                 let (low, high) = bounds.into_inner();

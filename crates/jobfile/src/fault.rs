@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// One thing that is wrong with a job file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
+    /// The file, if it is not the one that was given but a workflow's: its path from the top of the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// The value that is meant, such as `jobs[2].depends_on[0].on`; empty for the file as a whole.
     pub path: String,
     /// The line, from 1.
@@ -20,7 +23,8 @@ pub struct Fault {
     pub hint: Option<String>,
 }
 
-/// Everything that is wrong with a job file, by line and column. There is at least one fault.
+/// Everything that is wrong with a job file, by line and column, and with the workflows in it, each after the file that names it. There
+/// is at least one fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}", crate::report::plain(self))]
 pub struct Faults {
@@ -63,6 +67,18 @@ impl Complaint {
         }
     }
 
+    /// The fault at this place.
+    pub(crate) fn at(self, path: &str, at: Position) -> Fault {
+        Fault {
+            file: None,
+            path: clean(path),
+            line: at.line,
+            column: at.column,
+            message: clean(&self.message),
+            hint: self.hint.map(|hint| clean(&hint)),
+        }
+    }
+
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -84,23 +100,12 @@ impl Collector {
         self.faults.len() < Faults::MAX
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.faults.is_empty()
-    }
-
     pub(crate) fn add(&mut self, path: impl fmt::Display, at: Position, complaint: Complaint) {
         if !self.has_room() {
             self.omitted += 1;
             return;
         }
-        let Complaint { message, hint } = complaint;
-        self.faults.push(Fault {
-            path: clean(&path.to_string()),
-            line: at.line,
-            column: at.column,
-            message: clean(&message),
-            hint: hint.map(|hint| clean(&hint)),
-        });
+        self.faults.push(complaint.at(&path.to_string(), at));
     }
 
     pub(crate) fn into_faults(mut self, file: &str) -> Faults {
@@ -118,7 +123,7 @@ pub(crate) fn quote(text: &str) -> String {
     format!("`{}`", excerpt(text, 60))
 }
 
-fn excerpt(text: &str, most: usize) -> String {
+pub(crate) fn excerpt(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => clean(text),
         Some((end, _)) => clean(&text[..end]) + "…",

@@ -47,6 +47,7 @@ impl Report {
 pub fn plain(faults: &Faults) -> String {
     let mut lines = Vec::with_capacity(faults.faults.len() * 2 + 1);
     for Fault {
+        file,
         path,
         line,
         column,
@@ -59,7 +60,8 @@ pub fn plain(faults: &Faults) -> String {
         } else {
             format!("{path}: ")
         };
-        lines.push(format!("{}:{line}:{column}: {path}{message}", faults.file));
+        let file = file.as_ref().unwrap_or(&faults.file);
+        lines.push(format!("{file}:{line}:{column}: {path}{message}"));
         lines.extend(hint.iter().map(|hint| format!("    hint: {hint}")));
     }
     if faults.omitted > 0 {

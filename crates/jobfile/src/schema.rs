@@ -4,44 +4,44 @@ mod fields;
 mod graph;
 mod job;
 
+use tombolo_core::build::JobSpec;
 use tombolo_core::build::graph::{MAX_DEPENDENCIES, MAX_JOBS};
-use tombolo_core::build::{BuildDefinition, JobSpec};
+
+pub(crate) use job::{folder_of, resolve};
 
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Faults, Position};
 use crate::reader::{Piece, Scalar, Token};
 
-/// Reads the whole file and checks it.
-pub(crate) fn read(mut decoder: Decoder<'_>, file_name: &str) -> Result<BuildDefinition, Faults> {
+/// Reads the whole file and checks it: the jobs, as far as they could be read, and all faults.
+pub(crate) fn read(mut decoder: Decoder<'_>, file_name: &str) -> (Jobs, Faults) {
     let mut jobs = Jobs::default();
     if read_root(&mut decoder, &mut jobs).is_ok() && !jobs.too_many {
         graph::check(&jobs, &mut decoder.faults);
     }
-    if decoder.faults.is_empty() {
-        Ok(BuildDefinition { jobs: jobs.specs })
-    } else {
-        Err(decoder.faults.into_faults(file_name))
-    }
+    (jobs, decoder.faults.into_faults(file_name))
 }
 
 /// The jobs that have a name. What is wrong with their other fields has been recorded, and is left out here.
 #[derive(Default)]
-struct Jobs {
-    specs: Vec<JobSpec>,
+pub(crate) struct Jobs {
+    pub(crate) specs: Vec<JobSpec>,
     /// Where the jobs of `specs` are in the file.
-    places: Vec<Place>,
+    pub(crate) places: Vec<Place>,
     dependencies: usize,
     too_many: bool,
 }
 
 /// Where a job is in the file.
-struct Place {
+pub(crate) struct Place {
     /// The job's index in the file's list.
-    index: usize,
+    pub(crate) index: usize,
     /// Its name.
-    name: Position,
+    pub(crate) name: Position,
     /// Its dependencies: their indexes in the job's list, and where they are.
     dependencies: Vec<(usize, Position)>,
+    /// The path of its workflow from the top of the source, and where it is named.
+    pub(crate) include: Option<(String, Position)>,
 }
 
 fn read_root(decoder: &mut Decoder<'_>, jobs: &mut Jobs) -> Step<()> {

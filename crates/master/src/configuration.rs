@@ -5,6 +5,7 @@
 
 mod caches;
 mod database;
+mod placement;
 mod retention;
 mod transfers;
 
@@ -26,6 +27,7 @@ use crate::exec;
 
 pub use caches::Caches;
 pub use database::Database;
+pub use placement::Placement;
 pub use retention::Retention;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
@@ -69,6 +71,9 @@ pub struct Configuration {
     /// How much there may be.
     #[serde(default)]
     pub limits: Limits,
+    /// How jobs come to clusters.
+    #[serde(default)]
+    pub placement: Placement,
     /// Sessions of users with running jobs.
     #[serde(default)]
     pub exec: Exec,
@@ -186,6 +191,8 @@ impl Default for Leases {
 pub struct Limits {
     /// The most jobs of one build.
     pub jobs_per_build: usize,
+    /// The most jobs of one build that its own jobs have made and that are not over. 0 lets none be made.
+    pub generated_jobs: usize,
     /// The most builds that may run at once, over all projects.
     pub running_builds: usize,
     /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
@@ -197,6 +204,7 @@ impl Default for Limits {
         let settings = control::Settings::default();
         Self {
             jobs_per_build: settings.max_jobs_per_build,
+            generated_jobs: settings.max_generated_jobs,
             running_builds: settings.max_running_builds,
             live_jobs: settings.max_live_jobs,
         }
@@ -263,6 +271,7 @@ impl Configuration {
             authority: Authority::default(),
             leases: Leases::default(),
             limits: Limits::default(),
+            placement: Placement::default(),
             exec: Exec::default(),
             transfers: Transfers::default(),
             caches: Caches::default(),
@@ -313,6 +322,7 @@ impl Configuration {
         }
         self.database.check(&mut faults);
         self.check_numbers(&mut faults);
+        self.placement.check(&mut faults);
         let costs = self.transfers.check(&mut faults);
         self.caches.check(&mut faults);
         self.retention.check(&mut faults);
@@ -359,15 +369,20 @@ impl Configuration {
     }
 
     /// The settings of the control plane.
-    pub fn control_settings(&self) -> control::Settings {
+    pub fn control_settings(&self, checked: &Checked) -> control::Settings {
         control::Settings {
+            unschedulable_after: self.placement.unschedulable_after(),
+            keep_room_after: self.placement.keep_room_after,
+            priority_step: self.placement.priority_step,
             prefetch: self.transfers.prefetch,
+            costs: checked.costs.clone(),
             caches: self.caches.settings(),
             lease: self.leases.lease,
             heartbeat: self.leases.heartbeat,
             lost_after: self.leases.lost_after,
             max_replacements: self.leases.max_replacements,
             max_jobs_per_build: self.limits.jobs_per_build,
+            max_generated_jobs: self.limits.generated_jobs,
             max_running_builds: self.limits.running_builds,
             max_live_jobs: self.limits.live_jobs,
             ..control::Settings::default()

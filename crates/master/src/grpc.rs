@@ -5,6 +5,7 @@
 
 mod bulk;
 mod control;
+mod generated;
 mod joining;
 mod membership;
 mod offers;
@@ -26,6 +27,7 @@ pub use offers::Offers;
 use crate::Database;
 use crate::bootstrap::Foundation;
 use crate::clock::Clock;
+use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::logs::Logs;
 use crate::tasks::Tasks;
@@ -49,6 +51,8 @@ pub struct Services {
     pub store: Arc<Database>,
     /// Logs of jobs.
     pub logs: Logs,
+    /// What job files say.
+    pub definitions: Definitions,
     /// Who the master is.
     pub foundation: Arc<Foundation>,
     /// The time.

@@ -4,6 +4,7 @@ pub mod bootstrap;
 pub mod clock;
 pub mod configuration;
 mod database;
+pub mod definitions;
 pub mod driver;
 pub mod exec;
 pub mod grants;

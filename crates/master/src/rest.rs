@@ -20,9 +20,12 @@ mod log;
 mod openapi;
 mod output;
 mod page;
+mod plan;
 mod produced;
 mod project;
+mod rerun;
 mod server;
+mod share;
 mod source;
 mod token;
 mod transfer;
@@ -53,7 +56,8 @@ pub(crate) use produced::{Produced, produced};
 pub use server::{Limits as ServerLimits, serve};
 
 use crate::Database;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
+use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::exec::Exec;
 use crate::logs::Logs;
@@ -77,6 +81,8 @@ pub struct Application {
     pub logs: Logs,
     /// Sources of builds.
     pub sources: Sources,
+    /// What job files say.
+    pub definitions: Definitions,
     /// Outputs of jobs, wherever they are.
     pub outputs: Outputs,
     /// What outputs go.
@@ -127,10 +133,8 @@ impl Default for Capacity {
 }
 
 impl Application {
-    /// A new id, of UUID's version 7: later ones sort after earlier ones, which keeps the database's indexes compact.
     fn fresh_id(&self) -> Uuid {
-        let random: [u8; 10] = rand::random();
-        uuid::Builder::from_unix_timestamp_millis(self.clock.now().wall.0, &random).into_uuid()
+        clock::fresh_id(&*self.clock)
     }
 
     /// The right to hold one more stream open.
@@ -180,10 +184,13 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
             project::delete_project
         ))
         .routes(routes!(project::plan_retention))
+        .routes(routes!(share::set_share))
         .routes(routes!(cache::list_caches, cache::clear_caches))
         .routes(routes!(build::list_builds, build::submit_build))
+        .routes(routes!(plan::plan_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))
+        .routes(routes!(rerun::rerun_build))
         .routes(routes!(events::watch_build))
         .routes(routes!(job::show_job))
         .routes(routes!(job::cancel_job))
@@ -201,7 +208,11 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(cluster::list_clusters))
         .routes(routes!(invite::list_invites, invite::create_invite))
         .routes(routes!(invite::withdraw_invites))
-        .routes(routes!(cluster::show_cluster, cluster::remove_cluster))
+        .routes(routes!(
+            cluster::show_cluster,
+            cluster::change_cluster,
+            cluster::remove_cluster
+        ))
 }
 
 fn unexpected_reply(reply: &Reply) -> Error {

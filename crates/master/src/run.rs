@@ -19,6 +19,7 @@ use crate::bootstrap::{self, DataFolder, Foundation};
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::{Checked, Configuration};
 use crate::database::{self, Database};
+use crate::definitions::Definitions;
 use crate::driver::{self, Driver, Handle};
 use crate::exec::Exec;
 use crate::grants::Grants;
@@ -134,7 +135,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {
-        control: configuration.control_settings(),
+        control: configuration.control_settings(&checked),
         public_url: checked.public_url.clone(),
         costs: checked.costs.clone(),
     };
@@ -288,6 +289,7 @@ impl Parts {
             handle: self.handle.clone(),
             store: self.store.clone(),
             logs: logs.clone(),
+            definitions: Definitions::new(self.sources.clone()),
             foundation: self.foundation.clone(),
             clock: self.clock.clone(),
             offers: offers.clone(),
@@ -335,6 +337,7 @@ impl Parts {
             handle: self.handle.clone(),
             store: self.store.clone(),
             logs,
+            definitions: Definitions::new(self.sources.clone()),
             sources: self.sources.clone(),
             retention: self.retention.clone(),
             outputs: Outputs::new(Arc::new(loopback)),

@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 use crate::agent::v1 as wire;
 
+pub use phase::generated_file;
+
 /// Something from the wire that the domain does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}`: {reason}")]

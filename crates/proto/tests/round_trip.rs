@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, LostInput, Outcome, OutputReference,
-    ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference, TransferReceipt,
+    Assignment, BuildContext, CacheOrder, CacheStart, GeneratedFile, InputReference, InputSource, LostInput, Outcome,
+    OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference,
+    TransferReceipt,
 };
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
@@ -93,7 +94,13 @@ fn outcome(state: TerminalState) -> Outcome {
             unreachable: vec![cluster("north")],
         }],
         log_lines: 77,
+        generated: (state == TerminalState::Finished).then(|| Box::new(generated(Ok("version: 1".to_owned())))),
     }
+}
+
+fn generated(text: Result<String, String>) -> GeneratedFile {
+    let name = "infrabox.json".to_owned();
+    GeneratedFile { name, text }
 }
 
 fn sources() -> Vec<InputSource> {
@@ -162,6 +169,7 @@ fn assignment() -> Assignment {
             }],
             selector: Selector::parse("GCP,!spot,region in (eu,us),gpu>0").expect("valid"),
             prefer: Some(cluster("west")),
+            priority: 0,
             volumes: VolumeSet::of(&[VolumeKind::Workspace]),
             cache: true,
             pod: Some(Box::new(PodNeeds {
@@ -170,6 +178,9 @@ fn assignment() -> Assignment {
                 run_as_user: Some(0),
                 architecture: Some("arm64".to_owned()),
             })),
+            kind: Default::default(),
+            source: true,
+            needs: Default::default(),
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),

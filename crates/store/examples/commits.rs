@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tombolo_core::attempt::Revision;
-use tombolo_core::build::{BuildState, JobSpec, JobState};
+use tombolo_core::build::{BuildState, JobKind, JobSpec, JobState};
+use tombolo_core::capability::CapabilitySet;
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project};
 use tombolo_core::id::{BuildId, Epoch, JobId, ProjectId};
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::resources::Resources;
+use tombolo_core::share::Share;
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeSet;
 use tombolo_store::postgres::Location;
@@ -113,6 +115,7 @@ fn build() -> Outcome<Vec<Change>> {
         last_build: 1,
         workspace: None,
         retention: None,
+        share: Share::default(),
     };
     let build = Build {
         id: BuildId::from_u128(1),
@@ -138,10 +141,14 @@ fn build() -> Outcome<Vec<Change>> {
             parents: Vec::new(),
             selector: spec.selector.clone(),
             prefer: None,
+            priority: 0,
             resources: spec.resources,
             timeout: spec.timeout,
             volumes: VolumeSet::default(),
             cache: false,
+            kind: spec.kind,
+            needs: spec.needs,
+            generated_by: None,
         });
         specs.push(spec);
     }
@@ -154,6 +161,9 @@ fn build() -> Outcome<Vec<Change>> {
 fn spec(index: u32) -> Outcome<JobSpec> {
     Ok(JobSpec {
         name: JobName::new(&format!("job-{index}"))?,
+        kind: JobKind::Run,
+        needs: CapabilitySet::default(),
+        source: false,
         image: "busybox".to_owned(),
         command: None,
         environment: BTreeMap::new(),
@@ -162,6 +172,7 @@ fn spec(index: u32) -> Outcome<JobSpec> {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,

@@ -8,6 +8,7 @@
 mod caches;
 mod commits;
 mod example;
+mod extension;
 mod history;
 mod logs;
 
@@ -16,6 +17,7 @@ pub use commits::{
     changes_of_one_set_build_on_each_other, every_value_comes_back, large_build, leadership_fences, new_store_is_empty,
     random_changes_come_back, rejected_set_leaves_nothing, sequence_is_read_back,
 };
+pub use extension::builds_are_extended;
 pub use history::{
     builds_are_paged, jobs_are_found, outputs_are_kept_until_released, over_is_history, project_goes_with_all_it_has,
     specs_are_found,
@@ -44,6 +46,7 @@ macro_rules! conformance_suite {
             builds_are_paged,
             jobs_are_found,
             specs_are_found,
+            builds_are_extended,
             outputs_are_kept_until_released,
             project_goes_with_all_it_has,
             log_is_read_from_any_line,

@@ -1,7 +1,15 @@
-//! The words by which states and roles stand in databases: the same in all of them.
+//! The words by which states, roles and the like stand in databases: the same in all of them.
 
 use tombolo_core::access::Role;
-use tombolo_core::build::{BuildState, JobState, TerminalState};
+use tombolo_core::build::{BuildState, JobKind, JobState, TerminalState};
+use tombolo_core::placement::Availability;
+
+/// The availability of that name.
+pub(crate) fn availability(text: &str) -> Option<Availability> {
+    Availability::ALL
+        .into_iter()
+        .find(|availability| availability.as_str() == text)
+}
 
 /// The role of that name.
 pub(crate) fn role(text: &str) -> Option<Role> {
@@ -16,6 +24,11 @@ pub(crate) fn build_state(text: &str) -> Option<BuildState> {
         return Some(BuildState::Running);
     }
     terminal(text).map(BuildState::Terminal)
+}
+
+/// The kind of job of that name.
+pub(crate) fn job_kind(text: &str) -> Option<JobKind> {
+    JobKind::ALL.into_iter().find(|kind| kind.as_str() == text)
 }
 
 /// The job's state of that name.

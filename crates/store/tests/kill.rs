@@ -78,6 +78,7 @@ fn changes(number: u128) -> Outcome<Vec<Change>> {
         last_build: 1,
         workspace: None,
         retention: None,
+        share: tombolo_core::share::Share::default(),
     };
     let token = Token {
         id: TokenId::from_u128(number),
@@ -131,9 +132,13 @@ fn definition() -> Outcome<BuildDefinition> {
             dependencies: Vec::new(),
             selector: tombolo_core::label::Selector::default(),
             prefer: None,
+            priority: 0,
             volumes: tombolo_core::volume::VolumeSet::default(),
             cache: false,
             pod: None,
+            kind: Default::default(),
+            source: true,
+            needs: Default::default(),
         });
     }
     Ok(BuildDefinition { jobs })
@@ -148,10 +153,14 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         parents: Vec::new(),
         selector: spec.selector.clone(),
         prefer: None,
+        priority: 0,
         volumes: tombolo_core::volume::VolumeSet::default(),
         cache: false,
         resources: spec.resources,
         timeout: spec.timeout,
+        kind: Default::default(),
+        generated_by: None,
+        needs: Default::default(),
     }
 }
 

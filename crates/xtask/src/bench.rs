@@ -11,12 +11,15 @@ pub(crate) enum Bench {
     Kubernetes(e2e::Options),
     /// Outputs from store to store, beside rclone and the stores' own limits.
     Transfer,
+    /// The placement of jobs in the pure core: many jobs on many clusters.
+    Placement,
 }
 
 pub(crate) fn run(shell: &Shell, bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Kubernetes(options) => e2e::bench(shell, options),
         Bench::Transfer => transfer(shell),
+        Bench::Placement => placement(shell),
     }
 }
 
@@ -28,5 +31,10 @@ fn transfer(shell: &Shell) -> anyhow::Result<()> {
         .env("TOMBOLO_AZURITE", azurite)
         .env("TOMBOLO_RCLONE", rclone)
         .run()?;
+    Ok(())
+}
+
+fn placement(shell: &Shell) -> anyhow::Result<()> {
+    plain(cmd!(shell, "cargo bench --package tombolo-core --bench placement")).run()?;
     Ok(())
 }

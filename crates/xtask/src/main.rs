@@ -126,6 +126,7 @@ mod tests {
             ("bench kubernetes --keep", true),
             ("bench transfer", true),
             ("bench transfer --keep", false),
+            ("bench placement", true),
             ("bench", false),
             ("tool kubectl", true),
             ("tool docker", false),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::{
-    Assignment, InputReference, LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt,
+    Assignment, GeneratedFile, InputReference, LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt,
 };
-use tombolo_core::build::TerminalState;
+use tombolo_core::build::{JobSpec, TerminalState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::agent::Event;
@@ -374,6 +375,8 @@ impl World {
         let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
             return;
         };
+        let makes = state == TerminalState::Finished && makes_jobs(&stored.assignment.job);
+        let generated = makes.then(|| draw_file(&mut self.rng)).flatten();
         let left = output.map(|manifest| OutputReference {
             manifest,
             bytes: 1,
@@ -390,6 +393,7 @@ impl World {
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
             lost_inputs,
             log_lines,
+            generated: generated.map(Box::new),
         };
         stored.phase = Phase::Ended(outcome.clone());
         self.agents[index].outputs.extend(output);
@@ -398,6 +402,22 @@ impl World {
             self.progressed(index, attempt, Phase::Ended(outcome));
         }
     }
+}
+
+/// Jobs that were made by others make none.
+fn makes_jobs(job: &JobSpec) -> bool {
+    !job.name.as_str().contains('/')
+}
+
+/// A job file, now and then: what is in it is a seed, or nonsense.
+fn draw_file(rng: &mut ChaCha8Rng) -> Option<GeneratedFile> {
+    let text = match rng.random_range(0..20) {
+        0..3 => Ok(rng.random::<u64>().to_string()),
+        3 => Ok("nonsense".to_owned()),
+        _ => return None,
+    };
+    let name = GeneratedFile::NAMES[0].to_owned();
+    Some(GeneratedFile { name, text })
 }
 
 fn receipt(input: &InputReference) -> TransferReceipt {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_core::build::{JobState, TerminalState};
 use tombolo_core::control::Change;
-use tombolo_core::control::record::JobStatus;
+use tombolo_core::control::record::{JobNode, JobStatus};
 use tombolo_core::id::{AttemptId, JobId};
 use tombolo_core::name::ClusterName;
 
@@ -63,10 +63,24 @@ pub(super) fn cancel_is_final(outcome: &Outcome) -> Result<(), String> {
 
 /// A job is killed only if somebody asked for it.
 pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
     let mut requested: BTreeSet<JobId> = BTreeSet::new();
     for (at, fact) in &outcome.history.facts {
+        record.take(fact);
         match fact {
             Fact::CancelRequested(jobs) => requested.extend(jobs),
+            // Who cancels a job, or all of a build, cancels what it makes meanwhile.
+            Fact::Committed(Change::ExtendBuild { build, nodes, .. }) => {
+                let jobs = record.builds.get(build);
+                let maker = |index: Option<u32>| jobs?.get(index? as usize);
+                let is_requested = |made: &JobNode| maker(made.generated_by).is_some_and(|job| requested.contains(job));
+                let made: Vec<JobId> = nodes
+                    .iter()
+                    .filter(|node| is_requested(node))
+                    .map(|node| node.id)
+                    .collect();
+                requested.extend(made);
+            }
             Fact::Committed(Change::PutJob(status))
                 if status.state == JobState::Terminal(TerminalState::Killed) && !requested.contains(&status.id) =>
             {

@@ -3,6 +3,7 @@
 use tombolo_core::attempt::Assignment;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
+use tombolo_core::name::JobName;
 
 use super::Record;
 use crate::history::Fact;
@@ -24,6 +25,12 @@ pub(crate) fn inputs_complete(outcome: &Outcome) -> Result<(), String> {
     Ok(())
 }
 
+/// The name of the job at this place of a build.
+fn name_of<'a>(record: &'a Record, siblings: &[JobId], index: u32) -> Option<&'a JobName> {
+    let node = record.nodes.get(siblings.get(index as usize)?)?;
+    Some(&node.name)
+}
+
 fn check(record: &Record, assignment: &Assignment, arrived: &[Digest]) -> Result<(), String> {
     let (node, spec) = match (
         record.nodes.get(&assignment.attempt.job),
@@ -41,28 +48,23 @@ fn check(record: &Record, assignment: &Assignment, arrived: &[Digest]) -> Result
         .ok_or("the store does not know the build")?;
     let mut wanted: Vec<JobId> = Vec::new();
     for dependency in &spec.dependencies {
-        let parent = siblings
-            .iter()
-            .find(|id| record.nodes.get(id).is_some_and(|node| node.name == dependency.job));
-        let status = parent
-            .and_then(|id| record.jobs.get(id))
-            .ok_or("a parent is not in the store")?;
-        let state = status
-            .ended()
-            .ok_or_else(|| format!("its parent {} is not over", dependency.job))?;
-        if !dependency.on.contains(state) {
-            return Err(format!(
-                "its parent {} is {state}, which it did not ask for",
-                dependency.job
-            ));
+        let named = |parent: &u32| name_of(record, siblings, *parent) == Some(&dependency.job);
+        if !node.parents.iter().any(|(parent, _)| named(parent)) {
+            return Err(format!("it does not follow {}, which it named", dependency.job));
+        }
+    }
+    for (index, on) in &node.parents {
+        let name = name_of(record, siblings, *index).ok_or("a parent is not in the store")?;
+        let status = siblings.get(*index as usize).and_then(|id| record.jobs.get(id));
+        let status = status.ok_or("a parent is not in the store")?;
+        let state = status.ended().ok_or_else(|| format!("its parent {name} is not over"))?;
+        if !on.contains(state) {
+            return Err(format!("its parent {name} is {state}, which it did not ask for"));
         }
         wanted.extend(status.output.map(|_| status.id));
         let told = assignment.parents.iter().find(|other| other.job == status.id);
         if told.is_none_or(|told| told.state != state) {
-            return Err(format!(
-                "it is told {told:?} of its parent {}, which is {state}",
-                dependency.job
-            ));
+            return Err(format!("it is told {told:?} of its parent {name}, which is {state}"));
         }
     }
     let assigned: Vec<(JobId, Digest)> = assignment

@@ -50,6 +50,25 @@ impl Record {
                     self.nodes.insert(node.id, node.clone());
                 }
             }
+            Change::ExtendBuild {
+                build,
+                nodes,
+                specs,
+                parents,
+            } => {
+                let jobs = self.builds.entry(*build).or_default();
+                jobs.extend(nodes.iter().map(|node| node.id));
+                for (node, spec) in nodes.iter().zip(specs) {
+                    self.specs.insert(node.id, spec.clone());
+                    self.jobs.insert(node.id, JobStatus::waiting(node.id));
+                    self.nodes.insert(node.id, node.clone());
+                }
+                for (id, parents) in parents {
+                    if let Some(node) = self.nodes.get_mut(id) {
+                        node.parents.clone_from(parents);
+                    }
+                }
+            }
             Change::PutBuild(build) if build.state != BuildState::Running => {
                 self.ended.insert(build.id);
             }

@@ -148,6 +148,7 @@ impl World {
                     self.network.send_down(connection, &frame, &self.scenario, random);
                 }
                 Action::Apply { ticket, command } => {
+                    let command = self.generated.complete(command);
                     process
                         .inbox
                         .push_back((Origin::Session { connection, ticket }, command));

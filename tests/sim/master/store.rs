@@ -24,6 +24,10 @@ impl Store {
                     self.specs
                         .extend(nodes.iter().map(|node| node.id).zip(specs.iter().cloned()));
                 }
+                Change::ExtendBuild { nodes, specs, .. } => {
+                    self.specs
+                        .extend(nodes.iter().map(|node| node.id).zip(specs.iter().cloned()));
+                }
                 Change::PutBuild(build) if build.state != BuildState::Running => {
                     self.running.remove(&build.id);
                 }

@@ -285,7 +285,12 @@ impl<E: Executor> Life<E> {
         }
         let cache = collected.cache.ok().flatten().filter(|_| finished).map(Box::new);
         let outcome = verdict.outcome(&exit, log_lines, inputs, output);
-        Ok(Outcome { cache, ..outcome })
+        let generated = collected.generated.filter(|_| finished).map(Box::new);
+        Ok(Outcome {
+            cache,
+            generated,
+            ..outcome
+        })
     }
 
     /// The outcome of an attempt whose command did not run, or was lost. Nothing of it goes on.

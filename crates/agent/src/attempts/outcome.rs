@@ -105,6 +105,7 @@ impl Verdict {
             inputs,
             lost_inputs: Vec::new(),
             log_lines,
+            generated: None,
         }
     }
 }

@@ -185,7 +185,12 @@ impl Courier for Service {
     async fn finish(&self, request: Request<wire::FinishRequest>) -> Result<Response<wire::FinishResponse>, Status> {
         use wire::finish_request::{Cache, Output};
         let (attempt, expected) = self.caller(&request)?;
-        let wire::FinishRequest { output, tests, cache } = request.into_inner();
+        let wire::FinishRequest {
+            output,
+            tests,
+            cache,
+            generated,
+        } = request.into_inner();
         let output = match output {
             Some(Output::Manifest(manifest)) => {
                 Ok(Some(self.uploads.reference(expected.duty.project, &manifest).await?))
@@ -210,10 +215,22 @@ impl Courier for Service {
                 failed: tests.failed,
                 unreadable: tests.unreadable.into_iter().take(UNREADABLE_LIMIT).collect(),
             },
+            generated: generated
+                .map(|file| tombolo_proto::convert::generated_file(file.name, file.content.map(from_courier)))
+                .transpose()
+                .map_err(|error| Status::invalid_argument(error.to_string()))?,
         };
         recorded(attempt, expected.finish(collected))?;
         expected.ledger.tell(attempt);
         Ok(Response::new(wire::FinishResponse {}))
+    }
+}
+
+/// The content of a job file as it was handed over, or why it was not.
+fn from_courier(content: wire::generated_file::Content) -> Result<String, String> {
+    match content {
+        wire::generated_file::Content::Text(text) => Ok(text),
+        wire::generated_file::Content::Obstacle(reason) => Err(reason),
     }
 }
 

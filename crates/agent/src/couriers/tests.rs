@@ -381,6 +381,7 @@ async fn outputs_are_taken_whole_and_checked() {
             output,
             tests,
             cache: None,
+            generated: None,
         })
         .await
         .unwrap();

@@ -59,7 +59,7 @@ async fn the_next_run_finds_what_the_last_has_left() {
         "{log}"
     );
     assert!(
-        log.contains("tombolo: the cache is kept for the next run: 4 bytes in 1 files, digest"),
+        log.contains("tombolo: the cache is kept for the next run: 4 B in 1 file, digest"),
         "{log}"
     );
     let kept = *outcome.cache.unwrap();
@@ -72,7 +72,7 @@ async fn the_next_run_finds_what_the_last_has_left() {
     );
     let (outcome, log) = run(&cluster, &second).await;
     assert_eq!(cluster.printed(second.attempt), ["one", "/etc/hosts"], "{log}");
-    assert!(log.contains("tombolo: the cache (4 bytes, digest "), "{log}");
+    assert!(log.contains("tombolo: the cache (4 B, digest "), "{log}");
     assert!(
         log.contains("is here already; it is of build 41 of the branch `main`"),
         "{log}"

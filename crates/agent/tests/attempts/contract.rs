@@ -24,6 +24,19 @@ async fn every_path_is_there_under_both_names_and_can_be_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_file_in_the_output_comes_with_the_end_of_a_command_that_succeeded() {
+    let cluster = Cluster::new().await;
+    for (end, state) in [("true", TerminalState::Finished), ("exit 1", TerminalState::Failure)] {
+        let left = format!("echo '{{}}' > $TOMBOLO_OUTPUT/tombolo.json; mkdir $TOMBOLO_OUTPUT/infrabox.json; {end}");
+        let outcome = cluster.run(&script(&left)).await;
+        assert_eq!(outcome.state, state, "{outcome:?}");
+        let generated = outcome.generated.map(|file| (file.name, file.text));
+        let expected = ("tombolo.json".to_owned(), Ok("{}\n".to_owned()));
+        assert_eq!(generated, (state == TerminalState::Finished).then_some(expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_environment_is_what_is_promised_and_nothing_else() {
     let cluster = Cluster::new().await;
     let mut assignment = script("env -0 | tr '\\n\\0' ' \\n'");

@@ -59,7 +59,7 @@ async fn outputs_become_inputs_by_the_last_segment_of_the_name() {
     );
     let log = cluster.log(assignment.attempt);
     assert!(
-        log[2].starts_with("tombolo: the output of `work/build` (5 bytes, digest "),
+        log[2].starts_with("tombolo: the output of `work/build` (5 B, digest "),
         "{log:?}"
     );
 }

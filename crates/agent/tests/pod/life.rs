@@ -80,6 +80,21 @@ async fn a_log_that_is_written_in_a_moment_comes_whole() {
 }
 
 #[tokio::test]
+async fn a_job_file_in_the_output_is_handed_over() {
+    let agent = Agent::start(
+        "east",
+        &specification("echo version: 1 > $TOMBOLO_OUTPUT/infrabox.yaml"),
+    )
+    .await;
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    let generated = agent.known().finish.as_ref().unwrap().generated.clone();
+    let content = Some(wire::generated_file::Content::Text("version: 1\n".to_owned()));
+    let name = "infrabox.yaml".to_owned();
+    assert_eq!(generated, Some(wire::GeneratedFile { name, content }));
+}
+
+#[tokio::test]
 async fn no_command_starts_before_it_may() {
     let agent = Agent::start("east", &specification("echo started")).await;
     agent.order(|orders| orders.begin = false);

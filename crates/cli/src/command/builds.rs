@@ -271,14 +271,15 @@ pub(crate) async fn cancel(command: &Cancel, session: &Session) -> Result<(), Fa
 
 impl Rows for Explanation {
     fn header(&self, _: Wide) -> Vec<&'static str> {
-        vec!["cluster", "fits", "what is missing"]
+        vec!["cluster", "fits", "what is missing", "to make it fit"]
     }
 
     fn rows(&self, _: Wide) -> Vec<Vec<String>> {
         let row = |verdict: &ClusterVerdict| {
             let misses: Vec<_> = verdict.misses.iter().map(|miss| miss.message.as_str()).collect();
             let fits = if verdict.fits { "yes" } else { "no" };
-            vec![verdict.cluster.to_string(), fits.to_owned(), misses.join("; ")]
+            let remedy = verdict.remedy.clone().unwrap_or_default();
+            vec![verdict.cluster.to_string(), fits.to_owned(), misses.join("; "), remedy]
         };
         self.clusters.iter().map(row).collect()
     }
@@ -302,6 +303,9 @@ pub(crate) async fn explain(command: &Explain, session: &Session) -> Result<(), 
     let explanation: Explanation = session.client.get(&path).await?;
     if session.format.is_for_people() {
         render::line(&explanation.summary)?;
+        if let Some(advice) = &explanation.advice {
+            render::line(advice)?;
+        }
         if explanation.clusters.is_empty() {
             return Ok(());
         }

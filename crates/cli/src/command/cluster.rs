@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use reqwest::Method;
-use tombolo_api::{Cluster as Described, ClusterList, CreateInvite, Invite, InviteList, InviteSummary, path};
+use tombolo_api::{
+    Availability, ChangeCluster, Cluster as Described, ClusterList, CreateInvite, Invite, InviteList, InviteSummary,
+    path,
+};
 use tombolo_core::name::ClusterName;
 
 use crate::Session;
-use crate::failure::Failure;
+use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Changed, Format, Rows, Wide};
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +38,34 @@ pub(crate) enum Cluster {
     List,
     /// Shows one cluster.
     Show {
+        /// Its name.
+        name: ClusterName,
+    },
+    /// Lets a cluster take no new jobs. Those that it has go on.
+    Cordon {
+        /// Its name.
+        name: ClusterName,
+    },
+    /// Lets a cluster take jobs again that was cordoned or drained.
+    Uncordon {
+        /// Its name.
+        name: ClusterName,
+    },
+    /// Empties a cluster: it takes no new jobs, but for builds that can end nowhere else, and those that it has go on to their end.
+    Drain {
+        /// Its name.
+        name: ClusterName,
+        /// Does not wait for its jobs: they begin anew elsewhere, but for those that work with a volume which is only there.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Takes a cluster out of use: its jobs begin anew elsewhere, and its agent is refused until the cluster is enabled.
+    Disable {
+        /// Its name.
+        name: ClusterName,
+    },
+    /// Takes a cluster that was disabled into use again.
+    Enable {
         /// Its name.
         name: ClusterName,
     },
@@ -66,7 +97,7 @@ impl Rows for ClusterList {
                 .filter(|(key, _)| wide == Wide::Yes || !key.starts_with("node."));
             let mut row = vec![
                 cluster.name.to_string(),
-                if cluster.connected { "connected" } else { "disconnected" }.to_owned(),
+                standing(cluster),
                 format!("{}{slots}", cluster.attempts),
                 free.map_or_else(unknown, |(free, all)| {
                     format!("{} of {} m", free.cpu_milli, all.cpu_milli)
@@ -119,7 +150,7 @@ impl Rows for InviteList {
     }
 }
 
-/// Invites, lists, shows and removes clusters.
+/// Invites, lists, shows, changes and removes clusters.
 pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), Failure> {
     match command {
         Cluster::Invite {
@@ -156,11 +187,80 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
                 Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
             }
         }
+        Cluster::Cordon { name } => change(session, name, Availability::Cordoned, false).await,
+        Cluster::Drain { name, now } => change(session, name, Availability::Draining, *now).await,
+        Cluster::Disable { name } => change(session, name, Availability::Disabled, false).await,
+        Cluster::Uncordon { name } => open(session, name, &[Availability::Disabled]).await,
+        Cluster::Enable { name } => open(session, name, &[Availability::Cordoned, Availability::Draining]).await,
         Cluster::Remove { name } => {
             session.client.act(Method::DELETE, &path::cluster(name)).await?;
             let (kind, name, change) = ("cluster", name.as_str(), "removed");
             render::changed(session.format, &Changed { kind, name, change })
         }
+    }
+}
+
+/// How a cluster stands: `connected`, `connected, cordoned`, `connected, drained`, `disabled`.
+fn standing(cluster: &Described) -> String {
+    let contact = if cluster.connected { "connected" } else { "disconnected" };
+    match (cluster.availability, cluster.attempts) {
+        (Availability::Open, _) => contact.to_owned(),
+        (Availability::Disabled, _) => "disabled".to_owned(),
+        (Availability::Draining, 0) => format!("{contact}, drained"),
+        (availability, _) => format!("{contact}, {}", availability.as_str()),
+    }
+}
+
+async fn change(
+    session: &Session,
+    name: &ClusterName,
+    availability: Availability,
+    move_jobs: bool,
+) -> Result<(), Failure> {
+    let request = ChangeCluster {
+        availability,
+        move_jobs,
+    };
+    let cluster: Described = session.client.patch(&path::cluster(name), &request).await?;
+    match session.format {
+        Format::Table | Format::Wide => render::line(&changed(&cluster)),
+        Format::Name => render::line(cluster.name.as_str()),
+        Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
+    }
+}
+
+/// Lets a cluster take jobs again, unless it is one of `refused`: that has another command, which says more of what is meant.
+async fn open(session: &Session, name: &ClusterName, refused: &[Availability]) -> Result<(), Failure> {
+    let now: Described = session.client.get(&path::cluster(name)).await?;
+    if refused.contains(&now.availability) {
+        let command = match now.availability {
+            Availability::Disabled => "enable",
+            _ => "uncordon",
+        };
+        let standing = now.availability.as_str();
+        let failure = Failure::new(ExitCode::Failed, format!("cluster `{name}` is {standing}"));
+        return Err(failure.hint(format!("`tombolo cluster {command} {name}` lets it take jobs again")));
+    }
+    change(session, name, Availability::Open, false).await
+}
+
+/// What has become of a cluster, for people.
+fn changed(cluster: &Described) -> String {
+    let name = &cluster.name;
+    let left = match cluster.attempts {
+        0 => "it has none".to_owned(),
+        1 => "the one that it has goes on".to_owned(),
+        more => format!("the {more} that it has go on"),
+    };
+    match cluster.availability {
+        Availability::Open if cluster.connected => format!("Cluster `{name}` takes jobs."),
+        Availability::Open => format!("Cluster `{name}` takes jobs when its agent has connected."),
+        Availability::Cordoned => format!("Cluster `{name}` is cordoned: it takes no new jobs; {left}."),
+        Availability::Draining if cluster.attempts == 0 => {
+            format!("Cluster `{name}` is drained: it has no jobs, and takes none.")
+        }
+        Availability::Draining => format!("Cluster `{name}` is being drained: it takes no new jobs; {left}."),
+        Availability::Disabled => format!("Cluster `{name}` is disabled: it has no jobs, and its agent is refused."),
     }
 }
 

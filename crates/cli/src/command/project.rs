@@ -1,6 +1,8 @@
 //! Projects.
 
-use clap::{Args, Subcommand};
+mod share;
+
+use clap::{ArgGroup, Args, Subcommand};
 use reqwest::Method;
 use tombolo_api::{ChangeProject, CreateProject, Project as Described, ProjectList, Retention, path};
 use tombolo_core::name::ProjectName;
@@ -23,12 +25,15 @@ pub(crate) enum Project {
         /// Its name.
         name: ProjectName,
     },
-    /// Says what is kept of a project's outputs. What is not named stays as it is.
+    /// Says what is kept of a project's outputs, and what it may have of the clusters. What is not named stays as it is.
+    #[command(group = ArgGroup::new("change").required(true).multiple(true))]
     Set {
         /// Its name.
         name: ProjectName,
         #[command(flatten)]
         keep: Keep,
+        #[command(flatten)]
+        share: share::Share,
     },
     /// Deletes a project with all its builds, logs and tokens. Refused while one of its builds runs.
     Delete {
@@ -42,19 +47,19 @@ pub(crate) enum Project {
 
 /// Limits of what is kept.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = true)]
+#[group(multiple = true)]
 pub(crate) struct Keep {
     /// Keeps the outputs of so many builds, the newest; `all` for no such limit.
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::kept))]
+    #[arg(long, group = "change", value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::kept))]
     keep_builds: Option<Limit<u32>>,
     /// Keeps outputs for so many days after the end of their build; `all` for no such limit.
-    #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::kept))]
+    #[arg(long, group = "change", value_name = "D", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::kept))]
     keep_days: Option<Limit<u32>>,
     /// Keeps so many bytes of outputs, such as `500GB`; `all` for no such limit.
-    #[arg(long, value_name = "SIZE", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::size))]
+    #[arg(long, group = "change", value_name = "SIZE", allow_negative_numbers = true, value_parser = |text: &str| limit(text, number::size))]
     keep_bytes: Option<Limit<u64>>,
     /// Keeps what the installation keeps by default.
-    #[arg(long, conflicts_with_all = ["keep_builds", "keep_days", "keep_bytes"])]
+    #[arg(long, group = "change", conflicts_with_all = ["keep_builds", "keep_days", "keep_bytes"])]
     keep_default: bool,
 }
 
@@ -71,6 +76,10 @@ fn limit<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Limit<T>,
 }
 
 impl Keep {
+    fn is_given(&self) -> bool {
+        self.keep_default || self.keep_builds.is_some() || self.keep_days.is_some() || self.keep_bytes.is_some()
+    }
+
     fn over(&self, now: Option<Retention>) -> Option<Retention> {
         if self.keep_default {
             return None;
@@ -146,7 +155,16 @@ fn show(format: Format, project: &Described) -> Result<(), Failure> {
                 render::count(project.last_build, "build")
             ))?;
             render::line(&format!("Outputs are kept: {}", describe(project.retention)))?;
-            render::line(&format!("Workspace: {workspace}"))
+            render::line(&format!("Workspace: {workspace}"))?;
+            render::line(&format!("Weight beside other projects: {}", project.share.weight))?;
+            render::line(&format!(
+                "All its jobs at once: {}",
+                share::describe(&project.share.limits)
+            ))?;
+            render::line(&format!(
+                "Those of each build: {}",
+                share::describe(&project.share.build_limits)
+            ))
         }
         Format::Name => render::line(project.name.as_str()),
         Format::Json | Format::Yaml => render::print_value(format, project),
@@ -173,12 +191,16 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
             let project: Described = session.client.get(&path::project(name)).await?;
             show(session.format, &project)
         }
-        Project::Set { name, keep } => {
-            let now: Described = session.client.get(&path::project(name)).await?;
-            let change = ChangeProject {
-                retention: keep.over(now.retention),
-            };
-            let project: Described = session.client.patch(&path::project(name), &change).await?;
+        Project::Set { name, keep, share } => {
+            let mut project: Described = session.client.get(&path::project(name)).await?;
+            if let Some(share) = share.over(project.share) {
+                project = session.client.put(&path::project_share(name), &share).await?;
+            }
+            if keep.is_given() {
+                let retention = keep.over(project.retention);
+                let change = ChangeProject { retention };
+                project = session.client.patch(&path::project(name), &change).await?;
+            }
             show(session.format, &project)
         }
         Project::Delete { name, yes: false } => Err(Failure::usage(format!(

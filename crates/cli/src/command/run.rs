@@ -73,7 +73,14 @@ pub(crate) async fn run(command: &Run, session: &Session) -> Result<(), Failure>
         Some(folder) => Some(source::upload(session, folder).await?),
         None => None,
     };
-    submit(session, &command.file, text, source, &command.submission).await
+    let name = file_name(command.source.as_deref(), &command.file);
+    submit(
+        session,
+        as_sent(&command.file, name, text)?,
+        source,
+        &command.submission,
+    )
+    .await
 }
 
 /// Uploads a folder and submits its job file.
@@ -84,7 +91,14 @@ pub(crate) async fn push(command: &Push, session: &Session) -> Result<(), Failur
     };
     let text = validate::read(&file)?;
     let source = source::upload(session, &command.folder).await?;
-    submit(session, &file, text, Some(source), &command.submission).await
+    let name = file_name(Some(&command.folder), &file);
+    submit(session, as_sent(&file, name, text)?, Some(source), &command.submission).await
+}
+
+/// What the job file is called: its path from the top of the source, where it lies in it.
+fn file_name(source: Option<&Path>, file: &Path) -> String {
+    let within = source.and_then(|folder| validate::path_within(folder, file));
+    within.unwrap_or_else(|| validate::base_name(file))
 }
 
 /// Follows a build.
@@ -106,13 +120,8 @@ fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
         })
 }
 
-async fn submit(
-    session: &Session,
-    file: &Path,
-    text: Vec<u8>,
-    source: Option<Digest>,
-    submission: &Submission,
-) -> Result<(), Failure> {
+/// A job file as the master takes it, under this name.
+pub(crate) fn as_sent(file: &Path, name: String, text: Vec<u8>) -> Result<JobFile, Failure> {
     let text =
         String::from_utf8(text).map_err(|error| Failure::usage(format!("{} is not UTF-8: {error}", file.display())))?;
     if text.len() > limit::JOB_FILE_BYTES {
@@ -122,12 +131,17 @@ async fn submit(
                 .hint("split it into several builds"),
         );
     }
-    let name = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    Ok(JobFile { name, text })
+}
+
+async fn submit(
+    session: &Session,
+    job_file: JobFile,
+    source: Option<Digest>,
+    submission: &Submission,
+) -> Result<(), Failure> {
     let request = SubmitBuild {
-        job_file: JobFile { name, text },
+        job_file,
         source,
         revision: Revision {
             branch: submission.branch.clone(),

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 pub use fault::Fault;
 
-use super::{JobSpec, StateSet};
+use super::{JobKind, JobSpec, StateSet};
 use crate::name::JobName;
 
 /// The most jobs of one build. The control plane holds each in memory, at about 1 KiB.
@@ -136,7 +136,12 @@ fn resolve(
             faults.push(Fault::MissingParent { job, dependency, name });
             continue;
         };
-        if let Some(other) = folders.insert(edge.job.last_segment(), &edge.job) {
+        // Only what runs is given the outputs of its parents.
+        let takes_inputs = spec.kind == JobKind::Run;
+        if let Some(other) = folders
+            .insert(edge.job.last_segment(), &edge.job)
+            .filter(|_| takes_inputs)
+        {
             faults.push(Fault::AmbiguousInput {
                 job,
                 dependency,

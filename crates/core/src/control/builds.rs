@@ -1,14 +1,15 @@
 //! The builds that are not over, and their jobs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::edges::Edges;
-use super::queue::ClassId;
+use super::queue::{ClassId, Ticket};
 use super::record::{Build, JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
+use crate::share::Usage;
 
 /// Where a job is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +29,8 @@ pub(super) struct LiveJob {
     pub(super) touched: bool,
     /// The class that it is queued in.
     pub(super) class: Option<ClassId>,
+    /// It counts for what its build and its project have.
+    pub(super) charged: bool,
     /// Why its attempt does not go on, as the agent says.
     pub(super) waits: Option<Box<Waits>>,
 }
@@ -40,6 +43,7 @@ impl LiveJob {
             status,
             touched: false,
             class: None,
+            charged: false,
             waits: None,
         }
     }
@@ -67,6 +71,10 @@ pub(super) struct LiveBuild {
     pub(super) sharing: Option<Box<Sharing>>,
     /// How many of its jobs are not terminal.
     pub(super) open: usize,
+    /// What its attempts take.
+    pub(super) usage: Usage,
+    /// Queued jobs that its limits had no room for when it was their turn: they are in no class until it has.
+    pub(super) held: BTreeSet<Ticket>,
 }
 
 impl LiveBuild {
@@ -87,14 +95,15 @@ impl LiveBuild {
 /// All builds that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Builds {
-    by_id: BTreeMap<BuildId, LiveBuild>,
+    /// In boxes, since a tree of large values is large itself, and slow to walk.
+    by_id: BTreeMap<BuildId, Box<LiveBuild>>,
     jobs: HashMap<JobId, JobKey>,
     running: HashMap<ProjectId, usize>,
 }
 
 impl Builds {
     pub(super) fn iter(&self) -> impl Iterator<Item = &LiveBuild> {
-        self.by_id.values()
+        self.by_id.values().map(Box::as_ref)
     }
 
     /// How many there are.
@@ -113,11 +122,11 @@ impl Builds {
     }
 
     pub(super) fn get(&self, id: BuildId) -> Option<&LiveBuild> {
-        self.by_id.get(&id)
+        self.by_id.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: BuildId) -> Option<&mut LiveBuild> {
-        self.by_id.get_mut(&id)
+        self.by_id.get_mut(&id).map(Box::as_mut)
     }
 
     pub(super) fn key(&self, id: JobId) -> Option<JobKey> {
@@ -146,11 +155,22 @@ impl Builds {
             self.jobs.insert(job.node.id, key);
         }
         *self.running.entry(build.record.project).or_default() += 1;
-        self.by_id.insert(build.record.id, build);
+        self.by_id.insert(build.record.id, Box::new(build));
+    }
+
+    /// Adds jobs to a build, after those that it has. Its edges have to be turned round again.
+    pub(super) fn extend(&mut self, id: BuildId, jobs: Vec<LiveJob>) {
+        let Some(build) = self.by_id.get_mut(&id) else { return };
+        build.open += jobs.len();
+        for job in jobs {
+            let index = u32::try_from(build.jobs.len()).unwrap_or(u32::MAX);
+            self.jobs.insert(job.node.id, JobKey { build: id, index });
+            build.jobs.push(job);
+        }
     }
 
     pub(super) fn remove(&mut self, id: BuildId) -> Option<LiveBuild> {
-        let build = self.by_id.remove(&id)?;
+        let build = *self.by_id.remove(&id)?;
         for job in &build.jobs {
             self.jobs.remove(&job.node.id);
         }

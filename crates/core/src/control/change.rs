@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
-use crate::build::{BuildState, JobSpec};
+use crate::build::{BuildState, JobSpec, StateSet};
 use crate::cache::{Cache, CacheKey};
-use crate::id::{BuildId, InviteId, ProjectId, TokenId};
+use crate::id::{BuildId, InviteId, JobId, ProjectId, TokenId};
 use crate::name::ClusterName;
 
 /// One row to write. A `Put` writes the whole record over the one with the same key, if there is one.
@@ -39,6 +39,17 @@ pub enum Change {
         nodes: Vec<JobNode>,
         /// Their specifications, by index.
         specs: Vec<JobSpec>,
+    },
+    /// Jobs were added to a build. All are `Waiting`, epoch 0, unless a `PutJob` in the same set says otherwise.
+    ExtendBuild {
+        /// The build.
+        build: BuildId,
+        /// The new jobs, by index, after those that are there.
+        nodes: Vec<JobNode>,
+        /// Their specifications, by index.
+        specs: Vec<JobSpec>,
+        /// Jobs that are there, and follow new ones too: all their parents.
+        parents: Vec<(JobId, Vec<(u32, StateSet)>)>,
     },
     /// A build changed.
     PutBuild(Build),
@@ -94,6 +105,15 @@ impl LiveState {
                 self.builds.push(build.clone());
                 let jobs = nodes.iter().map(|node| (node.clone(), JobStatus::waiting(node.id)));
                 self.jobs.extend(jobs);
+            }
+            Change::ExtendBuild { nodes, parents, .. } => {
+                let jobs = nodes.iter().map(|node| (node.clone(), JobStatus::waiting(node.id)));
+                self.jobs.extend(jobs);
+                for (id, parents) in parents {
+                    if let Some((node, _)) = self.jobs.iter_mut().find(|(node, _)| node.id == *id) {
+                        node.parents.clone_from(parents);
+                    }
+                }
             }
             Change::PutBuild(build) if build.state == BuildState::Running => {
                 put(&mut self.builds, build, |other| other.id == build.id);

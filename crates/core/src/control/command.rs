@@ -1,14 +1,16 @@
 //! What the control plane can be told, and what it answers.
 
-use super::record::{Build, Cluster, Invite, Project, Token};
+use super::record::{Build, Cluster, Invite, JobStatus, Project, Token};
 use crate::attempt::{Phase, Revision};
-use crate::build::BuildDefinition;
+use crate::build::{BuildDefinition, JobSpec};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
 use crate::name::{ClusterName, JobName, ProjectName};
+use crate::placement::Availability;
 use crate::retention::Policy;
 use crate::session::{Hello, Survey};
+use crate::share::Share;
 use crate::volume::VolumeId;
 
 /// One thing to do. Whoever gives it has checked that the giver may.
@@ -32,6 +34,13 @@ pub enum Command {
         id: ProjectId,
         /// What it keeps; the installation's default if none.
         retention: Option<Policy>,
+    },
+    /// Says what a project may have of the clusters.
+    SetShare {
+        /// Which project.
+        id: ProjectId,
+        /// What it may have.
+        share: Share,
     },
     /// Gives up the outputs of a build that is over, as it is in the store. Refused while it runs.
     ReleaseOutputs(Box<Build>),
@@ -64,6 +73,15 @@ pub enum Command {
         secret: Digest,
         /// The digest of the agent's public key.
         key: Digest,
+    },
+    /// Says which jobs a cluster takes from now on.
+    SetAvailability {
+        /// Which cluster.
+        name: ClusterName,
+        /// Which jobs.
+        availability: Availability,
+        /// What becomes of the jobs that it has.
+        present: Present,
     },
     /// Removes a cluster: its attempts are replaced elsewhere, its certificate is of no use any more.
     RemoveCluster {
@@ -108,6 +126,8 @@ pub enum Command {
         attempt: AttemptId,
         /// How far it is.
         phase: Phase,
+        /// What the job file says that the attempt has left, if it has ended and left one.
+        generated: Option<Box<Generated>>,
     },
     /// An agent has looked what its cluster has for jobs. Writes nothing of that; but jobs may find room.
     Survey {
@@ -149,6 +169,15 @@ pub enum Command {
     Tick,
 }
 
+/// What becomes of the jobs that a cluster has when it takes no new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Present {
+    /// They go on where they are. The jobs of a cluster that is disabled never do.
+    Stay,
+    /// They are placed elsewhere and begin anew, but for those that work with a volume which is only there.
+    Move,
+}
+
 /// A build to be made.
 #[derive(Debug, Clone)]
 pub struct Submission {
@@ -166,6 +195,35 @@ pub struct Submission {
     pub revision: Revision,
     /// Who submits it.
     pub submitted_by: String,
+    /// What is known of its jobs from the build that it runs again; none for a new one.
+    pub rerun: Option<Box<Rerun>>,
+}
+
+/// A build that runs (some of) another one again.
+#[derive(Debug, Clone)]
+pub struct Rerun {
+    /// The number of the other one.
+    pub of: u64,
+    /// How often it was restarted, with this time.
+    pub restarts: u32,
+    /// What is known of each job, by index; as many as the definition has.
+    pub jobs: Vec<Known>,
+}
+
+/// What is known of a job of a build that runs another one again.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// How it ended before, if it is taken over and does not run.
+    pub ended: Option<JobStatus>,
+    /// The job that made it while the earlier build ran, by index here.
+    pub generated_by: Option<u32>,
+}
+
+/// What a job file says that an attempt has left.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// The jobs, with ids of their own, and names and parents as in the file; or what is wrong with it.
+    pub jobs: Result<Vec<(JobId, JobSpec)>, String>,
 }
 
 /// The answer to a command that was carried out.
@@ -181,6 +239,8 @@ pub enum Reply {
     Invite(Invite),
     /// The cluster that joined.
     Joined(Cluster),
+    /// The cluster.
+    Cluster(Cluster),
     /// The build that was submitted.
     Build(Build),
     /// The caches that were forgotten.
@@ -221,6 +281,9 @@ pub enum Refusal {
     /// A limit would be passed.
     #[error("{0}")]
     Limit(String),
+    /// No cluster can do what a job asks for.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 impl Refusal {

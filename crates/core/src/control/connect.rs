@@ -9,6 +9,7 @@ use super::{Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::id::{AttemptId, SessionId};
 use crate::name::ClusterName;
+use crate::placement::Availability;
 use crate::session::{Hello, Order, StopReason};
 
 impl Control {
@@ -23,6 +24,11 @@ impl Control {
             .clusters
             .by_name_mut(cluster)
             .ok_or_else(|| Refusal::not_found("cluster", cluster))?;
+        if member.record.availability == Availability::Disabled {
+            return Err(Refusal::Conflict(format!(
+                "cluster `{cluster}` is disabled: `tombolo cluster enable {cluster}` lets it in again"
+            )));
+        }
         if member.latest_session.is_some_and(|latest| session <= latest) {
             return Err(Refusal::StaleSession);
         }
@@ -53,7 +59,7 @@ impl Control {
         let known: BTreeSet<AttemptId> = hello.attempts.iter().map(|report| report.attempt).collect();
         for report in hello.attempts {
             // What is stale has been ordered to be forgotten; the hello as a whole is taken in all the same.
-            let _stale = self.take_in(outbox, cluster, report.attempt, report.phase);
+            let _stale = self.take_in(outbox, cluster, report.attempt, report.phase, None);
         }
         let held = self.clusters.get(index).map(|member| member.attempts.clone());
         for key in held.unwrap_or_default() {

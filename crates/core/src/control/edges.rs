@@ -23,7 +23,9 @@ pub enum Error {
 
 impl Edges {
     /// Turns the graph round. Refuses parents that do not exist, and cycles: their jobs would wait for ever.
-    pub(super) fn new(nodes: &[JobNode]) -> Result<Self, Error> {
+    pub(super) fn new<'a>(nodes: impl Iterator<Item = &'a JobNode>) -> Result<Self, Error> {
+        let nodes: Vec<&JobNode> = nodes.collect();
+        let nodes = nodes.as_slice();
         let mut starts = vec![0_u32; nodes.len() + 1];
         for node in nodes {
             for (parent, _) in &node.parents {
@@ -38,7 +40,7 @@ impl Edges {
         }
         let mut next = starts.clone();
         let mut children = vec![0_u32; starts.last().copied().unwrap_or_default() as usize];
-        for (child, node) in (0_u32..).zip(nodes) {
+        for (child, node) in (0_u32..).zip(nodes.iter()) {
             for (parent, _) in &node.parents {
                 let place = &mut next[*parent as usize];
                 children[*place as usize] = child;
@@ -62,7 +64,7 @@ impl Edges {
         bounds.map_or(&[], |(start, end)| &self.children[*start as usize..*end as usize])
     }
 
-    fn check_acyclic(&self, nodes: &[JobNode]) -> Result<(), Error> {
+    fn check_acyclic(&self, nodes: &[&JobNode]) -> Result<(), Error> {
         let mut pending: Vec<usize> = nodes.iter().map(|node| node.parents.len()).collect();
         let mut ready: Vec<u32> = (0_u32..)
             .zip(&pending)
@@ -94,7 +96,7 @@ mod tests {
     #[test]
     fn graphs_turned_round() {
         let nodes = [node("a", &[]), node("b", &[0]), node("c", &[0, 1]), node("d", &[2, 2])];
-        let edges = Edges::new(&nodes).unwrap();
+        let edges = Edges::new(nodes.iter()).unwrap();
         let children: Vec<&[u32]> = (0..4).map(|index| edges.children(index)).collect();
         assert_eq!(children, [&[1, 2][..], &[2], &[3, 3], &[]]);
         assert_eq!(edges.children(99), &[] as &[u32]);
@@ -111,7 +113,7 @@ mod tests {
                 Error::Cycle("b".to_owned()),
             ),
         ] {
-            assert_eq!(Edges::new(&nodes).err(), Some(error));
+            assert_eq!(Edges::new(nodes.iter()).err(), Some(error));
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum EventKind {
         /// Its new status.
         status: JobStatus,
     },
+    /// Jobs were added to the build, or follow others than before.
+    Extended,
     /// An input is on its way. Not durable; some are dropped under load.
     Progress {
         /// The attempt that waits for it; if it comes ahead, the latest of a job that will need it.

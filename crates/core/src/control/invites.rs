@@ -10,6 +10,7 @@ use super::{Change, Control, Refusal, Reply};
 use crate::digest::Digest;
 use crate::id::InviteId;
 use crate::name::ClusterName;
+use crate::placement::Availability;
 use crate::time::{Moment, Now};
 
 /// How long an invite is shown after its end, so that people see why a cluster did not get in: a day.
@@ -114,6 +115,7 @@ impl Control {
             labels: invite.labels.clone(),
             key,
             joined_at: outbox.now.wall,
+            availability: Availability::Open,
         };
         let invite = Invite {
             used_by: Some(key),

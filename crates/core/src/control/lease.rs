@@ -3,6 +3,7 @@
 use super::builds::JobKey;
 use super::clusters::{ClusterIndex, Lease};
 use super::outbox::Outbox;
+use super::queue::ClassId;
 use super::{Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::id::{InviteId, SessionId};
@@ -20,6 +21,8 @@ pub(super) enum Deadline {
     Caches,
     /// A cluster is there again that jobs may wait for because of their inputs.
     Parked,
+    /// The next look whether a class of queued jobs suits any cluster.
+    Unsuited(ClassId),
 }
 
 impl Control {
@@ -38,8 +41,9 @@ impl Control {
 
     pub(super) fn disconnect(&mut self, cluster: &ClusterName, session: SessionId) -> Result<Reply, Refusal> {
         self.check_session(cluster, session)?;
-        if let Some((_, member)) = self.clusters.by_name_mut(cluster) {
+        if let Some((index, member)) = self.clusters.by_name_mut(cluster) {
             member.session = None;
+            self.clusters.refresh(index);
         }
         Ok(Reply::Done)
     }
@@ -57,6 +61,7 @@ impl Control {
                 Deadline::Invite(id) => self.invite_due(outbox, id),
                 Deadline::Caches => self.caches_due(outbox),
                 Deadline::Parked => self.wake_parked(outbox),
+                Deadline::Unsuited(class) => self.unsuited_due(outbox, class),
             }
         }
         if lost {
@@ -96,6 +101,7 @@ impl Control {
             self.deadlines.insert((until, Deadline::Cluster(index)));
         }
         member.lease = lease;
+        self.clusters.refresh(index);
     }
 
     /// A lease, or the time after it, has ended. Whether the cluster is lost by that.

@@ -6,6 +6,7 @@
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::outbox::Outbox;
 use super::recover::Lost;
+use super::replace::Cause;
 use super::report::one_line;
 use super::{Contact, Control};
 use crate::attempt::{LostInput, Outcome};
@@ -48,7 +49,7 @@ impl Control {
                 Verdict::Lost(parent, reason) => lost.push((parent, reason)),
             }
         }
-        if !self.withdraw(outbox, key, &one_line(&outcome.message, MAX_REASON_BYTES)) {
+        if !self.withdraw(outbox, key, &one_line(&outcome.message, MAX_REASON_BYTES), Cause::Lost) {
             return true;
         }
         match awaited.filter(|_| lost.is_empty()) {

@@ -8,7 +8,7 @@ use super::builds::{JobKey, LiveJob};
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
 use super::volumes::demand;
-use crate::build::{JobState, TerminalState};
+use crate::build::{JobKind, JobState, TerminalState};
 use crate::session::Order;
 
 /// How many children of a job are looked at. Those that are left bring their inputs themselves.
@@ -67,6 +67,6 @@ impl LiveJob {
         let mut edges = self.node.parents.iter();
         // One that is to be skipped needs nothing.
         let wanted = edges.any(|(of, on)| *of == parent && on.contains(ended));
-        waits && wanted && !self.status.cancel_requested
+        waits && wanted && self.node.kind == JobKind::Run && !self.status.cancel_requested
     }
 }

@@ -9,6 +9,7 @@ use crate::build::BuildState;
 use crate::id::ProjectId;
 use crate::name::ProjectName;
 use crate::retention::Policy;
+use crate::share::Share;
 
 /// All projects, by id and by name.
 #[derive(Debug, Default)]
@@ -67,6 +68,7 @@ impl Control {
             last_build: 0,
             workspace: None,
             retention: None,
+            share: Share::default(),
         };
         self.projects.insert(project.clone());
         outbox.changes.push(Change::PutProject(project.clone()));

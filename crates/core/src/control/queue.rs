@@ -4,21 +4,29 @@
 //! class without any is closed and costs nothing until one of its clusters has room again. So the cost of a placement
 //! grows neither with the number of clusters nor with that of queued jobs.
 //!
-//! Among the jobs that could go, the project comes first that was served longest ago; within a project, the job that
-//! was ready first.
+//! Among the jobs that could go, the project comes first that has the least part of all clusters, by weight, of what it has most of
+//! (dominant resource fairness); among equals the one that was served longest ago. Projects at their limits are left out until they
+//! have room again. Within a project, the job comes first that was ready first, where each point of priority counts as so much waiting:
+//! what is important comes sooner, and what is not comes.
 
+mod accounts;
 mod class;
 mod ring;
 mod sole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::builds::JobKey;
 use super::clusters::{ClusterIndex, Clusters};
 use crate::id::ProjectId;
+use crate::label::Selector;
 use crate::placement::Demand;
+use crate::resources::Resources;
+use crate::share::{Share, Usage};
 use crate::time::Timestamp;
-use class::{Class, ClassKey, Line, Turn};
+use accounts::{AccountIndex, Accounts};
+use class::{Class, ClassKey};
 use sole::Sole;
 
 /// How many classes without jobs are kept, since they are likely to be of use again: making one asks every cluster.
@@ -31,8 +39,19 @@ pub(super) struct ClassId(u64);
 /// A job's place in the queue: whoever was ready first comes first, also when it has to be placed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Ticket {
-    pub(super) queued_at: Timestamp,
+    /// When it was ready, in milliseconds; a job of higher priority counts as if that had been earlier.
+    rank: i64,
     pub(super) job: JobKey,
+}
+
+impl Ticket {
+    /// `step`: what a point of priority counts for.
+    pub(super) fn new(job: JobKey, queued_at: Timestamp, priority: i8, step: Duration) -> Self {
+        let step = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
+        let ready = i64::try_from(queued_at.0).unwrap_or(i64::MAX);
+        let rank = ready.saturating_sub(step.saturating_mul(i64::from(priority)));
+        Self { rank, job }
+    }
 }
 
 /// All classes and their jobs.
@@ -40,12 +59,11 @@ pub(super) struct Ticket {
 pub(super) struct Queue {
     classes: BTreeMap<ClassId, Class>,
     by_key: HashMap<ClassKey, ClassId>,
-    /// Classes with jobs and with clusters that may have room, by when it is their turn, as noted in them.
-    open: BTreeSet<(Turn, ClassId)>,
+    /// Classes with jobs and with clusters that may have room.
+    open: BTreeSet<ClassId>,
     /// Classes without jobs, the longest idle first.
     idle: BTreeMap<u64, ClassId>,
-    /// When each project was served last, counted in `counter`.
-    served: HashMap<ProjectId, u64>,
+    accounts: Accounts,
     counter: u64,
     sole: Sole,
 }
@@ -53,7 +71,7 @@ pub(super) struct Queue {
 impl Queue {
     /// Whether there are jobs that may be placed now.
     pub(super) fn is_open(&self) -> bool {
-        !self.open.is_empty()
+        !self.open.is_empty() && self.accounts.first().is_some()
     }
 
     /// Adds a job to its class, which is returned.
@@ -69,20 +87,14 @@ impl Queue {
             Some(id) => *id,
             None => self.make_class(clusters, key),
         };
-        let served = self.served.get(&project).copied().unwrap_or_default();
+        let account = self.accounts.index(project);
         if let Some(class) = self.classes.get_mut(&id) {
             if let Some(since) = class.idle_since.take() {
                 self.idle.remove(&since);
             }
-            let line = class.waiting.entry(project).or_insert_with(|| Line {
-                noted: served,
-                tickets: BTreeSet::new(),
-            });
-            class.turns.insert((line.noted, project));
-            line.tickets.insert(ticket);
-            let first = class.open_as.is_none_or(|noted| (line.noted, ticket) < noted);
-            if first && !class.clusters.is_empty() {
-                self.open(id);
+            class.insert(id, account, ticket, &mut self.accounts);
+            if !class.clusters.is_empty() {
+                self.open.insert(id);
             }
         }
         id
@@ -90,46 +102,80 @@ impl Queue {
 
     /// Takes a job out.
     pub(super) fn remove(&mut self, clusters: &mut Clusters, id: ClassId, project: ProjectId, ticket: &Ticket) {
+        let account = self.accounts.index(project);
         let Some(class) = self.classes.get_mut(&id) else { return };
-        let Some(line) = class.waiting.get_mut(&project) else {
-            return;
-        };
-        line.tickets.remove(ticket);
-        if line.tickets.is_empty() {
-            class.turns.remove(&(line.noted, project));
-            class.waiting.remove(&project);
-        }
-        if class.waiting.is_empty() && class.idle_since.is_none() {
+        class.remove(id, account, ticket, &mut self.accounts);
+        if !class.has_jobs() && class.idle_since.is_none() {
             self.counter += 1;
             class.idle_since = Some(self.counter);
             self.idle.insert(self.counter, id);
-            self.close(id);
+            self.open.remove(&id);
+            self.let_room_go(clusters, id);
             self.drop_idle(clusters);
         }
     }
 
     /// The job whose turn it is among the open classes.
-    pub(super) fn next(&mut self) -> Option<(ClassId, Ticket)> {
-        loop {
-            let ((noted_turn, noted_ticket), id) = *self.open.first()?;
-            let turn = self.classes.get_mut(&id).and_then(|class| class.turn(&self.served));
-            if turn == Some((noted_turn, noted_ticket)) {
-                return Some((id, noted_ticket));
+    pub(super) fn next(&mut self, clusters: &Clusters) -> Option<(ClassId, Ticket)> {
+        self.accounts.set_totals(clusters.totals());
+        while !self.open.is_empty() {
+            let (account, ticket, id) = self.accounts.first()?;
+            let class = self.classes.get_mut(&id)?;
+            if !self.open.contains(&id) {
+                class.leave_out(id, account, &mut self.accounts);
+            } else if !self.accounts.admits(account, id, &class.key.resources) {
+                class.hold(id, account, &mut self.accounts);
+            } else {
+                return Some((id, ticket));
             }
-            // Its first project was served meanwhile, or its first job has gone.
-            self.open(id);
         }
+        None
     }
 
-    /// Notes that a job of the project was placed.
-    pub(super) fn serve(&mut self, project: ProjectId) {
-        self.counter += 1;
-        self.served.insert(project, self.counter);
+    /// Notes that a job of the project was given to a cluster now.
+    pub(super) fn serve(&mut self, project: ProjectId, resources: &Resources) {
+        let account = self.accounts.index(project);
+        self.accounts.serve(account, resources);
+    }
+
+    /// Notes that a cluster has a job of the project.
+    pub(super) fn charge(&mut self, project: ProjectId, resources: &Resources) {
+        let account = self.accounts.index(project);
+        self.accounts.charge(account, resources);
+    }
+
+    /// Notes that no cluster has that job of the project any more.
+    pub(super) fn refund(&mut self, project: ProjectId, resources: &Resources) {
+        let account = self.accounts.index(project);
+        let held = self.accounts.refund(account, resources);
+        self.go_on(account, held);
+    }
+
+    /// Sets what the project may have.
+    pub(super) fn set_share(&mut self, project: ProjectId, share: Share) {
+        let account = self.accounts.index(project);
+        let held = self.accounts.set_share(account, share);
+        self.go_on(account, held);
+    }
+
+    /// What the attempts of the project take.
+    pub(super) fn usage(&self, project: ProjectId) -> Usage {
+        self.accounts.usage(project)
+    }
+
+    /// Lets the project take part again in classes where it was held.
+    fn go_on(&mut self, account: AccountIndex, held: BTreeSet<ClassId>) {
+        for id in held {
+            let Some(class) = self.classes.get_mut(&id) else {
+                continue;
+            };
+            class.release(id, account, &mut self.accounts);
+        }
     }
 
     /// Forgets a project that has no jobs.
     pub(super) fn forget_project(&mut self, project: ProjectId) {
-        self.served.remove(&project);
+        self.accounts.close(project);
     }
 
     /// The clusters of the class that have room now, at most `limit` of them, not always the same ones. Those that are
@@ -144,38 +190,77 @@ impl Queue {
                 break;
             }
             let Some(index) = class.clusters.current() else { break };
-            let Some(member) = clusters.get_mut(index) else {
-                class.clusters.remove(index);
-                continue;
-            };
-            if member.candidate().has_room(&class.key.demand()) {
+            if clusters.room(index).fits(id, &class.key.resources) {
                 found.push(index);
                 class.clusters.advance();
-            } else {
-                member.awaited_by.insert(id);
-                class.clusters.remove(index);
+                continue;
             }
+            class.clusters.remove(index);
+            if let Some(member) = clusters.get_mut(index) {
+                member.awaited_by.insert(id);
+            }
+        }
+        if class.clusters.is_empty() {
+            self.open.remove(&id);
         }
         found
     }
 
-    /// Leaves the class alone until one of its clusters has room.
-    pub(super) fn close(&mut self, id: ClassId) {
-        if let Some(class) = self.classes.get_mut(&id)
-            && let Some(noted) = class.open_as.take()
-        {
-            self.open.remove(&(noted, id));
+    /// Whether the cluster suits the class and was not found full since.
+    pub(super) fn offers(&self, id: ClassId, index: ClusterIndex) -> bool {
+        self.classes
+            .get(&id)
+            .is_some_and(|class| class.clusters.contains(index))
+    }
+
+    /// Keeps a cluster for a class none of which found room for long, so that others do not always take what becomes free.
+    pub(super) fn keep_room(&mut self, clusters: &mut Clusters, id: ClassId) {
+        let kept = self.classes.get(&id).and_then(|class| class.kept);
+        if kept.is_some_and(|index| clusters.is_kept_for(index, id)) {
+            return;
+        }
+        self.let_room_go(clusters, id);
+        let best = clusters.best_to_keep(id);
+        if let Some((class, index)) = self.classes.get_mut(&id).zip(best) {
+            class.kept = Some(index);
+            clusters.keep_for(index, Some(id));
         }
     }
 
-    /// Lets the class take part, from its present turn on, if it has jobs.
-    fn open(&mut self, id: ClassId) {
-        self.close(id);
-        if let Some(class) = self.classes.get_mut(&id)
-            && let Some(turn) = class.turn(&self.served)
-        {
-            class.open_as = Some(turn);
-            self.open.insert((turn, id));
+    /// The class needs no cluster to be kept for it any more.
+    pub(super) fn let_room_go(&mut self, clusters: &mut Clusters, id: ClassId) {
+        let kept = self.classes.get_mut(&id).and_then(|class| class.kept.take());
+        if let Some(index) = kept.filter(|index| {
+            clusters
+                .get(*index)
+                .is_some_and(|member| !member.is_kept_from(Some(id)))
+        }) {
+            clusters.keep_for(index, None);
+            self.has_room(clusters, index);
+        }
+    }
+
+    /// The selector of a class.
+    pub(super) fn selector(&self, id: ClassId) -> Option<&Selector> {
+        self.classes.get(&id).map(|class| &class.key.selector)
+    }
+
+    /// The jobs of a class, those of one project after the other.
+    pub(super) fn jobs(&self, id: ClassId) -> impl Iterator<Item = JobKey> {
+        let class = self.classes.get(&id);
+        class.into_iter().flat_map(Class::jobs)
+    }
+
+    /// Notes that a class is looked at from time to time. Whether that is new.
+    pub(super) fn watch(&mut self, id: ClassId) -> bool {
+        let class = self.classes.get_mut(&id);
+        class.is_some_and(|class| !std::mem::replace(&mut class.watched, true))
+    }
+
+    /// Notes that a class is not looked at any more.
+    pub(super) fn let_be(&mut self, id: ClassId) {
+        if let Some(class) = self.classes.get_mut(&id) {
+            class.watched = false;
         }
     }
 
@@ -195,6 +280,8 @@ impl Queue {
     /// The cluster is new or has changed: sorts it into all classes again.
     pub(super) fn sort_in(&mut self, clusters: &mut Clusters, index: ClusterIndex) {
         self.sort_out(index);
+        clusters.keep_for(index, None);
+        clusters.refresh(index);
         let Some(member) = clusters.get_mut(index) else { return };
         member.awaited_by.clear();
         let candidate = member.candidate();
@@ -210,16 +297,19 @@ impl Queue {
     /// The cluster is gone.
     pub(super) fn sort_out(&mut self, index: ClusterIndex) {
         self.sole.forget();
-        for class in self.classes.values_mut() {
+        for (id, class) in &mut self.classes {
             class.clusters.remove(index);
+            if class.clusters.is_empty() {
+                self.open.remove(id);
+            }
         }
     }
 
     fn offer(&mut self, id: ClassId, index: ClusterIndex) {
         let Some(class) = self.classes.get_mut(&id) else { return };
         class.clusters.insert(index);
-        if class.open_as.is_none() {
-            self.open(id);
+        if class.has_jobs() && self.open.insert(id) {
+            class.open(id, &mut self.accounts);
         }
     }
 
@@ -232,15 +322,7 @@ impl Queue {
             .map(|(index, _)| index)
             .collect();
         self.by_key.insert(key.clone(), id);
-        let class = Class {
-            key,
-            clusters: suited,
-            waiting: BTreeMap::new(),
-            turns: BTreeSet::new(),
-            open_as: None,
-            idle_since: None,
-        };
-        self.classes.insert(id, class);
+        self.classes.insert(id, Class::new(key, suited));
         id
     }
 

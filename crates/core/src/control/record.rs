@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::Right;
 use crate::attempt::{OutputReference, Revision, TransferReceipt};
-use crate::build::{BuildState, JobState, StateSet, TerminalState};
+use crate::build::{BuildState, JobKind, JobSpec, JobState, StateSet, TerminalState};
+use crate::capability::CapabilitySet;
 use crate::digest::Digest;
 use crate::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
+use crate::placement::Availability;
 use crate::resources::Resources;
 use crate::retention::Policy;
+use crate::share::Share;
 use crate::time::Timestamp;
 use crate::volume::VolumeSet;
 
@@ -31,6 +34,8 @@ pub struct Project {
     pub workspace: Option<ClusterName>,
     /// What of its outputs is kept; the installation's default if nothing is said.
     pub retention: Option<Policy>,
+    /// What it may have of the clusters.
+    pub share: Share,
 }
 
 /// A cluster that has joined.
@@ -44,6 +49,8 @@ pub struct Cluster {
     pub key: Digest,
     /// When it joined.
     pub joined_at: Timestamp,
+    /// Which jobs it takes, as an administrator has said.
+    pub availability: Availability,
 }
 
 /// The one-time right to join.
@@ -107,7 +114,8 @@ pub struct Build {
     pub released_at: Option<Timestamp>,
 }
 
-/// The part of a job that never changes, as far as the live state needs it. The rest is in its specification.
+/// The part of a job that does not change as it goes on, as far as the live state needs it. The rest is in its specification. Only
+/// parents come to it when one of them makes new jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobNode {
     /// Its id.
@@ -118,12 +126,18 @@ pub struct JobNode {
     pub index: u32,
     /// Its name.
     pub name: JobName,
+    /// Whether a cluster runs it at all.
+    pub kind: JobKind,
+    /// The job that made it while the build ran, by index; none for what was submitted.
+    pub generated_by: Option<u32>,
     /// Its parents, by index, and the states in which it follows them.
     pub parents: Vec<(u32, StateSet)>,
     /// Which clusters may run it.
     pub selector: Selector,
     /// The cluster to take when it fits.
     pub prefer: Option<ClusterName>,
+    /// Among the jobs of its project, those of higher priority come first.
+    pub priority: i8,
     /// What it needs.
     pub resources: Resources,
     /// How long its command may run.
@@ -132,6 +146,31 @@ pub struct JobNode {
     pub volumes: VolumeSet,
     /// It asks for a cache.
     pub cache: bool,
+    /// What its executor must be able to do.
+    pub needs: CapabilitySet,
+}
+
+impl JobNode {
+    /// The part of `spec` that the live state needs, for the job at `index` of `build`.
+    pub(super) fn new(id: JobId, build: BuildId, index: u32, spec: &JobSpec, parents: Vec<(u32, StateSet)>) -> Self {
+        Self {
+            id,
+            build,
+            index,
+            name: spec.name.clone(),
+            kind: spec.kind,
+            generated_by: None,
+            parents,
+            selector: spec.selector.clone(),
+            prefer: spec.prefer.clone(),
+            priority: spec.priority,
+            resources: spec.resources,
+            timeout: spec.timeout,
+            volumes: spec.volumes,
+            cache: spec.cache,
+            needs: spec.needs,
+        }
+    }
 }
 
 /// The part of a job that changes.

@@ -140,7 +140,8 @@ impl Control {
         let mut members = self.clusters.iter().map(|(_, member)| member);
         members.any(|member| {
             let misses = misses(&demand, &member.candidate());
-            let for_now = |miss: &Miss| matches!(miss, Miss::Disconnected | Miss::Full);
+            let for_now =
+                |miss: &Miss| matches!(miss, Miss::Disconnected | Miss::Full | Miss::Kept | Miss::Closed { .. });
             member.contact() != Contact::Lost && misses.iter().all(for_now)
         })
     }

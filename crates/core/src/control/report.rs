@@ -3,7 +3,7 @@
 use super::builds::{JobKey, LiveJob};
 use super::outbox::Outbox;
 use super::record::{JobStatus, Loss};
-use super::{Control, Refusal, Reply};
+use super::{Control, Generated, Refusal, Reply};
 use crate::attempt::{Outcome, Phase, TransferReceipt};
 use crate::build::{JobState, TerminalState};
 use crate::id::{AttemptId, SessionId};
@@ -18,13 +18,13 @@ impl Control {
     pub(super) fn report(
         &mut self,
         outbox: &mut Outbox,
-        cluster: &ClusterName,
-        session: SessionId,
+        (cluster, session): (&ClusterName, SessionId),
         attempt: AttemptId,
         phase: Phase,
+        generated: Option<Box<Generated>>,
     ) -> Result<Reply, Refusal> {
         self.check_session(cluster, session)?;
-        self.take_in(outbox, cluster, attempt, phase)
+        self.take_in(outbox, cluster, attempt, phase, generated)
     }
 
     /// Takes in what the cluster says of an attempt. What does not count (any more) is to be forgotten there.
@@ -34,6 +34,7 @@ impl Control {
         cluster: &ClusterName,
         attempt: AttemptId,
         phase: Phase,
+        generated: Option<Box<Generated>>,
     ) -> Result<Reply, Refusal> {
         let key = self.builds.key(attempt.job);
         let job = key.and_then(|key| Some((key, self.builds.job_mut(key)?)));
@@ -52,7 +53,9 @@ impl Control {
             };
         }
         match phase {
-            Phase::Ended(outcome) => self.attempt_ended(outbox, key, cluster, attempt, outcome),
+            // Without a word on the jobs that it brings it would be an end without them: it is reported again.
+            Phase::Ended(outcome) if outcome.generated.is_some() && generated.is_none() => {}
+            Phase::Ended(outcome) => self.attempt_ended(outbox, key, (cluster, attempt), outcome, generated),
             phase if phase.rank() > rank(job.status.state) => {
                 advance(job, phase, outbox.now.wall);
                 outbox.touch(key, job);
@@ -66,21 +69,26 @@ impl Control {
         &mut self,
         outbox: &mut Outbox,
         key: JobKey,
-        cluster: &ClusterName,
-        attempt: AttemptId,
+        (cluster, attempt): (&ClusterName, AttemptId),
         outcome: Outcome,
+        generated: Option<Box<Generated>>,
     ) {
         if self.take_in_losses(outbox, key, &outcome) {
             return;
         }
         let Some(job) = self.builds.job_mut(key) else { return };
         // An attempt that only makes an output again leaves nothing else.
-        let cache = outcome
-            .cache
-            .as_deref()
-            .copied()
-            .filter(|_| !job.status.is_recovering());
-        let state = conclude(job, outcome, outbox.now.wall);
+        let counts = !job.status.is_recovering();
+        let cache = outcome.cache.as_deref().copied().filter(|_| counts);
+        let mut state = conclude(job, outcome, outbox.now.wall);
+        let generated = generated.filter(|_| counts && state == TerminalState::Finished);
+        if let Some(Err(message)) = generated.map(|generated| self.generate(outbox, key, *generated)) {
+            state = TerminalState::Error;
+            if let Some(job) = self.builds.job_mut(key) {
+                job.status.message = one_line(&message, MAX_MESSAGE_BYTES);
+            }
+        }
+        let Some(job) = self.builds.job_mut(key) else { return };
         if job.status.kept_output().is_some() {
             outbox.outputs.push(key);
         }

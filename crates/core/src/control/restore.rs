@@ -9,8 +9,10 @@ use super::volumes::Sharing;
 use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
+use crate::placement::Availability;
+use crate::share::Usage;
 use crate::time::Now;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The stored state contradicts itself. No command leads to such a state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,9 +47,10 @@ impl Control {
     /// is connected, but all are counted on until then.
     pub fn restore(settings: Settings, live: LiveState, now: Now) -> Result<Self, Error> {
         let mut control = Self::new(settings);
-        live.projects
-            .into_iter()
-            .for_each(|project| control.projects.insert(project));
+        for project in live.projects {
+            control.queue.set_share(project.id, project.share);
+            control.projects.insert(project);
+        }
         live.tokens.into_iter().for_each(|token| control.tokens.insert(token));
         live.invites
             .into_iter()
@@ -56,6 +59,10 @@ impl Control {
             until: now.steady + control.settings.lease,
         };
         for cluster in live.clusters {
+            let lease = match cluster.availability {
+                Availability::Disabled => Lease::Over,
+                _ => lease,
+            };
             let index = control.clusters.insert(cluster);
             control.set_lease(index, lease);
         }
@@ -86,8 +93,8 @@ impl Control {
             return Err(Error::IncompleteBuild(id));
         }
         let (nodes, statuses): (Vec<JobNode>, Vec<JobStatus>) = jobs.into_iter().unzip();
-        let edges = Edges::new(&nodes).map_err(|error| Error::Graph { build: id, error })?;
-        let sharing = Sharing::of(&nodes);
+        let edges = Edges::new(nodes.iter()).map_err(|error| Error::Graph { build: id, error })?;
+        let sharing = Sharing::of(nodes.iter());
         let jobs: Vec<LiveJob> = nodes
             .into_iter()
             .zip(statuses)
@@ -103,6 +110,8 @@ impl Control {
             edges,
             sharing,
             open,
+            usage: Usage::default(),
+            held: BTreeSet::new(),
         };
         build.count_pending();
         build.find_shared();
@@ -117,7 +126,7 @@ impl Control {
             .get(id)
             .map(|build| build.jobs.as_slice())
             .unwrap_or_default();
-        let mut queued = Vec::new();
+        let (mut queued, mut placed) = (Vec::new(), Vec::new());
         for (index, job) in (0_u32..).zip(jobs) {
             let key = JobKey { build: id, index };
             if job.status.is_recovering() {
@@ -134,11 +143,12 @@ impl Control {
                     .cluster
                     .as_ref()
                     .and_then(|name| self.clusters.by_name_mut(name));
-                let (_, member) = cluster.ok_or(Error::UnknownCluster(job.node.id))?;
-                member.attempts.insert(key);
-                member.used = member.used.plus(&job.node.resources);
+                let (cluster, _) = cluster.ok_or(Error::UnknownCluster(job.node.id))?;
+                self.clusters.occupy(cluster, key, &job.node.resources);
+                placed.push(key);
             }
         }
+        placed.into_iter().for_each(|key| self.charge(key));
         // Nothing of this is new: what would be written is dropped.
         let mut unchanged = Outbox::new(now);
         for key in queued {
@@ -153,7 +163,7 @@ impl Control {
 
 impl LiveBuild {
     /// Counts for each job the edges from parents that are not terminal.
-    fn count_pending(&mut self) {
+    pub(super) fn count_pending(&mut self) {
         let ended: Vec<bool> = self
             .jobs
             .iter()

@@ -1,7 +1,7 @@
 //! Gives queued jobs to clusters.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Control;
 use super::builds::{JobKey, LiveBuild, LiveJob};
@@ -11,71 +11,142 @@ use super::queue::{ClassId, Ticket};
 use super::volumes::demand;
 use crate::build::JobState;
 use crate::placement::Score;
+use crate::route::{Cost, expected};
 use crate::session::Order;
+use crate::time::Timestamp;
 
 /// How many clusters with room are compared for one job, besides the one that it prefers and those that have its inputs.
 /// More would cost more than the slightly emptier cluster is worth.
-const MAX_COMPARED: usize = 16;
+const MAX_COMPARED: usize = 8;
+
+/// From how many clusters inputs are taken into account: those that have most of them.
+const MAX_SOURCES: usize = 16;
+
+/// Inputs of a job that are on one cluster.
+pub(super) struct Input {
+    at: ClusterIndex,
+    bytes: u64,
+}
+
+impl Input {
+    pub(super) const fn new(at: ClusterIndex, bytes: u64) -> Self {
+        Self { at, bytes }
+    }
+}
 
 impl Control {
     /// Sends out what can be sent, up to the limit for one command.
     pub(super) fn place_queued(&mut self, outbox: &mut Outbox) {
         let mut left = self.settings.max_placements_per_command;
         while left > 0 {
-            let Some((class, ticket)) = self.queue.next() else {
+            let Some((class, ticket)) = self.queue.next(&self.clusters) else {
                 return;
             };
+            if self.hold(ticket) {
+                left -= 1;
+                continue;
+            }
             match self.choose(class, ticket.job) {
                 Some(cluster) => {
                     if self.inputs_can_be_had(outbox, ticket.job) {
                         self.assign(outbox, ticket.job, cluster);
+                        self.queue.let_room_go(&mut self.clusters, class);
                     }
                     left -= 1;
                 }
-                None => self.queue.close(class),
+                None => {
+                    if self.has_waited(ticket.job, outbox.now.wall) {
+                        self.queue.keep_room(&mut self.clusters, class);
+                    }
+                }
             }
         }
+    }
+
+    /// Whether others must not go on taking the room that a queued job could have had.
+    fn has_waited(&self, key: JobKey, now: Timestamp) -> bool {
+        let queued_at = self.builds.job(key).and_then(|(_, job)| job.status.queued_at);
+        let waited = queued_at.map(|since| Duration::from_millis(now.0.saturating_sub(since.0)));
+        waited.is_some_and(|waited| waited >= self.settings.keep_room_after)
     }
 
     /// The best cluster that has room for the job now.
     fn choose(&mut self, class: ClassId, key: JobKey) -> Option<ClusterIndex> {
-        let with_room = self.queue.candidates(&mut self.clusters, class, MAX_COMPARED);
-        if with_room.is_empty() {
+        let mut options = self.queue.candidates(&mut self.clusters, class, MAX_COMPARED);
+        if options.is_empty() {
             return None;
         }
+        // Where there are more, they go round: that spreads jobs as well.
+        let are_all = options.len() < MAX_COMPARED;
         let (build, job) = self.builds.job(key)?;
-        let volumes = self.volume_needs(build, job);
-        let demand = demand(build, job, &volumes);
-        let mut input_bytes = self.input_bytes(build, job);
-        if let Some(preferred) = demand.prefer.and_then(|name| self.clusters.index(name)) {
-            input_bytes.entry(preferred).or_default();
-        }
-        for index in with_room {
-            input_bytes.entry(index).or_default();
-        }
-        input_bytes
-            .into_iter()
-            .filter_map(|(index, bytes)| Some((index, self.clusters.get(index)?.candidate(), bytes)))
-            .filter(|(_, candidate, _)| candidate.has_room(&demand) && candidate.suits(&demand))
-            .max_by_key(|(_, candidate, bytes)| (Score::new(&demand, candidate, *bytes), Reverse(candidate.name)))
-            .map(|(index, _, _)| index)
-    }
-
-    /// How many bytes of the job's inputs each cluster has, of those that have any.
-    fn input_bytes(&self, build: &LiveBuild, job: &LiveJob) -> BTreeMap<ClusterIndex, u64> {
-        let mut sums = BTreeMap::new();
-        for parent in build.parents(job) {
-            let cluster = parent
-                .status
-                .cluster
-                .as_ref()
-                .and_then(|name| self.clusters.index(name));
-            if let Some((output, index)) = parent.status.kept_output().zip(cluster) {
-                let sum: &mut u64 = sums.entry(index).or_default();
-                *sum = sum.saturating_add(output.bytes);
+        let inputs = self.inputs(build, job);
+        let preferred = job.node.prefer.as_ref().and_then(|name| self.clusters.index(name));
+        for index in inputs.iter().map(|input| input.at).chain(preferred) {
+            let has_room = self.clusters.room(index).fits(class, &job.node.resources);
+            if has_room && !options.contains(&index) && self.queue.offers(class, index) {
+                options.push(index);
             }
         }
-        sums
+        let mut best: Option<(Score, ClusterIndex)> = None;
+        for index in options {
+            let moving = self.cost_of_moving(&inputs, index);
+            let free_share = self.clusters.room(index).free_share;
+            let score = Score::new(preferred == Some(index), moving, free_share, &self.settings.costs);
+            let better = match best {
+                None => true,
+                Some((other, than)) if score == other => are_all && self.spreads(build, index, than),
+                Some((other, _)) => score > other,
+            };
+            if better {
+                best = Some((score, index));
+            }
+        }
+        best.map(|(_, index)| index)
+    }
+
+    /// Whether a cluster comes before another that is as good: the one with fewer jobs of the build, then the first by name.
+    fn spreads(&self, build: &LiveBuild, index: ClusterIndex, than: ClusterIndex) -> bool {
+        let id = build.record.id;
+        let order = |index| {
+            let member = self.clusters.get(index)?;
+            Some((member.attempts_of(id), &member.record.name))
+        };
+        order(index) < order(than)
+    }
+
+    /// Where the job's inputs are, and how much is where: of the clusters that have most.
+    fn inputs(&self, build: &LiveBuild, job: &LiveJob) -> Vec<Input> {
+        let mut inputs: Vec<Input> = Vec::new();
+        for parent in build.parents(job) {
+            let Some(output) = parent.status.kept_output() else {
+                continue;
+            };
+            let cluster = parent.status.cluster.as_ref();
+            let Some(at) = cluster.and_then(|name| self.clusters.index(name)) else {
+                continue;
+            };
+            match inputs.iter_mut().find(|input| input.at == at) {
+                Some(input) => input.bytes = input.bytes.saturating_add(output.bytes),
+                None => inputs.push(Input {
+                    at,
+                    bytes: output.bytes,
+                }),
+            }
+        }
+        inputs.sort_by_key(|input| Reverse(input.bytes));
+        inputs.truncate(MAX_SOURCES);
+        inputs
+    }
+
+    /// What it costs to bring inputs to a cluster.
+    pub(super) fn cost_of_moving(&self, inputs: &[Input], to: ClusterIndex) -> Cost {
+        let name = |index| self.clusters.get(index).map(|member| &member.record.name);
+        let elsewhere = inputs.iter().filter(|input| input.at != to);
+        let costs = elsewhere.filter_map(|input| {
+            let (from, to) = (name(input.at)?, name(to)?);
+            Some(expected(&self.settings.costs, from, to, input.bytes).0)
+        });
+        Cost(costs.fold(0, u64::saturating_add))
     }
 
     /// Gives a queued job to a cluster that has room: its next attempt begins.
@@ -92,36 +163,57 @@ impl Control {
         job.status.state = JobState::Assigned;
         job.status.epoch = job.status.epoch.next();
         job.status.cluster = Some(member.record.name.clone());
-        member.attempts.insert(key);
-        member.used = member.used.plus(&job.node.resources);
         if let Some(attempt) = job.attempt() {
             outbox.order(&member.record.name, Order::Assign(attempt));
         }
+        job.charged = true;
+        let resources = job.node.resources;
         outbox.touch(key, job);
-        self.queue.serve(project);
+        build.usage = build.usage.plus(&resources);
+        self.clusters.occupy(cluster, key, &resources);
+        self.queue.serve(project, &resources);
         self.volumes_placed(outbox, key, cluster);
         self.cache_placed(outbox, key);
     }
 
     /// Lets the job wait for a cluster.
     pub(super) fn enqueue(&mut self, outbox: &mut Outbox, key: JobKey) {
-        let Some((build, job)) = self.builds.job(key) else {
-            return;
-        };
-        let project = build.record.project;
-        let queued_at = job.status.queued_at.unwrap_or(outbox.now.wall);
-        let ticket = Ticket { queued_at, job: key };
-        let volumes = self.volume_needs(build, job);
-        let demand = demand(build, job, &volumes);
-        let class = self.queue.insert(&mut self.clusters, project, ticket, &demand);
         let Some(job) = self.builds.job_mut(key) else { return };
-        job.class = Some(class);
-        self.parked.remove(&key);
         if job.status.state != JobState::Queued {
             job.status.state = JobState::Queued;
-            job.status.queued_at = Some(queued_at);
+            job.status.queued_at.get_or_insert(outbox.now.wall);
             outbox.touch(key, job);
         }
+        self.parked.remove(&key);
+        if let Some(class) = self.insert(key) {
+            self.watch(class, outbox.now.steady);
+        }
+    }
+
+    /// Puts a queued job into its class, which is returned.
+    pub(super) fn insert(&mut self, key: JobKey) -> Option<ClassId> {
+        let build = self.builds.get_mut(key.build)?;
+        let job = build.job(key.index)?;
+        let queued_at = job.status.queued_at?;
+        let ticket = Ticket::new(key, queued_at, job.node.priority, self.settings.priority_step);
+        build.held.remove(&ticket);
+        let (build, job) = self.builds.job(key)?;
+        let volumes = self.volume_needs(build, job);
+        let demand = demand(build, job, &volumes);
+        let class = self
+            .queue
+            .insert(&mut self.clusters, build.record.project, ticket, &demand);
+        let job = self.builds.job_mut(key)?;
+        job.class = Some(class);
+        // One for all jobs of the class: the same, kept once.
+        if let Some(selector) = self
+            .queue
+            .selector(class)
+            .filter(|selector| **selector == job.node.selector)
+        {
+            job.node.selector = selector.clone();
+        }
+        Some(class)
     }
 
     /// Takes a job out of the queue, if it is there.
@@ -131,25 +223,28 @@ impl Control {
         };
         let project = build.record.project;
         let Some(job) = build.job_mut(key.index) else { return };
-        let Some((class, queued_at)) = job.class.take().zip(job.status.queued_at) else {
-            return;
-        };
-        let ticket = Ticket { queued_at, job: key };
-        self.queue.remove(&mut self.clusters, class, project, &ticket);
+        let Some(queued_at) = job.status.queued_at else { return };
+        let ticket = Ticket::new(key, queued_at, job.node.priority, self.settings.priority_step);
+        match job.class.take() {
+            Some(class) => self.queue.remove(&mut self.clusters, class, project, &ticket),
+            None => {
+                build.held.remove(&ticket);
+            }
+        }
     }
 
     /// Takes the job's attempt off its cluster, which then has room for others.
     pub(super) fn release(&mut self, key: JobKey) {
+        self.refund(key);
         let Some((_, job)) = self.builds.job(key) else { return };
         let resources = job.node.resources;
         let Some(cluster) = job.status.cluster.as_ref() else {
             return;
         };
-        let Some((index, member)) = self.clusters.by_name_mut(cluster) else {
+        let Some(index) = self.clusters.index(cluster) else {
             return;
         };
-        if member.attempts.remove(&key) {
-            member.used = member.used.minus(&resources);
+        if self.clusters.vacate(index, key, &resources) {
             self.queue.has_room(&mut self.clusters, index);
         }
     }

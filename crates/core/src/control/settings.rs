@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cache;
+use crate::route::Costs;
 
 /// What the control plane lives by. [`Settings::default`] is what a master uses unless it is told otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Settings {
     pub max_replacements: u32,
     /// The most jobs of one build: a build is written in one transaction.
     pub max_jobs_per_build: usize,
+    /// The most jobs of one build that others have made while it ran, and that are not over. A job that would make more ends as `error`.
+    pub max_generated_jobs: usize,
     /// The most builds that may run at once, over all projects: they are held in memory.
     pub max_running_builds: usize,
     /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
@@ -25,8 +28,16 @@ pub struct Settings {
     /// The most attempts that one command may send out: they are written in one transaction. What is left over is
     /// placed by the [`Tick`](super::Command::Tick) that [`next_deadline`](super::Control::next_deadline) then asks for.
     pub max_placements_per_command: usize,
+    /// How long a job waits that no cluster suits, connected or not; then it ends as `error`. For ever if none.
+    pub unschedulable_after: Option<Duration>,
+    /// How long a job waits while others take all room that becomes free; then a cluster's room is kept for it.
+    pub keep_room_after: Duration,
+    /// What a point of a job's priority counts for: so much waiting.
+    pub priority_step: Duration,
     /// Whether outputs travel ahead of the jobs that will need them.
     pub prefetch: bool,
+    /// What it costs to move outputs between clusters: jobs go where that is least.
+    pub costs: Costs,
     /// How caches are treated.
     pub caches: cache::Settings,
 }
@@ -39,10 +50,15 @@ impl Default for Settings {
             lost_after: Duration::from_secs(5 * 60),
             max_replacements: 3,
             max_jobs_per_build: 10_000,
+            max_generated_jobs: 300,
             max_running_builds: 100_000,
             max_live_jobs: 2_000_000,
             max_placements_per_command: 2_000,
+            unschedulable_after: Some(Duration::from_secs(24 * 60 * 60)),
+            keep_room_after: Duration::from_secs(5 * 60),
+            priority_step: Duration::from_secs(60),
             prefetch: true,
+            costs: Costs::default(),
             caches: cache::Settings::default(),
         }
     }

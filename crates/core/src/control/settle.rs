@@ -1,10 +1,12 @@
 //! Ends jobs, and does what follows: children become ready or are skipped, the build ends with its last job.
 
+use std::collections::BTreeSet;
+
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::Clusters;
 use super::outbox::Outbox;
 use super::{Change, Control, EventKind};
-use crate::build::{BuildState, JobState, TerminalState};
+use crate::build::{BuildState, JobKind, JobState, TerminalState};
 use crate::id::BuildId;
 
 /// The states of jobs that a build takes over, the first that one of its jobs has; else it is finished.
@@ -45,6 +47,22 @@ impl Control {
         self.end_only(outbox, key, TerminalState::Error);
     }
 
+    /// Does what is next with new jobs of a build that wait for nobody.
+    pub(super) fn begin(&mut self, outbox: &mut Outbox, id: BuildId, jobs: Vec<u32>) {
+        let mut ended = Vec::new();
+        for index in jobs {
+            let Some(build) = self.builds.get_mut(id) else { break };
+            match build.what_next(index, &self.clusters) {
+                Next::Queue => self.enqueue(outbox, JobKey { build: id, index }),
+                Next::End(state, message) => {
+                    build.end_unrun(outbox, index, state, message);
+                    ended.push(index);
+                }
+            }
+        }
+        self.follow(outbox, id, ended);
+    }
+
     /// Does what follows from the end of some jobs of a build: in linear time, however deep the graph.
     pub(super) fn follow(&mut self, outbox: &mut Outbox, id: BuildId, mut ended: Vec<u32>) {
         while !ended.is_empty() {
@@ -79,10 +97,7 @@ impl Control {
                 match build.what_next(child, &self.clusters) {
                     Next::Queue => ready.push(child),
                     Next::End(state, message) => {
-                        if let Some(job) = build.job_mut(child) {
-                            job.status.message = message;
-                        }
-                        build.end_job(outbox, child, state);
+                        build.end_unrun(outbox, child, state, message);
                         ended.push(child);
                         let key = JobKey {
                             build: id,
@@ -142,10 +157,56 @@ impl LiveBuild {
                 return Next::End(TerminalState::Skipped, message);
             }
         }
+        match job.node.kind {
+            JobKind::Wait => return Next::End(TerminalState::Finished, String::new()),
+            JobKind::Workflow => {
+                let (state, message) = self.end_of_workflow(job);
+                return Next::End(state, message);
+            }
+            JobKind::Run => {}
+        }
         match self.lost_volume(job, |cluster| clusters.index(cluster).is_some()) {
             Some(message) => Next::End(TerminalState::Error, message),
             None => Next::Queue,
         }
+    }
+
+    /// How the jobs of a workflow ended, as a build of these jobs would: those that come before `job`, and whose names begin with its own.
+    fn end_of_workflow(&self, job: &LiveJob) -> (TerminalState, String) {
+        let mut seen = BTreeSet::new();
+        let mut ends = Vec::new();
+        let mut children = vec![job];
+        while let Some(child) = children.pop() {
+            for (index, _) in &child.node.parents {
+                let Some(parent) = self.job(*index) else { continue };
+                if parent.node.name.is_within(&job.node.name) && seen.insert(*index) {
+                    ends.extend(parent.status.ended().map(|state| (state, *index)));
+                    children.push(parent);
+                }
+            }
+        }
+        let worst = WORST_FIRST.into_iter().find_map(|worst| {
+            let of = ends.iter().filter(|(state, _)| *state == worst);
+            Some((worst, of.map(|(_, index)| *index).min()?))
+        });
+        match worst {
+            Some((state, index)) => {
+                let name = self.job(index).map(|job| job.node.name.as_str()).unwrap_or_default();
+                (state, format!("its job `{name}` ended as `{state}`"))
+            }
+            None if !ends.is_empty() && ends.iter().all(|(state, _)| *state == TerminalState::Skipped) => {
+                (TerminalState::Skipped, "all its jobs were skipped".to_owned())
+            }
+            None => (TerminalState::Finished, String::new()),
+        }
+    }
+
+    /// Ends a job that no cluster has, and never will.
+    fn end_unrun(&mut self, outbox: &mut Outbox, index: u32, state: TerminalState, message: String) {
+        if let Some(job) = self.job_mut(index) {
+            job.status.message = message;
+        }
+        self.end_job(outbox, index, state);
     }
 
     /// Ends a job, or the attempt that makes the output of one again that has ended.

@@ -3,19 +3,22 @@
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::edges::Edges;
 use super::outbox::Outbox;
-use super::record::{Build, JobNode, JobStatus};
+use super::record::{Build, JobNode, JobStatus, Loss};
 use super::volumes::Sharing;
-use super::{Change, Control, EventKind, Refusal, Reply, Submission};
+use super::{Change, Control, EventKind, Known, Refusal, Reply, Rerun, Submission};
 use crate::build::{BuildDefinition, BuildState, JobState};
 use crate::id::{Epoch, JobId};
 use crate::name::JobName;
-use std::collections::{HashMap, HashSet};
+use crate::share::Usage;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 impl Control {
     pub(super) fn submit(&mut self, outbox: &mut Outbox, submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
-        let nodes = nodes(&submission)?;
-        let edges = Edges::new(&nodes).map_err(|error| Refusal::Conflict(error.to_string()))?;
+        self.check_needs(&submission.definition.jobs)?;
+        let mut nodes = nodes(&submission)?;
+        let taken_over = take_known(&submission, &mut nodes)?;
+        let edges = edges(&nodes)?;
         if self.builds.get(submission.id).is_some() || nodes.iter().any(|node| self.builds.key(node.id).is_some()) {
             return Err(Refusal::exists("build", &submission.id));
         }
@@ -34,7 +37,7 @@ impl Control {
             submitted_by: submission.submitted_by,
             source: submission.source,
             revision: submission.revision,
-            restarts: 0,
+            restarts: submission.rerun.as_ref().map_or(0, |rerun| rerun.restarts),
             released_at: None,
         };
         outbox.changes.push(Change::PutProject(project.clone()));
@@ -44,34 +47,30 @@ impl Control {
             specs: submission.definition.jobs,
         });
         outbox.event(&record, EventKind::Build(record.clone()));
-        let sharing = Sharing::of(&nodes);
-        let jobs: Vec<LiveJob> = nodes
-            .into_iter()
-            .map(|node| {
-                let status = JobStatus::waiting(node.id);
-                LiveJob::new(node, status)
-            })
-            .collect();
-        let build = record.id;
-        let roots: Vec<u32> = (0_u32..)
-            .zip(&jobs)
-            .filter(|(_, job)| job.pending == 0)
-            .map(|(index, _)| index)
-            .collect();
-        self.builds.insert(LiveBuild {
-            record: record.clone(),
-            open: jobs.len(),
-            jobs,
-            edges,
-            sharing,
-        });
-        for index in roots {
-            self.enqueue(outbox, JobKey { build, index });
-        }
+        self.take_live(outbox, live_with(record.clone(), nodes, taken_over, edges));
         Ok(Reply::Build(record))
     }
 
-    fn check_limits(&self, submission: &Submission) -> Result<(), Refusal> {
+    /// Takes the build into memory, and begins with those of its jobs that wait for nobody.
+    fn take_live(&mut self, outbox: &mut Outbox, mut live: LiveBuild) {
+        let build = live.record.id;
+        for (index, job) in (0_u32..).zip(&mut live.jobs) {
+            if job.status.state.terminal().is_some() {
+                outbox.touch(JobKey { build, index }, job);
+            }
+        }
+        live.count_pending();
+        live.find_shared();
+        let roots: Vec<u32> = (0_u32..)
+            .zip(&live.jobs)
+            .filter(|(_, job)| job.pending == 0 && job.status.state.terminal().is_none())
+            .map(|(index, _)| index)
+            .collect();
+        self.builds.insert(live);
+        self.begin(outbox, build, roots);
+    }
+
+    pub(super) fn check_limits(&self, submission: &Submission) -> Result<(), Refusal> {
         let settings = &self.settings;
         let count = submission.definition.jobs.len();
         if count == 0 {
@@ -101,8 +100,39 @@ impl Control {
     }
 }
 
+/// The build as it begins.
+pub(super) fn live(record: Build, nodes: Vec<JobNode>) -> Result<LiveBuild, Refusal> {
+    let edges = edges(&nodes)?;
+    let new = vec![None; nodes.len()];
+    Ok(live_with(record, nodes, new, edges))
+}
+
+fn edges(nodes: &[JobNode]) -> Result<Edges, Refusal> {
+    Edges::new(nodes.iter()).map_err(|error| Refusal::Conflict(error.to_string()))
+}
+
+/// With jobs that have ended in another build, and are taken over.
+fn live_with(record: Build, nodes: Vec<JobNode>, taken_over: Vec<Option<JobStatus>>, edges: Edges) -> LiveBuild {
+    let sharing = Sharing::of(nodes.iter());
+    let begin = |(node, status): (JobNode, Option<JobStatus>)| {
+        let status = status.unwrap_or_else(|| JobStatus::waiting(node.id));
+        LiveJob::new(node, status)
+    };
+    let jobs: Vec<LiveJob> = nodes.into_iter().zip(taken_over).map(begin).collect();
+    let open = jobs.iter().filter(|job| job.status.state.terminal().is_none()).count();
+    LiveBuild {
+        record,
+        open,
+        jobs,
+        edges,
+        sharing,
+        usage: Usage::default(),
+        held: BTreeSet::new(),
+    }
+}
+
 /// The fixed parts of the jobs, with parents by index.
-fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
+pub(super) fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
     let BuildDefinition { jobs } = &submission.definition;
     let ids: HashSet<&JobId> = submission.jobs.iter().collect();
     if submission.jobs.len() != jobs.len() || ids.len() != jobs.len() {
@@ -130,25 +160,56 @@ fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
     (0_u32..)
         .zip(jobs)
         .zip(&submission.jobs)
-        .map(|((index, job), id)| {
-            Ok(JobNode {
-                id: *id,
-                build: submission.id,
-                index,
-                name: job.name.clone(),
-                parents: parents(job)?,
-                selector: job.selector.clone(),
-                prefer: job.prefer.clone(),
-                resources: job.resources,
-                timeout: job.timeout,
-                volumes: job.volumes,
-                cache: job.cache,
-            })
-        })
+        .map(|((index, job), id)| Ok(JobNode::new(*id, submission.id, index, job, parents(job)?)))
         .collect()
 }
 
+/// What is known of the jobs from an earlier build: who made them, and how those ended that are taken over.
+fn take_known(submission: &Submission, nodes: &mut [JobNode]) -> Result<Vec<Option<JobStatus>>, Refusal> {
+    let Some(rerun) = &submission.rerun else {
+        return Ok(vec![None; nodes.len()]);
+    };
+    let Rerun { jobs, .. } = rerun.as_ref();
+    if jobs.len() != nodes.len() || jobs.iter().all(|job| job.ended.is_some()) {
+        let message = "a build that runs another one again says of each job what becomes of it, and runs one at least";
+        return Err(Refusal::Conflict(message.to_owned()));
+    }
+    let take = |(node, known): (&mut JobNode, &Known)| {
+        node.generated_by = known.generated_by;
+        known.ended.as_ref().map(|ended| ended.taken_over(node.id, rerun.of))
+    };
+    Ok(nodes.iter_mut().zip(jobs).map(take).collect())
+}
+
 impl JobStatus {
+    /// The job as it ended in the build with the number `of`, for another build that takes it over as its job `id`: it has had no attempt
+    /// there.
+    fn taken_over(&self, id: JobId, of: u64) -> Self {
+        let lost = self.output_lost().map(str::to_owned);
+        let ended = self.as_ended().into_owned();
+        let message = match ended.message.as_str() {
+            "" => format!("taken over from build {of}"),
+            message if message.starts_with("taken over from build ") => message.to_owned(),
+            message => format!("taken over from build {of}: {message}"),
+        };
+        Self {
+            message,
+            id,
+            epoch: Epoch::default(),
+            cancel_requested: false,
+            log_lines: None,
+            replacements: 0,
+            loss: lost.map(|reason| {
+                Box::new(Loss {
+                    reason: Some(reason),
+                    epoch: Epoch::default(),
+                    end: None,
+                })
+            }),
+            ..ended
+        }
+    }
+
     /// The status that every job begins with.
     pub fn waiting(id: JobId) -> Self {
         Self {

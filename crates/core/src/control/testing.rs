@@ -48,10 +48,14 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         parents: parents.iter().map(|parent| (*parent, StateSet::ALL)).collect(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         resources: Resources::default(),
         timeout: Duration::from_secs(1),
         volumes: VolumeSet::default(),
         cache: false,
+        kind: Default::default(),
+        generated_by: None,
+        needs: Default::default(),
     }
 }
 
@@ -70,9 +74,13 @@ pub(super) fn job(name: &str) -> JobSpec {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     }
 }
 
@@ -108,6 +116,11 @@ impl JobSpec {
         self
     }
 
+    pub(super) fn priority(mut self, priority: i8) -> Self {
+        self.priority = priority;
+        self
+    }
+
     pub(super) fn cpu(mut self, cpu_milli: u64) -> Self {
         self.resources.cpu_milli = cpu_milli;
         self
@@ -131,6 +144,7 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 3,
+        generated: None,
     }
 }
 
@@ -265,6 +279,29 @@ impl World {
         })
     }
 
+    /// The cluster's agent connects, with all attempts that it was given.
+    pub(super) fn hello_again(&mut self, name: &str, slots: u32) {
+        let jobs: Vec<JobId> = self.seen.keys().copied().collect();
+        let own = jobs.into_iter().map(|job| self.attempt(job)).filter(|attempt| {
+            let assignment = self.control.assignment(*attempt);
+            assignment.is_some_and(|assignment| *assignment.cluster == cluster(name))
+        });
+        let own: Vec<(AttemptId, Phase)> = own.map(|attempt| (attempt, Phase::Accepted)).collect();
+        self.hello(name, slots, &own);
+    }
+
+    /// The cluster's agent connects, without attempts, and its executor can do this besides.
+    pub(super) fn hello_with(&mut self, name: &str, slots: u32, capabilities: &[Capability]) {
+        let session = SessionId(u64::try_from(self.fresh()).unwrap());
+        let mut hello = Box::new(hello(slots, &[]));
+        hello.capabilities.extend(capabilities);
+        self.done(Command::Connect {
+            cluster: cluster(name),
+            session,
+            hello,
+        });
+    }
+
     /// A cluster joins and its agent connects.
     pub(super) fn up(&mut self, name: &str, labels: &[&str], slots: u32) {
         self.join(name, labels);
@@ -284,6 +321,7 @@ impl World {
             source: None,
             revision: Revision::default(),
             submitted_by: "tester".to_owned(),
+            rerun: None,
         }
     }
 
@@ -304,6 +342,7 @@ impl World {
 
     pub(super) fn report_command(&self, name: &str, attempt: AttemptId, phase: Phase) -> Command {
         Command::Report {
+            generated: None,
             cluster: cluster(name),
             session: self.session(name),
             attempt,

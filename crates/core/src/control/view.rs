@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId};
 use crate::label::Labels;
 use crate::name::{ClusterName, ProjectName};
-use crate::placement::{Explanation, Situation, explain};
+use crate::placement::{Candidate, Explanation, Situation, explain};
 use crate::resources::Resources;
 use crate::session::{Capability, Nodes};
 use crate::time::{Moment, Timestamp};
@@ -237,6 +237,8 @@ impl Control {
     /// Why the job is where it is, or is nowhere: every cluster with what it misses. None if its build is over.
     pub fn explain(&self, job: JobId) -> Option<Explanation> {
         let (build, job) = self.builds.job_by_id(job)?;
+        let queued = job.status.state == JobState::Queued;
+        let limit = self.limit_on(build, job).filter(|_| queued);
         let situation = match (job.status.state, job.status.cluster.as_ref()) {
             (JobState::Waiting, _) if job.pending == 0 => Situation::Held(&job.status.message),
             (JobState::Waiting, _) => Situation::WaitsFor(
@@ -247,10 +249,13 @@ impl Control {
                     .collect(),
             ),
             (JobState::Terminal(state), _) => Situation::Ended(state),
-            (JobState::Queued, _) | (_, None) => Situation::Queued,
+            (JobState::Queued, _) | (_, None) => Situation::Queued(limit.as_deref()),
             (_, Some(cluster)) => Situation::Placed(cluster, job.waits()),
         };
-        let clusters = self.clusters.iter().map(|(_, member)| member.candidate());
+        let clusters = self.clusters.iter().map(|(_, member)| Candidate {
+            kept: member.is_kept_from(job.class),
+            ..member.candidate()
+        });
         let volumes = self.volume_needs(build, job);
         let mut explanation = explain(&situation, &demand(build, job, &volumes), clusters);
         let status = &job.status;

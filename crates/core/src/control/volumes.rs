@@ -32,9 +32,9 @@ pub(super) struct Sharing {
 
 impl Sharing {
     /// None if no job uses it.
-    pub(super) fn of(nodes: &[JobNode]) -> Option<Box<Self>> {
+    pub(super) fn of<'a>(nodes: impl Iterator<Item = &'a JobNode>) -> Option<Box<Self>> {
         let mut sharing: Option<Box<Self>> = None;
-        for node in nodes.iter().filter(|node| node.volumes.contains(VolumeKind::Shared)) {
+        for node in nodes.filter(|node| node.volumes.contains(VolumeKind::Shared)) {
             let sharing = sharing.get_or_insert_with(|| {
                 Box::new(Self {
                     selector: Selector::default(),
@@ -45,10 +45,13 @@ impl Sharing {
             });
             sharing.largest = sharing.largest.max(&node.resources);
             sharing.volumes = sharing.volumes.union(node.volumes);
-            for requirement in &node.selector.requirements {
-                if !sharing.selector.requirements.contains(requirement) {
-                    sharing.selector.requirements.push(requirement.clone());
-                }
+            let more = node.selector.requirements.iter();
+            let mut more = more
+                .filter(|other| !sharing.selector.requirements.contains(other))
+                .peekable();
+            if more.peek().is_some() {
+                let all = sharing.selector.requirements.iter().chain(more).cloned();
+                sharing.selector = all.collect();
             }
         }
         sharing
@@ -93,8 +96,20 @@ impl LiveBuild {
         ))
     }
 
+    /// Takes the shared volume to be on this cluster, if it is nowhere yet.
+    pub(super) fn share_on(&mut self, cluster: &ClusterName) {
+        if let Some(sharing) = &mut self.sharing {
+            sharing.on.get_or_insert_with(|| cluster.clone());
+        }
+    }
+
+    /// Whether a job has ended that may have left something in the shared volume.
+    pub(super) fn shared_was_used(&self) -> bool {
+        self.jobs.iter().any(|job| job.has_used_shared().is_some())
+    }
+
     /// Whether the job, or one that shares a volume with it, works with the workspace.
-    fn uses_workspace(&self, job: &LiveJob) -> bool {
+    pub(super) fn uses_workspace(&self, job: &LiveJob) -> bool {
         self.volumes_together(job).contains(VolumeKind::Workspace)
     }
 
@@ -216,7 +231,7 @@ impl Control {
     }
 
     /// Looks again where the queued jobs of a build that use its shared volume can go.
-    fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
+    pub(super) fn requeue_sharing(&mut self, outbox: &mut Outbox, build: BuildId) {
         let Some(live) = self.builds.get(build).filter(|live| live.sharing.is_some()) else {
             return;
         };
@@ -330,5 +345,6 @@ pub(super) fn demand<'a>(build: &'a LiveBuild, job: &'a LiveJob, volumes: &'a Vo
         prefer: job.node.prefer.as_ref(),
         resources: job.node.resources,
         volumes,
+        needs: job.node.needs,
     }
 }

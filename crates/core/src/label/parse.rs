@@ -19,7 +19,7 @@ pub(super) fn selector(text: &str) -> Result<Selector, ParseSelectorError> {
     let mut parser = Parser::new(text)?;
     let mut requirements = Vec::new();
     if parser.peek().is_none() {
-        return Ok(Selector { requirements });
+        return Ok(Selector::from_iter(requirements));
     }
     loop {
         if requirements.len() >= Selector::MAX_REQUIREMENTS {
@@ -27,7 +27,7 @@ pub(super) fn selector(text: &str) -> Result<Selector, ParseSelectorError> {
         }
         requirements.push(parser.requirement()?);
         match parser.peek() {
-            None => return Ok(Selector { requirements }),
+            None => return Ok(Selector::from_iter(requirements)),
             Some(',') => parser.advance(),
             Some(_) => return Err(parser.fail_expecting("`,` or the end")),
         }

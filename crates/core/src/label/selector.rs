@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +12,8 @@ use super::{Labels, parse};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Selector {
-    /// The requirements, in the order of the file.
-    pub requirements: Vec<Requirement>,
+    /// The requirements, in the order of the file. Shared by all jobs that ask the same: there may be a million of them.
+    pub requirements: Arc<[Requirement]>,
 }
 
 /// One condition on one label.
@@ -68,6 +69,13 @@ impl Selector {
     /// Whether all requirements hold for `labels`.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels))
+    }
+}
+
+impl FromIterator<Requirement> for Selector {
+    fn from_iter<Requirements: IntoIterator<Item = Requirement>>(requirements: Requirements) -> Self {
+        let requirements = requirements.into_iter().collect();
+        Self { requirements }
     }
 }
 
@@ -294,7 +302,7 @@ mod tests {
             for requirement in &requirements {
                 prop_assert_eq!(requirement.to_string().parse::<Requirement>(), Ok(requirement.clone()));
             }
-            let selector = Selector { requirements };
+            let selector = Selector::from_iter(requirements);
             prop_assert_eq!(Selector::parse(&selector.to_string()), Ok(selector));
         }
 

@@ -1,5 +1,6 @@
 //! Why a job is where it is, in words.
 
+use super::words::{cpu, memory};
 use super::{Candidate, ClusterVerdict, Demand, Explanation, Miss};
 use crate::build::TerminalState;
 use crate::name::{ClusterName, JobName};
@@ -15,8 +16,8 @@ pub enum Situation<'a> {
     WaitsFor(Vec<&'a JobName>),
     /// Something else holds it up, in these words.
     Held(&'a str),
-    /// It waits for a cluster.
-    Queued,
+    /// It waits for a cluster, or first for a limit to have room, in these words.
+    Queued(Option<&'a str>),
     /// It was given to this cluster, where this holds it up.
     Placed(&'a ClusterName, Option<&'a str>),
     /// It is over.
@@ -45,6 +46,10 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
                 cluster: cluster.clone(),
             }),
     );
+    if !candidate.admits(demand) {
+        let availability = candidate.availability;
+        misses.push(Miss::Closed { availability });
+    }
     if !candidate.connected {
         misses.push(Miss::Disconnected);
         return misses;
@@ -52,9 +57,13 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     if !demand.volumes.wanted.is_empty() && !candidate.volumes {
         misses.push(Miss::NoVolumes);
     }
+    let lacking = demand.needs.without(candidate.capabilities);
+    misses.extend(lacking.iter().map(|capability| Miss::Incapable { capability }));
     let too_small = too_small(demand, candidate);
-    if too_small.is_empty() && !candidate.has_room(demand) {
+    if too_small.is_empty() && !candidate.has_room(&demand.resources) {
         misses.push(Miss::Full);
+    } else if too_small.is_empty() && candidate.kept {
+        misses.push(Miss::Kept);
     }
     misses.extend(too_small);
     misses
@@ -107,28 +116,56 @@ pub fn explain<'a>(
             misses: misses(demand, &candidate),
         })
         .collect();
+    let nearest = verdicts.iter().min_by_key(|verdict| verdict.distance());
+    let advice = match situation {
+        Situation::Queued(_) => nearest.and_then(advice),
+        _ => None,
+    };
     let summary = match situation {
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
         Situation::Held(words) => (*words).to_owned(),
-        Situation::Queued => queued(&verdicts),
+        Situation::Queued(limit) => queued(&verdicts, nearest, *limit),
         Situation::Placed(cluster, None) => format!("it was given to cluster `{cluster}`"),
         Situation::Placed(cluster, Some(reason)) => format!("it was given to cluster `{cluster}`, and {reason}"),
         Situation::Ended(state) => format!("it is over: {state}"),
     };
     Explanation {
         summary,
+        limit: match situation {
+            Situation::Queued(limit) => limit.map(str::to_owned),
+            _ => None,
+        },
+        advice,
         clusters: verdicts,
     }
 }
 
 impl ClusterVerdict {
-    /// The job's selector does not hold there.
-    fn is_unwanted(&self) -> bool {
-        self.misses.iter().any(|miss| matches!(miss, Miss::Label { .. }))
+    /// It fits there now, or will when there is room.
+    fn would_do(&self) -> bool {
+        self.misses.iter().all(|miss| matches!(miss, Miss::Full | Miss::Kept))
+    }
+
+    /// The job fits there, or will without anybody changing what it or the cluster is.
+    pub fn will_do(&self) -> bool {
+        let passes = |miss: &Miss| matches!(miss, Miss::Full | Miss::Kept | Miss::Disconnected);
+        self.misses.iter().all(passes)
+    }
+
+    /// An administrator keeps the job away, and nothing else that stays.
+    fn is_only_closed(&self) -> bool {
+        let passes = |miss: &Miss| matches!(miss, Miss::Closed { .. } | Miss::Full | Miss::Kept | Miss::Disconnected);
+        self.misses.iter().all(passes)
     }
 }
 
-fn queued(verdicts: &[ClusterVerdict]) -> String {
+/// What would have to change on the cluster, if the job does not fit there and waiting does not help.
+fn advice(nearest: &ClusterVerdict) -> Option<String> {
+    let remedy = nearest.remedy().filter(|_| !nearest.would_do())?;
+    Some(format!("to have it fit on cluster `{}`: {remedy}", nearest.cluster))
+}
+
+fn queued(verdicts: &[ClusterVerdict], nearest: Option<&ClusterVerdict>, limit: Option<&str>) -> String {
     let names = |wanted: fn(&[Miss]) -> bool| {
         let names: Vec<&str> = verdicts
             .iter()
@@ -140,19 +177,23 @@ fn queued(verdicts: &[ClusterVerdict]) -> String {
     if verdicts.is_empty() {
         return "no cluster has joined".to_owned();
     }
+    if let Some(limit) = limit.filter(|_| verdicts.iter().any(ClusterVerdict::would_do)) {
+        return limit.to_owned();
+    }
     if let Some(names) = names(<[Miss]>::is_empty) {
         return format!("it is about to be given to {names}");
     }
-    if let Some(names) = names(|misses| misses == [Miss::Full]) {
+    if let Some(names) = names(|misses| misses == [Miss::Full] || misses == [Miss::Kept]) {
         return format!("it waits for room on {names}");
     }
     if let Some(names) = names(|misses| misses == [Miss::Disconnected]) {
         return format!("it waits for {names} to connect");
     }
-    // A cluster that the job does not want is never the nearest while there is one that it wants.
-    let nearest = verdicts
-        .iter()
-        .min_by_key(|verdict| (verdict.is_unwanted(), verdict.misses.len()));
+    if let Some(verdict) = verdicts.iter().find(|verdict| verdict.is_only_closed())
+        && let Some(miss) = verdict.misses.first()
+    {
+        return format!("only cluster `{}` would do: {miss}", verdict.cluster);
+    }
     match nearest.and_then(|verdict| Some((&verdict.cluster, verdict.misses.first()?))) {
         Some((cluster, miss)) => format!("no cluster can run it; the nearest is `{cluster}`: {miss}"),
         None => "no cluster can run it".to_owned(),
@@ -166,26 +207,6 @@ fn list<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     match count.saturating_sub(MAX_NAMES) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-/// Processors: `2`, `0.25`.
-fn cpu(milli: u64) -> String {
-    let text = format!("{}.{:03}", milli / 1000, milli % 1000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// Bytes in the largest binary unit that leaves a whole number or one decimal: `512 MiB`, `1.5 GiB`.
-fn memory(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let unit = (1..UNITS.len())
-        .rev()
-        .find(|unit| bytes >> (10 * unit) > 0)
-        .unwrap_or(0);
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
-    match tenths % 10 {
-        0 => format!("{} {}", tenths / 10, UNITS[unit]),
-        rest => format!("{}.{rest} {}", tenths / 10, UNITS[unit]),
     }
 }
 

@@ -44,6 +44,11 @@ impl Default for Costs {
 }
 
 impl Costs {
+    /// What a second less of waiting is worth; never nothing.
+    pub fn waiting_per_second(&self) -> Cost {
+        Cost((self.waiting_per_hour.0 / 3600).max(1))
+    }
+
     /// What a GB from one cluster to the other costs.
     pub fn per_gigabyte(&self, from: &ClusterName, to: &ClusterName, carriage: Carriage) -> Cost {
         let fits = |tariff: &&Tariff| {

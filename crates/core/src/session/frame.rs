@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Assignment, Phase, Prefetch};
+use crate::capability::Capability;
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, JobId, SessionId, TunnelId};
 use crate::label::Labels;
@@ -92,18 +93,6 @@ pub struct Nodes {
     pub allocatable: Resources,
     /// The most of each that one of them has: no job that asks for more can run.
     pub largest: Resources,
-}
-
-/// What an executor can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Capability {
-    /// Runs the job's image. Without it, commands run on the agent's own system.
-    Images,
-    /// Runs other commands beside those of running jobs.
-    Exec,
-    /// Keeps volumes for jobs.
-    Volumes,
 }
 
 /// One attempt as its agent knows it.

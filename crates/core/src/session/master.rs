@@ -256,6 +256,8 @@ impl Session {
                 check_phase(attempt, &phase)?;
                 if self.pending_reports.len() < self.settings.pending_reports && self.pending_reports.insert(sequence) {
                     let command = Command::Report {
+                        // The driver reads what the attempt has left.
+                        generated: None,
                         cluster,
                         session,
                         attempt,

@@ -1,87 +1,130 @@
-//! The names that job files know, including those of InfraBox that this version does not act on.
+//! The names that job files know: the types of jobs, and which fields each has.
+
+use std::fmt;
 
 use crate::fault::{Complaint, nearest, quote};
 
-/// The type of job that this version runs.
-pub(super) const IMAGE_TYPE: &str = "docker-image";
-
-/// InfraBox's other types of job.
-pub(super) const OTHER_TYPES: [&str; 5] = ["docker", "docker-compose", "git", "workflow", "wait"];
-
-/// The fields of a job that this version acts on.
-pub(super) const JOB_FIELDS: [&str; 12] = [
-    "type",
-    "name",
-    "image",
-    "command",
-    "depends_on",
-    "environment",
-    "timeout",
-    "resources",
-    "cluster",
-    "volumes",
-    "cache",
-    "kubernetes",
-];
-
-/// The fields of `docker-image` jobs that InfraBox knows and this version does not act on.
-const LATER_FIELDS: [&str; 7] = [
-    "repository",
-    "registries",
-    "deployments",
-    "services",
-    "security_context",
-    "build_context",
-    "run",
-];
-
-/// InfraBox's fields that jobs of other types have, and which types these are.
-const FOREIGN_FIELDS: [(&str, &str); 13] = [
-    ("docker_file", "`docker`"),
-    ("docker_compose_file", "`docker-compose`"),
-    ("infrabox_file", "`workflow` and `git`"),
-    ("clone_url", "`git`"),
-    ("commit", "`git`"),
-    ("branch", "`git`"),
-    ("build_only", "`docker`"),
-    ("build_arguments", "`docker`"),
-    ("target", "`docker`"),
-    ("enable_docker_build_kit", "`docker` and `docker-compose`"),
-    ("compose_profiles", "`docker-compose`"),
-    ("stop_timeout", "`docker-compose`"),
-    ("parallel_build", "`docker-compose`"),
-];
-
-/// What a field of a job is that this version does not act on.
-pub(super) enum Unsupported {
-    /// Nobody knows it.
-    Unknown(Complaint),
-    /// InfraBox knows it.
-    Known(Complaint),
+/// A type of job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobType {
+    Docker,
+    Image,
+    Compose,
+    Git,
+    Workflow,
+    Wait,
 }
 
-/// What to say of a field of a job that is not among [`JOB_FIELDS`].
-pub(super) fn unsupported(field: &str) -> Unsupported {
-    if LATER_FIELDS.contains(&field) {
-        let message = format!(
-            "the field {} is known, but this version does not support it yet",
-            quote(field)
-        );
-        return Unsupported::Known(Complaint::new(message).hint("leave it out"));
-    }
-    match FOREIGN_FIELDS.iter().find(|(name, _)| *name == field) {
-        Some((_, types)) => Unsupported::Known(Complaint::new(format!(
-            "the field {} is known, but belongs to jobs of type {types}, which this version does not run yet",
-            quote(field)
-        ))),
-        None => {
-            let known = JOB_FIELDS
-                .into_iter()
-                .chain(LATER_FIELDS)
-                .chain(FOREIGN_FIELDS.iter().map(|(name, _)| *name));
-            Unsupported::Unknown(unknown(field, known))
+impl JobType {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Image,
+        Self::Docker,
+        Self::Compose,
+        Self::Git,
+        Self::Workflow,
+        Self::Wait,
+    ];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Image => "docker-image",
+            Self::Compose => "docker-compose",
+            Self::Git => "git",
+            Self::Workflow => "workflow",
+            Self::Wait => "wait",
         }
     }
+
+    /// The fields that a job of this type must have beside its type and name, and what to say if one is missing.
+    pub(super) const fn required(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Docker => &[("docker_file", "name the file that the image is built from")],
+            Self::Image => &[("image", "name the container image that the command runs in")],
+            Self::Compose => &[("docker_compose_file", "name the compose file")],
+            Self::Git => &[
+                ("clone_url", "say what to clone"),
+                ("commit", "say which commit, branch or tag"),
+            ],
+            Self::Workflow => &[("infrabox_file", "name the job file to run in this place")],
+            Self::Wait => &[],
+        }
+    }
+}
+
+impl fmt::Display for JobType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+const ALL: &[JobType] = &JobType::ALL;
+const RUN: &[JobType] = &[JobType::Docker, JobType::Image, JobType::Compose];
+const RUN_OR_CLONE: &[JobType] = &[JobType::Docker, JobType::Image, JobType::Compose, JobType::Git];
+const RUN_OR_WORKFLOW: &[JobType] = &[JobType::Docker, JobType::Image, JobType::Compose, JobType::Workflow];
+const CONTAINER: &[JobType] = &[JobType::Docker, JobType::Image];
+const BUILT: &[JobType] = &[JobType::Docker, JobType::Compose];
+const DOCKER: &[JobType] = &[JobType::Docker];
+const IMAGE: &[JobType] = &[JobType::Image];
+const COMPOSE: &[JobType] = &[JobType::Compose];
+const GIT: &[JobType] = &[JobType::Git];
+const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
+
+/// The fields of jobs, and the types that have them.
+pub(super) const FIELDS: [(&str, &[JobType]); 33] = [
+    ("type", ALL),
+    ("name", ALL),
+    ("depends_on", ALL),
+    ("image", IMAGE),
+    ("command", CONTAINER),
+    ("environment", RUN_OR_CLONE),
+    ("timeout", RUN),
+    ("resources", RUN),
+    ("cluster", RUN),
+    ("priority", RUN),
+    ("cache", RUN),
+    ("volumes", IMAGE),
+    ("kubernetes", IMAGE),
+    ("repository", RUN_OR_WORKFLOW),
+    ("registries", RUN),
+    ("deployments", CONTAINER),
+    ("services", CONTAINER),
+    ("security_context", CONTAINER),
+    ("build_context", CONTAINER),
+    ("run", IMAGE),
+    ("docker_file", DOCKER),
+    ("build_only", DOCKER),
+    ("build_arguments", DOCKER),
+    ("target", DOCKER),
+    ("enable_docker_build_kit", BUILT),
+    ("docker_compose_file", COMPOSE),
+    ("compose_profiles", COMPOSE),
+    ("stop_timeout", COMPOSE),
+    ("parallel_build", COMPOSE),
+    ("infrabox_file", INCLUDES),
+    ("clone_url", GIT),
+    ("commit", GIT),
+    ("branch", GIT),
+];
+
+/// The field as it is known, and the types that have it.
+pub(super) fn known(field: &str) -> Option<(&'static str, &'static [JobType])> {
+    FIELDS.into_iter().find(|(name, _)| *name == field)
+}
+
+/// What to say of a field of a job that only jobs of other types have.
+pub(super) fn foreign(field: &str, own: JobType, types: &[JobType]) -> Complaint {
+    let types = listed(types.iter().map(|of| of.as_str()));
+    Complaint::new(format!(
+        "the field {} belongs to jobs of type {types}, and this one is of type `{own}`",
+        quote(field)
+    ))
+    .hint("leave it out")
+}
+
+/// What to say of a field of a job that none has.
+pub(super) fn unknown_of_job(field: &str) -> Complaint {
+    unknown(field, FIELDS.iter().map(|(name, _)| *name))
 }
 
 /// What to say of a field that is not among `known`.

@@ -72,7 +72,9 @@ fn explain(jobs: &Jobs, fault: &Fault) -> Complaint {
         }
         Fault::DuplicateDependency { .. } => complaint.hint("give it once, with all states in `on`"),
         Fault::Cycle { .. } => complaint.hint("take one of these dependencies out"),
-        Fault::AmbiguousInput { .. } => complaint.hint("rename one of them"),
+        Fault::AmbiguousInput { .. } => {
+            complaint.hint("rename one of the two parents: the last part of a job's name is the folder of its output")
+        }
         Fault::SelfDependency { .. } | Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => complaint,
     }
 }

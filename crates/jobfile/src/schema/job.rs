@@ -1,26 +1,35 @@
 //! One job.
 
+mod build;
 mod cache;
 mod cluster;
 mod dependency;
+mod environment;
+mod place;
 mod pod;
+mod registry;
+mod repository;
+mod service;
 mod value;
 mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tombolo_core::build::{Dependency, JobSpec, PodNeeds};
+use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds};
+use tombolo_core::capability::{Capability, CapabilitySet};
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
 use tombolo_core::volume::VolumeSet;
 
 use super::Place;
-use super::fields::{self, IMAGE_TYPE, OTHER_TYPES, Unsupported};
+use super::fields::{self, JobType};
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Position, nearest, quote};
 use crate::reader::Token;
+
+pub(crate) use place::{folder_of, resolve};
 
 /// How long a command may run if the job does not say, as in InfraBox.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -45,128 +54,159 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, index: usize, item: &Token<'a>
     })
 }
 
-/// What has been read of a job.
-#[derive(Default)]
+/// What has been read of a job. What is wrong with it has been recorded, and the definition is not given out then.
 struct Draft {
-    kind: Kind,
-    name: Field<(JobName, Position)>,
-    image: Field<String>,
+    kind: Option<JobType>,
+    /// The fields that are there, and where.
+    given: Vec<(&'static str, Position)>,
+    name: Option<(JobName, Position)>,
+    image: String,
     command: Option<Vec<String>>,
     environment: BTreeMap<String, String>,
-    timeout: Option<Duration>,
-    resources: Option<Resources>,
+    timeout: Duration,
+    resources: Resources,
     dependencies: Vec<Dependency>,
     /// Where the dependencies are: their indexes in the file's list and their positions.
     dependency_places: Vec<(usize, Position)>,
     selector: Selector,
     prefer: Option<ClusterName>,
+    priority: i8,
     volumes: VolumeSet,
     cache: bool,
     pod: Option<Box<PodNeeds>>,
-    /// Fields that InfraBox knows and this version does not act on.
-    unsupported: Vec<(String, Position, Complaint)>,
+    source: bool,
+    /// The job file of a workflow, and where it is named.
+    include: Option<(String, Position)>,
+    needs: CapabilitySet,
 }
 
-/// A field that must be there.
-#[derive(Default)]
-enum Field<T> {
-    #[default]
-    Missing,
-    /// It is there, but of no use; that has been recorded.
-    Faulty,
-    Given(T),
-}
-
-/// The type of a job.
-#[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    #[default]
-    Missing,
-    /// `docker-image`.
-    Image,
-    /// A type that this version does not run, or none at all; that has been recorded.
-    Other,
-}
-
-impl<T> From<Option<T>> for Field<T> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Faulty, Self::Given)
+impl Default for Draft {
+    fn default() -> Self {
+        Self {
+            kind: None,
+            given: Vec::new(),
+            name: None,
+            image: String::new(),
+            command: None,
+            environment: BTreeMap::new(),
+            timeout: DEFAULT_TIMEOUT,
+            resources: DEFAULT_RESOURCES,
+            dependencies: Vec::new(),
+            dependency_places: Vec::new(),
+            selector: Selector::default(),
+            prefer: None,
+            priority: 0,
+            volumes: VolumeSet::default(),
+            cache: false,
+            pod: None,
+            source: true,
+            include: None,
+            needs: CapabilitySet::EMPTY,
+        }
     }
 }
 
 impl Draft {
     fn take_field<'a>(&mut self, decoder: &mut Decoder<'a>, field: &str, at: Position, value: Token<'a>) -> Step<()> {
-        match field {
+        let Some((known, _)) = fields::known(field) else {
+            decoder.fault(at, fields::unknown_of_job(field));
+            return decoder.skip(&value);
+        };
+        self.given.push((known, at));
+        match known {
             "type" => self.kind = read_kind(decoder, value)?,
-            "name" => self.name = read_name(decoder, value)?.into(),
-            "image" => self.image = value::image(decoder, value)?.into(),
+            "name" => self.name = read_name(decoder, value)?,
+            "image" => self.image = value::image(decoder, value)?.unwrap_or_default(),
             "command" => self.command = value::command(decoder, &value)?,
             "depends_on" => {
                 (self.dependencies, self.dependency_places) = dependency::read(decoder, &value)?;
             }
-            "environment" => self.environment = value::environment(decoder, &value)?,
-            "timeout" => self.timeout = value::timeout(decoder, &value)?,
-            "resources" => self.resources = value::resources(decoder, &value)?,
+            "environment" => {
+                let (variables, secret) = environment::read(decoder, &value)?;
+                self.environment = variables;
+                self.need(Capability::Secrets, secret);
+            }
+            "timeout" => self.timeout = value::timeout(decoder, &value)?.unwrap_or(DEFAULT_TIMEOUT),
+            "resources" => self.resources = value::resources(decoder, &value)?.unwrap_or(DEFAULT_RESOURCES),
+            "priority" => self.priority = value::priority(decoder, &value)?,
             "cluster" => (self.selector, self.prefer) = cluster::read(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
             "cache" => self.cache = cache::read(decoder, &value)?,
             "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),
-            other => {
-                match fields::unsupported(other) {
-                    Unsupported::Unknown(complaint) => decoder.fault(at, complaint),
-                    Unsupported::Known(complaint) => self.unsupported.push((other.to_owned(), at, complaint)),
-                }
-                decoder.skip(&value)?;
+            "repository" => self.source = repository::read(decoder, &value)?,
+            "infrabox_file" => {
+                let at = value.at;
+                self.include = place::file(decoder, value)?.map(|path| (path, at));
             }
+            other => self.take_special(decoder, other, value)?,
         }
         Ok(())
     }
 
-    fn finish(self, decoder: &mut Decoder<'_>, index: usize, at: Position) -> Option<(JobSpec, Place)> {
+    /// Takes a field that only asks for what not every executor can do.
+    fn take_special<'a>(&mut self, decoder: &mut Decoder<'a>, field: &str, value: Token<'a>) -> Step<()> {
+        match field {
+            "registries" => self.need(Capability::Registries, registry::registries(decoder, &value)?),
+            "deployments" => self.need(Capability::Deployments, registry::deployments(decoder, &value)?),
+            "services" => self.need(Capability::Services, service::read(decoder, &value)?),
+            "security_context" => self.need(Capability::Privileged, service::security(decoder, &value)?),
+            // Nothing runs then: what is left is to push the image elsewhere.
+            "run" => {
+                let runs = value::boolean(decoder, &value)?;
+                self.need(Capability::Deployments, runs == Some(false));
+            }
+            other => build::read(decoder, other, value)?,
+        }
+        Ok(())
+    }
+
+    fn need(&mut self, capability: Capability, needed: bool) {
+        if needed {
+            self.needs.insert(capability);
+        }
+    }
+
+    fn is_given(&self, field: &str) -> bool {
+        self.given.iter().any(|(given, _)| *given == field)
+    }
+
+    fn finish(mut self, decoder: &mut Decoder<'_>, index: usize, at: Position) -> Option<(JobSpec, Place)> {
         let missing = |hint: &str| Complaint::new("the field is missing").hint(hint);
         match self.kind {
-            Kind::Missing => decoder.field_fault("type", at, missing("add `type: docker-image`")),
-            // What belongs to a type that does not run here needs no word of its own.
-            Kind::Other => {}
-            Kind::Image => {
-                for (field, at, complaint) in self.unsupported {
-                    decoder.field_fault(&field, at, complaint);
-                }
-                if let Field::Missing = self.image {
-                    decoder.field_fault(
-                        "image",
-                        at,
-                        missing("name the container image that the command runs in"),
-                    );
-                }
-            }
+            Some(kind) => self.check_fields(decoder, kind, at),
+            None if self.is_given("type") => {}
+            None => decoder.field_fault("type", at, missing("add `type: docker-image`")),
         }
-        let (name, name_at) = match self.name {
-            Field::Given(name) => name,
-            Field::Faulty => return None,
-            Field::Missing => {
-                decoder.field_fault("name", at, missing("give the job a name of its own"));
-                return None;
-            }
+        if !self.is_given("name") {
+            decoder.field_fault("name", at, missing("give the job a name of its own"));
+        }
+        let (name, name_at) = self.name?;
+        let kind = match self.kind {
+            Some(JobType::Workflow) => JobKind::Workflow,
+            Some(JobType::Wait) => JobKind::Wait,
+            _ => JobKind::Run,
         };
         let spec = JobSpec {
             name,
-            // An image that is missing or faulty has been recorded, and the definition is not given out then.
-            image: if let Field::Given(image) = self.image {
-                image
-            } else {
-                String::new()
-            },
+            kind,
+            image: self.image,
             command: self.command,
             environment: self.environment,
-            timeout: self.timeout.unwrap_or(DEFAULT_TIMEOUT),
-            resources: self.resources.unwrap_or(DEFAULT_RESOURCES),
+            timeout: self.timeout,
+            resources: if kind == JobKind::Run {
+                self.resources
+            } else {
+                Resources::default()
+            },
             dependencies: self.dependencies,
             selector: self.selector,
             prefer: self.prefer,
+            priority: self.priority,
             volumes: self.volumes,
             cache: self.cache,
             pod: self.pod,
+            source: self.source,
+            needs: self.needs,
         };
         Some((
             spec,
@@ -174,35 +214,46 @@ impl Draft {
                 index,
                 name: name_at,
                 dependencies: self.dependency_places,
+                include: self.include,
             },
         ))
     }
+
+    /// Whether the job has what its type demands and nothing that others have, and what the type asks of an executor.
+    fn check_fields(&mut self, decoder: &mut Decoder<'_>, kind: JobType, at: Position) {
+        for (field, at) in &self.given {
+            let types = fields::known(field).map_or(&[][..], |(_, types)| types);
+            if !types.contains(&kind) {
+                decoder.field_fault(field, *at, fields::foreign(field, kind, types));
+            }
+        }
+        for (field, hint) in kind.required() {
+            if !self.is_given(field) {
+                decoder.field_fault(field, at, Complaint::new("the field is missing").hint(*hint));
+            }
+        }
+        self.need(Capability::Docker, kind == JobType::Docker);
+        self.need(Capability::DockerCompose, kind == JobType::Compose);
+        self.need(Capability::Git, kind == JobType::Git);
+    }
 }
 
-fn read_kind<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Kind> {
+fn read_kind<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Option<JobType>> {
     let at = value.at;
-    let Some(kind) = decoder.text(value, "text: the job's type")? else {
-        return Ok(Kind::Other);
+    let Some(text) = decoder.text(value, "text: the job's type")? else {
+        return Ok(None);
     };
-    if kind == IMAGE_TYPE {
-        return Ok(Kind::Image);
+    let kind = JobType::ALL.into_iter().find(|kind| kind.as_str() == text);
+    if kind.is_none() {
+        let known = || JobType::ALL.into_iter().map(JobType::as_str);
+        let complaint = Complaint::new(format!("unknown type of job {}", quote(&text)));
+        let hint = match nearest(&text, known()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("there are {}", fields::listed(known())),
+        };
+        decoder.fault(at, complaint.hint(hint));
     }
-    let complaint = if OTHER_TYPES.contains(&kind.as_str()) {
-        let message = format!(
-            "jobs of type {} are known, but this version does not run them yet",
-            quote(&kind)
-        );
-        Complaint::new(message).hint(format!("this version runs jobs of type `{IMAGE_TYPE}`"))
-    } else {
-        let known = [IMAGE_TYPE].into_iter().chain(OTHER_TYPES);
-        let complaint = Complaint::new(format!("unknown type of job {}", quote(&kind)));
-        match nearest(&kind, known) {
-            Some(name) => complaint.hint(format!("did you mean `{name}`?")),
-            None => complaint.hint(format!("this version runs jobs of type `{IMAGE_TYPE}`")),
-        }
-    };
-    decoder.fault(at, complaint);
-    Ok(Kind::Other)
+    Ok(kind)
 }
 
 fn read_name<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Option<(JobName, Position)>> {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
+use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, TerminalState};
+use tombolo_core::capability::Capability;
 use tombolo_core::label::Selector;
 use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
@@ -79,6 +80,7 @@ jobs:
     - region in (eu, us)
     - gpu>0
     prefer: west
+  priority: -100
   volumes: [workspace, shared]
   cache: {data: true, image: false}
   kubernetes:
@@ -111,9 +113,13 @@ fn every_field_is_read() {
         dependencies: vec![],
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: VolumeSet::default(),
         cache: false,
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     };
     let test = JobSpec {
         name: name("test_all-1"),
@@ -130,6 +136,7 @@ fn every_field_is_read() {
         }],
         selector: Selector::parse("GCP, region in (eu, us), gpu>0").expect("a valid selector"),
         prefer: Some(ClusterName::new("west").expect("a valid name")),
+        priority: -100,
         volumes: VolumeSet::of(&VolumeKind::ALL),
         cache: true,
         pod: Some(Box::new(PodNeeds {
@@ -140,6 +147,7 @@ fn every_field_is_read() {
             run_as_user: Some(0),
             architecture: Some(text("arm64")),
         })),
+        ..build.clone()
     };
     let report = JobSpec {
         name: name("report"),
@@ -213,5 +221,36 @@ fn small_liberties_are_allowed() {
         ),
     ] {
         assert_eq!(accept(file, text).jobs.len(), jobs, "{text}");
+    }
+}
+
+/// Every type with every field of InfraBox's, and what each job asks of an executor.
+#[test]
+fn every_type_of_infrabox_is_accepted() {
+    const FILE: &str = include_str!("every_type.json");
+    let jobs = accept("infrabox.json", FILE).jobs;
+    let needs = |name: &str| {
+        let job = jobs.iter().find(|job| job.name.as_str() == name);
+        let job = job.unwrap_or_else(|| panic!("a job `{name}`"));
+        let needs: Vec<&str> = job.needs.iter().map(Capability::as_str).collect();
+        (job.kind, job.source, needs.join(" "))
+    };
+    let run = |source, needs: &str| (JobKind::Run, source, needs.to_owned());
+    for (name, expected) in [
+        ("plain", run(true, "")),
+        ("sourceless", run(false, "")),
+        ("moderate", run(true, "")),
+        ("image", run(true, "services deployments registries privileged secrets")),
+        ("push", run(true, "deployments")),
+        ("vault", run(true, "secrets")),
+        (
+            "built",
+            run(true, "docker services deployments registries privileged secrets"),
+        ),
+        ("compose", run(true, "docker-compose registries")),
+        ("cloned", run(true, "secrets git")),
+        ("gate", (JobKind::Wait, true, String::new())),
+    ] {
+        assert_eq!(needs(name), expected, "{name}");
     }
 }

@@ -169,11 +169,12 @@ fn as_many_jobs_as_allowed_are_read_and_one_more_is_refused() {
     };
     let most = tombolo_core::build::graph::MAX_JOBS;
     for (file, text) in [("a.json", json(most)), ("a.yaml", yaml(most))] {
-        let read = timed(file, || parse_within(NO_LIMIT, file, text.as_bytes()));
+        let read = timed(file, || parse_within(NO_LIMIT, file, text.as_bytes(), &mut NoFiles));
         assert_eq!(read.expect("as many as allowed").jobs.len(), most);
     }
     for (file, text) in [("a.json", json(most + 1)), ("a.yaml", yaml(most + 1))] {
-        let faults = timed(file, || parse_within(NO_LIMIT, file, text.as_bytes())).expect_err("one too many");
+        let faults =
+            timed(file, || parse_within(NO_LIMIT, file, text.as_bytes(), &mut NoFiles)).expect_err("one too many");
         let messages: Vec<_> = faults
             .faults
             .iter()
@@ -187,7 +188,10 @@ fn as_many_jobs_as_allowed_are_read_and_one_more_is_refused() {
 fn as_many_faults_as_jobs_are_counted_and_not_kept() {
     let job = "{\"type\":\"docker-image\",\"name\":\"a\",\"image\":\"i\",\"depends_on\":[\"b\"]}";
     let text = format!("{{\"version\":1,\"jobs\":[{}]}}", vec![job; 100_000].join(","));
-    let faults = timed("many faults", || parse_within(NO_LIMIT, "a.json", text.as_bytes())).expect_err("all are wrong");
+    let faults = timed("many faults", || {
+        parse_within(NO_LIMIT, "a.json", text.as_bytes(), &mut NoFiles)
+    })
+    .expect_err("all are wrong");
     assert_eq!(faults.faults.len(), Faults::MAX);
     assert_eq!(faults.omitted, 99_999 + 100_000 - Faults::MAX);
     assert!(faults.to_string().ends_with("a.json: and 199499 more faults"));

@@ -261,12 +261,24 @@ fn types_and_names() {
             "2:15 jobs[0].type: expected text: the job's type, found the number 1",
         ),
         (
-            "{type: docker, name: a, docker_file: D, build_only: true, cache: {}}",
-            "2:15 jobs[0].type: jobs of type `docker` are known, but this version does not run them yet",
+            "{type: docker, name: a}",
+            "2:8 jobs[0].docker_file: the field is missing",
         ),
         (
-            "{type: wait, name: a}",
-            "2:15 jobs[0].type: jobs of type `wait` are known, but this version does not run them yet",
+            "{type: docker-compose, name: a}",
+            "2:8 jobs[0].docker_compose_file: the field is missing",
+        ),
+        (
+            "{type: git, name: a, commit: main}",
+            "2:8 jobs[0].clone_url: the field is missing",
+        ),
+        (
+            "{type: workflow, name: a}",
+            "2:8 jobs[0].infrabox_file: the field is missing",
+        ),
+        (
+            "{type: wait, name: a, image: i}",
+            "2:30 jobs[0].image: the field `image` belongs to jobs of type `docker-image`, and this one is of type `wait`",
         ),
         (
             "{type: docker-image, name: A, image: i}",
@@ -317,7 +329,7 @@ fn the_graph_is_checked_where_it_is_written() {
             "6:77 jobs[2].depends_on[1]: no job is named `biuld`",
             "6:86 jobs[2].depends_on[2]: the dependency on `b` is given twice",
             "7:38 jobs[3].name: another job is named `b` already",
-            "8:14 jobs[4].type: jobs of type `docker` are known, but this version does not run them yet",
+            "8:5 jobs[4].docker_file: the field is missing",
         ],
     );
     let hints: Vec<_> = refuse("infrabox.json", file.as_bytes())

@@ -144,6 +144,12 @@ fn weight(change: &Change) -> (usize, usize) {
             1 + 2 * nodes.len(),
             ROW_BYTES + specs.iter().map(spec_bytes).sum::<usize>(),
         ),
+        Change::ExtendBuild {
+            nodes, specs, parents, ..
+        } => (
+            2 * nodes.len() + parents.len(),
+            ROW_BYTES * (1 + parents.len()) + specs.iter().map(spec_bytes).sum::<usize>(),
+        ),
         Change::PutJob(status) => (1, ROW_BYTES * (1 + status.inputs.len()) + status.message.len()),
         _ => (1, ROW_BYTES),
     }

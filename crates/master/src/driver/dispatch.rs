@@ -134,7 +134,7 @@ impl<S: Store> Driver<S> {
         let wanted: std::collections::HashSet<JobId> = jobs.into_iter().collect();
         let mut found: HashMap<JobId, JobSpec> = HashMap::with_capacity(wanted.len());
         for change in changes {
-            let Change::InsertBuild { nodes, specs, .. } = change else {
+            let (Change::InsertBuild { nodes, specs, .. } | Change::ExtendBuild { nodes, specs, .. }) = change else {
                 continue;
             };
             let new = nodes.iter().zip(specs).filter(|(node, _)| wanted.contains(&node.id));
@@ -167,10 +167,14 @@ impl<S: Store> Driver<S> {
         }
         let project = view.project.id;
         let mut grant = |manifest| self.grant((cluster.clone(), project, manifest), granted, now);
-        let source = view.build.source.map(|manifest| SourceReference {
-            manifest,
-            grant: grant(manifest),
-        });
+        let source = view
+            .build
+            .source
+            .filter(|_| spec.source)
+            .map(|manifest| SourceReference {
+                manifest,
+                grant: grant(manifest),
+            });
         let inputs = view.inputs.iter().map(|input| {
             let grant = grant(input.output.manifest);
             self.input(input, cluster, grant)

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use http::{Extensions, Request, Response};
 use tombolo_core::name::ClusterName;
+use tombolo_core::placement::Availability;
 use tombolo_identity::member::{Member, PeerIdentity};
 use tombolo_identity::transport;
 use tonic::Status;
@@ -15,6 +16,9 @@ use crate::driver::Handle;
 
 /// The only service for callers without a certificate.
 const JOINING: &str = "/tombolo.agent.v1.Joining/";
+
+/// The only service for clusters that are disabled.
+const CONTROL: &str = "/tombolo.agent.v1.Control/";
 
 /// The only service that the master calls on itself, to read outputs as a member.
 const TUNNELS: &str = "/tombolo.transfer.v1.Tunnels/";
@@ -112,13 +116,16 @@ impl MembershipLayer {
             Member::Cluster(name) => {
                 let (lookup, key) = (name.clone(), peer.key);
                 let known = self.handle.query(move |control| {
-                    control
-                        .cluster(&lookup)
-                        .is_some_and(|cluster| cluster.record.key == key)
+                    let cluster = control.cluster(&lookup).filter(|cluster| cluster.record.key == key)?;
+                    Some(cluster.record.availability)
                 });
                 match known.await {
-                    Ok(true) => Ok(Some(name.clone())),
-                    Ok(false) => Err(Status::permission_denied(
+                    // It may renew its certificate, so that it can come back; its session is refused by the control plane.
+                    Ok(Some(Availability::Disabled)) if !path.starts_with(CONTROL) => Err(Status::unavailable(
+                        format!("cluster {name} is disabled: `tombolo cluster enable {name}` lets it in again"),
+                    )),
+                    Ok(Some(_)) => Ok(Some(name.clone())),
+                    Ok(None) => Err(Status::permission_denied(
                         "the cluster was removed, or joined with another key",
                     )),
                     Err(error) => Err(Status::unavailable(error.to_string())),

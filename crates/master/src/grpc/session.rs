@@ -18,6 +18,7 @@ use tombolo_proto::agent::v1 as wire;
 use tonic::{Status, Streaming};
 
 use super::Services;
+use super::generated::Reader;
 use super::offers::Registration;
 use crate::driver::ApplyError;
 
@@ -230,7 +231,12 @@ impl Running {
 
     fn apply(&self, ticket: Ticket, command: Command) {
         let handle = self.services.handle.clone();
+        let reader = Reader::new(&self.services);
         let applying = async move {
+            let command = match reader.complete(command).await {
+                Ok(command) => command,
+                Err(error) => return (ticket, Err(error)),
+            };
             let ended = match &command {
                 Command::Report {
                     attempt,

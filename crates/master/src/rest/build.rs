@@ -99,10 +99,11 @@ pub(super) async fn submit_build(
     Json(request): Json<SubmitBuild>,
 ) -> Result<(StatusCode, Answer<Build>), Error> {
     check_revision(&request.revision)?;
-    let definition = read_job_file(request.job_file).await?;
+    check_job_file(&request.job_file)?;
     if let Some(source) = request.source {
         check_source(&state, &access.project, source).await?;
     }
+    let definition = read_job_file(&state, &access.project, request.source, request.job_file).await?;
     let submission = Submission {
         id: BuildId::new(state.fresh_id()),
         project: access.project.id,
@@ -111,6 +112,7 @@ pub(super) async fn submit_build(
         source: request.source,
         revision: request.revision.into(),
         submitted_by: access.caller.name,
+        rerun: None,
     };
     let build = match state.handle.apply(Command::Submit(Box::new(submission))).await? {
         Reply::Build(build) => build,
@@ -123,7 +125,7 @@ pub(super) async fn submit_build(
 }
 
 /// Whether the project has the source, which stays until the build is there.
-async fn check_source(state: &Application, project: &Project, source: Digest) -> Result<(), Error> {
+pub(super) async fn check_source(state: &Application, project: &Project, source: Digest) -> Result<(), Error> {
     state.sources.expect_build(project.id, source);
     state.sources.upload(project.id).await?;
     if state.sources.store().has_manifest(project.id, source).await? {
@@ -261,8 +263,7 @@ fn check_revision(revision: &Revision) -> Result<(), Error> {
         .try_for_each(|(field, text)| check_text(&format!("revision.{field}"), text))
 }
 
-/// Parses a job file, away from the threads that serve connections.
-async fn read_job_file(file: JobFile) -> Result<BuildDefinition, Error> {
+pub(super) fn check_job_file(file: &JobFile) -> Result<(), Error> {
     check_text("job_file.name", &file.name)?;
     if file.text.len() > limit::JOB_FILE_BYTES {
         let detail = format!(
@@ -271,25 +272,36 @@ async fn read_job_file(file: JobFile) -> Result<BuildDefinition, Error> {
         );
         return Err(Error::new(Code::TooLarge, detail).with_hint("split it into several builds"));
     }
-    let parsed = tokio::task::spawn_blocking(move || tombolo_jobfile::parse(&file.name, file.text.as_bytes()));
-    parsed
-        .await
-        .map_err(|error| Error::internal("parsing a job file", error))?
-        .map_err(|faults| {
-            let count = faults.faults.len() + faults.omitted;
-            let detail = match count {
-                1 => format!("`{}` has a fault", faults.file),
-                _ => format!("`{}` has {count} faults", faults.file),
-            };
-            let shown = faults.faults.into_iter().map(|fault| Fault {
-                path: fault.path,
-                line: Some(u64::from(fault.line)),
-                column: Some(u64::from(fault.column)),
-                message: fault.message,
-                hint: fault.hint,
-            });
-            Problem::new(Code::InvalidJobFile, detail)
-                .with_faults(shown.collect())
-                .into()
-        })
+    Ok(())
+}
+
+/// What the job file says, with the workflows that it names in the source.
+pub(super) async fn read_job_file(
+    state: &Application,
+    project: &Project,
+    source: Option<Digest>,
+    file: JobFile,
+) -> Result<BuildDefinition, Error> {
+    let reading = state
+        .definitions
+        .read(project.id, source, file.name, file.text.into_bytes());
+    let read = reading.await.map_err(|error| Error::new(Code::Unavailable, error))?;
+    read.map_err(|faults| {
+        let count = faults.faults.len() + faults.omitted;
+        let detail = match count {
+            1 => format!("`{}` has a fault", faults.file),
+            _ => format!("`{}` has {count} faults", faults.file),
+        };
+        let shown = faults.faults.into_iter().map(|fault| Fault {
+            file: fault.file,
+            path: fault.path,
+            line: Some(u64::from(fault.line)),
+            column: Some(u64::from(fault.column)),
+            message: fault.message,
+            hint: fault.hint,
+        });
+        Problem::new(Code::InvalidJobFile, detail)
+            .with_faults(shown.collect())
+            .into()
+    })
 }

@@ -6,14 +6,15 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
-use tombolo_api::{Cluster, ClusterList};
-use tombolo_core::control::{Command, Refusal};
+use tombolo_api::{ChangeCluster, Cluster, ClusterList};
+use tombolo_core::control::{Command, Present, Refusal};
 use tombolo_core::name::ClusterName;
+use tombolo_core::placement::Availability;
 use tombolo_identity::member::Member;
 
 use super::authorization::{Admin, Everywhere, Viewer};
 use super::error::Problems;
-use super::extract::Path;
+use super::extract::{Json, Path};
 use super::{Application, Error, view};
 use crate::driver::ApplyError;
 
@@ -61,14 +62,17 @@ pub(super) async fn show_cluster(
     _: Everywhere<Viewer>,
     Path(path): Path<ClusterPath>,
 ) -> Result<Answer<Cluster>, Error> {
-    let name = path.name()?;
+    describe(&state, &path.name()?).await
+}
+
+async fn describe(state: &Application, name: &ClusterName) -> Result<Answer<Cluster>, Error> {
     let lookup = name.clone();
     let cluster = state
         .handle
         .query(move |control| control.cluster(&lookup).map(|view| view::cluster(&view)));
     match cluster.await? {
         Some(cluster) => Ok(Answer(cluster)),
-        None => Err(unknown_cluster(&state, &name).await),
+        None => Err(unknown_cluster(state, name).await),
     }
 }
 
@@ -88,6 +92,45 @@ async fn unknown_cluster(state: &Application, name: &ClusterName) -> Error {
             error.with_hint(format_args!("the clusters are: {names}{more}"))
         }
     }
+}
+
+/// Says which jobs a cluster takes
+///
+/// The jobs that it has go on where they are, unless they are to be moved. If it is disabled, they are placed elsewhere, its connections are closed, and its
+/// agent is refused until it takes jobs again.
+#[utoipa::path(
+    patch, path = "/api/v1/clusters/{cluster}", tag = "clusters", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("everywhere"))),
+    params(("cluster" = String, Path, description = "The cluster's name")),
+    request_body = ChangeCluster,
+    responses((status = 200, body = Cluster), Problems)
+)]
+pub(super) async fn change_cluster(
+    State(state): State<Arc<Application>>,
+    _: Everywhere<Admin>,
+    Path(path): Path<ClusterPath>,
+    Json(request): Json<ChangeCluster>,
+) -> Result<Answer<Cluster>, Error> {
+    let name = path.name()?;
+    let availability = Availability::from(request.availability);
+    let command = Command::SetAvailability {
+        name: name.clone(),
+        availability,
+        present: if request.move_jobs {
+            Present::Move
+        } else {
+            Present::Stay
+        },
+    };
+    match state.handle.apply(command).await {
+        Err(ApplyError::Refused(Refusal::NotFound { .. })) => return Err(unknown_cluster(&state, &name).await),
+        applied => applied?,
+    };
+    if availability == Availability::Disabled {
+        let closed = state.connections.close(&Member::Cluster(name.clone()));
+        tracing::info!(cluster = %name, closed, "cluster disabled");
+    }
+    describe(&state, &name).await
 }
 
 /// Removes a cluster

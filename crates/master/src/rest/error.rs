@@ -60,6 +60,7 @@ impl From<Refusal> for Error {
             Refusal::NotFound { .. } => Code::NotFound,
             Refusal::Exists { .. } => Code::Exists,
             Refusal::Limit(_) => Code::LimitReached,
+            Refusal::Unsupported(_) => Code::Unsupported,
             Refusal::InvalidInvite => Code::Forbidden,
             _ => Code::Conflict,
         };

@@ -210,6 +210,12 @@ impl Watcher {
                     });
                 }
             }
+            // The end of the build has been told, or everything is told anew.
+            EventKind::Extended => {
+                if self.phase == Phase::Following {
+                    self.phase = Phase::Behind;
+                }
+            }
             EventKind::Progress { attempt, progress } => {
                 let Some(job) = self.jobs.get(&attempt.job) else {
                     return;

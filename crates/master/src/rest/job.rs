@@ -106,6 +106,8 @@ pub(super) async fn explain_job(
     let (state, cluster) = (found.status.state, found.status.cluster.as_ref());
     let ended = || Explanation {
         summary: format!("it has just ended; it was {state}{}", at(cluster)),
+        limit: None,
+        advice: None,
         clusters: Vec::new(),
     };
     Ok(Answer(live.map_or_else(ended, Explanation::from)))
@@ -154,6 +156,8 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
     }
     Explanation {
         summary,
+        limit: None,
+        advice: None,
         clusters: Vec::new(),
     }
 }

@@ -16,6 +16,7 @@ pub(crate) fn project(project: &Project) -> api::Project {
         last_build: project.last_build,
         workspace: project.workspace.clone(),
         retention: project.retention.map(Into::into),
+        share: project.share.into(),
     }
 }
 
@@ -44,6 +45,7 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
     api::Cluster {
         name: view.record.name.clone(),
         labels: labels(view.labels),
+        availability: view.record.availability.into(),
         connected,
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),
@@ -84,6 +86,10 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
     let mut job = api::Job {
         id: node.id,
         name: node.name.clone(),
+        kind: node.kind.into(),
+        generated_by: node
+            .generated_by
+            .and_then(|maker| names.get(maker as usize).copied().cloned()),
         state: status.state.into(),
         waiting: None,
         cluster: None,

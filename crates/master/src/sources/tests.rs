@@ -86,6 +86,7 @@ impl Setting {
             source: Some(source),
             revision: Revision::default(),
             submitted_by: "tester".to_owned(),
+            rerun: None,
         };
         let reply = self.world.handle.apply(Command::Submit(Box::new(submission))).await;
         let Ok(Reply::Build(build)) = reply else {

@@ -93,7 +93,21 @@ impl Agent {
 
     /// The same with what it can do.
     pub(crate) async fn connect_with(&self, attempts: Vec<AttemptReport>, capabilities: Vec<Capability>) -> Session {
-        let mut session = self.try_connect().await.unwrap();
+        let mut session = self.greet_with(attempts, capabilities).await;
+        match session.next().await.unwrap() {
+            MasterFrame::Welcome(welcome) => assert_eq!(welcome.heartbeat, Duration::from_secs(1)),
+            frame => panic!("{frame:?}"),
+        }
+        session
+    }
+
+    /// Begins a session and says hello, which may be refused.
+    pub(crate) async fn greet(&self, attempts: Vec<AttemptReport>) -> Session {
+        self.greet_with(attempts, Vec::new()).await
+    }
+
+    async fn greet_with(&self, attempts: Vec<AttemptReport>, capabilities: Vec<Capability>) -> Session {
+        let session = self.try_connect().await.unwrap();
         let hello = Hello {
             version: "test".to_owned(),
             capacity: Resources {
@@ -108,10 +122,6 @@ impl Agent {
             attempts,
         };
         session.send(AgentFrame::Hello(Box::new(hello))).await;
-        match session.next().await.unwrap() {
-            MasterFrame::Welcome(welcome) => assert_eq!(welcome.heartbeat, Duration::from_secs(1)),
-            frame => panic!("{frame:?}"),
-        }
         session
     }
 
@@ -284,6 +294,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines,
+        generated: None,
     })
 }
 

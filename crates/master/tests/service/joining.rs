@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::json;
-use tombolo_api::{Cluster, ClusterList, Code, InviteList};
+use tombolo_api::{Availability, Cluster, ClusterList, Code, InviteList};
 use tombolo_core::name::ClusterName;
 use tombolo_identity::authority::Authority;
 use tombolo_identity::key::PrivateKey;
@@ -215,5 +215,62 @@ async fn a_removed_cluster_is_out_at_once() {
         session.assignment().await.attempt.epoch.0,
         2,
         "what the old one had is given to the new one"
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_cluster_is_out_at_once_and_comes_back() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    let change = |availability: &str| json!({"availability": availability});
+    let cordoned: Cluster = master.user.patch("/api/v1/clusters/east", change("cordoned")).await;
+    assert_eq!(
+        (cordoned.availability, cordoned.connected),
+        (Availability::Cordoned, true)
+    );
+    let disabled: Cluster = master.user.patch("/api/v1/clusters/east", change("disabled")).await;
+    assert_eq!(
+        (disabled.availability, disabled.connected),
+        (Availability::Disabled, false)
+    );
+    let ended = async { while session.next().await.is_ok() {} };
+    tokio::time::timeout(std::time::Duration::from_secs(5), ended)
+        .await
+        .expect("the session ends within seconds");
+
+    let master = master.restart().await;
+    let east = Agent {
+        channel: channel(&master, &east.identity).await,
+        identity: east.identity,
+    };
+    let mut refused = east.greet(Vec::new()).await;
+    let status = refused.next().await.unwrap_err();
+    assert_eq!(status.code(), Status::Aborted);
+    assert!(status.message().contains("tombolo cluster enable east"), "{status:?}");
+    let request = GetManifestRequest::default();
+    let read = ChunksClient::new(east.channel.clone()).get_manifest(request).await;
+    assert_eq!(read.unwrap_err().code(), Status::Unavailable);
+    let key = east.identity.credentials().key;
+    let signing_request = key.request().unwrap();
+    let renewed = east.control().renew(wire::RenewRequest { signing_request }).await;
+    assert!(renewed.is_ok(), "its certificate must not run out: {renewed:?}");
+
+    let open: Cluster = master.user.patch("/api/v1/clusters/east", change("open")).await;
+    assert_eq!(open.availability, Availability::Open);
+    let _session = east.connect(Vec::new()).await;
+    let unknown = json!({"availability": "broken"});
+    let refused = master
+        .user
+        .refused(Method::PATCH, "/api/v1/clusters/east", Some(unknown))
+        .await;
+    assert_eq!(refused.code, Code::InvalidRequest);
+    let absent = master
+        .user
+        .refused(Method::PATCH, "/api/v1/clusters/west", Some(change("open")))
+        .await;
+    assert_eq!(
+        (absent.code, absent.hint.as_str()),
+        (Code::NotFound, "the clusters are: east")
     );
 }

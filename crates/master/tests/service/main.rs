@@ -8,6 +8,7 @@ mod exec;
 mod joining;
 mod matrix;
 mod outputs;
+mod placement;
 mod recovery;
 mod requests;
 mod setting;

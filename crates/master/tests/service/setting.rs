@@ -161,6 +161,10 @@ impl User {
         expect(self.send(Method::POST, path, Some(body)).await).await
     }
 
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: Value) -> T {
+        expect(self.send(Method::PATCH, path, Some(body)).await).await
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> StatusCode {
         self.send(Method::DELETE, path, None).await.status()
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tombolo_core::attempt::{
     Assignment, BuildContext, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
 };
-use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
+use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, TerminalState};
+use tombolo_core::capability::CapabilitySet;
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 use tombolo_core::label::{Requirement, Selector};
 use tombolo_core::name::ProjectName;
@@ -171,6 +172,10 @@ impl TryFrom<wire::JobSpec> for JobSpec {
         });
         Ok(Self {
             name: job_name(&job.name, "JobSpec.name")?,
+            // Only what runs is sent, to a cluster that can run it, and with the source that it is to have.
+            kind: JobKind::Run,
+            source: true,
+            needs: CapabilitySet::EMPTY,
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,
             environment: environment.collect::<Result<_, Error>>()?,
@@ -181,13 +186,13 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .into_iter()
                 .map(Dependency::try_from)
                 .collect::<Result<_, _>>()?,
-            selector: Selector {
-                requirements: requirements.collect::<Result<_, _>>()?,
-            },
+            selector: requirements.collect::<Result<Selector, _>>()?,
             prefer: job
                 .prefer
                 .map(|name| cluster_name(&name, "JobSpec.prefer"))
                 .transpose()?,
+            // The queue's business: a job that is sent out has left it.
+            priority: 0,
             volumes: volumes(&job.volumes, "JobSpec.volumes")?,
             cache: job.cache,
             pod: job.pod.map(|pod| pod.try_into().map(Box::new)).transpose()?,

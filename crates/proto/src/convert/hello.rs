@@ -12,6 +12,14 @@ impl From<Hello> for wire::Hello {
             Capability::Images => wire::Capability::Images.into(),
             Capability::Exec => wire::Capability::Exec.into(),
             Capability::Volumes => wire::Capability::Volumes.into(),
+            Capability::Docker => wire::Capability::Docker.into(),
+            Capability::DockerCompose => wire::Capability::DockerCompose.into(),
+            Capability::Services => wire::Capability::Services.into(),
+            Capability::Deployments => wire::Capability::Deployments.into(),
+            Capability::Registries => wire::Capability::Registries.into(),
+            Capability::Privileged => wire::Capability::Privileged.into(),
+            Capability::Secrets => wire::Capability::Secrets.into(),
+            Capability::Git => wire::Capability::Git.into(),
         };
         Self {
             version: hello.version,
@@ -35,6 +43,14 @@ impl TryFrom<wire::Hello> for Hello {
             wire::Capability::Images => Some(Capability::Images),
             wire::Capability::Exec => Some(Capability::Exec),
             wire::Capability::Volumes => Some(Capability::Volumes),
+            wire::Capability::Docker => Some(Capability::Docker),
+            wire::Capability::DockerCompose => Some(Capability::DockerCompose),
+            wire::Capability::Services => Some(Capability::Services),
+            wire::Capability::Deployments => Some(Capability::Deployments),
+            wire::Capability::Registries => Some(Capability::Registries),
+            wire::Capability::Privileged => Some(Capability::Privileged),
+            wire::Capability::Secrets => Some(Capability::Secrets),
+            wire::Capability::Git => Some(Capability::Git),
             wire::Capability::Unspecified => None,
         });
         Ok(Self {

@@ -15,14 +15,18 @@ CREATE TABLE projects (
     -- The cluster that has the project's workspace.
     workspace  TEXT,
     -- What the project keeps, as JSON; the installation's default if there is nothing.
-    retention  TEXT
+    retention  TEXT,
+    -- What the project may have of the clusters, as JSON.
+    share      TEXT   NOT NULL
 );
 
 CREATE TABLE clusters (
-    name      TEXT   NOT NULL PRIMARY KEY,
-    labels    TEXT   NOT NULL,
-    key       BYTEA  NOT NULL,
-    joined_at BIGINT NOT NULL
+    name         TEXT   NOT NULL PRIMARY KEY,
+    labels       TEXT   NOT NULL,
+    key          BYTEA  NOT NULL,
+    joined_at    BIGINT NOT NULL,
+    -- Which jobs it takes: `open`, `cordoned`, `draining` or `disabled`.
+    availability TEXT   NOT NULL
 );
 
 -- Secrets of invites and tokens are here as digests only.
@@ -103,6 +107,14 @@ CREATE TABLE jobs (
     volumes              TEXT    NOT NULL,
     -- Whether the job asks for a cache.
     cache                BOOLEAN NOT NULL,
+    -- Among the jobs of its project, those of higher priority come first.
+    priority             INTEGER NOT NULL,
+    -- Whether a cluster runs the job at all: `run`, `wait` or `workflow`.
+    kind                 TEXT    NOT NULL,
+    -- What its executor must be able to do, as a list of names in JSON.
+    needs                TEXT    NOT NULL,
+    -- The position of the job that made it while the build ran.
+    generated_by         BIGINT,
     UNIQUE (build, position)
 );
 

@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
-use tombolo_core::build::{BuildState, Dependency, JobSpec, JobState, StateSet, TerminalState};
+use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
+use tombolo_core::capability::Capability;
 use tombolo_core::control::record::{Build, Cluster, End, Invite, JobNode, JobStatus, Loss, Project, Token};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::label::{Labels, Operator, Requirement, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::placement::Availability;
 use tombolo_core::resources::Resources;
 use tombolo_core::retention::Policy;
+use tombolo_core::share::{Limits, Share};
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::{VolumeKind, VolumeSet};
 
@@ -52,6 +55,15 @@ pub(super) fn project(seed: u128) -> Project {
             days: None,
             bytes: Some(u64::MAX),
         }),
+        share: Share {
+            weight: 3,
+            limits: Limits {
+                jobs: Some(u32::MAX),
+                cpu_milli: None,
+                memory_bytes: Some(u64::MAX),
+            },
+            build_limits: Limits::default(),
+        },
     }
 }
 
@@ -61,6 +73,7 @@ pub(super) fn cluster(name: &str) -> Cluster {
         labels: labels(),
         key: digest(7),
         joined_at: Timestamp(0),
+        availability: Availability::Draining,
     }
 }
 
@@ -154,9 +167,11 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
                     key: "gpu".to_owned(),
                     operator: Operator::Above(i64::MIN),
                 },
-            ],
+            ]
+            .into(),
         },
         prefer: Some(cluster_name("west")),
+        priority: -100,
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
         cache: index.is_multiple_of(2),
         resources: Resources {
@@ -164,6 +179,9 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
             memory_bytes: u64::MAX - 1,
         },
         timeout: Duration::from_millis(3_600_001),
+        kind: JobKind::ALL[index as usize % JobKind::ALL.len()],
+        generated_by: index.checked_sub(3),
+        needs: Capability::ALL.into_iter().take(index as usize).collect(),
     }
 }
 
@@ -181,9 +199,13 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         }],
         selector: node.selector.clone(),
         prefer: node.prefer.clone(),
+        priority: node.priority,
         volumes: VolumeSet::of(&[VolumeKind::Shared]),
         cache: node.cache,
         pod: Some(Box::default()),
+        kind: node.kind,
+        source: node.cache,
+        needs: node.needs,
     }
 }
 

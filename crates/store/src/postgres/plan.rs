@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
@@ -32,6 +32,8 @@ pub(super) struct Segment<'a> {
     pub(super) new_builds: Vec<&'a Build>,
     pub(super) builds: BTreeMap<BuildId, &'a Build>,
     pub(super) new_jobs: Vec<NewJob<'a>>,
+    /// What jobs depend on from now on.
+    pub(super) parents: BTreeMap<JobId, &'a [(u32, StateSet)]>,
     pub(super) jobs: BTreeMap<JobId, &'a JobStatus>,
     /// Deleted after everything else.
     pub(super) deleted_project: Option<ProjectId>,
@@ -89,6 +91,13 @@ impl<'a> Segment<'a> {
                 self.caches.insert(key, None);
             }
             Change::InsertBuild { build, nodes, specs } => self.insert(build, nodes, specs)?,
+            Change::ExtendBuild {
+                nodes, specs, parents, ..
+            } => {
+                self.add(nodes, specs)?;
+                self.parents
+                    .extend(parents.iter().map(|(job, parents)| (*job, parents.as_slice())));
+            }
             Change::PutBuild(build) => match self.build_places.get(&build.id) {
                 Some(place) => self.new_builds[*place] = build,
                 None => {
@@ -106,11 +115,15 @@ impl<'a> Segment<'a> {
     }
 
     fn insert(&mut self, build: &'a Build, nodes: &'a [JobNode], specs: &'a [JobSpec]) -> Result<(), String> {
+        self.build_places.insert(build.id, self.new_builds.len());
+        self.new_builds.push(build);
+        self.add(nodes, specs)
+    }
+
+    fn add(&mut self, nodes: &'a [JobNode], specs: &'a [JobSpec]) -> Result<(), String> {
         if nodes.len() != specs.len() {
             return Err(format!("{} jobs have {} specifications", nodes.len(), specs.len()));
         }
-        self.build_places.insert(build.id, self.new_builds.len());
-        self.new_builds.push(build);
         for (node, spec) in nodes.iter().zip(specs) {
             self.job_places.insert(node.id, self.new_jobs.len());
             self.new_jobs.push(NewJob {

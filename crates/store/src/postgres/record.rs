@@ -1,8 +1,9 @@
 //! Records to rows. `row.rs` has the way back.
 
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
+use tombolo_core::id::JobId;
 
 use super::table::Value;
 
@@ -17,6 +18,7 @@ pub(super) fn project(project: &Project) -> Row<'_> {
         last_build,
         workspace,
         retention,
+        share,
     } = project;
     vec![
         Value::Id(id.uuid()),
@@ -25,6 +27,7 @@ pub(super) fn project(project: &Project) -> Row<'_> {
         Value::number(*last_build),
         Value::optional_text(workspace.as_ref().map(|name| name.as_str())),
         Value::optional_json(retention.as_ref()),
+        Value::json(share),
     ]
 }
 
@@ -34,12 +37,14 @@ pub(super) fn cluster(cluster: &Cluster) -> Row<'_> {
         labels,
         key,
         joined_at,
+        availability,
     } = cluster;
     vec![
         Value::text(name.as_str()),
         Value::json(labels),
         Value::digest(key),
         Value::time(*joined_at),
+        Value::text(availability.as_str()),
     ]
 }
 
@@ -161,6 +166,10 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         timeout,
         volumes,
         cache,
+        priority,
+        kind,
+        needs,
+        generated_by,
     } = node;
     vec![
         Value::Id(id.uuid()),
@@ -175,8 +184,16 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         Value::number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         Value::json(volumes),
         Value::Flag(*cache),
+        Value::Integer((*priority).into()),
+        Value::text(kind.as_str()),
+        Value::json(needs),
+        Value::optional_number(generated_by.map(u64::from)),
         Value::json(spec),
     ]
+}
+
+pub(super) fn parents<'a>(job: JobId, parents: &[(u32, StateSet)]) -> Row<'a> {
+    vec![Value::Id(job.uuid()), Value::json(&parents)]
 }
 
 pub(super) fn status(status: &JobStatus) -> Row<'_> {

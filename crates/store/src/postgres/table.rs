@@ -202,13 +202,20 @@ pub(super) const PROJECTS: Table = Table {
         ("last_build", Number),
         ("workspace", Text),
         ("retention", Text),
+        ("share", Text),
     ],
 };
 
 pub(super) const CLUSTERS: Table = Table {
     name: "clusters",
     keys: 1,
-    columns: &[("name", Text), ("labels", Text), ("key", Bytes), ("joined_at", Number)],
+    columns: &[
+        ("name", Text),
+        ("labels", Text),
+        ("key", Bytes),
+        ("joined_at", Number),
+        ("availability", Text),
+    ],
 };
 
 pub(super) const INVITES: Table = Table {
@@ -291,8 +298,19 @@ pub(super) const JOBS: Table = Table {
         ("timeout_milliseconds", Number),
         ("volumes", Text),
         ("cache", Flag),
+        ("priority", Integer),
+        ("kind", Text),
+        ("needs", Text),
+        ("generated_by", Number),
         ("spec", Text),
     ],
+};
+
+/// What of a job's row changes when jobs are added to its build.
+pub(super) const JOB_PARENTS: Table = Table {
+    name: "jobs",
+    keys: 1,
+    columns: &[("id", Id), ("parents", Text)],
 };
 
 pub(super) const JOB_STATUS: Table = Table {

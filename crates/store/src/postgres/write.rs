@@ -152,6 +152,14 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
             segment.new_jobs.iter().map(|job| record::job(job.node, job.spec)),
         ),
         Step::update(
+            &table::JOB_PARENTS,
+            "jobs",
+            segment
+                .parents
+                .iter()
+                .map(|(job, parents)| record::parents(*job, parents)),
+        ),
+        Step::update(
             &table::JOB_STATUS,
             "jobs",
             segment.jobs.values().map(|status| record::status(status)),

@@ -17,6 +17,9 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0003_retention.sql")),
     M::up(include_str!("../../migrations/0004_caches.sql")),
     M::up(include_str!("../../migrations/0005_recovery.sql")),
+    M::up(include_str!("../../migrations/0006_availability.sql")),
+    M::up(include_str!("../../migrations/0007_fair_shares.sql")),
+    M::up(include_str!("../../migrations/0008_graph.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

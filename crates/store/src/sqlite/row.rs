@@ -16,10 +16,10 @@ use tombolo_core::resources::Resources;
 use tombolo_core::time::Timestamp;
 use uuid::Uuid;
 
-use crate::state::{build_state, job_state, role};
+use crate::state::{availability, build_state, job_kind, job_state, role};
 
-pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention";
-pub(super) const CLUSTER: &str = "name, labels, key, joined_at";
+pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention, share";
+pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
@@ -27,7 +27,8 @@ pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds
      builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
      builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
-     jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, job_status.state, job_status.epoch, job_status.cluster, \
+     jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, jobs.priority, jobs.kind, jobs.needs, \
+     jobs.generated_by, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
      job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss";
@@ -118,6 +119,7 @@ pub(super) fn project(columns: &mut Columns<'_>) -> rusqlite::Result<Project> {
         last_build: columns.number()?,
         workspace: columns.optional_parsed()?,
         retention: columns.optional_json()?,
+        share: columns.optional_json()?.unwrap_or_default(),
     })
 }
 
@@ -127,6 +129,7 @@ pub(super) fn cluster(columns: &mut Columns<'_>) -> rusqlite::Result<Cluster> {
         labels: columns.json()?,
         key: columns.digest()?,
         joined_at: columns.time()?,
+        availability: columns.known(availability)?,
     })
 }
 
@@ -218,6 +221,10 @@ fn node(columns: &mut Columns<'_>) -> rusqlite::Result<JobNode> {
         timeout: Duration::from_millis(columns.number()?),
         volumes: columns.json()?,
         cache: columns.take()?,
+        priority: columns.take()?,
+        kind: columns.known(job_kind)?,
+        needs: columns.json()?,
+        generated_by: columns.take()?,
     })
 }
 

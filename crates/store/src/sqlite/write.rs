@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 use serde::Serialize;
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::digest::Digest;
@@ -24,7 +24,8 @@ const SQL_INSERT_STATUS: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes, cache) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -61,6 +62,15 @@ pub(super) fn commit(
                 insert_build(&transaction, build)?;
                 insert_jobs(&transaction, nodes, specs, &last)?;
                 inserted.extend(nodes.iter().map(|node| node.id));
+            }
+            Change::ExtendBuild {
+                nodes, specs, parents, ..
+            } => {
+                insert_jobs(&transaction, nodes, specs, &last)?;
+                inserted.extend(nodes.iter().map(|node| node.id));
+                for (job, parents) in parents {
+                    put_parents(&transaction, *job, parents)?;
+                }
             }
             Change::PutJob(status) if inserted.contains(&status.id) => {}
             change => write(&transaction, change)?,
@@ -108,7 +118,7 @@ fn superseded(changes: &[Change]) -> HashSet<usize> {
 fn last_statuses(changes: &[Change]) -> HashMap<JobId, &JobStatus> {
     let inserts = changes
         .iter()
-        .any(|change| matches!(change, Change::InsertBuild { .. }));
+        .any(|change| matches!(change, Change::InsertBuild { .. } | Change::ExtendBuild { .. }));
     let statuses = changes.iter().filter(|_| inserts).filter_map(|change| match change {
         Change::PutJob(status) => Some((status.id, status)),
         _ => None,
@@ -132,7 +142,7 @@ fn write(connection: &Connection, change: &Change) -> Result<(), CommitError> {
         Change::PutJob(status) => connection
             .prepare_cached(SQL_PUT_STATUS)
             .and_then(|mut statement| bind_status(&mut statement, status)),
-        Change::InsertBuild { .. } => unreachable!("builds are inserted by the caller"),
+        Change::InsertBuild { .. } | Change::ExtendBuild { .. } => unreachable!("jobs are inserted by the caller"),
     };
     match (written.map_err(error::statement)?, change) {
         (0, Change::PutBuild(build)) => Err(CommitError::Rejected(format!("there is no {:?} to change", build.id))),
@@ -153,12 +163,13 @@ fn put_project(connection: &Connection, project: &Project) -> rusqlite::Result<u
         last_build,
         workspace,
         retention,
+        share,
     } = project;
     connection
         .prepare_cached(
-            "INSERT INTO projects (id, name, created_at, last_build, workspace, retention) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) \
-             DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build, \
-             workspace = excluded.workspace, retention = excluded.retention",
+            "INSERT INTO projects (id, name, created_at, last_build, workspace, retention, share) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, created_at = excluded.created_at, last_build = excluded.last_build, \
+             workspace = excluded.workspace, retention = excluded.retention, share = excluded.share",
         )?
         .execute(params![
             id.uuid().as_bytes(),
@@ -166,7 +177,8 @@ fn put_project(connection: &Connection, project: &Project) -> rusqlite::Result<u
             time(*created_at),
             last_build.cast_signed(),
             workspace.as_ref().map(|name| name.as_str()),
-            retention.as_ref().map(json)
+            retention.as_ref().map(json),
+            json(share)
         ])
 }
 
@@ -176,13 +188,21 @@ fn put_cluster(connection: &Connection, cluster: &Cluster) -> rusqlite::Result<u
         labels,
         key,
         joined_at,
+        availability,
     } = cluster;
     connection
         .prepare_cached(
-            "INSERT INTO clusters (name, labels, key, joined_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (name) \
-             DO UPDATE SET labels = excluded.labels, key = excluded.key, joined_at = excluded.joined_at",
+            "INSERT INTO clusters (name, labels, key, joined_at, availability) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) \
+             DO UPDATE SET labels = excluded.labels, key = excluded.key, joined_at = excluded.joined_at, \
+             availability = excluded.availability",
         )?
-        .execute(params![name.as_str(), json(labels), key.as_bytes(), time(*joined_at)])
+        .execute(params![
+            name.as_str(),
+            json(labels),
+            key.as_bytes(),
+            time(*joined_at),
+            availability.as_str()
+        ])
 }
 
 fn put_invite(connection: &Connection, invite: &Invite) -> rusqlite::Result<usize> {
@@ -317,6 +337,18 @@ fn insert_jobs(
     insert().map_err(error::statement)
 }
 
+/// The parents of a job that is there.
+fn put_parents(connection: &Connection, job: JobId, parents: &[(u32, StateSet)]) -> Result<(), CommitError> {
+    let written = connection
+        .prepare_cached("UPDATE jobs SET parents = ?2 WHERE id = ?1")
+        .and_then(|mut statement| statement.execute(params![job.uuid().as_bytes(), json(&parents)]))
+        .map_err(error::statement)?;
+    match written {
+        0 => Err(CommitError::Rejected(format!("there is no {job:?} to change"))),
+        _ => Ok(()),
+    }
+}
+
 fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec) -> rusqlite::Result<usize> {
     let JobNode {
         id,
@@ -330,6 +362,10 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         timeout,
         volumes,
         cache,
+        priority,
+        kind,
+        needs,
+        generated_by,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -344,7 +380,11 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).cast_signed(),
         json(spec),
         json(volumes),
-        cache
+        cache,
+        priority,
+        kind.as_str(),
+        json(needs),
+        generated_by
     ])
 }
 

@@ -101,9 +101,10 @@ pub(in super::super) fn kept(cache: &Result<Option<OutputReference>, String>) ->
     match cache {
         Ok(None) => None,
         Ok(Some(cache)) => Some(format!(
-            "the cache is kept for the next run: {} bytes in {} files, digest {}",
-            cache.bytes,
+            "the cache is kept for the next run: {} in {} {}, digest {}",
+            bytesize::ByteSize::b(cache.bytes).display().si(),
             cache.files,
+            if cache.files == 1 { "file" } else { "files" },
             cache.manifest.short()
         )),
         Err(reason) => Some(format!("the cache is not kept, and the one before stays: {reason}")),

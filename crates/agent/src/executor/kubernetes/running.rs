@@ -303,6 +303,7 @@ impl Running for KubernetesRunning {
             output: Err(reason),
             cache: Ok(None),
             tests: xunit::Results::default(),
+            generated: None,
         };
         self.make().await?;
         tokio::select! {

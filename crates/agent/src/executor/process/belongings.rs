@@ -12,7 +12,7 @@ use super::super::{Collected, Error, Material};
 use super::blocking;
 use crate::sandbox::CACHE;
 use crate::supervisor::Exit;
-use crate::xunit;
+use crate::{generated, xunit};
 
 /// A sandbox on the agent's own system, and the store that its contents come from and go to.
 pub(super) struct Belongings {
@@ -50,12 +50,17 @@ impl Belongings {
     pub(super) async fn collect(&self, exit: Option<&Exit>) -> Result<Collected, Error> {
         let folder = self.sandbox.join("upload/testresult");
         // A job that has removed the folder reports nothing.
-        let read = blocking(move || Ok(xunit::read_folder(&folder).unwrap_or_default())).await;
-        let tests = read.map_err(Error::system("read test results"))?;
+        let output = self.sandbox.join("output");
+        let read = blocking(move || {
+            let tests = xunit::read_folder(&folder).unwrap_or_default();
+            Ok((tests, generated::read_folder(&output)))
+        });
+        let (tests, generated) = read.await.map_err(Error::system("read test results"))?;
         Ok(Collected {
             output: self.output().await,
             cache: self.keep_cache(exit, &tests).await,
             tests,
+            generated,
         })
     }
 

@@ -24,9 +24,13 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         dependencies: parents.iter().map(dependency).collect(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: Default::default(),
         cache: false,
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     }
 }
 

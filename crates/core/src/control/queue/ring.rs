@@ -20,6 +20,10 @@ impl<Key: Copy + Eq + Hash> Ring<Key> {
         self.keys.len()
     }
 
+    pub(super) fn contains(&self, key: Key) -> bool {
+        self.places.contains_key(&key)
+    }
+
     pub(super) fn insert(&mut self, key: Key) {
         if !self.places.contains_key(&key) {
             self.places.insert(key, self.keys.len());

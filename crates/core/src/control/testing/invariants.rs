@@ -6,11 +6,15 @@ use super::World;
 use crate::build::JobState;
 use crate::control::builds::JobKey;
 use crate::control::record::{JobNode, JobStatus};
+use crate::control::volumes::demand;
 use crate::control::{Contact, Control};
 use crate::id::{AttemptId, JobId};
-use crate::placement::Miss;
+use crate::name::ClusterName;
+use crate::placement::{Availability, Candidate, Miss, misses};
 use crate::resources::Resources;
+use crate::share::Usage;
 use crate::time::Moment;
+use crate::volume::VolumeKind;
 
 impl World {
     /// What one written job must be to what was written of it before.
@@ -55,15 +59,48 @@ impl World {
                 assert!(!input.holders.is_empty(), "no attempt begins without its inputs");
                 assert_eq!(input.parent.status.output_lost(), None);
             }
+            self.check_chosen(new.id, name);
             let cluster = self.control.cluster(name).unwrap();
             let agent = cluster.agent.unwrap();
             assert_eq!(cluster.contact, Contact::Connected);
+            let job = self.control.job(new.id).unwrap();
+            let shares = job.node.volumes.contains(VolumeKind::Shared);
+            assert!(match cluster.record.availability {
+                Availability::Open => true,
+                Availability::Draining => shares,
+                Availability::Cordoned | Availability::Disabled => false,
+            });
             assert!(cluster.attempts <= agent.slots as usize && agent.capacity.fits(&cluster.used));
         }
     }
 
+    /// A job was placed where nothing was missing by what `explain` says, and within all limits.
+    fn check_chosen(&self, job: JobId, name: &ClusterName) {
+        let control = &self.control;
+        let (build, live) = control.builds.job_by_id(job).unwrap();
+        let project = control.project_by_id(build.record.project).unwrap();
+        let resources = &live.node.resources;
+        let before = |usage: Usage| usage.minus(resources);
+        let (share, usage) = (&project.share, control.usage(project.id));
+        // Others may have been placed by the same command since.
+        assert!(share.limits.is_empty() || share.limits.passed_by(&before(usage), resources).is_none());
+        assert!(
+            share.build_limits.is_empty() || share.build_limits.passed_by(&before(build.usage), resources).is_none()
+        );
+        let volumes = control.volume_needs(build, live);
+        let (_, member) = control.clusters.by_name(name).unwrap();
+        let candidate = member.candidate();
+        let empty = Candidate {
+            used: Resources::default(),
+            attempts: 0,
+            ..candidate
+        };
+        assert_eq!(misses(&demand(build, live, &volumes), &empty), [], "{job}");
+    }
+
     pub(super) fn check(&self) {
         self.check_written();
+        self.check_usage();
         self.check_clusters();
         self.check_attempts();
         self.check_nobody_waits_in_vain();
@@ -89,8 +126,40 @@ impl World {
         );
     }
 
+    /// Projects and builds have what their attempts take.
+    fn check_usage(&self) {
+        let taken = |which: &dyn Fn(&JobNode) -> bool| {
+            let held = self
+                .live
+                .jobs
+                .iter()
+                .filter(|(node, status)| is_held(status) && which(node));
+            held.fold(Usage::default(), |usage, (node, _)| usage.plus(&node.resources))
+        };
+        for build in self.control.builds.iter() {
+            let id = build.record.id;
+            assert_eq!(build.usage, taken(&|node| node.build == id));
+            for ticket in &build.held {
+                let job = build.job(ticket.job.index).unwrap();
+                assert_eq!((job.status.state, job.class), (JobState::Queued, None));
+            }
+        }
+        for project in self.control.projects() {
+            let of = |node: &JobNode| {
+                self.control
+                    .build(node.build)
+                    .is_some_and(|build| build.project == project.id)
+            };
+            assert_eq!(self.control.usage(project.id), taken(&of));
+        }
+    }
+
     /// Clusters have what their attempts take.
     fn check_clusters(&self) {
+        assert!(
+            self.control.clusters.is_fresh(),
+            "every change of a cluster was noticed"
+        );
         for cluster in self.control.clusters() {
             let held = self
                 .live
@@ -140,7 +209,8 @@ impl World {
             let explanation = self.control.explain(node.id).unwrap();
             if status.state == JobState::Queued {
                 assert!(
-                    explanation.clusters.iter().all(|verdict| !verdict.misses.is_empty()),
+                    explanation.limit.is_some()
+                        || explanation.clusters.iter().all(|verdict| !verdict.misses.is_empty()),
                     "{explanation:?}"
                 );
             }

@@ -111,6 +111,7 @@ fn what_is_stale_is_refused() {
     ] {
         let cluster = cluster(name);
         let command = Command::Report {
+            generated: None,
             cluster,
             session,
             attempt,

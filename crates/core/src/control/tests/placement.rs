@@ -7,7 +7,11 @@ use crate::build::JobSpec;
 use crate::build::TerminalState::Finished;
 use crate::id::{JobId, ProjectId};
 use crate::name::ProjectName;
+use crate::route::{Cost, Costs, Tariff};
 use crate::time::Moment;
+use std::time::Duration;
+
+const GIGABYTE: u64 = 1_000_000_000;
 
 #[test]
 fn the_best_cluster_wins() {
@@ -59,7 +63,7 @@ fn children_go_where_most_of_their_inputs_are() {
     world.up("west", &["GCP"], 100);
     let child = job("c").after("a").after("b");
     let (_, jobs) = world.submit(vec![job("a").on("AWS"), job("b").on("GCP"), child]);
-    for (job, bytes) in [(jobs[1], 1), (jobs[0], 2)] {
+    for (job, bytes) in [(jobs[1], GIGABYTE), (jobs[0], 2 * GIGABYTE)] {
         let mut end = outcome(Finished);
         end.output = end.output.map(|output| OutputReference { bytes, ..output });
         world.report(job, Phase::Ended(end));
@@ -71,7 +75,7 @@ fn children_go_where_most_of_their_inputs_are() {
         .iter()
         .map(|input| format!("{} {} {}", input.parent.node.name, input.output.bytes, input.holders[0]))
         .collect();
-    assert_eq!(inputs, ["a 2 east", "b 1 west"]);
+    assert_eq!(inputs, ["a 2000000000 east", "b 1000000000 west"]);
 }
 
 /// The jobs that were placed first, as letters of their projects.
@@ -197,6 +201,7 @@ fn many_classes_come_and_go() {
         assert!(control.assignment(attempt).is_some(), "job {index}");
         let session = control.cluster(&cluster("east")).unwrap().session.unwrap();
         let report = Command::Report {
+            generated: None,
             cluster: cluster("east"),
             session,
             attempt,
@@ -204,4 +209,106 @@ fn many_classes_come_and_go() {
         };
         assert!(control.apply(world.now, report).reply.is_ok());
     }
+}
+
+#[test]
+fn a_job_that_no_cluster_suits_ends_after_a_while_and_says_why() {
+    let hour = Duration::from_secs(60 * 60);
+    let settings = Settings {
+        unschedulable_after: Some(hour),
+        ..Settings::default()
+    };
+    let mut world = World::with(settings);
+    world.up("east", &[], 1);
+    let (_, jobs) = world.submit(vec![
+        job("waits").on("gpu>0"),
+        job("child").after("waits"),
+        job("large").cpu(2000),
+        job("fits"),
+        job("full"),
+    ]);
+    world.pass(hour / 2);
+    let (_, later) = world.submit(vec![job("later").on("gpu>0")]);
+    world.pass(hour / 2);
+    let states = ["error", "skipped", "queued", "queued", "queued"];
+    assert_eq!(world.states(&jobs), states, "one that is away may have become larger");
+    let message =
+        "it has waited for 3600s in vain: no cluster can run it; the nearest is `east`: selector `gpu>0` does not hold";
+    assert_eq!(world.seen[&jobs[0]].message, message);
+    assert_eq!(world.states(&later), ["queued"]);
+    world.hello("east", 1, &[]);
+    world.pass(hour);
+    assert_eq!(world.states(&later), ["error"]);
+    world.restart();
+    world.hello("east", 1, &[]);
+    world.up("gpu", &["gpu=1"], 1);
+    let (_, fitting) = world.submit(vec![job("a").on("gpu>0"), job("b").on("gpu>0")]);
+    world.pass(3 * hour);
+    assert_eq!(world.states(&fitting)[1], "queued", "a cluster suits it");
+}
+
+#[test]
+fn jobs_go_where_moving_their_inputs_costs_least() {
+    let tariff = |from: &str, to: &str, per_gigabyte| Tariff {
+        from: Some(cluster(from)),
+        to: Some(cluster(to)),
+        carriage: None,
+        per_gigabyte: Cost(per_gigabyte),
+    };
+    for (case, tariffs, bytes, expected) in [
+        ("the most bytes", vec![], [GIGABYTE, 2 * GIGABYTE], "west"),
+        (
+            "dear to leave",
+            vec![tariff("east", "west", 5_000_000)],
+            [GIGABYTE, 2 * GIGABYTE],
+            "east",
+        ),
+        (
+            "dear between the two: the third",
+            vec![tariff("east", "north", 5_000_000), tariff("west", "east", 5_000_000)],
+            [GIGABYTE, 2 * GIGABYTE],
+            "west",
+        ),
+        ("hardly anything", vec![], [1000, 2000], "north"),
+    ] {
+        let costs = Costs {
+            tariffs,
+            ..Costs::default()
+        };
+        let settings = Settings {
+            costs,
+            ..Settings::default()
+        };
+        let mut world = World::with(settings);
+        world.up("east", &[], 4);
+        world.up("north", &[], 4);
+        world.up("west", &[], 4);
+        let jobs = vec![
+            job("a").on("cluster=east"),
+            job("b").on("cluster=west"),
+            job("c").after("a").after("b"),
+            // So that the emptiest is neither of them.
+            job("d").on("cluster=east"),
+            job("e").on("cluster=west"),
+        ];
+        let (_, jobs) = world.submit(jobs);
+        for (job, bytes) in jobs.iter().zip(bytes) {
+            let mut end = outcome(Finished);
+            end.output = end.output.map(|output| OutputReference { bytes, ..output });
+            world.report(*job, Phase::Ended(end));
+        }
+        assert_eq!(world.cluster_of(jobs[2]), expected, "{case}");
+    }
+}
+
+#[test]
+fn jobs_of_one_build_are_spread_over_clusters_that_are_as_good() {
+    let mut world = World::new();
+    world.up("east", &[], 4);
+    world.up("west", &[], 4);
+    let (_, other) = world.submit(vec![job("a").on("cluster=west")]);
+    // As much is free on both; `east` comes first by name.
+    let (_, jobs) = world.submit(vec![job("a").on("cluster=east"), job("b")]);
+    assert_eq!(world.cluster_of(jobs[1]), "west");
+    world.report(other[0], ended(Finished));
 }

@@ -1,27 +1,38 @@
 //! Whatever happens in whatever order: the checks of the [`World`] hold after every command, and every build ends once
 //! its clusters behave.
 
+mod order;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
-use super::super::{Command, Settings};
+use super::super::{Command, Generated, Present, Settings};
 use crate::attempt::{LostInput, Outcome, Phase};
-use crate::build::{JobSpec, StateSet, TerminalState};
-use crate::id::{AttemptId, BuildId, Epoch, JobId, SessionId};
+use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
+use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId};
+use crate::name::{ClusterName, ProjectName};
+use crate::placement::Availability;
+use crate::share::{Limits, Share};
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
     ("east", &["AWS"], 3),
     ("west", &["GCP"], 2),
     ("north", &["AWS", "GCP"], 2),
 ];
+const SECOND: ProjectId = ProjectId::from_u128(2);
 const SELECTORS: [&str; 5] = ["", "AWS", "GCP", "!GCP", "AWS, GCP"];
 
 /// One thing that happens. Numbers pick among what there is at the time.
 #[derive(Debug, Clone)]
 enum Step {
-    Submit(Vec<(u8, u8, u8)>),
+    Submit(Vec<(u8, u8, u8)>, bool),
+    /// A project, the first or the second, may have more or less from now on.
+    SetShare {
+        second: bool,
+        share: Share,
+    },
     /// A report on an attempt: of its own cluster or another one, of its present epoch or another one.
     Report {
         pick: usize,
@@ -42,15 +53,39 @@ enum Step {
     Pass(u16),
     CancelJob(usize),
     CancelBuild(usize),
+    /// A cluster is cordoned, drained, disabled, or takes jobs again; those that it has move perhaps.
+    SetAvailability {
+        which: usize,
+        availability: Availability,
+        moves: bool,
+    },
     Remove(usize),
     Join(usize),
     Restart,
 }
 
+fn share() -> impl Strategy<Value = Share> {
+    let jobs = || prop::option::of(1..4_u32);
+    let cpu = prop::option::of(1500..3000_u64);
+    (1..4_u32, jobs(), jobs(), cpu).prop_map(|(weight, jobs, build_jobs, cpu_milli)| {
+        let limits = |jobs, cpu_milli| Limits {
+            jobs,
+            cpu_milli,
+            memory_bytes: None,
+        };
+        Share {
+            weight,
+            limits: limits(jobs, None),
+            build_limits: limits(build_jobs, cpu_milli),
+        }
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let which = 0..CLUSTERS.len();
     prop_oneof![
-        4 => prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..7).prop_map(Step::Submit),
+        4 => prop::collection::vec((any::<u8>(), any::<u8>(), any::<u8>()), 1..7).prop_flat_map(|shape| any::<bool>().prop_map(move |second| Step::Submit(shape.clone(), second))),
+        2 => (any::<bool>(), share()).prop_map(|(second, share)| Step::SetShare { second, share }),
         12 => (any::<usize>(), any::<u8>(), prop::option::weighted(0.1, which.clone()), prop::bool::weighted(0.1))
             .prop_map(|(pick, phase, from, older)| Step::Report { pick, phase, from, older }),
         4 => (which.clone(), 0..4_u32, any::<u16>(), any::<u8>(), prop::bool::weighted(0.2))
@@ -60,6 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..400_u16).prop_map(Step::Pass),
         1 => any::<usize>().prop_map(Step::CancelJob),
         1 => any::<usize>().prop_map(Step::CancelBuild),
+        3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
+            .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
         1 => which.clone().prop_map(Step::Remove),
         3 => which.prop_map(Step::Join),
         1 => Just(Step::Restart),
@@ -84,7 +121,14 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
     let with_parents = |(index, (parents, selector, size)): (usize, &(u8, u8, u8))| {
         let spec = job(&name(index))
             .on(SELECTORS[usize::from(*selector) % SELECTORS.len()])
-            .cpu(500 + 500 * u64::from(size % 3));
+            .cpu(500 + 500 * u64::from(size % 3))
+            .priority(i8::try_from(i32::from(size / 3) - 42).unwrap());
+        let kind = match size % 8 {
+            6 => JobKind::Wait,
+            7 => JobKind::Workflow,
+            _ => JobKind::Run,
+        };
+        let spec = JobSpec { kind, ..spec };
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)
             .fold(spec, |spec, parent| match selector % 3 {
@@ -96,6 +140,25 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
 }
 
 impl World {
+    /// With a second project.
+    fn of_two(settings: Settings) -> Self {
+        let mut world = Self::with(settings);
+        let name = ProjectName::new("second").unwrap();
+        world.done(Command::CreateProject { id: SECOND, name });
+        world
+    }
+
+    fn project(&self, second: bool) -> ProjectId {
+        if second { SECOND } else { PROJECT }
+    }
+
+    /// The cluster and its session, if it has one.
+    fn contact_of(&self, which: usize) -> Option<(ClusterName, SessionId)> {
+        let cluster = cluster(CLUSTERS[which].0);
+        let session = self.control.cluster(&cluster)?.session?;
+        Some((cluster, session))
+    }
+
     fn joined(&self, which: usize) -> bool {
         self.control.cluster(&cluster(CLUSTERS[which].0)).is_some()
     }
@@ -109,8 +172,13 @@ impl World {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Submit(shape) => {
-                self.submit(jobs(&shape));
+            Step::Submit(shape, second) => {
+                let submission = self.submission(self.project(second), jobs(&shape));
+                self.done(Command::Submit(Box::new(submission)));
+            }
+            Step::SetShare { second, share } => {
+                let id = self.project(second);
+                self.done(Command::SetShare { id, share });
             }
             Step::Report {
                 pick,
@@ -126,14 +194,12 @@ impl World {
                 stale,
             } => self.random_connect(which, slots, keeps, phase, stale),
             Step::Disconnect(which) => {
-                let cluster = cluster(CLUSTERS[which].0);
-                if let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) {
+                if let Some((cluster, session)) = self.contact_of(which) {
                     self.done(Command::Disconnect { cluster, session });
                 }
             }
             Step::Heartbeat(which) => {
-                let cluster = cluster(CLUSTERS[which].0);
-                if let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) {
+                if let Some((cluster, session)) = self.contact_of(which) {
                     let effects = self.done(Command::Heartbeat { cluster, session });
                     assert!(effects.changes.is_empty(), "a heartbeat never writes");
                 }
@@ -155,12 +221,24 @@ impl World {
                     self.done(Command::CancelBuild { build });
                 }
             }
+            Step::SetAvailability {
+                which,
+                availability,
+                moves,
+            } if self.joined(which) => {
+                let moves = moves && availability != Availability::Open;
+                self.done(Command::SetAvailability {
+                    name: cluster(CLUSTERS[which].0),
+                    availability,
+                    present: if moves { Present::Move } else { Present::Stay },
+                });
+            }
             Step::Remove(which) if self.joined(which) => {
                 let name = cluster(CLUSTERS[which].0);
                 self.done(Command::RemoveCluster { name });
             }
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
-            Step::Remove(_) | Step::Join(_) => {}
+            Step::SetAvailability { .. } | Step::Remove(_) | Step::Join(_) => {}
             Step::Restart => self.restart(),
         }
     }
@@ -181,7 +259,9 @@ impl World {
             attempt.epoch = Epoch(attempt.epoch.0 - 1);
         }
         let session = self.control.cluster(&from).and_then(|view| view.session);
+        let generated = self.random_jobs(attempt, &phase, pick);
         let effects = self.apply(Command::Report {
+            generated,
             cluster: from.clone(),
             session: session.unwrap_or(SessionId(0)),
             attempt,
@@ -193,6 +273,26 @@ impl World {
             counts,
             "only the right attempt of the right cluster counts"
         );
+    }
+
+    /// What some attempts that finish leave in a job file, or what is wrong with it. What was made twice over makes nothing more.
+    fn random_jobs(&mut self, attempt: AttemptId, phase: &Phase, pick: usize) -> Option<Box<Generated>> {
+        let finished = matches!(phase, Phase::Ended(end) if end.state == TerminalState::Finished);
+        let name = self.control.job(attempt.job)?.node.name.to_string();
+        if !finished || !pick.is_multiple_of(3) || name.matches('/').count() > 1 {
+            return None;
+        }
+        if pick.is_multiple_of(15) {
+            let jobs = Err("it is not valid".to_owned());
+            return Some(Box::new(Generated { jobs }));
+        }
+        let byte = |place: u32| pick.to_le_bytes()[place as usize % 8];
+        let shape: Vec<(u8, u8, u8)> = (0..u32::from(byte(1) % 4))
+            .map(|place| (byte(place), byte(place + 1), byte(place + 2)))
+            .collect();
+        let jobs = jobs(&shape).into_iter();
+        let jobs = jobs.map(|spec| (JobId::from_u128(self.fresh()), spec)).collect();
+        Some(Box::new(Generated { jobs: Ok(jobs) }))
     }
 
     /// The attempt ended for want of inputs, as some or all clusters say that were asked.
@@ -213,7 +313,8 @@ impl World {
     }
 
     fn random_connect(&mut self, which: usize, slots: u32, keeps: u16, number: u8, stale: bool) {
-        if !self.joined(which) {
+        let view = self.control.cluster(&cluster(CLUSTERS[which].0));
+        if view.is_none_or(|view| view.record.availability == Availability::Disabled) {
             return;
         }
         let (name, _, _) = CLUSTERS[which];
@@ -239,6 +340,11 @@ impl World {
             if !self.joined(which) {
                 self.join(name, labels);
             }
+            self.done(Command::SetAvailability {
+                name: cluster(name),
+                availability: Availability::Open,
+                present: Present::Stay,
+            });
             let own = self
                 .current()
                 .into_iter()
@@ -271,7 +377,7 @@ proptest! {
     #[test]
     fn all_is_well_after_every_command(steps in prop::collection::vec(step(), 1..60), limit in 1_usize..4) {
         let settings = Settings { max_placements_per_command: limit, ..Settings::default() };
-        let mut world = World::with(settings);
+        let mut world = World::of_two(settings);
         for step in steps {
             world.take(step);
         }
@@ -279,12 +385,13 @@ proptest! {
         let ended = world.seen.values().all(|status| status.state.terminal().is_some());
         prop_assert!(ended);
         world.done(Command::DeleteProject { id: PROJECT });
+        world.done(Command::DeleteProject { id: SECOND });
     }
 
     #[test]
     fn the_same_commands_have_the_same_effects(steps in prop::collection::vec(step(), 1..40)) {
         let run = || {
-            let mut world = World::new();
+            let mut world = World::of_two(Settings::default());
             steps.iter().for_each(|step| world.take(step.clone()));
             (world.live, world.seen)
         };

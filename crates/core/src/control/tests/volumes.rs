@@ -292,6 +292,7 @@ fn thousands_that_share() {
     for job in jobs {
         let epoch = crate::id::Epoch(1);
         let report = Command::Report {
+            generated: None,
             cluster: cluster("east"),
             session,
             attempt: crate::id::AttemptId { job, epoch },

@@ -1,6 +1,7 @@
 use super::*;
+use crate::capability::CapabilitySet;
 use crate::label::{Labels, Selector};
-use crate::placement::VolumeNeeds;
+use crate::placement::{Availability, VolumeNeeds};
 use crate::resources::Resources;
 
 const GIB: u64 = 1 << 30;
@@ -19,16 +20,20 @@ fn resources(cpu_milli: u64, memory_bytes: u64) -> Resources {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn every_miss_is_found() {
+    use Availability::{Cordoned, Disabled, Draining};
     let east = name("east");
     let labels = Labels::parse(["AWS", "region=us"]).unwrap().with_cluster(&east);
     let base = Candidate {
         name: &east,
         labels: &labels,
+        availability: Availability::Open,
+        kept: false,
         connected: true,
         capacity: resources(4000, 8 * GIB),
         largest: None,
         slots: 4,
         volumes: false,
+        capabilities: CapabilitySet::EMPTY,
         used: Resources::default(),
         attempts: 0,
     };
@@ -42,6 +47,8 @@ fn every_miss_is_found() {
     let memory_taken = Candidate { used, ..base };
     let connected = false;
     let away = Candidate { connected, ..base };
+    let closed = |availability| Candidate { availability, ..base };
+    let is_closed = |availability| vec![Miss::Closed { availability }];
     let label = |requirement: &str, found: Option<&str>| Miss::Label {
         requirement: requirement.to_owned(),
         found: found.map(str::to_owned),
@@ -90,7 +97,17 @@ fn every_miss_is_found() {
         ),
         ("slots taken", "", resources(1, 1), slots_taken, vec![Miss::Full]),
         ("memory taken", "", resources(1, GIB), memory_taken, vec![Miss::Full]),
+        (
+            "kept",
+            "",
+            resources(1, 1),
+            Candidate { kept: true, ..base },
+            vec![Miss::Kept],
+        ),
         ("away", "", resources(5000, 1), away, vec![Miss::Disconnected]),
+        ("cordoned", "", resources(1, 1), closed(Cordoned), is_closed(Cordoned)),
+        ("draining", "", resources(1, 1), closed(Draining), is_closed(Draining)),
+        ("disabled", "", resources(1, 1), closed(Disabled), is_closed(Disabled)),
     ] {
         let selector = Selector::parse(selector).unwrap();
         let demand = Demand {
@@ -98,11 +115,12 @@ fn every_miss_is_found() {
             prefer: None,
             resources: request,
             volumes: &VolumeNeeds::NONE,
+            needs: CapabilitySet::EMPTY,
         };
         let found = misses(&demand, &candidate);
         assert_eq!(found, expected, "{case}");
         assert_eq!(
-            candidate.suits(&demand) && candidate.has_room(&demand),
+            candidate.suits(&demand) && candidate.has_room(&demand.resources) && !candidate.kept,
             found.is_empty(),
             "{case}"
         );
@@ -117,11 +135,14 @@ fn summaries() {
     let candidate = |name, connected, attempts| Candidate {
         name,
         labels: &labels,
+        availability: Availability::Open,
+        kept: false,
         connected,
         capacity: resources(1000, GIB),
         largest: None,
         slots: 1,
         volumes: false,
+        capabilities: CapabilitySet::EMPTY,
         used: Resources::default(),
         attempts,
     };
@@ -137,33 +158,33 @@ fn summaries() {
         ..candidate(&east, true, 0)
     };
     for (situation, selector, clusters, summary) in [
-        (Situation::Queued, &any, vec![], "no cluster has joined"),
+        (Situation::Queued(None), &any, vec![], "no cluster has joined"),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &any,
             vec![candidate(&east, true, 1), candidate(&west, false, 0)],
             "it waits for room on `east`",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &any,
             vec![candidate(&east, false, 0), candidate(&west, false, 0)],
             "it waits for `east`, `west` to connect",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &any,
             vec![candidate(&east, true, 0)],
             "it is about to be given to `east`",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &needs_gpu,
             vec![candidate(&east, false, 0), candidate(&west, true, 0)],
             "no cluster can run it; the nearest is `west`: selector `gpu>0` does not hold",
         ),
         (
-            Situation::Queued,
+            Situation::Queued(None),
             &only_east,
             vec![candidate(&west, true, 0), tiny],
             "no cluster can run it; the nearest is `east`: it has 0 cpu in all, the job needs 0.001",
@@ -198,6 +219,7 @@ fn summaries() {
             prefer: None,
             resources: resources(1, 1),
             volumes: &VolumeNeeds::NONE,
+            needs: CapabilitySet::EMPTY,
         };
         let count = clusters.len();
         let explanation = explain(&situation, &demand, clusters);

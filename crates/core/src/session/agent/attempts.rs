@@ -1,5 +1,6 @@
 //! The attempts that an agent has, as its end of the link knows them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use crate::attempt::{Outcome, Phase};
@@ -110,7 +111,7 @@ impl Attempts {
     pub(super) fn reconnected(&mut self) {
         self.unreported.clear();
         self.forgotten.clear();
-        for attempt in self.attempts.values_mut() {
+        for (id, attempt) in &mut self.attempts {
             attempt.order = None;
             if let Stage::Present {
                 phase,
@@ -119,8 +120,11 @@ impl Attempts {
                 ..
             } = &mut attempt.stage
             {
-                *reported = Some(phase.rank());
-                *listed = false;
+                *reported = Some(told(phase).rank());
+                *listed = told(phase).rank() < phase.rank();
+                if *listed {
+                    self.unreported.push_back(*id);
+                }
             }
         }
     }
@@ -157,7 +161,7 @@ impl Attempts {
         let report = |(id, attempt): (&AttemptId, &Attempt)| match &attempt.stage {
             Stage::Present { phase, .. } => Some(AttemptReport {
                 attempt: *id,
-                phase: phase.clone(),
+                phase: told(phase).into_owned(),
             }),
             Stage::Starting | Stage::Forgetting => None,
         };
@@ -326,6 +330,15 @@ impl Attempts {
     }
 }
 
+/// The phase as a hello tells it. A hello has room for many attempts, but not for the job files that they have left: such an end is
+/// reported after it.
+fn told(phase: &Phase) -> Cow<'_, Phase> {
+    match phase {
+        Phase::Ended(outcome) if outcome.generated.is_some() => Cow::Owned(Phase::Publishing),
+        phase => Cow::Borrowed(phase),
+    }
+}
+
 fn stopped_before_start(wall: Timestamp) -> Outcome {
     Outcome {
         state: TerminalState::Killed,
@@ -338,6 +351,7 @@ fn stopped_before_start(wall: Timestamp) -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 0,
+        generated: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Action, Event, Session, Settings};
-use crate::attempt::{Assignment, BuildContext, Outcome, Phase, Revision};
+use crate::attempt::{Assignment, BuildContext, GeneratedFile, Outcome, Phase, Revision};
 use crate::build::{JobSpec, TerminalState};
 use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId};
 use crate::label::{Labels, Selector};
@@ -48,6 +48,7 @@ fn ended(state: TerminalState) -> Phase {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 0,
+        generated: None,
     })
 }
 
@@ -80,9 +81,13 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             dependencies: Vec::new(),
             selector: Selector::default(),
             prefer: None,
+            priority: 0,
             volumes: Default::default(),
             cache: false,
             pod: None,
+            kind: Default::default(),
+            source: true,
+            needs: Default::default(),
         },
         source: None,
         inputs: Vec::new(),

@@ -57,6 +57,7 @@ fn skipped() -> Phase {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 0,
+        generated: None,
     })
 }
 

@@ -44,7 +44,7 @@ fn read_selector<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Selec
         }
         Ok(())
     })?;
-    Ok(Selector { requirements })
+    Ok(Selector::from_iter(requirements))
 }
 
 fn read_prefer<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Option<ClusterName>> {

@@ -1,11 +1,10 @@
-//! The fields that stand for themselves: image, command, environment, timeout, resources.
+//! The fields that stand for themselves: image, command, timeout, resources.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo_core::resources::Resources;
 
-use crate::decode::{Decoder, MAX_TEXT_BYTES, Step};
+use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, quote};
 use crate::reader::{Piece, Scalar, Token};
 use crate::schema::fields;
@@ -14,10 +13,10 @@ use crate::schema::fields;
 const MAX_IMAGE_BYTES: usize = 512;
 /// The most words of a command; some more would not fit into what Linux takes either.
 const MAX_WORDS: usize = 10_000;
-/// The longest name of a variable.
-const MAX_VARIABLE_BYTES: usize = 255;
 /// A year: longer is a mistake.
 const MAX_TIMEOUT_SECONDS: u32 = 365 * 24 * 3600;
+/// The highest priority; its opposite is the lowest.
+const MAX_PRIORITY: i8 = 100;
 /// InfraBox's lower bound, which a job must exceed.
 const MIN_CPU: f64 = 0.3;
 /// More than any machine has.
@@ -67,39 +66,23 @@ pub(super) fn command<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<
     Ok(Some(words))
 }
 
-pub(super) fn environment<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<BTreeMap<String, String>> {
-    let mut variables = BTreeMap::new();
-    decoder.map(value, "an object of names and texts", |decoder, name, at, value| {
-        let printable = |byte: u8| byte.is_ascii_graphic() && byte != b'=';
-        let is_valid = (1..=MAX_VARIABLE_BYTES).contains(&name.len()) && name.bytes().all(printable);
-        if !is_valid {
-            let complaint = Complaint::new(format!("{} is not a valid name of a variable", quote(name)));
-            let hint = format!("a name is 1 to {MAX_VARIABLE_BYTES} printable ASCII characters without spaces and `=`");
-            decoder.fault(at, complaint.hint(hint));
-        }
-        if value.piece == Piece::MapStart {
-            let message =
-                "values from secrets (`$secret`, `$vault`) are known, but this version does not support them yet";
-            decoder.fault(value.at, Complaint::new(message).hint("give the value as text"));
-            return decoder.skip(&value);
-        }
-        let value_at = value.at;
-        let Some(text) = decoder.text(value, "text")? else {
-            return Ok(());
-        };
-        if name.len() + 1 + text.len() > MAX_TEXT_BYTES {
-            let message = format!("the variable has more than {MAX_TEXT_BYTES} bytes with its name");
-            decoder.fault(value_at, Complaint::new(message));
-        }
-        variables.insert(name.to_owned(), text);
-        Ok(())
-    })?;
-    Ok(variables)
+/// `true` or `false`.
+pub(super) fn boolean<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<bool>> {
+    match value.piece {
+        Piece::Scalar(Scalar::Boolean(value)) => Ok(Some(value)),
+        _ => decoder.wrong_kind(value, "`true` or `false`").map(|()| None),
+    }
 }
 
 pub(super) fn timeout<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<Duration>> {
     let seconds = decoder.whole(value, "a whole number of seconds", 1..=MAX_TIMEOUT_SECONDS)?;
     Ok(seconds.map(|seconds| Duration::from_secs(seconds.into())))
+}
+
+/// How much sooner than others of its project a job is placed.
+pub(super) fn priority<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<i8> {
+    let priority = decoder.whole(value, "a whole number", -MAX_PRIORITY..=MAX_PRIORITY)?;
+    Ok(priority.unwrap_or_default())
 }
 
 pub(super) fn resources<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<Resources>> {

@@ -1,4 +1,4 @@
-use super::{check, faults};
+use super::check;
 
 /// A job whose other fields are sound, with `field` on line 3.
 fn with_field(field: &str) -> String {
@@ -18,13 +18,13 @@ fn fields_that_do_not_belong_there() {
         ("nmae: b", "3:1 jobs[0].nmae: unknown field `nmae`"),
         ("name: b", "3:1 jobs[0].name: the field `name` is given twice"),
         (
-            "services: []",
-            "3:1 jobs[0].services: the field `services` is known, but this version does not support it yet",
+            "docker_file: Dockerfile",
+            "3:1 jobs[0].docker_file: the field `docker_file` belongs to jobs of type `docker`, and this one is of type `docker-image`",
         ),
         (
-            "docker_file: Dockerfile",
-            "3:1 jobs[0].docker_file: the field `docker_file` is known, but belongs to jobs of type `docker`, which this \
-             version does not run yet",
+            "enable_docker_build_kit: true",
+            "3:1 jobs[0].enable_docker_build_kit: the field `enable_docker_build_kit` belongs to jobs of type `docker` and \
+             `docker-compose`, and this one is of type `docker-image`",
         ),
     ]);
 }
@@ -41,10 +41,32 @@ fn caches() {
             "3:15 jobs[0].cache.data: expected `true` or `false`, found the text `true`",
         ),
         (
-            "cache: {image: true}",
-            "3:16 jobs[0].cache.image: caches of images are known, but this version does not support them yet",
+            "cache: {image: 1}",
+            "3:16 jobs[0].cache.image: expected `true` or `false`, found the number 1",
         ),
         ("cache: {date: true}", "3:9 jobs[0].cache.date: unknown field `date`"),
+    ]);
+}
+
+#[test]
+fn priorities() {
+    check_fields(&[
+        (
+            "priority: 101",
+            "3:11 jobs[0].priority: expected a whole number from -100 to 100, found 101",
+        ),
+        (
+            "priority: -101",
+            "3:11 jobs[0].priority: expected a whole number from -100 to 100, found -101",
+        ),
+        (
+            "priority: high",
+            "3:11 jobs[0].priority: expected a whole number, found the text `high`",
+        ),
+        (
+            "priority: 0.5",
+            "3:11 jobs[0].priority: expected a whole number, found the number 0.5",
+        ),
     ]);
 }
 
@@ -125,9 +147,20 @@ fn environments() {
             "3:14 jobs[0].environment: expected an object of names and texts, found a list",
         ),
         (
-            "environment: {A: {$secret: x}}",
-            "3:18 jobs[0].environment.A: values from secrets (`$secret`, `$vault`) are known, but this version does not \
-             support them yet",
+            "environment: {A: {$secret: 1}}",
+            "3:28 jobs[0].environment.A[\"$secret\"]: expected text: a name, found the number 1",
+        ),
+        (
+            "environment: {A: {}}",
+            "3:18 jobs[0].environment.A[\"$secret\"]: the field is missing",
+        ),
+        (
+            "environment: {A: {$vault: v, $vault_secret_path: p}}",
+            "3:18 jobs[0].environment.A[\"$vault_secret_key\"]: the field is missing",
+        ),
+        (
+            "environment: {A: {$secret: s, $vault: v}}",
+            "3:18 jobs[0].environment.A: a secret of the project and one of a vault at once",
         ),
     ]);
 }
@@ -223,19 +256,115 @@ fn dependencies() {
 }
 
 #[test]
-fn fields_that_are_known_but_not_supported() {
-    for field in [
-        "repository",
-        "registries",
-        "deployments",
-        "services",
-        "security_context",
-        "build_context",
-        "run",
+fn what_infrabox_can_say_of_images_and_registries() {
+    check_fields(&[
+        (
+            "repository: {clone: 1}",
+            "3:21 jobs[0].repository.clone: expected `true` or `false`, found the number 1",
+        ),
+        (
+            "repository: {depth: 1}",
+            "3:14 jobs[0].repository.depth: unknown field `depth`",
+        ),
+        (
+            "run: 'no'",
+            "3:6 jobs[0].run: expected `true` or `false`, found the text `no`",
+        ),
+        (
+            "build_context: ../other",
+            "3:16 jobs[0].build_context: `../other` leads out of the source",
+        ),
+        (
+            "build_context: /etc",
+            "3:16 jobs[0].build_context: `/etc` is not a relative path with `/` between its parts",
+        ),
+        (
+            "security_context: {privileged: 1}",
+            "3:32 jobs[0].security_context.privileged: expected `true` or `false`, found the number 1",
+        ),
+        (
+            "security_context: {capabilities: []}",
+            "3:20 jobs[0].security_context.capabilities: unknown field `capabilities`",
+        ),
+        (
+            "registries: [{host: h}]",
+            "3:14 jobs[0].registries[0].type: the field is missing",
+        ),
+        (
+            "registries: [{type: ecs, host: h}]",
+            "3:21 jobs[0].registries[0].type: unknown type of registry `ecs`",
+        ),
+        (
+            "registries: [{type: docker-registry, host: h, password: plain}]",
+            "3:57 jobs[0].registries[0].password: expected an object with `$secret`, or with `$vault` and its path and key, \
+             found the text `plain`",
+        ),
+        (
+            "registries: [{type: gcr, host: h, more: {a: b}}]",
+            "3:14 jobs[0].registries[0].service_account: the field is missing, which `gcr` needs",
+        ),
+        (
+            "deployments: [{type: docker-registry, host: h, more: 1}]",
+            "3:48 jobs[0].deployments[0].more: unknown field `more`",
+        ),
+        (
+            "services: [{apiVersion: v1, kind: K, metadata: {}}]",
+            "3:48 jobs[0].services[0].metadata.name: the field is missing",
+        ),
+        (
+            "services: [{kind: K, metadata: {name: s}}]",
+            "3:12 jobs[0].services[0].apiVersion: the field is missing",
+        ),
+        (
+            "services: [{apiVersion: v1, kind: K, metadata: {name: s}}, {apiVersion: v1, kind: K, metadata: {name: s, x: y}, spec: {a: {b: c}}}]",
+            "3:60 jobs[0].services[1]: another service is named `s` already",
+        ),
+    ]);
+}
+
+#[test]
+fn fields_of_other_types() {
+    for (job, expected) in [
+        (
+            "{type: docker, name: a, docker_file: D, build_only: 1}",
+            "2:60 jobs[0].build_only: expected `true` or `false`, found the number 1",
+        ),
+        (
+            "{type: docker, name: a, docker_file: D, build_arguments: {A: ''}}",
+            "2:69 jobs[0].build_arguments.A: expected text: the argument's value, found an empty one",
+        ),
+        (
+            "{type: docker, name: a, docker_file: D, target: ''}",
+            "2:56 jobs[0].target: expected text: a stage of the docker file, found an empty one",
+        ),
+        (
+            "{type: docker, name: a, docker_file: ../D}",
+            "2:45 jobs[0].docker_file: `../D` leads out of the source",
+        ),
+        (
+            "{type: docker-compose, name: a, docker_compose_file: c.yml, stop_timeout: -1}",
+            "2:82 jobs[0].stop_timeout: expected a whole number of seconds from 0 to 86400, found -1",
+        ),
+        (
+            "{type: docker-compose, name: a, docker_compose_file: c.yml, compose_profiles: [1]}",
+            "2:87 jobs[0].compose_profiles[0]: expected text: a profile, found the number 1",
+        ),
+        (
+            "{type: docker-compose, name: a, docker_compose_file: c.yml, command: [a]}",
+            "2:68 jobs[0].command: the field `command` belongs to jobs of type `docker` and `docker-image`, and this one is of \
+             type `docker-compose`",
+        ),
+        (
+            "{type: git, name: a, clone_url: u, commit: ''}",
+            "2:51 jobs[0].commit: expected text: a commit, branch or tag, found an empty one",
+        ),
+        (
+            "{type: git, name: a, clone_url: u, commit: c, cluster: {}}",
+            "2:54 jobs[0].cluster: the field `cluster` belongs to jobs of type `docker`, `docker-image` and `docker-compose`, \
+             and this one is of type `git`",
+        ),
     ] {
-        let found = faults("infrabox.yaml", with_field(&format!("{field}: [{{a: b}}]")).as_bytes());
-        let expected = "is known, but this version does not support it yet";
-        assert_eq!(found, [format!("3:1 jobs[0].{field}: the field `{field}` {expected}")]);
+        check("infrabox.yaml", &format!("version: 1\njobs: [{job}]"), &[expected]);
     }
 }
 

@@ -149,6 +149,7 @@ impl World {
                 ..Revision::default()
             },
             submitted_by: "tester".to_owned(),
+            rerun: None,
         };
         match self.handle.apply(Command::Submit(Box::new(submission))).await? {
             Reply::Build(build) => Ok(build),
@@ -196,9 +197,13 @@ fn spec(name: &str) -> JobSpec {
         dependencies: Vec::new(),
         selector: Selector::default(),
         prefer: None,
+        priority: 0,
         volumes: tombolo_core::volume::VolumeSet::default(),
         cache: false,
         pod: None,
+        kind: Default::default(),
+        source: true,
+        needs: Default::default(),
     }
 }
 
@@ -253,6 +258,7 @@ impl Agent {
 
     pub(crate) async fn report(&self, attempt: AttemptId, phase: Phase) -> Result<Reply, ApplyError> {
         let command = Command::Report {
+            generated: None,
             cluster: self.cluster.clone(),
             session: self.session,
             attempt,
@@ -290,5 +296,6 @@ pub(crate) fn finished() -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         log_lines: 3,
+        generated: None,
     }
 }

@@ -4,6 +4,7 @@ use tombolo_core::control::Change;
 use tombolo_core::control::record::Project;
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::ProjectName;
+use tombolo_core::share::Share;
 use tombolo_core::time::Timestamp;
 
 use super::*;
@@ -16,6 +17,7 @@ pub(super) fn project(number: u64) -> Change {
         last_build: 0,
         workspace: None,
         retention: None,
+        share: Share::default(),
     })
 }
 

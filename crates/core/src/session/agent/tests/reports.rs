@@ -209,3 +209,34 @@ fn what_there_is_for_jobs_is_said_on_every_connection() {
         "{welcomed:?}"
     );
 }
+
+/// A hello lists many attempts, and has no room for job files.
+#[test]
+fn an_end_that_brings_a_job_file_is_reported_after_the_hello() {
+    let Phase::Ended(outcome) = ended(TerminalState::Finished) else {
+        unreachable!("it has ended")
+    };
+    let file = GeneratedFile {
+        name: "infrabox.json".to_owned(),
+        text: Ok("{}".to_owned()),
+    };
+    let end = Phase::Ended(Outcome {
+        generated: Some(Box::new(file)),
+        ..outcome
+    });
+    let mut session = down(Settings::default(), vec![report(id(1, 1), end.clone())]);
+    for attempt in 1..=2 {
+        let hello = session.handle(now(attempt), Event::Connected);
+        let [Action::Send(AgentFrame::Hello(hello))] = hello.as_slice() else {
+            panic!("a hello, not {hello:?}")
+        };
+        assert_eq!(hello.attempts, [report(id(1, 1), Phase::Publishing)]);
+        let asked = session.handle(now(attempt), Event::Frame(welcome(attempt)));
+        assert_eq!(
+            asked,
+            [sent_report(1, id(1, 1), end.clone())],
+            "also on the next connection"
+        );
+        session.handle(now(attempt), Event::Disconnected);
+    }
+}

@@ -1,0 +1,98 @@
+//! Where the jobs of a build would go.
+
+use serde::{Deserialize, Serialize};
+use tombolo_core::control;
+use tombolo_core::name::{ClusterName, JobName};
+use utoipa::ToSchema;
+
+use crate::build::JobFile;
+use crate::job::{ClusterVerdict, Explanation};
+
+/// How many clusters are shown at the most of a job that is not placed.
+const MAX_CLUSTERS: usize = 100;
+
+/// Asks where the jobs of a job file would go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanBuild {
+    /// The job file.
+    pub job_file: JobFile,
+}
+
+/// Where the jobs of a build would go now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Plan {
+    /// The jobs, in the order of the file.
+    pub jobs: Vec<PlannedJob>,
+}
+
+/// Where a job would go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedJob {
+    /// Its name.
+    #[schema(value_type = String)]
+    pub name: JobName,
+    /// What would become of it.
+    pub outcome: PlanOutcome,
+    /// The cluster that it would be given to.
+    #[schema(value_type = Option<String>)]
+    pub cluster: Option<ClusterName>,
+    /// Why, in words.
+    pub reason: String,
+    /// What would have to change so that a job fits which no cluster can run.
+    pub advice: Option<String>,
+    /// Of a job that is not placed: what it misses on each cluster, of a hundred clusters at the most.
+    pub clusters: Vec<ClusterVerdict>,
+}
+
+/// What would become of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanOutcome {
+    /// It would be given to a cluster.
+    Placed,
+    /// It would wait for room, for a cluster to connect, or for a limit.
+    Waits,
+    /// No cluster can run it as things are.
+    Nowhere,
+}
+
+impl PlanOutcome {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::Waits => "waits",
+            Self::Nowhere => "nowhere",
+        }
+    }
+}
+
+impl From<control::PlannedJob> for PlannedJob {
+    fn from(planned: control::PlannedJob) -> Self {
+        let (outcome, explanation) = match planned.place {
+            control::Place::Cluster { cluster, reason } => {
+                return Self {
+                    name: planned.name,
+                    outcome: PlanOutcome::Placed,
+                    cluster: Some(cluster),
+                    reason,
+                    advice: None,
+                    clusters: Vec::new(),
+                };
+            }
+            control::Place::Waits(explanation) => (PlanOutcome::Waits, explanation),
+            control::Place::Nowhere(explanation) => (PlanOutcome::Nowhere, explanation),
+        };
+        let mut explanation = Explanation::from(explanation);
+        explanation.clusters.truncate(MAX_CLUSTERS);
+        Self {
+            name: planned.name,
+            outcome,
+            cluster: None,
+            reason: explanation.summary,
+            advice: explanation.advice.filter(|_| outcome == PlanOutcome::Nowhere),
+            clusters: explanation.clusters,
+        }
+    }
+}

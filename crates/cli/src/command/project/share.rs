@@ -1,0 +1,84 @@
+//! What a project may have of the clusters.
+
+use clap::Args;
+use tombolo_api::{Limits, Share as Described};
+
+use crate::{number, render};
+
+/// What the project and its builds may have of the clusters.
+#[derive(Debug, Args)]
+#[group(id = "share", multiple = true)]
+pub(crate) struct Share {
+    /// How much the project gets beside others, when all want more than there is; 1 is usual.
+    #[arg(long, group = "change", value_name = "N", allow_negative_numbers = true, value_parser = number::weight)]
+    weight: Option<u32>,
+    /// Gives clusters at most so many of its jobs at once; `none` for no such limit.
+    #[arg(long, group = "change", value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::at_once))]
+    max_jobs: Option<Bound<u32>>,
+    /// Lets its jobs have so many processors at once, such as `16` or `0.5`; `none` for no such limit.
+    #[arg(long, group = "change", value_name = "CPU", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::cpu))]
+    max_cpu: Option<Bound<u64>>,
+    /// Lets its jobs have so much memory at once, such as `64GiB`; `none` for no such limit.
+    #[arg(long, group = "change", value_name = "SIZE", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::size))]
+    max_memory: Option<Bound<u64>>,
+    /// As `--max-jobs`, for each build of the project.
+    #[arg(long, group = "change", value_name = "N", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::at_once))]
+    build_max_jobs: Option<Bound<u32>>,
+    /// As `--max-cpu`, for each build of the project.
+    #[arg(long, group = "change", value_name = "CPU", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::cpu))]
+    build_max_cpu: Option<Bound<u64>>,
+    /// As `--max-memory`, for each build of the project.
+    #[arg(long, group = "change", value_name = "SIZE", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::size))]
+    build_max_memory: Option<Bound<u64>>,
+}
+
+/// A limit, or the word that there is none.
+#[derive(Debug, Clone, Copy)]
+struct Bound<T>(Option<T>);
+
+fn bound<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Bound<T>, String> {
+    if text == "none" {
+        return Ok(Bound(None));
+    }
+    let limit = read(text).map_err(|error| format!("{error}; `none` lifts the limit"))?;
+    Ok(Bound(Some(limit)))
+}
+
+impl Share {
+    /// What the project may have from now on; none if nothing is said of it.
+    pub(crate) fn over(&self, now: Described) -> Option<Described> {
+        let next = Described {
+            weight: self.weight.unwrap_or(now.weight),
+            limits: Limits {
+                jobs: self.max_jobs.map_or(now.limits.jobs, |bound| bound.0),
+                cpu_milli: self.max_cpu.map_or(now.limits.cpu_milli, |bound| bound.0),
+                memory_bytes: self.max_memory.map_or(now.limits.memory_bytes, |bound| bound.0),
+            },
+            build_limits: Limits {
+                jobs: self.build_max_jobs.map_or(now.build_limits.jobs, |bound| bound.0),
+                cpu_milli: self.build_max_cpu.map_or(now.build_limits.cpu_milli, |bound| bound.0),
+                memory_bytes: self
+                    .build_max_memory
+                    .map_or(now.build_limits.memory_bytes, |bound| bound.0),
+            },
+        };
+        (next != now).then_some(next)
+    }
+}
+
+/// Limits, for people.
+pub(crate) fn describe(limits: &Limits) -> String {
+    let limits = [
+        limits.jobs.map(|jobs| render::count(jobs.into(), "job")),
+        limits.cpu_milli.map(|milli| format!("{} m cpu", milli)),
+        limits
+            .memory_bytes
+            .map(|bytes| format!("{} of memory", render::bytes(bytes))),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    if limits.is_empty() {
+        "no limit".to_owned()
+    } else {
+        limits.join(", ")
+    }
+}

@@ -1,0 +1,239 @@
+//! Adds the jobs to a build that one of its jobs has made: those without parents follow their maker, and who follows the maker follows
+//! also those that no other of them follows.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::builds::{JobKey, LiveBuild, LiveJob};
+use super::command::Generated;
+use super::edges::Edges;
+use super::outbox::Outbox;
+use super::record::{JobNode, JobStatus};
+use super::volumes::Sharing;
+use super::{Change, Control, EventKind};
+use crate::build::graph::MAX_DEPENDENCIES;
+use crate::build::{Dependency, JobKind, JobSpec, StateSet, TerminalState};
+use crate::id::JobId;
+use crate::name::JobName;
+use crate::volume::VolumeKind;
+
+/// The new jobs, and whoever follows them of those that are there.
+struct Plan {
+    nodes: Vec<JobNode>,
+    specs: Vec<JobSpec>,
+    followers: Vec<Follower>,
+}
+
+/// A job that is there, and the parents that come to it.
+type Follower = (u32, Vec<(u32, StateSet)>);
+
+impl Control {
+    /// Adds the jobs that the job `maker` has made, which is about to end. An error says why none is added.
+    pub(super) fn generate(&mut self, outbox: &mut Outbox, maker: JobKey, generated: Generated) -> Result<(), String> {
+        let jobs = generated.jobs?;
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let Some(build) = self.builds.get(maker.build) else {
+            return Ok(());
+        };
+        self.check_generated(build, maker.index, jobs.len())?;
+        let plan = build.plan(maker.index, jobs)?;
+        self.check_needs(&plan.specs).map_err(|refusal| refusal.to_string())?;
+        self.extend(outbox, maker, plan);
+        Ok(())
+    }
+
+    /// Whether so many jobs may come to the build.
+    fn check_generated(&self, build: &LiveBuild, maker: u32, new: usize) -> Result<(), String> {
+        let settings = &self.settings;
+        let is_active = |job: &&LiveJob| {
+            let others = job.node.generated_by.is_some() && job.node.index != maker;
+            others && job.status.ended().is_none()
+        };
+        let active = build.jobs.iter().filter(is_active).count();
+        if active + new > settings.max_generated_jobs {
+            return Err(format!(
+                "its job file has {new} jobs, with {active} that were made before and are not over; the limit is {}",
+                settings.max_generated_jobs
+            ));
+        }
+        let all = build.jobs.len() + new;
+        if all > settings.max_jobs_per_build {
+            return Err(format!(
+                "with the {new} jobs of its job file the build has {all}, the limit is {}",
+                settings.max_jobs_per_build
+            ));
+        }
+        if self.builds.job_count() + new > settings.max_live_jobs {
+            return Err(format!(
+                "with the {new} jobs of its job file the running builds have more than {}, which is the limit",
+                settings.max_live_jobs
+            ));
+        }
+        Ok(())
+    }
+
+    fn extend(&mut self, outbox: &mut Outbox, maker: JobKey, plan: Plan) {
+        let id = maker.build;
+        let Plan {
+            nodes,
+            specs,
+            followers,
+        } = plan;
+        let shares = nodes.iter().any(|node| node.volumes.contains(VolumeKind::Shared));
+        let jobs = nodes
+            .iter()
+            .map(|node| LiveJob::new(node.clone(), JobStatus::waiting(node.id)));
+        self.builds.extend(id, jobs.collect());
+        let Some(build) = self.builds.get_mut(id) else { return };
+        let mut parents = Vec::with_capacity(followers.len());
+        for (index, more) in followers {
+            let Some(job) = build.job_mut(index) else { continue };
+            job.pending += u32::try_from(more.len()).unwrap_or(u32::MAX);
+            job.node.parents.extend(more);
+            parents.push((job.node.id, job.node.parents.clone()));
+        }
+        // The plan has shown that there is no cycle: new jobs follow their maker, and nobody follows them who comes before it.
+        if let Ok(edges) = Edges::new(build.jobs.iter().map(|job| &job.node)) {
+            build.edges = edges;
+        }
+        if shares {
+            build.sharing = Sharing::of(build.jobs.iter().map(|job| &job.node));
+            build.find_shared();
+        }
+        outbox.changes.push(Change::ExtendBuild {
+            build: id,
+            nodes,
+            specs,
+            parents,
+        });
+        let record = build.record.clone();
+        outbox.event(&record, EventKind::Extended);
+        if shares {
+            self.requeue_sharing(outbox, id);
+        }
+    }
+}
+
+impl LiveBuild {
+    fn plan(&self, maker: u32, jobs: Vec<(JobId, JobSpec)>) -> Result<Plan, String> {
+        let maker = self.job(maker).ok_or("the job is gone")?;
+        let first = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
+        let (ids, specs): (Vec<JobId>, Vec<JobSpec>) = jobs.into_iter().unzip();
+        let specs = specs
+            .into_iter()
+            .map(|spec| placed(spec, &maker.node.name))
+            .collect::<Result<Vec<_>, String>>()?;
+        self.check_names(&specs)?;
+        let mut nodes = Vec::with_capacity(specs.len());
+        let mut indexes: HashMap<&JobName, u32> = specs.iter().map(|spec| &spec.name).zip(first..).collect();
+        indexes.insert(&maker.node.name, maker.node.index);
+        for ((index, spec), id) in (first..).zip(&specs).zip(ids) {
+            let parent = |dependency: &Dependency| {
+                let index = indexes.get(&dependency.job);
+                let index =
+                    index.ok_or_else(|| format!("`{}` follows `{}`, which there is not", spec.name, dependency.job));
+                Ok((*index?, dependency.on))
+            };
+            let parents = spec
+                .dependencies
+                .iter()
+                .map(parent)
+                .collect::<Result<Vec<_>, String>>()?;
+            let node = JobNode::new(id, self.record.id, index, spec, parents);
+            nodes.push(JobNode {
+                generated_by: Some(maker.node.index),
+                ..node
+            });
+        }
+        // Cycles among them are the only ones that there can be; their maker stands for all before.
+        let alone = nodes.iter().map(|node| {
+            let parents = node
+                .parents
+                .iter()
+                .filter_map(|(parent, on)| Some((parent.checked_sub(first)?, *on)));
+            JobNode {
+                parents: parents.collect(),
+                ..node.clone()
+            }
+        });
+        let alone: Vec<JobNode> = alone.collect();
+        let edges = Edges::new(alone.iter()).map_err(|error| error.to_string())?;
+        let leaves = (0..).zip(&nodes).filter(|(place, _)| edges.children(*place).is_empty());
+        let leaves: Vec<&JobNode> = leaves.map(|(_, node)| node).collect();
+        let followers = self.followers(maker, &leaves)?;
+        let new: usize = nodes.iter().map(|node| node.parents.len()).sum();
+        let count = new + followers.iter().map(|(_, more)| more.len()).sum::<usize>();
+        let before: usize = self.jobs.iter().map(|job| job.node.parents.len()).sum();
+        if before + count > MAX_DEPENDENCIES {
+            return Err(format!(
+                "the build would have more than {MAX_DEPENDENCIES} dependencies"
+            ));
+        }
+        Ok(Plan {
+            nodes,
+            specs,
+            followers,
+        })
+    }
+
+    fn check_names(&self, specs: &[JobSpec]) -> Result<(), String> {
+        let mut names: HashSet<&JobName> = self.jobs.iter().map(|job| &job.node.name).collect();
+        match specs.iter().find(|spec| !names.insert(&spec.name)) {
+            Some(spec) => Err(format!("the build has a job `{}` already", spec.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Who follows the maker, with what it is to follow besides: in the states in which it follows the maker.
+    fn followers(&self, maker: &LiveJob, leaves: &[&JobNode]) -> Result<Vec<Follower>, String> {
+        let children: BTreeSet<u32> = self.edges.children(maker.node.index).iter().copied().collect();
+        let mut followers = Vec::new();
+        for index in children {
+            let Some(child) = self.job(index).filter(|child| child.status.ended().is_none()) else {
+                continue;
+            };
+            let mut edges = child.node.parents.iter();
+            let on = edges.find(|(parent, _)| *parent == maker.node.index);
+            let on = on.map_or(StateSet::ALL, |(_, on)| *on);
+            if child.node.kind == JobKind::Run {
+                self.check_inputs(child, leaves)?;
+            }
+            followers.push((index, leaves.iter().map(|leaf| (leaf.index, on)).collect()));
+        }
+        Ok(followers)
+    }
+
+    /// Whether the outputs of all parents have folders of their own.
+    fn check_inputs(&self, child: &LiveJob, leaves: &[&JobNode]) -> Result<(), String> {
+        let parents = self.parents(child).map(|parent| &parent.node.name);
+        let mut folders: HashMap<&str, &JobName> = HashMap::new();
+        for name in parents.chain(leaves.iter().map(|leaf| &leaf.name)) {
+            let folder = name.last_segment();
+            if let Some(other) = folders.insert(folder, name) {
+                return Err(format!(
+                    "the outputs of `{other}` and `{name}` would both come to `inputs/{folder}` of `{}`, which follows both: give the job \
+                     in the file another name",
+                    child.node.name
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The job as it is called in the build of its maker, and after it if it has no parents.
+fn placed(mut spec: JobSpec, maker: &JobName) -> Result<JobSpec, String> {
+    let within = |name: &JobName| name.within(maker).map_err(|error| error.to_string());
+    spec.name = within(&spec.name)?;
+    for dependency in &mut spec.dependencies {
+        dependency.job = within(&dependency.job)?;
+    }
+    if spec.dependencies.is_empty() {
+        spec.dependencies.push(Dependency {
+            job: maker.clone(),
+            on: StateSet::of(&[TerminalState::Finished]),
+        });
+    }
+    Ok(spec)
+}

@@ -1,0 +1,130 @@
+//! What projects and builds may have at once, and what they have.
+
+use super::builds::{JobKey, LiveBuild, LiveJob};
+use super::outbox::Outbox;
+use super::queue::Ticket;
+use super::{Change, Control, Refusal, Reply};
+use crate::id::{BuildId, ProjectId};
+use crate::share::{Share, Usage};
+
+impl Control {
+    pub(super) fn set_share(&mut self, outbox: &mut Outbox, id: ProjectId, share: Share) -> Result<Reply, Refusal> {
+        let project = self.projects.get_mut(id);
+        let project = project.ok_or_else(|| Refusal::not_found("project", &id))?;
+        if !(1..=Share::MAX_WEIGHT).contains(&share.weight) {
+            let message = format!("the weight is {}: give 1 to {}", share.weight, Share::MAX_WEIGHT);
+            return Err(Refusal::Conflict(message));
+        }
+        project.share = share;
+        let project = project.clone();
+        outbox.changes.push(Change::PutProject(project.clone()));
+        self.queue.set_share(id, share);
+        let builds = self.builds.iter().filter(|build| build.record.project == id);
+        let held: Vec<JobKey> = builds
+            .flat_map(|build| build.held.iter().map(|ticket| ticket.job))
+            .collect();
+        held.into_iter().for_each(|key| self.enqueue(outbox, key));
+        Ok(Reply::Project(project))
+    }
+
+    /// What the attempts of a project take.
+    pub fn usage(&self, project: ProjectId) -> Usage {
+        self.queue.usage(project)
+    }
+
+    /// The limit that a queued job waits for, in words.
+    pub(super) fn limit_on(&self, build: &LiveBuild, job: &LiveJob) -> Option<String> {
+        let project = self.projects.get(build.record.project)?;
+        let passed = self.limit_with(build, job, &self.queue.usage(project.id), &build.usage);
+        if passed.is_some() {
+            return passed;
+        }
+        let first = build.held.first().filter(|_| job.class.is_none())?;
+        let first = &build.job(first.job.index)?.node.name;
+        Some(format!("its build is at a limit, and `{first}` comes before it"))
+    }
+
+    /// The limit that a job passes if its project and build have so much, in words.
+    pub(super) fn limit_with(&self, build: &LiveBuild, job: &LiveJob, project: &Usage, own: &Usage) -> Option<String> {
+        let owner = self.projects.get(build.record.project)?;
+        let (share, resources) = (&owner.share, &job.node.resources);
+        if let Some(passed) = share.limits.passed_by(project, resources) {
+            return Some(format!("its project `{}` {passed}", owner.name));
+        }
+        let passed = share.build_limits.passed_by(own, resources)?;
+        Some(format!("its build {passed}"))
+    }
+
+    /// Takes a job out of its class for whose build there is no room now, since of each build only so much may run. Whether that is so.
+    pub(super) fn hold(&mut self, ticket: Ticket) -> bool {
+        let key = ticket.job;
+        let Some((build, job)) = self.builds.job(key) else {
+            return false;
+        };
+        let project = self.projects.get(build.record.project);
+        let limits = project.map(|project| project.share.build_limits).unwrap_or_default();
+        if limits.passed_by(&build.usage, &job.node.resources).is_none() {
+            return false;
+        }
+        self.dequeue(key);
+        if let Some(build) = self.builds.get_mut(key.build) {
+            build.held.insert(ticket);
+        }
+        true
+    }
+
+    /// Notes that a cluster has an attempt of the job.
+    pub(super) fn charge(&mut self, key: JobKey) {
+        let Some(build) = self.builds.get_mut(key.build) else {
+            return;
+        };
+        let project = build.record.project;
+        let Some(job) = build.job_mut(key.index) else { return };
+        job.charged = true;
+        let resources = job.node.resources;
+        build.usage = build.usage.plus(&resources);
+        self.queue.charge(project, &resources);
+    }
+
+    /// Notes that no cluster has an attempt of the job any more, if one had: others may go on by that.
+    pub(super) fn refund(&mut self, key: JobKey) {
+        let Some(build) = self.builds.get_mut(key.build) else {
+            return;
+        };
+        let project = build.record.project;
+        let Some(job) = build.job_mut(key.index) else { return };
+        if !std::mem::take(&mut job.charged) {
+            return;
+        }
+        let resources = job.node.resources;
+        build.usage = build.usage.minus(&resources);
+        self.queue.refund(project, &resources);
+        self.let_go_on(key.build);
+    }
+
+    /// Puts the first of the build's jobs that are held into their classes again, as many as there is room for.
+    fn let_go_on(&mut self, id: BuildId) {
+        let Some(build) = self.builds.get(id).filter(|build| !build.held.is_empty()) else {
+            return;
+        };
+        let project = self.projects.get(build.record.project);
+        let limits = project.map(|project| project.share.build_limits).unwrap_or_default();
+        let mut usage = build.usage;
+        let mut keys = Vec::new();
+        for ticket in &build.held {
+            let Some(job) = build.job(ticket.job.index) else {
+                continue;
+            };
+            if limits.passed_by(&usage, &job.node.resources).is_some() {
+                // Those behind it wait too: else a large one would wait for ever.
+                break;
+            }
+            usage = usage.plus(&job.node.resources);
+            keys.push(ticket.job);
+        }
+        for key in keys {
+            // Its class is watched since the job was queued first.
+            let _class = self.insert(key);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Where the jobs of a build would go now, without giving any of them out: by the same filter and the same score as placement.
+//!
+//! What is not known yet is assumed: jobs run when all their parents have ended, those of one depth run together, all leave as
+//! much behind, and nobody else takes or gives back room meanwhile.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::builds::{LiveBuild, LiveJob};
+use super::clusters::ClusterIndex;
+use super::record::Build;
+use super::schedule::Input;
+use super::submit::{live, nodes};
+use super::volumes::demand;
+use super::{Control, Refusal, Submission};
+use crate::attempt::Revision;
+use crate::build::{BuildDefinition, BuildState, JobKind};
+use crate::id::{BuildId, JobId, ProjectId};
+use crate::name::{ClusterName, JobName};
+use crate::placement::{Candidate, Demand, Explanation, Score, Situation, explain};
+use crate::share::Usage;
+use crate::time::Timestamp;
+use crate::volume::VolumeKind;
+
+/// What each job is taken to leave behind, in bytes.
+const ASSUMED_OUTPUT: u64 = 1_000_000_000;
+
+/// How often a cluster is looked at for a job, at the most: commands wait meanwhile.
+const MAX_LOOKS: usize = 1_000_000;
+
+/// Where a job would go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedJob {
+    /// The job.
+    pub name: JobName,
+    /// What becomes of it.
+    pub place: Place,
+}
+
+/// What would become of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// It would be given to this cluster.
+    Cluster {
+        /// Which.
+        cluster: ClusterName,
+        /// Why that one, in words.
+        reason: String,
+    },
+    /// It would wait for a cluster, or for a limit to have room.
+    Waits(Explanation),
+    /// No cluster can run it as things are.
+    Nowhere(Explanation),
+}
+
+/// What the jobs of a build that are planned already take.
+#[derive(Default)]
+struct Planned {
+    usage: Usage,
+    on: HashMap<ClusterIndex, Usage>,
+    workspace: Option<ClusterName>,
+}
+
+impl Control {
+    /// Where the jobs of a build of the project would go now, in the order of the definition; those that run nothing are left out. Refuses
+    /// what a submission refuses.
+    pub fn plan(&self, project: ProjectId, definition: BuildDefinition) -> Result<Vec<PlannedJob>, Refusal> {
+        let project = self.projects.get(project);
+        let project = project.ok_or_else(|| Refusal::not_found("project", &"?"))?;
+        let submission = unborn(project.id, definition);
+        self.check_limits(&submission)?;
+        self.check_needs(&submission.definition.jobs)?;
+        let mut build = live(record(&submission), nodes(&submission)?)?;
+        let depths = depths(&build);
+        let (jobs, clusters) = (build.jobs.len(), self.clusters.iter().count());
+        if jobs.saturating_mul(clusters) > MAX_LOOKS {
+            let most = MAX_LOOKS / clusters;
+            let message =
+                format!("{jobs} jobs on {clusters} clusters are too many to look at each; {most} jobs are not");
+            return Err(Refusal::Limit(message));
+        }
+        let mut places: BTreeMap<u32, Place> = BTreeMap::new();
+        let mut planned = Planned {
+            workspace: project.workspace.clone(),
+            ..Planned::default()
+        };
+        for depth in depths {
+            // Whoever came before has ended.
+            (planned.usage, planned.on) = (self.usage(project.id), HashMap::new());
+            let mut build_usage = Usage::default();
+            let runs = |index: &u32| build.job(*index).is_some_and(|job| job.node.kind == JobKind::Run);
+            let depth: Vec<u32> = depth.into_iter().filter(runs).collect();
+            for index in depth {
+                let place = self.plan_job(&build, index, &planned, &build_usage);
+                if let Place::Cluster { cluster, .. } = &place {
+                    let Some(job) = build.job_mut(index) else { continue };
+                    job.status.cluster = Some(cluster.clone());
+                    let (volumes, resources) = (job.node.volumes, job.node.resources);
+                    build_usage = build_usage.plus(&resources);
+                    planned.usage = planned.usage.plus(&resources);
+                    if let Some(at) = self.clusters.index(cluster) {
+                        let on = planned.on.entry(at).or_default();
+                        *on = on.plus(&resources);
+                    }
+                    if volumes.contains(VolumeKind::Shared) {
+                        build.share_on(cluster);
+                    }
+                    if volumes.contains(VolumeKind::Workspace) {
+                        planned.workspace.get_or_insert_with(|| cluster.clone());
+                    }
+                }
+                places.insert(index, place);
+            }
+        }
+        let named = |(index, place): (u32, Place)| {
+            let name = build.job(index)?.node.name.clone();
+            Some(PlannedJob { name, place })
+        };
+        Ok(places.into_iter().filter_map(named).collect())
+    }
+
+    fn plan_job(&self, build: &LiveBuild, index: u32, planned: &Planned, build_usage: &Usage) -> Place {
+        let Some(job) = build.job(index) else {
+            return Place::Nowhere(Explanation::default());
+        };
+        let mut volumes = self.volume_needs(build, job);
+        if build.uses_workspace(job) && volumes.workspace_on.is_none() {
+            volumes.workspace_on = planned.workspace.clone();
+        }
+        let demand = demand(build, job, &volumes);
+        let limit = self.limit_with(build, job, &planned.usage, build_usage);
+        if limit.is_none()
+            && let Some(place) = self.best_planned(build, job, &demand, planned)
+        {
+            return place;
+        }
+        let candidates = self.clusters.iter().map(|(at, _)| self.planned_candidate(at, planned));
+        let explanation = explain(&Situation::Queued(limit.as_deref()), &demand, candidates.flatten());
+        match explanation.clusters.iter().any(|verdict| verdict.will_do()) {
+            true => Place::Waits(explanation),
+            false => Place::Nowhere(explanation),
+        }
+    }
+
+    /// The best cluster that suits the job and has room beside what is planned.
+    fn best_planned(&self, build: &LiveBuild, job: &LiveJob, demand: &Demand<'_>, planned: &Planned) -> Option<Place> {
+        let inputs: Vec<Input> = build
+            .parents(job)
+            .filter_map(|parent| {
+                let at = self.clusters.index(parent.status.cluster.as_ref()?)?;
+                Some(Input::new(at, ASSUMED_OUTPUT))
+            })
+            .collect();
+        let fitting = self.clusters.iter().filter_map(|(at, _)| {
+            let candidate = self.planned_candidate(at, planned)?;
+            let fits = candidate.suits(demand) && candidate.has_room(&demand.resources) && !candidate.kept;
+            let moving = self.cost_of_moving(&inputs, at);
+            let preferred = demand.prefer == Some(candidate.name);
+            let score = Score::new(preferred, moving, candidate.free_share(), &self.settings.costs);
+            let of_build = planned.on.get(&at).map(|usage| usage.attempts).unwrap_or_default();
+            fits.then_some((std::cmp::Reverse(score), of_build, candidate.name))
+        });
+        let mut fitting: Vec<_> = fitting.collect();
+        fitting.sort_unstable();
+        let (score, _, cluster) = fitting.first()?;
+        let reason = match (fitting.len(), score.0.preferred) {
+            (_, true) => "it prefers it".to_owned(),
+            (1, _) => "no other has room and suits it".to_owned(),
+            (count, _) if fitting.iter().any(|(other, ..)| other.0.moving != score.0.moving) => {
+                format!("of {count} that suit it, its inputs come there for the least")
+            }
+            (count, _) => format!("of {count} that suit it, the most of it is free"),
+        };
+        Some(Place::Cluster {
+            cluster: (*cluster).clone(),
+            reason,
+        })
+    }
+
+    /// A cluster with what is planned on it.
+    fn planned_candidate(&self, at: ClusterIndex, planned: &Planned) -> Option<Candidate<'_>> {
+        let member = self.clusters.get(at)?;
+        let candidate = member.candidate();
+        let more = planned.on.get(&at).copied().unwrap_or_default();
+        Some(Candidate {
+            kept: member.is_kept_from(None),
+            used: candidate.used.plus(&more.resources),
+            attempts: candidate.attempts.saturating_add(more.attempts),
+            ..candidate
+        })
+    }
+}
+
+/// The submission of a build that will never be.
+fn unborn(project: ProjectId, definition: BuildDefinition) -> Submission {
+    Submission {
+        id: BuildId::from_u128(0),
+        project,
+        jobs: (0..definition.jobs.len() as u128).map(JobId::from_u128).collect(),
+        definition,
+        source: None,
+        revision: Revision::default(),
+        submitted_by: String::new(),
+        rerun: None,
+    }
+}
+
+fn record(submission: &Submission) -> Build {
+    Build {
+        id: submission.id,
+        project: submission.project,
+        number: 0,
+        state: BuildState::Running,
+        created_at: Timestamp::default(),
+        ended_at: None,
+        submitted_by: String::new(),
+        source: None,
+        revision: Revision::default(),
+        restarts: 0,
+        released_at: None,
+    }
+}
+
+/// The jobs that can run together, by index: those without parents first. Within a depth, those of higher priority come first.
+fn depths(build: &LiveBuild) -> Vec<Vec<u32>> {
+    let mut pending: Vec<u32> = build.jobs.iter().map(|job| job.pending).collect();
+    let mut depths = Vec::new();
+    let ready = |pending: &[u32]| -> Vec<u32> {
+        (0_u32..)
+            .zip(pending)
+            .filter(|(_, pending)| **pending == 0)
+            .map(|(index, _)| index)
+            .collect()
+    };
+    let mut depth = ready(&pending);
+    while !depth.is_empty() {
+        depth.sort_by_key(|index| std::cmp::Reverse(build.job(*index).map(|job| job.node.priority)));
+        let mut next = Vec::new();
+        for child in depth.iter().flat_map(|index| build.edges.children(*index)) {
+            let Some(left) = pending.get_mut(*child as usize) else {
+                continue;
+            };
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                next.push(*child);
+            }
+        }
+        next.sort_unstable();
+        depths.push(std::mem::replace(&mut depth, next));
+    }
+    depths
+}

@@ -1,0 +1,148 @@
+//! Where jobs would go: what a plan says comes true when nothing else happens.
+
+use super::super::testing::{PROJECT, World, ended, job};
+use super::super::{Command, Place, PlannedJob, Present, Refusal};
+use crate::build::TerminalState::Finished;
+use crate::build::{BuildDefinition, JobSpec};
+use crate::id::ProjectId;
+use crate::placement::Availability;
+use crate::share::{Limits, Share};
+use crate::volume::VolumeKind::{Shared, Workspace};
+
+fn plan(world: &World, jobs: &[JobSpec]) -> Vec<PlannedJob> {
+    let jobs = jobs.to_vec();
+    world.control.plan(PROJECT, BuildDefinition { jobs }).unwrap()
+}
+
+/// `cluster: reason`, `waits: why`, `nowhere: why`.
+fn words(planned: &PlannedJob) -> String {
+    match &planned.place {
+        Place::Cluster { cluster, reason } => format!("{cluster}: {reason}"),
+        Place::Waits(explanation) => format!("waits: {}", explanation.summary),
+        Place::Nowhere(explanation) => format!("nowhere: {}", explanation.summary),
+    }
+}
+
+#[test]
+fn what_is_planned_comes_true() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 3);
+    world.up("north", &["AWS", "ssd"], 2);
+    world.up("west", &["GCP"], 4);
+    let jobs = vec![
+        job("a").on("AWS"),
+        job("b").on("AWS").cpu(2000),
+        job("c").preferring("east"),
+        job("d").on("GCP").after("c"),
+        job("e").with(&[Shared]),
+        job("f").with(&[Shared]).on("AWS").after("e"),
+        job("g").with(&[Workspace]).on("ssd").after("c"),
+        job("h").with(&[Workspace]).after("g"),
+    ];
+    let planned = plan(&world, &jobs);
+    assert_eq!(planned, plan(&world, &jobs), "a plan changes nothing");
+    let (_, ids) = world.submit(jobs);
+    for _ in 0..3 {
+        for (planned, id) in planned.iter().zip(&ids) {
+            if world.state(*id).terminal().is_some() || world.control.assignment(world.attempt(*id)).is_none() {
+                continue;
+            }
+            match &planned.place {
+                Place::Cluster { cluster, .. } => assert_eq!(world.cluster_of(*id), cluster.as_str(), "{planned:?}"),
+                place => panic!("{place:?}"),
+            }
+        }
+        for id in &ids {
+            if world.control.assignment(world.attempt(*id)).is_some() {
+                world.report(*id, super::super::testing::running());
+                world.report(*id, ended(Finished));
+            }
+        }
+    }
+    assert!(ids.iter().all(|id| world.state(*id).terminal().is_some()));
+}
+
+#[test]
+fn jobs_that_fit_nowhere_say_what_would_help() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 2);
+    world.up("west", &["GCP"], 4);
+    world.done(Command::SetAvailability {
+        name: super::super::testing::cluster("west"),
+        availability: Availability::Cordoned,
+        present: Present::Stay,
+    });
+    for (spec, expected, advice) in [
+        (job("a").on("AWS"), "east: no other has room and suits it", ""),
+        (
+            job("a").on("AWS, gpu>0"),
+            "nowhere: no cluster can run it; the nearest is `east`: selector `gpu>0` does not hold",
+            "to have it fit on cluster `east`: leave `gpu>0` out of its selector, or invite the cluster again with a label that meets it",
+        ),
+        (
+            job("a").on("AWS").cpu(3000),
+            "nowhere: no cluster can run it; the nearest is `east`: it has 2 cpu in all, the job needs 3",
+            "to have it fit on cluster `east`: ask for at most 2 cpu, or give the cluster 3",
+        ),
+        (
+            job("a").on("GCP"),
+            "nowhere: only cluster `west` would do: it is cordoned, and takes no new jobs",
+            "to have it fit on cluster `west`: `tombolo cluster uncordon west`",
+        ),
+    ] {
+        let planned = plan(&world, std::slice::from_ref(&spec));
+        assert_eq!(words(&planned[0]), expected);
+        let (_, ids) = world.submit(vec![spec]);
+        if let Place::Nowhere(explanation) = &planned[0].place {
+            assert_eq!(explanation.advice.as_deref(), Some(advice));
+            assert_eq!(
+                world.control.explain(ids[0]).as_ref(),
+                Some(explanation),
+                "the queue says the same"
+            );
+        }
+    }
+}
+
+#[test]
+fn jobs_of_one_build_take_room_from_each_other_and_keep_to_limits() {
+    let mut world = World::new();
+    world.up("east", &[], 2);
+    let jobs = [job("a"), job("b"), job("c"), job("d").after("a")];
+    let found: Vec<String> = plan(&world, &jobs).iter().map(words).collect();
+    let here = "east: no other has room and suits it";
+    assert_eq!(found, [here, here, "waits: it waits for room on `east`", here]);
+    let limits = Limits {
+        jobs: Some(1),
+        ..Limits::default()
+    };
+    let share = Share {
+        limits,
+        ..Share::default()
+    };
+    world.done(Command::SetShare { id: PROJECT, share });
+    let found: Vec<String> = plan(&world, &jobs).iter().map(words).collect();
+    let waits = "waits: its project `demo` may have 1 job at once, and has it";
+    assert_eq!(found, [here, waits, waits, here]);
+}
+
+#[test]
+fn what_cannot_be_submitted_cannot_be_planned() {
+    let world = World::new();
+    let definition = |jobs| BuildDefinition { jobs };
+    let empty = world.control.plan(PROJECT, definition(Vec::new()));
+    assert!(matches!(empty, Err(Refusal::Conflict(_))), "{empty:?}");
+    let mut world = world;
+    (0..101).for_each(|number| world.join(&format!("c{number}"), &[]));
+    let many = (0..10_000).map(|number| job(&format!("j{number}"))).collect();
+    let refused = world.control.plan(PROJECT, definition(many));
+    assert!(
+        matches!(&refused, Err(Refusal::Limit(message)) if message.contains("9900 jobs are not")),
+        "{refused:?}"
+    );
+    let unknown = world.control.plan(ProjectId::from_u128(77), definition(vec![job("a")]));
+    assert!(
+        matches!(unknown, Err(Refusal::NotFound { kind: "project", .. })),
+        "{unknown:?}"
+    );
+}

@@ -1,0 +1,21 @@
+//! Resources as people read them.
+
+/// Processors: `2`, `0.25`.
+pub(crate) fn cpu(milli: u64) -> String {
+    let text = format!("{}.{:03}", milli / 1000, milli % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Bytes in the largest binary unit that leaves a whole number or one decimal: `512 MiB`, `1.5 GiB`.
+pub(crate) fn memory(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (1..UNITS.len())
+        .rev()
+        .find(|unit| bytes >> (10 * unit) > 0)
+        .unwrap_or(0);
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    match tenths % 10 {
+        0 => format!("{} {}", tenths / 10, UNITS[unit]),
+        rest => format!("{}.{rest} {}", tenths / 10, UNITS[unit]),
+    }
+}

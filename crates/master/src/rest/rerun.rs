@@ -1,0 +1,140 @@
+//! Running builds again.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use http::StatusCode;
+use tombolo_api::problem::Code;
+use tombolo_api::{Build, RerunBuild};
+use tombolo_core::build::{BuildState, JobSpec};
+use tombolo_core::control::record::{self, JobNode, JobStatus};
+use tombolo_core::control::{Command, Reply, Rerun, Submission};
+use tombolo_core::id::{BuildId, JobId};
+use tombolo_core::rerun::{self, Plan, Scope};
+use tombolo_store::Store;
+
+use super::authorization::{Developer, InProject};
+use super::build::{BuildPath, check_source, find_build, read_build, read_jobs};
+use super::error::Problems;
+use super::extract::{Json, Path};
+use super::{Application, Error, unexpected_reply};
+
+/// How many specifications are read from the store at once.
+const SPECS_PAGE: usize = 1000;
+
+/// Runs a build again, or some of it
+///
+/// As a build of its own: jobs that do not run again are taken over as they ended, with their outputs. A build that is not over is
+/// refused.
+#[utoipa::path(
+    post, path = "/api/v1/projects/{project}/builds/{number}/rerun", tag = "builds", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("developer")), ("x-tombolo-reach" = json!("project"))),
+    params(
+        ("project" = String, Path, description = "The project's name"),
+        ("number" = u64, Path, description = "The build's number"),
+    ),
+    request_body = RerunBuild,
+    responses((status = 201, body = Build), Problems)
+)]
+pub(super) async fn rerun_build(
+    State(state): State<Arc<Application>>,
+    access: InProject<Developer>,
+    Path(path): Path<BuildPath>,
+    Json(request): Json<RerunBuild>,
+) -> Result<(StatusCode, Answer<Build>), Error> {
+    let scope = scope(&request)?;
+    let build = find_build(&state, &access.project, path.number).await?;
+    if build.state == BuildState::Running {
+        let detail = format!("build {} is not over", build.number);
+        return Err(
+            Error::new(Code::Conflict, detail).with_hint("wait for its end, or cancel it: `tombolo cancel BUILD`")
+        );
+    }
+    let jobs = read_jobs(&state, build.id).await?;
+    let specs = read_specs(&state, &jobs).await?;
+    let plan = rerun::plan(&scope, &jobs, &specs).map_err(|error| refused(&error))?;
+    check_outputs(&build, &plan)?;
+    if let Some(source) = build.source {
+        check_source(&state, &access.project, source).await?;
+    }
+    let submission = Submission {
+        id: BuildId::new(state.fresh_id()),
+        project: access.project.id,
+        jobs: plan.jobs.iter().map(|_| JobId::new(state.fresh_id())).collect(),
+        definition: plan.definition,
+        source: build.source,
+        revision: build.revision,
+        submitted_by: access.caller.name,
+        rerun: Some(Box::new(Rerun {
+            of: build.number,
+            restarts: build.restarts.saturating_add(1),
+            jobs: plan.jobs,
+        })),
+    };
+    let build = match state.handle.apply(Command::Submit(Box::new(submission))).await? {
+        Reply::Build(build) => build,
+        reply => return Err(unexpected_reply(&reply)),
+    };
+    Ok((
+        StatusCode::CREATED,
+        Answer(read_build(&state, &build, &access.project).await?),
+    ))
+}
+
+fn scope(request: &RerunBuild) -> Result<Scope, Error> {
+    let refuse = |detail: &str| Err(Error::new(Code::InvalidRequest, detail));
+    match (&request.job, request.failed, request.alone) {
+        (Some(_), true, _) => refuse("`job` and `failed` are given: one of the two says what is run again"),
+        (None, _, true) => refuse("`alone` is given without `job`"),
+        (Some(job), false, alone) => Ok(Scope::Job {
+            name: job.clone(),
+            descendants: !alone,
+        }),
+        (None, true, false) => Ok(Scope::Failed),
+        (None, false, false) => Ok(Scope::All),
+    }
+}
+
+/// The specifications of the jobs, in their order.
+async fn read_specs(state: &Application, jobs: &[(JobNode, JobStatus)]) -> Result<Vec<JobSpec>, Error> {
+    let mut specs = Vec::with_capacity(jobs.len());
+    for page in jobs.chunks(SPECS_PAGE) {
+        let ids = page.iter().map(|(node, _)| node.id).collect();
+        specs.extend(state.store.specs(ids).await?.into_iter().map(|(_, spec)| spec));
+    }
+    if specs.len() != jobs.len() {
+        return Err(Error::internal(
+            "reading specifications",
+            "some jobs of a build have none",
+        ));
+    }
+    Ok(specs)
+}
+
+/// What is taken over has to have its outputs.
+fn check_outputs(build: &record::Build, plan: &Plan) -> Result<(), Error> {
+    let takes_over =
+        |known: &tombolo_core::control::Known| known.ended.as_ref().is_some_and(|status| status.output.is_some());
+    if build.released_at.is_none() || !plan.jobs.iter().any(takes_over) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the outputs of build {} were removed by retention, and jobs that are not to run again had some",
+        build.number
+    );
+    Err(Error::new(Code::Conflict, detail).with_hint("run the whole build again"))
+}
+
+fn refused(error: &rerun::Error) -> Error {
+    match error {
+        rerun::Error::UnknownJob(_) => {
+            Error::new(Code::NotFound, error).with_hint("`tombolo jobs` lists the jobs of a build")
+        }
+        rerun::Error::NothingFailed => {
+            Error::new(Code::Conflict, error).with_hint("`tombolo rerun BUILD` runs all of it again")
+        }
+        rerun::Error::NotOver(_) => Error::new(Code::Conflict, error),
+        rerun::Error::Shared { .. } => Error::new(Code::Conflict, error).with_hint("run the whole build again"),
+    }
+}

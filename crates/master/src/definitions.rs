@@ -101,6 +101,11 @@ impl Files for SourceFiles {
         let read = runtime.block_on(tokio::time::timeout(FILE_DEADLINE, self.fetch(path)));
         let failure = match read {
             Ok(Ok(content)) => return content,
+            // Nobody makes the source whole again: whoever waits for it would wait for ever.
+            Ok(Err(error @ (store::Error::Missing { .. } | store::Error::Damaged { .. }))) => {
+                tracing::error!(%error, "the source of a build is not whole");
+                return Err("the build's source is not whole any more: submit the build again".to_owned());
+            }
             Ok(Err(error)) => Unreadable(error.to_string()),
             Err(_) => Unreadable(format!("`{path}` did not come within {} s", FILE_DEADLINE.as_secs())),
         };

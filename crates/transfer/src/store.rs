@@ -359,6 +359,7 @@ impl Inner {
     /// Marks a chunk as damaged. If even that fails, the next reader finds the damage again.
     async fn quarantine(&self, project: ProjectId, digest: Digest, generation: u32, reason: &str) {
         tracing::error!(place = %self.place, %project, %digest, generation, reason, "a stored chunk is damaged");
+        self.known().census.note(project, digest);
         let path = self.damage_path(project, digest, generation);
         if let Err(error) = self
             .put("mark a chunk as damaged", &path, reason.to_owned().into())

@@ -166,9 +166,7 @@ impl LiveBuild {
         let count = new + followers.iter().map(|(_, more)| more.len()).sum::<usize>();
         let before: usize = self.jobs.iter().map(|job| job.node.parents.len()).sum();
         if before + count > MAX_DEPENDENCIES {
-            return Err(format!(
-                "the build would have more than {MAX_DEPENDENCIES} dependencies"
-            ));
+            return Err(too_many_dependencies());
         }
         Ok(Plan {
             nodes,
@@ -188,6 +186,9 @@ impl LiveBuild {
     /// Who follows the maker, with what it is to follow besides: in the states in which it follows the maker.
     fn followers(&self, maker: &LiveJob, leaves: &[&JobNode]) -> Result<Vec<Follower>, String> {
         let children: BTreeSet<u32> = self.edges.children(maker.node.index).iter().copied().collect();
+        if leaves.len().saturating_mul(children.len()) > MAX_DEPENDENCIES {
+            return Err(too_many_dependencies());
+        }
         let mut followers = Vec::new();
         for index in children {
             let Some(child) = self.job(index).filter(|child| child.status.ended().is_none()) else {
@@ -236,4 +237,8 @@ fn placed(mut spec: JobSpec, maker: &JobName) -> Result<JobSpec, String> {
         });
     }
     Ok(spec)
+}
+
+fn too_many_dependencies() -> String {
+    format!("the build would have more than {MAX_DEPENDENCIES} dependencies")
 }

@@ -12,7 +12,7 @@ use crate::build::JobState;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId};
 use crate::label::Labels;
-use crate::name::{ClusterName, ProjectName};
+use crate::name::{ClusterName, JobName, ProjectName};
 use crate::placement::{Candidate, Explanation, Situation, explain};
 use crate::resources::Resources;
 use crate::session::{Capability, Nodes};
@@ -215,23 +215,30 @@ impl Control {
         })
     }
 
-    /// The first job that waits and will be given the output of `parent`, if it could run on the cluster; as its latest attempt.
-    pub fn child_in_wait(&self, parent: JobId, cluster: &ClusterName) -> Option<(AttemptId, ProjectId, BuildId)> {
+    /// The first job that waits, will be given the output of `parent`, and can run on this cluster only; as its latest attempt, with the
+    /// parent's name.
+    pub fn child_in_wait(
+        &mut self,
+        parent: JobId,
+        cluster: &ClusterName,
+    ) -> Option<(AttemptId, JobName, ProjectId, BuildId)> {
         let (build, parent) = self.builds.job_by_id(parent)?;
-        let (_, member) = self.clusters.by_name(cluster)?;
+        let cluster = self.clusters.index(cluster)?;
         let ended = parent.status.ended()?;
         let children = build.edges.children(parent.node.index).iter().take(MAX_CHILDREN);
-        let child = children.filter_map(|child| build.job(*child)).find(|child| {
-            child.waits_for_output_of(parent.node.index, ended)
-                && member
-                    .candidate()
-                    .suits(&demand(build, child, &self.volume_needs(build, child)))
-        })?;
-        let attempt = AttemptId {
-            job: child.node.id,
-            epoch: child.status.epoch,
-        };
-        Some((attempt, build.record.project, build.record.id))
+        for child in children.filter_map(|child| build.job(*child)) {
+            let volumes = self.volume_needs(build, child);
+            let demand = demand(build, child, &volumes);
+            let waits = child.waits_for_output_of(parent.node.index, ended);
+            if waits && self.queue.sole_cluster(&self.clusters, &demand) == Some(cluster) {
+                let attempt = AttemptId {
+                    job: child.node.id,
+                    epoch: child.status.epoch,
+                };
+                return Some((attempt, parent.node.name.clone(), build.record.project, build.record.id));
+            }
+        }
+        None
     }
 
     /// Why the job is where it is, or is nowhere: every cluster with what it misses. None if its build is over.

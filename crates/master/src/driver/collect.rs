@@ -115,9 +115,15 @@ impl<S: Store> Driver<S> {
         self.pending.push_back(request);
     }
 
-    fn progress(&mut self, cluster: &ClusterName, progress: TransferProgress) {
+    fn progress(&mut self, cluster: &ClusterName, mut progress: TransferProgress) {
         let found = match progress.recipient {
-            Recipient::Children(parent) => self.control.child_in_wait(parent, cluster),
+            Recipient::Children(parent) => {
+                let found = self.control.child_in_wait(parent, cluster);
+                found.map(|(attempt, name, project, build)| {
+                    progress.parent = Some(name);
+                    (attempt, project, build)
+                })
+            }
             Recipient::Attempt(id) => {
                 let attempt = self.control.current_attempt(id);
                 if attempt.as_ref().is_some_and(|attempt| attempt.cluster != cluster) {

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tombolo_core::control::event::TransferProgress;
+use tokio::time::Instant;
+use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::id::AttemptId;
 use tombolo_core::name::{ClusterName, JobName};
 
@@ -17,6 +19,9 @@ const LIMIT_OF_ATTEMPT: usize = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Transfers(Mutex<HashMap<AttemptId, HashMap<Option<JobName>, Moving>>>);
 
+/// For how long nothing may be said of what comes ahead: nobody waits for it, and no attempt ends with it.
+const SILENT_AHEAD: Duration = Duration::from_secs(120);
+
 /// A transfer that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moving {
@@ -24,12 +29,18 @@ pub struct Moving {
     pub progress: TransferProgress,
     /// Where it goes to.
     pub to: ClusterName,
+    /// When something was said of it last.
+    told: Instant,
     /// What was there when something was said first, in bytes, and how long it had taken then, in milliseconds: what was there before
     /// the transfer began says nothing of its rate.
     first: (u64, u64),
 }
 
 impl Moving {
+    fn is_heard_of(&self) -> bool {
+        matches!(self.progress.recipient, Recipient::Attempt(_)) || self.told.elapsed() < SILENT_AHEAD
+    }
+
     /// The rate at which content comes, in bytes; none before that is known.
     pub fn bytes_per_second(&self) -> Option<u64> {
         let (bytes, milliseconds) = self.first;
@@ -61,6 +72,7 @@ impl Transfers {
                 let moving = of_attempt.entry(progress.parent.clone()).or_insert_with(|| Moving {
                     progress: progress.clone(),
                     to: to.clone(),
+                    told: Instant::now(),
                     first,
                 });
                 // An agent that was started again begins again.
@@ -68,6 +80,7 @@ impl Transfers {
                     moving.first = first;
                 }
                 moving.progress = progress.clone();
+                moving.told = Instant::now();
             }
         }
     }
@@ -87,13 +100,18 @@ impl Transfers {
         let known = self.lock();
         known
             .get(&attempt)
-            .map(|of| of.values().cloned().collect())
+            .map(|of| of.values().filter(|moving| moving.is_heard_of()).cloned().collect())
             .unwrap_or_default()
     }
 
     /// One of them.
     pub(super) fn one(&self, attempt: AttemptId, parent: &Option<JobName>) -> Option<Moving> {
-        self.lock().get(&attempt)?.get(parent).cloned()
+        let known = self.lock();
+        known
+            .get(&attempt)?
+            .get(parent)
+            .filter(|moving| moving.is_heard_of())
+            .cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AttemptId, HashMap<Option<JobName>, Moving>>> {
@@ -104,7 +122,6 @@ impl Transfers {
 #[cfg(test)]
 mod tests {
     use tombolo_core::attempt::RouteKind;
-    use tombolo_core::control::event::Recipient;
     use tombolo_core::id::{Epoch, JobId};
 
     use super::*;

@@ -91,8 +91,11 @@ async fn write_part(
         .await?;
     let mut archive = Gatherer::part(sink, part);
     for (name, entry) in entries(manifest, folder) {
-        archive.headers(&entry.path[name], &entry).await?;
         let size = content_bytes(&entry);
+        if archive.leaves_out_whole(header_bytes(name.clone(), &entry) + filled(size)) {
+            continue;
+        }
+        archive.headers(&entry.path[name], &entry).await?;
         let unwanted = archive.leave_out(size);
         content.copy(size - unwanted, &mut archive).await?;
         archive.fill(size).await?;

@@ -14,15 +14,23 @@ pub(super) const MAXIMUM_LISTED: usize = 10_000;
 /// How many projects are remembered; some 200 KiB each at the most.
 const MAXIMUM_PROJECTS: usize = 32;
 
-/// Of some projects, what was listed of them and written since: more than there is, never less. So a chunk that is not in it is
-/// absent, with all that was ever said of it. Whoever is told so may write it anew, which is harmless where the listing was wrong.
+/// Of some projects, what was listed of them, written since, and may be written by others: more than there is, never less. So a chunk
+/// that is not in it is absent, with all that was ever said of it. Whoever is told so may write it anew, which is harmless where the
+/// listing was wrong.
 #[derive(Default)]
 pub(super) struct Census {
     projects: HashMap<ProjectId, Count>,
     /// The one first that was counted longest ago.
     order: VecDeque<ProjectId>,
+    /// How many listings were begun.
+    listings: u64,
 }
 
+/// A listing that somebody has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Listing(u64);
+
+#[derive(Default)]
 struct Count {
     epoch: u64,
     state: State,
@@ -35,10 +43,16 @@ enum State {
     /// It was asked in vain so many times.
     Asking(u32),
     /// Somebody lists. If that is broken off, it stays so until the next epoch.
-    Listing,
+    Listing(Listing),
     Complete,
     /// It has too many objects, or cannot be listed.
     Unknown,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Asking(0)
+    }
 }
 
 impl Census {
@@ -48,30 +62,29 @@ impl Census {
         count.is_some_and(|count| count.state == State::Complete && !count.seen.contains(&short(digest)))
     }
 
-    /// A chunk was looked for in vain. Whether the caller is to list the project, and to tell [`Self::listed`].
-    pub(super) fn missed(&mut self, project: ProjectId, epoch: u64) -> bool {
-        if self.projects.get(&project).is_none_or(|count| count.epoch < epoch) {
-            self.begin(project, epoch);
+    /// A chunk was looked for in vain. The listing that the caller is to make, if it is time for one, and to tell [`Self::listed`].
+    pub(super) fn missed(&mut self, project: ProjectId, epoch: u64) -> Option<Listing> {
+        let listing = Listing(self.listings);
+        let count = self.count(project);
+        if count.epoch < epoch {
+            (count.epoch, count.state) = (epoch, State::default());
         }
-        let Some(count) = self.projects.get_mut(&project) else {
-            return false;
-        };
         let State::Asking(questions) = count.state else {
-            return false;
+            return None;
         };
-        let enough = questions + 1 >= QUESTIONS;
-        count.state = if enough {
-            State::Listing
-        } else {
-            State::Asking(questions + 1)
-        };
-        enough
+        if questions + 1 < QUESTIONS {
+            count.state = State::Asking(questions + 1);
+            return None;
+        }
+        count.state = State::Listing(listing);
+        self.listings += 1;
+        Some(listing)
     }
 
-    /// What a listing that began in `epoch` has found; none if that is not all there is.
-    pub(super) fn listed(&mut self, project: ProjectId, epoch: u64, found: Option<Vec<Digest>>) {
+    /// What a listing has found; none if that is not all there is.
+    pub(super) fn listed(&mut self, project: ProjectId, listing: Listing, found: Option<Vec<Digest>>) {
         let count = self.projects.get_mut(&project);
-        let Some(count) = count.filter(|count| count.epoch == epoch && count.state == State::Listing) else {
+        let Some(count) = count.filter(|count| count.state == State::Listing(listing)) else {
             return;
         };
         match found {
@@ -83,12 +96,10 @@ impl Census {
         }
     }
 
-    /// The chunk is there, or may be soon.
+    /// The chunk is there, may be soon, or has a mark.
     pub(super) fn note(&mut self, project: ProjectId, digest: Digest) {
-        let Some(count) = self.projects.get_mut(&project) else {
-            return;
-        };
-        if matches!(count.state, State::Listing | State::Complete) {
+        let count = self.count(project);
+        if count.state != State::Unknown {
             count.seen.insert(short(digest));
             if count.seen.len() > 2 * MAXIMUM_LISTED {
                 count.give_up();
@@ -96,25 +107,23 @@ impl Census {
         }
     }
 
-    pub(super) fn forget_project(&mut self, project: ProjectId) {
-        self.projects.remove(&project);
-        self.order.retain(|known| *known != project);
+    /// Has everything asked for again. What may be there may be there still.
+    pub(super) fn distrust(&mut self, project: ProjectId) {
+        if let Some(count) = self.projects.get_mut(&project) {
+            count.state = State::default();
+        }
     }
 
-    fn begin(&mut self, project: ProjectId, epoch: u64) {
-        self.forget_project(project);
-        self.order.push_back(project);
-        let count = Count {
-            epoch,
-            state: State::Asking(0),
-            seen: HashSet::new(),
-        };
-        self.projects.insert(project, count);
-        if self.order.len() > MAXIMUM_PROJECTS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.projects.remove(&oldest);
+    fn count(&mut self, project: ProjectId) -> &mut Count {
+        if !self.projects.contains_key(&project) {
+            self.order.push_back(project);
+            if self.order.len() > MAXIMUM_PROJECTS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.projects.remove(&oldest);
+            }
         }
+        self.projects.entry(project).or_default()
     }
 }
 
@@ -143,42 +152,52 @@ mod tests {
     }
 
     /// After the listing was ordered.
-    fn listing(census: &mut Census, project: ProjectId) {
+    fn listing(census: &mut Census, project: ProjectId, epoch: u64) -> Listing {
         for _ in 1..QUESTIONS {
-            assert!(!census.missed(project, 0));
+            assert_eq!(census.missed(project, epoch), None);
         }
-        assert!(census.missed(project, 0));
-        assert!(!census.missed(project, 0), "one lists");
+        let listing = census.missed(project, epoch).unwrap();
+        assert_eq!(census.missed(project, epoch), None, "one lists");
+        listing
     }
 
     #[test]
     fn what_was_neither_listed_nor_written_since_is_absent() {
         let mut census = Census::default();
-        listing(&mut census, PROJECT);
+        // Somebody was given the right to write it, and may do so at any time.
+        census.note(PROJECT, digest(0));
+        let order = listing(&mut census, PROJECT, 0);
         // Written while somebody lists, who may have been past it.
         census.note(PROJECT, digest(1));
         assert!(!census.is_absent(PROJECT, digest(3), 0), "nobody knows yet");
-        census.listed(PROJECT, 0, Some(vec![digest(2)]));
-        let absent = |census: &Census| [1, 2, 3].map(|number| census.is_absent(PROJECT, digest(number), 0));
-        assert_eq!(absent(&census), [false, false, true]);
+        census.listed(PROJECT, order, Some(vec![digest(2)]));
+        let absent =
+            |census: &Census, epoch| [0, 1, 2, 3].map(|number| census.is_absent(PROJECT, digest(number), epoch));
+        assert_eq!(absent(&census, 0), [false, false, false, true]);
         census.note(PROJECT, digest(3));
-        assert_eq!(absent(&census), [false; 3]);
+        assert_eq!(absent(&census, 0), [false; 4]);
         assert!(!census.is_absent(PROJECT, digest(4), 1), "another epoch");
-        census.forget_project(PROJECT);
-        assert!(!census.is_absent(PROJECT, digest(4), 0));
+        let order = listing(&mut census, PROJECT, 1);
+        census.listed(PROJECT, order, Some(Vec::new()));
+        assert_eq!(absent(&census, 1), [false; 4], "what may be there may be there still");
+        assert!(census.is_absent(PROJECT, digest(4), 1));
     }
 
     #[test]
     fn what_is_not_known_whole_says_nothing() {
         let mut census = Census::default();
-        listing(&mut census, PROJECT);
-        census.listed(PROJECT, 0, None);
+        let order = listing(&mut census, PROJECT, 0);
+        census.listed(PROJECT, order, None);
         assert!(!census.is_absent(PROJECT, digest(1), 0));
-        assert!(!census.missed(PROJECT, 0), "not again in this epoch");
-        assert!((1..QUESTIONS).all(|_| !census.missed(PROJECT, 1)) && census.missed(PROJECT, 1));
-        // The answer to a question of an earlier epoch.
-        census.listed(PROJECT, 0, Some(Vec::new()));
+        assert_eq!(census.missed(PROJECT, 0), None, "not again in this epoch");
+        let order = listing(&mut census, PROJECT, 1);
+        census.distrust(PROJECT);
+        let later = listing(&mut census, PROJECT, 1);
+        // It began before something was written that the later one need not have heard of.
+        census.listed(PROJECT, order, Some(Vec::new()));
         assert!(!census.is_absent(PROJECT, digest(1), 1));
+        census.listed(PROJECT, later, Some(Vec::new()));
+        assert!(census.is_absent(PROJECT, digest(1), 1));
     }
 
     #[test]
@@ -187,13 +206,11 @@ mod tests {
         for number in 0..2 * MAXIMUM_PROJECTS {
             census.missed(ProjectId::from_u128(number as u128), 0);
         }
-        assert_eq!(
-            (census.projects.len(), census.order.len()),
-            (MAXIMUM_PROJECTS, MAXIMUM_PROJECTS)
-        );
+        let sizes = (census.projects.len(), census.order.len());
+        assert_eq!(sizes, (MAXIMUM_PROJECTS, MAXIMUM_PROJECTS));
         let project = ProjectId::from_u128(1_000);
-        listing(&mut census, project);
-        census.listed(project, 0, Some(Vec::new()));
+        let order = listing(&mut census, project, 0);
+        census.listed(project, order, Some(Vec::new()));
         for number in 0..=2 * MAXIMUM_LISTED {
             census.note(project, digest(number));
         }

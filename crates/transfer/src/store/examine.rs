@@ -48,15 +48,24 @@ pub async fn examine(
             Ok(inner) => inner,
             Err(error) => return vec![step(kind, "open", Err(error))],
         };
+        let free = match claim {
+            Claim::Now => Ok(false),
+            Claim::Later => inner.could_be_of(owner).await,
+        };
+        let is_owned = match free {
+            Ok(is_owned) => is_owned,
+            // Nothing is tried in what is another's.
+            Err(error) => return vec![step(kind, "belong to us", Err(error))],
+        };
         let name = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
         let trial = inner.trial_path(&name.to_string());
         let mut steps = objects(&inner, kind, &trial).await;
         if claim == Claim::Later {
-            let words = inner.could_be_of(owner).await.map(|is_owned| match is_owned {
+            let words = match is_owned {
                 true => format!("{} is {}'s", inner.place, owner.member),
                 false => format!("{} is nobody's, and will be {}'s", inner.place, owner.member),
-            });
-            steps.push(step(kind, "belong to us", words));
+            };
+            steps.push(step(kind, "belong to us", Ok(words)));
             return steps;
         }
         match inner.claim(owner).await {

@@ -62,7 +62,7 @@ impl Known {
     }
 
     pub(super) fn forget_project(&mut self, project: ProjectId) {
-        self.census.forget_project(project);
+        self.census.distrust(project);
         self.generations.retain(|(of, _), _| *of != project);
         self.order.retain(|(of, _)| *of != project);
     }

@@ -24,6 +24,7 @@ impl Inner {
                 self.exists("look for damage", &damage)
             )?;
             if damaged {
+                self.known().census.note(project, digest);
                 continue;
             }
             if present {
@@ -56,9 +57,12 @@ impl Inner {
         let place = self.locate(project, digest).await?;
         let in_vain = matches!(place, Place::Absent(0));
         // Of a folder each question is cheap, and a listing is not.
-        if in_vain && self.folder.is_none() && self.known().census.missed(project, epoch) {
-            let found = self.chunks_of(project).await;
-            self.known().census.listed(project, epoch, found);
+        if in_vain && self.folder.is_none() {
+            let listing = self.known().census.missed(project, epoch);
+            if let Some(listing) = listing {
+                let found = self.chunks_of(project).await;
+                self.known().census.listed(project, listing, found);
+            }
         }
         Ok(place)
     }

@@ -26,6 +26,8 @@ pub(super) struct Reading {
     /// Which content it is; what the master gives without it is not gone on with.
     tag: Option<HeaderValue>,
     position: u64,
+    /// Of all of it, if the master has said so.
+    size: Option<u64>,
     /// Since the last piece.
     attempts: u32,
     bar: ProgressBar,
@@ -39,6 +41,7 @@ impl Reading {
             client: client.clone(),
             path,
             tag: response.headers().get(ETAG).cloned(),
+            size: response.content_length(),
             response: Some(response),
             position: 0,
             attempts: 0,
@@ -49,8 +52,7 @@ impl Reading {
     /// Shows on a terminal how far it is.
     #[must_use]
     pub(super) fn shown(mut self) -> Self {
-        let size = self.response.as_ref().and_then(Response::content_length);
-        if let Some((size, style)) = size.zip(ProgressStyle::with_template(BAR).ok()) {
+        if let Some((size, style)) = self.size.zip(ProgressStyle::with_template(BAR).ok()) {
             self.bar = ProgressBar::new(size).with_style(style.progress_chars("=> "));
         }
         self
@@ -68,6 +70,10 @@ impl Reading {
                 }
                 Err(failure) => failure,
             };
+            if self.size == Some(self.position) {
+                // Only the end of the stream was lost.
+                return Ok(None);
+            }
             self.response = None;
             self.attempts += 1;
             if self.tag.is_none() || !failure.is_passing() || self.attempts > ATTEMPTS {

@@ -128,15 +128,15 @@ fn what_travels_ahead_is_of_the_first_child_that_needs_it_there() {
         job("c").on("AWS").after("a").after("b"),
         job("d").on("GCP").after("a").after("b"),
     ]);
-    let child = |world: &World, name: &str| {
+    let child = |world: &mut World, name: &str| {
         let found = world.control.child_in_wait(jobs[0], &cluster(name));
-        found.map(|(attempt, ..)| (attempt.job, attempt.epoch))
+        found.map(|(attempt, parent, ..)| (attempt.job, attempt.epoch, parent.to_string()))
     };
-    assert_eq!(child(&world, "west"), None, "`a` has not ended");
+    assert_eq!(child(&mut world, "west"), None, "`a` has not ended");
     world.report(jobs[0], ended(Finished));
-    assert_eq!(child(&world, "west"), Some((jobs[3], Epoch(0))));
-    assert_eq!(child(&world, "east"), Some((jobs[2], Epoch(0))));
-    assert_eq!(child(&world, "north"), None);
+    assert_eq!(child(&mut world, "west"), Some((jobs[3], Epoch(0), "a".to_owned())));
+    assert_eq!(child(&mut world, "east"), Some((jobs[2], Epoch(0), "a".to_owned())));
+    assert_eq!(child(&mut world, "north"), None);
     world.report(jobs[1], ended(Failure));
-    assert_eq!(child(&world, "west"), None, "`d` is skipped");
+    assert_eq!(child(&mut world, "west"), None, "`d` is skipped");
 }

@@ -92,6 +92,15 @@ impl Gatherer {
         self.left == 0
     }
 
+    /// Whether none of the next `bytes` are wanted. Then they must not be given.
+    pub(super) fn leaves_out_whole(&mut self, bytes: u64) -> bool {
+        let unwanted = self.before >= bytes;
+        if unwanted {
+            self.before -= bytes;
+        }
+        unwanted
+    }
+
     /// How many of the next `bytes` are not wanted. They must not be given.
     pub(super) fn leave_out(&mut self, bytes: u64) -> u64 {
         let unwanted = self.before.min(bytes);

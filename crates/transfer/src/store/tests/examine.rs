@@ -78,7 +78,8 @@ async fn who_only_looks_takes_nothing() {
     let look = async |member: &str| {
         let steps = examine(&location, &never, &owner(member), Claim::Later, Patience::default()).await;
         let what: Vec<_> = steps.iter().map(|step| step.what).collect();
-        assert_eq!(what, STEPS[..7]);
+        let tried = if member == "east" { &STEPS[..7] } else { &STEPS[6..7] };
+        assert_eq!(what, tried);
         steps.into_iter().last().unwrap().outcome
     };
     let words = look("east").await.unwrap();

@@ -106,7 +106,7 @@ async fn a_pod_that_fits_nowhere() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_that_is_missing_is_told_by_the_events() {
     let mut bench = Bench::new().await;
-    bench.settings.deadlines.start = std::time::Duration::from_secs(20);
+    bench.settings.deadlines.start = std::time::Duration::from_secs(60);
     let pod = bench.pod("true", |_| {});
     bench.cluster.create_pod(&pod).await.unwrap();
     let attempt = tombolo_agent::executor::kubernetes::names::attempt_of(&pod).unwrap();

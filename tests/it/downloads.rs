@@ -128,10 +128,10 @@ fn damage_in_the_middle_of_a_folder_is_told_and_leaves_nothing() {
         bytes[middle] ^= 1;
         fs::write(path, bytes).expect("writable");
     }
-    let got = world.tombolo(&["outputs", "get", "1", "noise", "--to", "damaged"]);
+    let got = world.tombolo(&["outputs", "get", "1", "noise", "--to", "target"]);
     assert_eq!(got.code, 1, "{got:?}");
     assert!(got.error.contains("damaged"), "{got:?}");
-    assert!(!world.path("damaged").exists());
+    assert!(!world.path("target").exists());
     let left = fs::read_dir(world.path("")).expect("readable").filter_map(Result::ok);
     let left: Vec<_> = left
         .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".tombolo-"))

@@ -1,11 +1,8 @@
 //! Agents and masters that go away while pods run.
 
-use std::thread;
-use std::time::Duration;
+use serde_json::{Value, json};
 
-use serde_json::json;
-
-use crate::cluster::{Cluster, NAMESPACE};
+use crate::cluster::{Cluster, NAMESPACE, wait_for};
 use crate::user::Build;
 use crate::world::World;
 
@@ -28,9 +25,26 @@ pub(crate) fn counted(build: &Build<'_>, tenths: u32) {
     );
 }
 
-/// Kills a pod of ours as a node does that loses power.
+/// The pods of ours with this name that there are, and whether they are ready.
+fn pods(cluster: &Cluster, application: &str) -> Vec<(String, bool)> {
+    let label = format!("app.kubernetes.io/name={application}");
+    let get = ["get", "pods", "--namespace", NAMESPACE, "-l", &label, "-o", "json"];
+    let pods = cluster.kubectl(&get).succeeded().json();
+    let pods = pods["items"].as_array().expect("a list").iter();
+    pods.map(|pod| {
+        let uid = pod["metadata"]["uid"].as_str().expect("a uid").to_owned();
+        let conditions = pod["status"]["conditions"].as_array().map_or(&[][..], Vec::as_slice);
+        let ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+        (uid, conditions.iter().any(ready))
+    })
+    .collect()
+}
+
+/// Kills a pod of ours as a node does that loses power, and waits until the next one is ready: the old one may answer for a while.
 fn kill(cluster: &Cluster, application: &str) {
     let label = format!("app.kubernetes.io/name={application}");
+    let before = pods(cluster, application);
+    assert_eq!(before.len(), 1, "{before:?}");
     let kill = [
         "delete",
         "pods",
@@ -42,6 +56,11 @@ fn kill(cluster: &Cluster, application: &str) {
         "--grace-period=0",
     ];
     cluster.kubectl(&kill).succeeded();
+    wait_for(&format!("another pod of {application}"), || {
+        let now = pods(cluster, application);
+        let is_new = now.len() == 1 && now[0].0 != before[0].0;
+        (is_new && now[0].1).then_some(())
+    });
 }
 
 #[test]
@@ -56,7 +75,6 @@ fn pods_go_on_without_their_agent_and_the_next_one_takes_them_over() {
     build.says("it", "line 20");
     let (pod, _) = world.east.pod_of(&build.id("it"));
     kill(&world.east, "tombolo-agent");
-    thread::sleep(Duration::from_secs(2));
     assert_eq!(world.east.pod_of(&build.id("it")).0, pod, "the same pod");
     let job = build.ends("finished", &[]);
     assert_eq!((&job["epoch"], &job["replacements"]), (&json!(1), &json!(0)), "{job:#}");
@@ -72,7 +90,7 @@ fn pods_go_on_without_the_master_and_everything_is_told_afterwards() {
     let build = world.run("west", &counting(120), &json!({}));
     build.says("it", "line 20");
     kill(&world.east, "tombolo-master");
-    crate::cluster::wait_for("the master to be back", || {
+    wait_for("the master to be back", || {
         (world.tombolo(&["cluster", "list"]).code == 0).then_some(())
     });
     let job = build.ends("finished", &[]);

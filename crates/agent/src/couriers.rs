@@ -11,6 +11,7 @@ mod contact;
 mod entering;
 mod ledger;
 mod log;
+mod losses;
 mod serve;
 mod service;
 mod signing;
@@ -39,6 +40,7 @@ use crate::supervisor::{Exit, Specification};
 #[cfg(test)]
 pub(crate) use contact::Contact;
 pub use contact::Listener;
+pub use losses::Losses;
 pub use serve::serve;
 pub use visit::Visit;
 

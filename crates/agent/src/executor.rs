@@ -18,6 +18,7 @@ use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeId;
 
+use crate::couriers::Losses;
 use crate::exec;
 use crate::folder::AttemptFolder;
 use crate::link::Lease;
@@ -173,6 +174,12 @@ const fn no_cache() -> Result<Option<OutputReference>, String> {
 pub trait Running: Send {
     /// Why it does not go on, in words for people; empty while nothing holds it up. None if that is never known.
     fn reason(&self) -> Option<watch::Receiver<String>> {
+        None
+    }
+
+    /// Which inputs turn out not to be whole in the cluster's store while the sandbox is filled. None if that is known before
+    /// ([`Error::Material`]).
+    fn losses(&self) -> Option<Losses> {
         None
     }
 

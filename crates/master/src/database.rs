@@ -1,8 +1,11 @@
 //! The database of a master: a file of its own, or a Postgres server's.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable};
+use tokio::time::Instant;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
@@ -19,9 +22,12 @@ use tombolo_store::{
 use crate::bootstrap::DataFolder;
 use crate::configuration;
 
-/// How long a start waits for a server that does not answer, and for a master that the server believes to be alive: longer than it
-/// takes the server to find out that one is not.
+/// How long a start waits for a server that does not answer, and for another master: longer than it takes a server to find out that
+/// one is not alive, and a system to end one that was told to go.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between two looks whether another master has let go of a file.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +58,30 @@ impl Database {
         if let Some(location) = settings.location().map_err(Error::Password)? {
             return Ok(Self::Postgres(Postgres::open(&location, PATIENCE).await?));
         }
-        let path = folder.database();
-        let opening = tokio::task::spawn_blocking(move || Sqlite::open(&path, Execution::Threads));
-        let broken_off = |error: tokio::task::JoinError| tombolo_store::Error::Unavailable(error.to_string());
-        let opened = opening.await.map_err(broken_off).map_err(AcquireError::from)?;
-        Ok(Self::Sqlite(opened?))
+        Ok(Self::Sqlite(open_file(&folder.database()).await?))
     }
+}
+
+/// Opens the file. The pod of a master that was removed by force may live for a while beside its successor.
+async fn open_file(path: &Path) -> Result<Sqlite, AcquireError> {
+    let until = Instant::now() + PATIENCE;
+    let pauses = ConstantBuilder::new().with_delay(LOOK_AGAIN).without_max_times();
+    let open = || async {
+        let path = path.to_owned();
+        let opening = tokio::task::spawn_blocking(move || Sqlite::open(&path, Execution::Threads));
+        let opened = opening.await;
+        opened.map_err(|error| tombolo_store::Error::Unavailable(error.to_string()))?
+    };
+    let is_held = |error: &AcquireError| matches!(error, AcquireError::Held { .. }) && Instant::now() < until;
+    let mut is_told = false;
+    open.retry(pauses)
+        .when(is_held)
+        .notify(|error, _| {
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(%error, patience = ?PATIENCE, "the database has to be waited for");
+            }
+        })
+        .await
 }
 
 /// Hands a call on to whichever it is.
@@ -144,5 +168,26 @@ impl Store for Database {
 
     async fn log_state(&self, attempt: AttemptId) -> Read<LogState> {
         either!(self, log_state(attempt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_file_is_waited_for_until_another_master_lets_go_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.db");
+        let first = Sqlite::open(&path, Execution::Threads).unwrap();
+        let second = tokio::spawn({
+            let path = path.clone();
+            async move { open_file(&path).await }
+        });
+        tokio::time::sleep(3 * LOOK_AGAIN).await;
+        assert!(!second.is_finished());
+        drop(first);
+        let opened = tokio::time::timeout(PATIENCE, second).await.unwrap().unwrap();
+        assert!(opened.is_ok(), "{opened:?}");
     }
 }

@@ -130,8 +130,9 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let folder = DataFolder::open(&configuration.data_folder)?;
     let now = clock.now().wall;
     let foundation = Arc::new(Foundation::open(&configuration, &checked, &folder, now)?);
-    let ports = Ports::open(&configuration).await?;
+    // Whoever is connected is answered soon: a master that waits for its turn takes no connections.
     let store = Arc::new(Database::open(&configuration.database, &folder).await?);
+    let ports = Ports::open(&configuration).await?;
     let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {

@@ -3,6 +3,7 @@
 //! The reader is known by its certificate and shows a grant of the master. It asks for chunks by their place in the manifest
 //! that the grant names, so that it cannot even spell a chunk of another artifact.
 
+mod authorize;
 mod link;
 mod manifests;
 mod outgoing;
@@ -25,10 +26,11 @@ use tonic::transport::Channel;
 
 use crate::tunnel;
 
+pub use authorize::{Authorize, Caller, Readable, Remedy};
 pub use link::{Links, RemoteArtifact};
 pub use outgoing::Outgoing;
 pub use reverse::{Dialler, Door};
-pub use service::{Authorize, Caller, ChunkService, Readable};
+pub use service::ChunkService;
 
 /// The data of one message: large enough that a message costs little, small enough that streams share a connection fairly.
 pub const PIECE_BYTES: usize = 256 * 1024;

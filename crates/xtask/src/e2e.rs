@@ -1,5 +1,6 @@
 //! Charts and jobs on two real Kubernetes clusters.
 
+mod aftermath;
 mod bucket;
 
 use std::env;
@@ -142,10 +143,8 @@ fn test(shell: &Shell, options: &Options, clusters: &Clusters, what: What) -> an
         let built = target.join(folder).join("tombolo");
         fs::copy(&built, &program).with_context(|| format!("cannot copy {}", built.display()))?;
     }
-    let tools = tools::kubectl(shell)?
-        .parent()
-        .context("kubectl is in no folder")?
-        .to_owned();
+    let kubectl = tools::kubectl(shell)?;
+    let tools = kubectl.parent().context("kubectl is in no folder")?.to_owned();
     let (s3, _server) = bucket(shell, clusters, &target)?;
     let command = match what {
         What::Bench => plain(cmd!(shell, "cargo test --workspace --test kubernetes-bench")),
@@ -156,15 +155,18 @@ fn test(shell: &Shell, options: &Options, clusters: &Clusters, what: What) -> an
             whole(shell, options, clusters)
         }
     };
-    command
+    let ran = command
         .env(EAST, &clusters.east)
         .env(WEST, &clusters.west)
         .env(S3, s3)
         .env("TOMBOLO_E2E_TOOLS", tools)
         .env("TOMBOLO_E2E_XTASK", env::current_exe()?)
         .env("TOMBOLO_PROGRAM", program)
-        .run()
-        .context("to see one test again: cargo xtask e2e --keep NAME, with --no-image if the program is as it was")
+        .run();
+    if ran.is_err() {
+        aftermath::show(shell, &kubectl, clusters);
+    }
+    ran.context("to see one test again: cargo xtask e2e --keep NAME, with --no-image if the program is as it was")
 }
 
 /// The tests of the whole, on the clusters.

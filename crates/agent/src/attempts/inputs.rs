@@ -192,6 +192,23 @@ impl Inputs {
         receipts.try_collect().await
     }
 
+    /// Brings the source or the input that has this manifest once more: what is in the store of it is not trusted. Whether there is
+    /// one; a cache is done without.
+    pub(super) async fn bring_again(
+        &self,
+        assignment: &Assignment,
+        manifest: Digest,
+        notices: &mpsc::Sender<Notice>,
+    ) -> Result<bool, Error> {
+        self.distrust(assignment.build.project);
+        let wanted = self.wanted(assignment)?;
+        let Some(wanted) = wanted.into_iter().find(|wanted| wanted.manifest == manifest) else {
+            return Ok(false);
+        };
+        self.bring_one(assignment, wanted, notices).await?;
+        Ok(true)
+    }
+
     fn wanted(&self, assignment: &Assignment) -> Result<Vec<Wanted>, Error> {
         let mut wanted = Vec::new();
         if let Some(source) = &assignment.source {

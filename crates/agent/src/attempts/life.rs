@@ -11,7 +11,7 @@ use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, bring_again, prepare};
 use super::reasons::tell_reasons;
 use super::wish::{Wish, until_forgotten, until_stopped};
 use super::{Shared, faulty, inputs, log, progressed, wall};
@@ -216,8 +216,10 @@ impl<E: Executor> Life<E> {
             .await
             .map_err(broken)?;
         let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
+        let again = bring_again(&shared, assignment, running.losses());
         tokio::select! {
             result = self.go_on(&mut running, lease, prepared) => result,
+            error = again => Err(Broken::Input(Box::new(error))),
             () = reasons => Err(fault("nobody is told any more why an attempt waits")),
         }
     }

@@ -5,9 +5,13 @@ use tombolo_core::attempt::{Assignment, TransferReceipt};
 
 use super::life::{Broken, broken, fault};
 use super::{Shared, inputs, log};
+use crate::couriers::Losses;
 use crate::executor::{self, Executor};
 use crate::folder::{AttemptFolder, Durability, write_record};
 use crate::volumes;
+
+/// How often a sandbox is filled if the cluster's store turns out to have something not whole.
+const TIMES: u32 = 8;
 
 /// What `prepared.json` says: the sandbox is complete.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,14 +36,18 @@ pub(super) async fn prepare<E: Executor>(
         let made = surroundings.executor.make_volume(volume, assignment).await;
         made.map_err(broken)?;
     }
-    let (notes, inputs) = match fill(shared, folder, assignment).await {
-        Err(Unfilled::Lost(reason)) => {
-            tracing::warn!(attempt = %assignment.attempt, reason, "what is in the store is not whole; it is brought again");
-            surroundings.inputs.distrust(assignment.build.project);
-            fill(shared, folder, assignment).await
+    let mut times = 1;
+    let (notes, inputs) = loop {
+        match fill(shared, folder, assignment).await {
+            // Each time, what was found damaged is not found again.
+            Err(Unfilled::Lost(reason)) if times < TIMES => {
+                tracing::warn!(attempt = %assignment.attempt, reason, "what is in the store is not whole; it is brought again");
+                surroundings.inputs.distrust(assignment.build.project);
+                times += 1;
+            }
+            filled => break filled?,
         }
-        filled => filled,
-    }?;
+    };
     log::note(folder, notes).await.map_err(fault)?;
     let prepared = Prepared { inputs };
     write_record(&folder.prepared(), &prepared, Durability::Fast).map_err(fault)?;
@@ -93,4 +101,28 @@ async fn fill<E: Executor>(
     notes.extend(cache.words);
     notes.extend(surroundings.executor.stage(folder, assignment, &materials).await?);
     Ok((notes, inputs))
+}
+
+/// Brings what turns out not to be whole while a pod fills its sandbox itself. Returns only when something cannot be brought.
+pub(super) async fn bring_again<E>(
+    shared: &Shared<E>,
+    assignment: &Assignment,
+    losses: Option<Losses>,
+) -> inputs::Error {
+    let Some(losses) = losses else {
+        return std::future::pending().await;
+    };
+    let surroundings = &shared.surroundings;
+    loop {
+        let manifest = losses.next().await;
+        tracing::warn!(attempt = %assignment.attempt, %manifest, "what is in the store is not whole; it is brought again");
+        let brought = surroundings
+            .inputs
+            .bring_again(assignment, manifest, &surroundings.notices)
+            .await;
+        match brought {
+            Ok(was_brought) => losses.settle(manifest, was_brought),
+            Err(error) => return error,
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! What a courier may read: the inputs of its attempt, by their digests.
 
+use std::sync::Arc;
+
 use tombolo_core::digest::Digest;
-use tombolo_transfer::peer::{Authorize, Caller, Readable};
+use tombolo_transfer::peer::{Authorize, Caller, Readable, Remedy};
 use tonic::Status;
 
 use super::Couriers;
@@ -20,5 +22,10 @@ impl Authorize for Couriers {
                 Err(Status::permission_denied("this is no input of the attempt"))
             }
         }
+    }
+
+    fn remedy(&self, caller: &Caller<'_>) -> Option<Arc<dyn Remedy>> {
+        let (_, expected) = self.caller(caller.metadata).ok()?;
+        Some(Arc::new(expected.losses.clone()))
     }
 }

@@ -12,6 +12,7 @@ use super::contact::{Contact, Listener};
 use super::entering::{Entering, Entrant};
 use super::ledger::Ledger;
 use super::log::PodLog;
+use super::losses::Losses;
 use super::{Duty, Progress};
 use crate::exec::{self, Failure, Reason};
 use crate::executor::{Collected, Urgency};
@@ -55,6 +56,8 @@ pub(super) struct Expected {
     pub(super) contact: std::sync::Arc<Contact>,
     /// What was signed for the attempt.
     pub(super) ledger: Ledger,
+    /// What of its inputs is not whole.
+    pub(super) losses: Losses,
 }
 
 pub(super) fn not_running() -> Failure {
@@ -83,6 +86,7 @@ impl Expected {
             entering: Entering::default(),
             contact: std::sync::Arc::new(Contact::new()),
             ledger: Ledger::default(),
+            losses: Losses::default(),
         })
     }
 
@@ -268,6 +272,11 @@ impl Visit {
     pub fn has_begun(&self) -> bool {
         let progress = self.progress.borrow();
         progress.started.is_some() || progress.exit.is_some()
+    }
+
+    /// What of its inputs is not whole in the cluster's store.
+    pub fn losses(&self) -> Losses {
+        self.expected.losses.clone()
     }
 
     /// Whether the courier is heard, from now on.

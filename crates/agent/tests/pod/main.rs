@@ -10,6 +10,7 @@ mod away;
 mod azurite;
 mod buckets;
 mod caches;
+mod damage;
 mod direct;
 mod ending;
 mod entering;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::service::Readable;
+use super::authorize::Readable;
 
 /// How long they are remembered at the most.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,13 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use tombolo_artifact::{ChunkReference, Manifest};
-use tombolo_core::digest::Digest;
-use tombolo_core::id::ProjectId;
-use tombolo_core::time::Timestamp;
-use tombolo_identity::grant::Verifier;
 use tombolo_identity::tls::Identity;
 use tombolo_identity::transport::{self, Address};
 use tombolo_proto::transfer::v1::chunks_server::{Chunks, ChunksServer};
@@ -15,10 +11,10 @@ use tombolo_proto::transfer::v1::{
     ChunkPiece, DialBackRequest, DialBackResponse, GetChunksRequest, GetManifestRequest, Piece, SignChunksRequest,
     SignChunksResponse, SignedChunk,
 };
-use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
+use super::authorize::{Authorize, Caller, Grants, Readable, Remedy, remedied};
 use super::manifests::Manifests;
 use super::outgoing::{Outgoing, Sender};
 use super::recent::Recent;
@@ -34,54 +30,6 @@ const MAX_SIGNED_PER_CALL: usize = 256;
 const SIGNATURE_LIFE: Duration = Duration::from_secs(5 * 60);
 /// How many chunks one call may name; a reader of more makes more calls.
 const MAX_CHUNKS_PER_CALL: usize = 4096;
-
-/// What a caller may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Readable {
-    /// The project that the artifact belongs to.
-    pub project: ProjectId,
-    /// The digest of the artifact's manifest.
-    pub manifest: Digest,
-}
-
-/// Decides what a caller may read.
-pub trait Authorize: Send + Sync + 'static {
-    /// What the caller may read, by the right that it shows.
-    ///
-    /// # Errors
-    /// The status for a caller that may not. It must tell nothing of what there is.
-    fn authorize(&self, caller: &Caller<'_>, right: &[u8]) -> Result<Readable, Status>;
-}
-
-/// Who calls.
-#[derive(Debug)]
-pub struct Caller<'request> {
-    /// What came with the call.
-    pub metadata: &'request MetadataMap,
-    /// What the connection knows of the caller.
-    pub extensions: &'request http::Extensions,
-}
-
-/// Members that show a grant, checked against the keys that this identity trusts at that time.
-struct Grants(Identity);
-
-impl Authorize for Grants {
-    fn authorize(&self, caller: &Caller<'_>, right: &[u8]) -> Result<Readable, Status> {
-        let peer = transport::peer(caller.extensions);
-        let reader = &peer
-            .ok_or_else(|| Status::unauthenticated("a client certificate is needed"))?
-            .member;
-        let verifier = Verifier::new(&self.0.trust());
-        let grant = verifier.check(right, reader, now()).map_err(|error| {
-            tracing::warn!(%reader, %error, "grant refused");
-            Status::permission_denied(error.to_string())
-        })?;
-        Ok(Readable {
-            project: grant.project,
-            manifest: grant.manifest,
-        })
-    }
-}
 
 /// Gives the chunks of one store to those who may read them. Cheap to clone; clones share memory and counters.
 #[derive(Clone)]
@@ -164,11 +112,19 @@ impl ChunkService {
     }
 
     fn authorize<T>(&self, request: &Request<T>, right: &[u8]) -> Result<Readable, Status> {
-        let caller = Caller {
-            metadata: request.metadata(),
-            extensions: request.extensions(),
-        };
-        self.shared.authorization.authorize(&caller, right)
+        self.shared.authorization.authorize(&Caller::of(request), right)
+    }
+
+    /// As [`Self::manifest`], for a caller that may have somebody who brings again what is not whole.
+    async fn manifest_for<T>(
+        &self,
+        readable: Readable,
+        request: &Request<T>,
+    ) -> Result<(Manifest, Option<Arc<dyn Remedy>>), Status> {
+        let remedy = self.shared.authorization.remedy(&Caller::of(request));
+        let manifest = self.manifest(readable).await;
+        let manifest = manifest.map_err(|status| remedied(status, readable, remedy.as_deref()))?;
+        Ok((manifest, remedy))
     }
 
     async fn manifest(&self, readable: Readable) -> Result<Manifest, Status> {
@@ -198,7 +154,7 @@ impl Chunks for ChunkService {
         request: Request<GetManifestRequest>,
     ) -> Result<Response<Self::GetManifestStream>, Status> {
         let readable = self.authorize(&request, &request.get_ref().grant)?;
-        let manifest = self.manifest(readable).await?;
+        let (manifest, _) = self.manifest_for(readable, &request).await?;
         let shared = self.shared.clone();
         Ok(Response::new(Outgoing::produce(async move |sender: Sender<Piece>| {
             for data in pieces(manifest.encoded().clone()) {
@@ -211,14 +167,15 @@ impl Chunks for ChunkService {
 
     async fn get_chunks(&self, request: Request<GetChunksRequest>) -> Result<Response<Self::GetChunksStream>, Status> {
         let readable = self.authorize(&request, &request.get_ref().grant)?;
-        let chunks = request.into_inner().chunks;
-        if chunks.len() > MAX_CHUNKS_PER_CALL {
+        if request.get_ref().chunks.len() > MAX_CHUNKS_PER_CALL {
             return Err(Status::invalid_argument(format!(
                 "a call names at most {MAX_CHUNKS_PER_CALL} chunks"
             )));
         }
-        let manifest = self.manifest(readable).await?;
-        let listed: Vec<_> = chunks
+        let (manifest, remedy) = self.manifest_for(readable, &request).await?;
+        let listed: Vec<_> = request
+            .into_inner()
+            .chunks
             .into_iter()
             .map(|index| Ok((index, at(&manifest, index)?)))
             .collect::<Result<_, Status>>()?;
@@ -227,7 +184,8 @@ impl Chunks for ChunkService {
             async move |sender: Sender<ChunkPiece>| {
                 for (chunk, reference) in listed {
                     shared.recent.note(readable);
-                    shared.send_chunk(readable, chunk, reference, &sender).await?;
+                    let sent = shared.send_chunk(readable, chunk, reference, &sender).await;
+                    sent.map_err(|status| remedied(status, readable, remedy.as_deref()))?;
                 }
                 Ok(())
             },
@@ -346,17 +304,4 @@ fn status(error: &Error) -> Status {
             Status::unavailable("the source's store cannot be read at present")
         }
     }
-}
-
-fn now() -> Timestamp {
-    // A clock before 1970 makes no grant valid for longer: it counts as the end of time.
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map(|since| since.as_millis());
-    Timestamp(
-        since
-            .ok()
-            .and_then(|milliseconds| u64::try_from(milliseconds).ok())
-            .unwrap_or(u64::MAX),
-    )
 }

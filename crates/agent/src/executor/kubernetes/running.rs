@@ -19,7 +19,7 @@ use super::silence::{Silence, Silences};
 use super::verdict::{self, Ended, Verdict};
 use super::view::PodView;
 use super::watch::{Health, Seen};
-use crate::couriers::Visit;
+use crate::couriers::{Losses, Visit};
 use crate::executor::{Collected, Error, Running, Urgency};
 use crate::link::Lease;
 use crate::supervisor::Exit;
@@ -266,6 +266,10 @@ impl KubernetesRunning {
 impl Running for KubernetesRunning {
     fn reason(&self) -> Option<watch::Receiver<String>> {
         Some(self.reason.subscribe())
+    }
+
+    fn losses(&self) -> Option<Losses> {
+        Some(self.visit.losses())
     }
 
     async fn begun(

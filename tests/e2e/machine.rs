@@ -1,5 +1,7 @@
 //! What can be broken only where clusters are `cargo xtask cluster`'s own: networks, kubelets, API servers.
 
+mod damage;
+
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -112,15 +114,20 @@ fn a_node_that_is_lost() {
     build.ends("error", &["was lost while the job ran on it", "run the job again"]);
 }
 
-/// Ends every process of a pod, and returns how many there were. The clusters' processes are this machine's.
-fn kill_all_of_pod(uid: &str) -> usize {
+/// The clusters' processes are this machine's.
+fn processes_of_pod(uid: &str) -> Vec<i32> {
     let processes = std::fs::read_dir("/proc").expect("there is /proc").flatten();
     let of_pod = processes.filter_map(|entry| {
         let number: i32 = entry.file_name().to_str()?.parse().ok()?;
         let group = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
         group.contains(uid).then_some(number)
     });
-    let numbers: Vec<_> = of_pod.map(|number| number.to_string()).collect();
+    of_pod.collect()
+}
+
+/// Ends every process of a pod, and returns how many there were.
+fn kill_all_of_pod(uid: &str) -> usize {
+    let numbers: Vec<_> = processes_of_pod(uid).iter().map(i32::to_string).collect();
     Printed::of(Command::new("kill").arg("-KILL").args(&numbers)).succeeded();
     numbers.len()
 }

@@ -26,7 +26,7 @@ pub(crate) fn counted(build: &Build<'_>, tenths: u32) {
 }
 
 /// The pods of ours with this name that there are, and whether they are ready.
-fn pods(cluster: &Cluster, application: &str) -> Vec<(String, bool)> {
+pub(crate) fn pods(cluster: &Cluster, application: &str) -> Vec<(String, bool)> {
     let label = format!("app.kubernetes.io/name={application}");
     let get = ["get", "pods", "--namespace", NAMESPACE, "-l", &label, "-o", "json"];
     let pods = cluster.kubectl(&get).succeeded().json();

@@ -1,5 +1,7 @@
 //! What processes of this machine take.
 
+#![allow(dead_code, reason = "not every benchmark that includes this file needs all of it")]
+
 use std::fs;
 use std::process::{Child, ExitStatus};
 use std::thread;
@@ -23,6 +25,11 @@ pub(crate) struct Taken {
 impl Process {
     pub(crate) fn of(child: &Child) -> Self {
         Self(child.id())
+    }
+
+    /// This one.
+    pub(crate) fn own() -> Self {
+        Self(std::process::id())
     }
 
     /// The one that was started with this word.

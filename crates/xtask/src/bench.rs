@@ -11,6 +11,8 @@ pub(crate) enum Bench {
     Kubernetes(e2e::Options),
     /// Outputs from store to store, beside rclone and the stores' own limits.
     Transfer,
+    /// Jobs through a master, its database and agents that run nothing, beside another queue.
+    Dispatch,
     /// The placement of jobs in the pure core: many jobs on many clusters.
     Placement,
 }
@@ -19,6 +21,7 @@ pub(crate) fn run(shell: &Shell, bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Kubernetes(options) => e2e::bench(shell, options),
         Bench::Transfer => transfer(shell),
+        Bench::Dispatch => dispatch(shell),
         Bench::Placement => placement(shell),
     }
 }
@@ -30,6 +33,15 @@ fn transfer(shell: &Shell) -> anyhow::Result<()> {
         .env("TOMBOLO_WEED", weed)
         .env("TOMBOLO_AZURITE", azurite)
         .env("TOMBOLO_RCLONE", rclone)
+        .run()?;
+    Ok(())
+}
+
+fn dispatch(shell: &Shell) -> anyhow::Result<()> {
+    let (postgres, graphile) = (tools::postgres(shell)?, tools::graphile_worker(shell)?);
+    plain(cmd!(shell, "cargo test --release --workspace --test dispatch-bench"))
+        .env("TOMBOLO_POSTGRES", postgres)
+        .env("TOMBOLO_GRAPHILE_WORKER", graphile)
         .run()?;
     Ok(())
 }

@@ -18,6 +18,7 @@ const CARGO_DENY: &str = "0.20.2";
 const SEAWEEDFS: &str = "4.48";
 /// Newer ones want a newer Node than distributions have.
 const AZURITE: &str = "3.35.0";
+const GRAPHILE_WORKER: &str = "0.18.0";
 const GCS_EMULATOR: &str = "2026.7.19";
 /// The one package that the emulator needs.
 const CRC32C: &str = "google-crc32c==1.9.0";
@@ -100,6 +101,23 @@ pub(crate) fn azurite(shell: &Shell) -> anyhow::Result<PathBuf> {
         .context("Azurite is installed by `npm`: is Node (18 or newer) there?")?;
         Ok(())
     })
+}
+
+/// graphile-worker, a job queue in Postgres that dispatching is measured against: the folder that it is installed in. Runs on Node.
+pub(crate) fn graphile_worker(shell: &Shell) -> anyhow::Result<PathBuf> {
+    let folder = cache::tool("graphile-worker", GRAPHILE_WORKER)?;
+    once(&folder, "node_modules/graphile-worker/package.json", |folder| {
+        eprintln!("installing graphile-worker {GRAPHILE_WORKER}");
+        let package = format!("graphile-worker@{GRAPHILE_WORKER}");
+        cmd!(
+            shell,
+            "npm install --silent --no-audit --no-fund --ignore-scripts --prefix {folder} {package}"
+        )
+        .run()
+        .context("graphile-worker is installed by `npm`: is Node (18 or newer) there?")?;
+        Ok(())
+    })
+    .map(|_| folder)
 }
 
 /// An emulator of Google Cloud Storage: the folder of the Python package `gcp_storage_emulator`.

@@ -120,7 +120,11 @@ async fn dispatch(
     let master = tokio::task::block_in_place(|| Master::start(server))?;
     let _agents = Agents::join(&master, CLUSTERS, &tally).await?;
     let load = Load::new(master.client()?, master.builds(), Arc::clone(&tally));
-    load.as_fast_as_it_goes(WARM_UP).await?;
+    let builds_a_second = STEADY / load::JOBS as f64;
+    load.at_a_rate(builds_a_second, WARM_UP).await?;
+    // Before the other one, which leaves the database with work of its own for a while.
+    let waits = load.at_a_rate(builds_a_second, lasts).await?;
+    ensure!(!waits.is_empty(), "no job was started");
     let (before, done) = (taken(&master), tally.jobs());
     let rate = load.as_fast_as_it_goes(lasts).await?;
     let (after, done) = (taken(&master), tally.jobs() - done);
@@ -133,8 +137,6 @@ async fn dispatch(
             now.peak_bytes as f64 / f64::from(1 << 20)
         ));
     }
-    let waits = load.at_a_rate(STEADY / load::JOBS as f64, lasts).await?;
-    ensure!(!waits.is_empty(), "no job was started");
     Ok(Dispatched {
         rate,
         p50: percentile(&waits, 0.5),

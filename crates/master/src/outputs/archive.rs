@@ -93,6 +93,8 @@ async fn write_part(
     for (name, entry) in entries(manifest, folder) {
         let size = content_bytes(&entry);
         if archive.leaves_out_whole(header_bytes(name.clone(), &entry) + filled(size)) {
+            // Before a late part of a large archive are very many.
+            tokio::task::coop::consume_budget().await;
             continue;
         }
         archive.headers(&entry.path[name], &entry).await?;

@@ -27,6 +27,11 @@ const END_EARLIER: &str = "WITH earlier AS MATERIALIZED (\
         SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()) \
     SELECT COUNT(*) FROM earlier WHERE NOT pg_terminate_backend(pid, 5000)";
 
+/// Every statement of this session finds its rows by keys. The server would plan them by what it knows of the tables, which is
+/// nothing at first: it would read whole tables, and go on to when they have grown. Planned once, not each time.
+pub(super) const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; \
+    SET jit = off; SET plan_cache_mode = force_generic_plan";
+
 /// How long a session that writes is waited for by another call.
 const TURN_MAX: Duration = Duration::from_secs(90);
 
@@ -141,6 +146,7 @@ impl Writer {
         let failed = |failure: tokio_postgres::Error| WriterError::temporary(text(&failure));
         // What is still under way of the session before comes to its end, either way, before anybody asks for its outcome.
         let client = connection.client();
+        client.batch_execute(PLANS).await.map_err(failed)?;
         let name = &self.name;
         let left: i64 = client.query_one_scalar(END_EARLIER, &[name]).await.map_err(failed)?;
         if left > 0 {

@@ -208,3 +208,28 @@ async fn many_readers_share_connections() {
     let sessions: usize = sessions.parse().unwrap();
     assert!((2..=readers::READERS_MAX + 1).contains(&sessions), "{sessions}");
 }
+
+/// A server knows nothing of tables that are new, and plans for small ones.
+#[tokio::test]
+async fn writing_reads_no_whole_tables() {
+    let name = database(&SERVER);
+    drop(open(&SERVER, &name).await);
+    for table in [&table::JOB_STATUS, &table::BUILDS, &table::JOB_PARENTS] {
+        for statement in [table.update(), table.delete()] {
+            let statement = with_empty_arrays(&statement);
+            let plan = SERVER.sql(&name, &format!("{}; EXPLAIN {statement}", writer::PLANS));
+            assert!(plan.contains("Index"), "{plan}");
+            assert!(!plan.contains("Seq Scan") && !plan.contains("Hash"), "{plan}");
+        }
+    }
+}
+
+/// The statement with an empty array for each of its parameters.
+fn with_empty_arrays(statement: &str) -> String {
+    let mut parts = statement.split('$');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let rest = part.trim_start_matches(|character: char| character.is_ascii_digit());
+        format!("{text}'{{}}'{rest}")
+    })
+}

@@ -54,6 +54,18 @@ jobs:
     let file = format!("{folder}/infrabox.yaml");
     let checked = world.tombolo(&["validate", &file]).succeeded();
     assert!(checked.output.contains("is valid: 6 jobs"), "{checked:?}");
+    let alone = world.tombolo(&["plan", &file]);
+    assert!(alone.code == 2 && alone.error.contains("--source"), "{alone:?}");
+    let plan = world
+        .tombolo(&["plan", &file, "--source", &folder, "-o", "json"])
+        .succeeded()
+        .json();
+    let compile = plan["jobs"]
+        .as_array()
+        .expect("jobs")
+        .iter()
+        .find(|job| job["name"] == "flow/compile");
+    assert_eq!(compile.map(|job| &job["cluster"]), Some(&"east".into()), "{plan:#}");
     world.tombolo(&["push", &folder, "--file", &file]).succeeded();
     let build = world.finish(1);
     expect_states(

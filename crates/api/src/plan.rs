@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::control;
+use tombolo_core::digest::Digest;
 use tombolo_core::name::{ClusterName, JobName};
 use utoipa::ToSchema;
 
@@ -17,6 +18,10 @@ const MAX_CLUSTERS: usize = 100;
 pub struct PlanBuild {
     /// The job file.
     pub job_file: JobFile,
+    /// The digest of the manifest of the source, uploaded before, where the workflows are that the file names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub source: Option<Digest>,
 }
 
 /// Where the jobs of a build would go now.

@@ -234,7 +234,7 @@ impl Expander<'_> {
         }
         let bytes = self.files.read(path).map_err(|reason| {
             let message = format!("`{path}` cannot be read: {reason}");
-            Complaint::new(message).hint("the path begins at the folder of the job file that names it; submit it with the source: `tombolo push`")
+            Complaint::new(message).hint("the path begins at the folder of the job file that names it; give the source along with it: `tombolo push`, or `--source FOLDER`")
         })?;
         self.read_bytes = self.read_bytes.saturating_add(bytes.len());
         if self.read_bytes > MAX_BYTES {

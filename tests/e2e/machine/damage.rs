@@ -59,7 +59,7 @@ fn an_input_that_is_damaged_where_the_pod_runs_is_brought_again() {
         job(
             "gate",
             "west",
-            "until test -e go; do sleep 0.2; done",
+            "echo ready; until test -e go; do sleep 0.2; done",
             &json!({"depends_on": ["make"]}),
         ),
         job(
@@ -83,6 +83,7 @@ fn an_input_that_is_damaged_where_the_pod_runs_is_brought_again() {
         bytes[middle] ^= 1;
         fs::write(&path, bytes).expect("writable");
     }
+    build.says("gate", "ready");
     build.tombolo("exec", &["gate", "--", "touch", "go"]).succeeded();
     let child = build.ends("finished", &[]);
     assert_eq!(child["epoch"], 1, "the same attempt: {child:#}");

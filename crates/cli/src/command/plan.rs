@@ -5,16 +5,19 @@ use std::path::PathBuf;
 use clap::Args;
 use tombolo_api::{Plan as Planned, PlanBuild, PlanOutcome, PlannedJob, path};
 
-use super::run::as_sent;
+use super::run::{as_sent, file_name};
 use super::validate;
-use crate::Session;
 use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Rows, Wide};
+use crate::{Session, source};
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     /// The job file: `infrabox.json`, `infrabox.yaml` or `tombolo.yaml`.
     file: PathBuf,
+    /// The folder with the source of the build: workflows that the file names are read from there. It is uploaded as `run` does.
+    #[arg(long, short, value_name = "FOLDER")]
+    source: Option<PathBuf>,
 }
 
 impl Rows for Planned {
@@ -44,12 +47,15 @@ impl Rows for Planned {
 
 /// Says where each job would go now, and why.
 pub(crate) async fn plan(command: &Plan, session: &Session) -> Result<(), Failure> {
+    let text = validate::read(&command.file)?;
+    let source = match &command.source {
+        Some(folder) => Some(source::upload(session, folder).await?),
+        None => None,
+    };
+    let name = file_name(command.source.as_deref(), &command.file);
     let request = PlanBuild {
-        job_file: as_sent(
-            &command.file,
-            validate::base_name(&command.file),
-            validate::read(&command.file)?,
-        )?,
+        job_file: as_sent(&command.file, name, text)?,
+        source,
     };
     let planned: Planned = session.client.post(&path::plan(&session.project), &request).await?;
     render::print(session.format, &planned)?;

@@ -96,7 +96,7 @@ pub(crate) async fn push(command: &Push, session: &Session) -> Result<(), Failur
 }
 
 /// What the job file is called: its path from the top of the source, where it lies in it.
-fn file_name(source: Option<&Path>, file: &Path) -> String {
+pub(crate) fn file_name(source: Option<&Path>, file: &Path) -> String {
     let within = source.and_then(|folder| validate::path_within(folder, file));
     within.unwrap_or_else(|| validate::base_name(file))
 }

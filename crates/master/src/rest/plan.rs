@@ -7,7 +7,7 @@ use axum::extract::State;
 use tombolo_api::{Plan, PlanBuild};
 
 use super::authorization::{InProject, Viewer};
-use super::build::{check_job_file, read_job_file};
+use super::build::{check_job_file, check_source, read_job_file};
 use super::error::Problems;
 use super::extract::Json;
 use super::{Application, Error};
@@ -29,7 +29,10 @@ pub(super) async fn plan_build(
     Json(request): Json<PlanBuild>,
 ) -> Result<Answer<Plan>, Error> {
     check_job_file(&request.job_file)?;
-    let definition = read_job_file(&state, &access.project, None, request.job_file).await?;
+    if let Some(source) = request.source {
+        check_source(&state, &access.project, source).await?;
+    }
+    let definition = read_job_file(&state, &access.project, request.source, request.job_file).await?;
     let project = access.project.id;
     let planned = state
         .handle

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::Revision;
+use tombolo_core::build::extensions::Extensions;
+use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildDefinition, Dependency, JobSpec, StateSet, TerminalState};
 use tombolo_core::control::{Command, Refusal, Reply, Submission};
 use tombolo_core::id::{BuildId, JobId};
@@ -208,7 +210,20 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: draw_retry(rng).and_then(|retry| Extensions { retry: Some(retry) }.boxed()),
     }
+}
+
+fn draw_retry(rng: &mut ChaCha8Rng) -> Option<Retry> {
+    rng.random_bool(0.3).then(|| Retry {
+        count: rng.random_range(1..=3),
+        states: StateSet::of(&Retry::STATES[..rng.random_range(1..=3)]),
+        backoff: Backoff {
+            initial: Duration::from_millis(rng.random_range(0..10_000)),
+            factor_percent: rng.random_range(100..300),
+            max: Duration::from_secs(20),
+        },
+    })
 }
 
 fn draw_condition(rng: &mut ChaCha8Rng) -> StateSet {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tombolo_core::attempt::OutputReference;
 use tombolo_core::build::{self, TerminalState};
+use tombolo_core::control::record;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
@@ -69,12 +70,61 @@ pub struct Job {
     pub log_lines: Option<u64>,
     /// How many of its attempts were lost by the system and replaced, or made its output again.
     pub replacements: u32,
+    /// How many attempts may follow the first, as its file says.
+    #[serde(default)]
+    pub retries: u32,
+    /// The attempts that ended, and that the job's retry has another one follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
+    /// When the next attempt is due, if that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime>,
+    /// It finished, and not at its first try.
+    #[serde(default)]
+    pub flaky: bool,
     /// Why its output cannot be had (now), if it was lost after the job had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_lost: Option<String>,
     /// The attempt that makes its output again, if there is one. The job stays ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
+}
+
+/// An attempt that ended, and did not end its job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Try {
+    /// Its number: its log is kept under it.
+    pub epoch: u32,
+    /// How it ended.
+    pub state: JobState,
+    /// Why, in one line, if that needs a word.
+    pub message: String,
+    /// The command's exit code.
+    pub exit_code: Option<i32>,
+    /// The cluster that ran it.
+    #[schema(value_type = Option<String>)]
+    pub cluster: Option<ClusterName>,
+    /// When its command started.
+    pub started_at: Option<DateTime>,
+    /// When it ended.
+    pub ended_at: Option<DateTime>,
+    /// How many lines its log has.
+    pub log_lines: Option<u64>,
+}
+
+impl From<&record::Try> for Try {
+    fn from(earlier: &record::Try) -> Self {
+        Self {
+            epoch: earlier.epoch.0,
+            state: earlier.state.into(),
+            message: earlier.message.clone(),
+            exit_code: earlier.exit_code,
+            cluster: earlier.cluster.clone(),
+            started_at: earlier.started_at.map(Into::into),
+            ended_at: earlier.ended_at.map(Into::into),
+            log_lines: earlier.log_lines,
+        }
+    }
 }
 
 /// An attempt that makes the output of a job again which has ended.

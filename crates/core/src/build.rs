@@ -1,6 +1,8 @@
 //! Builds: what a job file says, the graph of its jobs, and the states that jobs go through.
 
+pub mod extensions;
 pub mod graph;
+pub mod retry;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::extensions::Extensions;
 use crate::capability::CapabilitySet;
 use crate::label::Selector;
 use crate::name::{ClusterName, JobName};
@@ -94,6 +97,9 @@ pub struct JobSpec {
     /// What its executor must be able to do.
     #[serde(default)]
     pub needs: CapabilitySet,
+    /// What it says beyond InfraBox's fields, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Box<Extensions>>,
 }
 
 /// What was written before a job could do without the source.

@@ -30,6 +30,7 @@ mod remove_cluster;
 mod replace;
 mod report;
 pub mod restore;
+mod retry;
 mod schedule;
 mod settings;
 mod settle;

@@ -2,6 +2,7 @@ mod accepted;
 mod hostile;
 mod property;
 mod refused;
+mod superset;
 mod workflows;
 
 use tombolo_core::build::BuildDefinition;

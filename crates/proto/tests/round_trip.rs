@@ -181,6 +181,7 @@ fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),

@@ -139,6 +139,7 @@ fn definition() -> Outcome<BuildDefinition> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         });
     }
     Ok(BuildDefinition { jobs })
@@ -161,6 +162,7 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         kind: Default::default(),
         generated_by: None,
         needs: Default::default(),
+        extensions: None,
     }
 }
 

@@ -103,5 +103,6 @@ fn spec(index: usize, kind: JobKind, dependencies: Vec<Dependency>) -> JobSpec {
         pod: None,
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }

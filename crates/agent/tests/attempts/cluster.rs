@@ -341,6 +341,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         },
         source: None,
         inputs: Vec::new(),

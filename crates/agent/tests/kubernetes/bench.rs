@@ -315,6 +315,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         },
         source: None,
         inputs: Vec::new(),

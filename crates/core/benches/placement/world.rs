@@ -256,6 +256,7 @@ fn spec(build: usize, index: usize) -> JobSpec {
         volumes: VolumeSet::default(),
         cache: false,
         needs: CapabilitySet::default(),
+        extensions: None,
         source: true,
         pod: None,
     }

@@ -21,6 +21,8 @@ pub(super) enum Deadline {
     Caches,
     /// A cluster is there again that jobs may wait for because of their inputs.
     Parked,
+    /// The next attempt of a job.
+    Retry(JobKey),
     /// The next look whether a class of queued jobs suits any cluster.
     Unsuited(ClassId),
 }
@@ -51,9 +53,17 @@ impl Control {
     /// Does what is due.
     pub(super) fn tick(&mut self, outbox: &mut Outbox) -> Result<Reply, Refusal> {
         let mut lost = false;
+        // Each of them is written: what is left over is done by the next tick, which is asked for at once.
+        let mut retries = self.settings.max_placements_per_command;
         while let Some((at, deadline)) = self.deadlines.first().copied() {
             if at > outbox.now.steady {
                 break;
+            }
+            if matches!(deadline, Deadline::Retry(_)) {
+                if retries == 0 {
+                    break;
+                }
+                retries -= 1;
             }
             self.deadlines.pop_first();
             match deadline {
@@ -61,6 +71,7 @@ impl Control {
                 Deadline::Invite(id) => self.invite_due(outbox, id),
                 Deadline::Caches => self.caches_due(outbox),
                 Deadline::Parked => self.wake_parked(outbox),
+                Deadline::Retry(key) => self.retry_due(outbox, key),
                 Deadline::Unsuited(class) => self.unsuited_due(outbox, class),
             }
         }

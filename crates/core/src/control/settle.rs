@@ -91,7 +91,8 @@ impl Control {
                 let child = build.edges.children(index)[place];
                 let Some(job) = build.job_mut(child) else { continue };
                 job.pending = job.pending.saturating_sub(1);
-                if job.pending > 0 || job.status.state != JobState::Waiting {
+                let between_attempts = job.status.retry_at().is_some();
+                if job.pending > 0 || job.status.state != JobState::Waiting || between_attempts {
                     continue;
                 }
                 match build.what_next(child, &self.clusters) {
@@ -221,6 +222,7 @@ impl LiveBuild {
         } else {
             job.status.state = JobState::Terminal(state);
             job.status.ended_at.get_or_insert(outbox.now.wall);
+            job.status.forget_retry();
         }
         outbox.touch(key, job);
         self.open = self.open.saturating_sub(1);

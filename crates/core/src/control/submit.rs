@@ -199,6 +199,7 @@ impl JobStatus {
             cancel_requested: false,
             log_lines: None,
             replacements: 0,
+            course: None,
             loss: lost.map(|reason| {
                 Box::new(Loss {
                     reason: Some(reason),
@@ -228,6 +229,7 @@ impl JobStatus {
             log_lines: None,
             replacements: 0,
             loss: None,
+            course: None,
         }
     }
 }

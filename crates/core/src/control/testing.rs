@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::record::{Invite, JobNode, JobStatus};
 use super::{Change, Command, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
 use crate::attempt::{Outcome, OutputReference, Phase, Revision};
+use crate::build::retry::{Backoff, Retry};
 use crate::build::{BuildDefinition, Dependency, JobSpec, JobState, StateSet, TerminalState};
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, Epoch, InviteId, JobId, ProjectId, SessionId};
@@ -56,6 +57,7 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         kind: Default::default(),
         generated_by: None,
         needs: Default::default(),
+        extensions: None,
     }
 }
 
@@ -81,6 +83,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }
 
@@ -108,6 +111,17 @@ impl JobSpec {
 
     pub(super) fn with(mut self, volumes: &[VolumeKind]) -> Self {
         self.volumes = VolumeSet::of(volumes);
+        self
+    }
+
+    /// Runs again after a failure or an error, after 10 s, 20 s, and so on.
+    pub(super) fn retried(self, count: u32) -> Self {
+        self.retried_after(count, Retry::default_states())
+    }
+
+    pub(super) fn retried_after(mut self, count: u32, states: StateSet) -> Self {
+        let backoff = Backoff::default();
+        self.extensions.get_or_insert_default().retry = Some(Retry { count, states, backoff });
         self
     }
 

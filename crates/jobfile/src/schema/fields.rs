@@ -71,7 +71,7 @@ const GIT: &[JobType] = &[JobType::Git];
 const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
 
 /// The fields of jobs, and the types that have them.
-pub(super) const FIELDS: [(&str, &[JobType]); 33] = [
+pub(super) const FIELDS: [(&str, &[JobType]); 34] = [
     ("type", ALL),
     ("name", ALL),
     ("depends_on", ALL),
@@ -82,6 +82,7 @@ pub(super) const FIELDS: [(&str, &[JobType]); 33] = [
     ("resources", RUN),
     ("cluster", RUN),
     ("priority", RUN),
+    ("retry", RUN),
     ("cache", RUN),
     ("volumes", IMAGE),
     ("kubernetes", IMAGE),

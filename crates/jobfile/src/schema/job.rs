@@ -4,11 +4,13 @@ mod build;
 mod cache;
 mod cluster;
 mod dependency;
+mod duration;
 mod environment;
 mod place;
 mod pod;
 mod registry;
 mod repository;
+mod retry;
 mod service;
 mod value;
 mod volumes;
@@ -16,6 +18,7 @@ mod volumes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tombolo_core::build::extensions::Extensions;
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds};
 use tombolo_core::capability::{Capability, CapabilitySet};
 use tombolo_core::label::Selector;
@@ -78,6 +81,7 @@ struct Draft {
     /// The job file of a workflow, and where it is named.
     include: Option<(String, Position)>,
     needs: CapabilitySet,
+    extensions: Extensions,
 }
 
 impl Default for Draft {
@@ -102,6 +106,7 @@ impl Default for Draft {
             source: true,
             include: None,
             needs: CapabilitySet::EMPTY,
+            extensions: Extensions::default(),
         }
     }
 }
@@ -130,6 +135,7 @@ impl Draft {
             "resources" => self.resources = value::resources(decoder, &value)?.unwrap_or(DEFAULT_RESOURCES),
             "priority" => self.priority = value::priority(decoder, &value)?,
             "cluster" => (self.selector, self.prefer) = cluster::read(decoder, &value)?,
+            "retry" => self.extensions.retry = retry::read(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
             "cache" => self.cache = cache::read(decoder, &value)?,
             "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),
@@ -207,6 +213,7 @@ impl Draft {
             pod: self.pod,
             source: self.source,
             needs: self.needs,
+            extensions: self.extensions.boxed(),
         };
         Some((
             spec,

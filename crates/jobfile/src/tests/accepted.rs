@@ -120,6 +120,7 @@ fn every_field_is_read() {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     };
     let test = JobSpec {
         name: name("test_all-1"),

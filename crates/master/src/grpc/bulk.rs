@@ -127,8 +127,12 @@ impl Bulk {
     async fn standing(&self, cluster: &ClusterName, attempt: AttemptId) -> Result<Standing, Status> {
         let unavailable = |error: ApplyError| Status::unavailable(error.to_string());
         let live = self.services.handle.query(move |control| {
-            let attempt = control.current_attempt(attempt)?;
-            Some((attempt.cluster.clone(), attempt.state.terminal().is_some()))
+            if let Some(current) = control.current_attempt(attempt) {
+                return Some((current.cluster.clone(), current.state.terminal().is_some()));
+            }
+            // The end of its log may still be on its way when another attempt follows.
+            let job = control.job(attempt.job)?;
+            Some((job.status.try_of(attempt.epoch)?.cluster.clone()?, true))
         });
         if let Some((owner, over)) = live.await.map_err(unavailable)? {
             return Ok(match (owner == *cluster, over) {
@@ -144,9 +148,13 @@ impl Bulk {
         })?;
         let status = stored.map(|record| record.status);
         let own = status.is_some_and(|status| {
-            status.epoch == attempt.epoch
+            let latest = status.epoch == attempt.epoch
                 && status.cluster.as_ref() == Some(cluster)
-                && status.state.terminal().is_some()
+                && status.state.terminal().is_some();
+            let earlier = status
+                .try_of(attempt.epoch)
+                .and_then(|earlier| earlier.cluster.as_ref());
+            latest || earlier == Some(cluster)
         });
         Ok(if own { Standing::Over } else { Standing::None })
     }

@@ -139,6 +139,10 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
             summary.push_str(&format!("; it ran on cluster `{cluster}`, {reason}"));
         }
     }
+    if !status.tries().is_empty() {
+        let earlier: Vec<&str> = status.tries().iter().map(|earlier| earlier.state.as_str()).collect();
+        summary.push_str(&format!("; its attempts before that ended as {}", earlier.join(", ")));
+    }
     if let Some(loss) = &status.loss {
         match &loss.reason {
             Some(reason) => summary.push_str(&format!("; its output is lost: {reason}")),

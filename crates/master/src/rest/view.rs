@@ -109,11 +109,21 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         timeout_seconds: node.timeout.as_secs(),
         log_lines: None,
         replacements: 0,
+        retries: retries(node),
+        tries: Vec::new(),
+        retry_at: None,
+        flaky: false,
         output_lost: None,
         recovery: None,
     };
     update(&mut job, status);
     job
+}
+
+/// How many attempts may follow the first.
+fn retries(node: &JobNode) -> u32 {
+    let retry = node.extensions.as_ref().and_then(|extensions| extensions.retry);
+    retry.map_or(0, |retry| retry.count)
 }
 
 /// Brings a job up to date.
@@ -130,6 +140,9 @@ pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     let status = live.as_ended();
     job.output_lost = live.output_lost().map(str::to_owned);
     job.recovery = recovery;
+    job.tries = live.tries().iter().map(Into::into).collect();
+    job.retry_at = live.retry_at().map(Into::into);
+    job.flaky = live.is_flaky();
     job.state = status.state.into();
     job.cluster = status.cluster.clone();
     job.epoch = status.epoch.0;

@@ -176,6 +176,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             kind: JobKind::Run,
             source: true,
             needs: CapabilitySet::EMPTY,
+            extensions: None,
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,
             environment: environment.collect::<Result<_, Error>>()?,

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
+use tombolo_core::build::extensions::Extensions;
+use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::capability::Capability;
-use tombolo_core::control::record::{Build, Cluster, End, Invite, JobNode, JobStatus, Loss, Project, Token};
+use tombolo_core::control::record::{
+    Build, Cluster, Course, End, Invite, JobNode, JobStatus, Loss, Project, Token, Try,
+};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
@@ -182,6 +186,7 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
         kind: JobKind::ALL[index as usize % JobKind::ALL.len()],
         generated_by: index.checked_sub(3),
         needs: Capability::ALL.into_iter().take(index as usize).collect(),
+        extensions: (index % 2 == 1).then(|| Box::new(extensions())),
     }
 }
 
@@ -206,6 +211,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         kind: node.kind,
         source: node.cache,
         needs: node.needs,
+        extensions: node.extensions.clone(),
     }
 }
 
@@ -279,6 +285,39 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
         log_lines: Some(u64::MAX),
         replacements: u32::MAX,
         loss: Some(Box::new(loss())),
+        course: Some(Box::new(course())),
+    }
+}
+
+/// Everything that a job can say beyond InfraBox's fields.
+fn extensions() -> Extensions {
+    Extensions {
+        retry: Some(Retry {
+            count: Retry::MAX_COUNT,
+            states: StateSet::of(&Retry::STATES),
+            backoff: Backoff {
+                initial: Duration::from_millis(1),
+                factor_percent: 150,
+                max: Duration::MAX,
+            },
+        }),
+    }
+}
+
+/// An attempt that another one follows.
+fn course() -> Course {
+    Course {
+        tries: vec![Try {
+            epoch: Epoch(2),
+            state: TerminalState::Error,
+            message: HARD_TEXT.to_owned(),
+            exit_code: Some(i32::MAX),
+            cluster: Some(cluster_name("east")),
+            started_at: None,
+            ended_at: Some(Timestamp(u64::MAX)),
+            log_lines: Some(u64::MAX),
+        }],
+        retry_at: Some(Timestamp(u64::MAX)),
     }
 }
 

@@ -170,6 +170,7 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         kind,
         needs,
         generated_by,
+        extensions,
     } = node;
     vec![
         Value::Id(id.uuid()),
@@ -188,6 +189,7 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         Value::text(kind.as_str()),
         Value::json(needs),
         Value::optional_number(generated_by.map(u64::from)),
+        Value::optional_json(extensions.as_deref()),
         Value::json(spec),
     ]
 }
@@ -213,6 +215,7 @@ pub(super) fn status(status: &JobStatus) -> Row<'_> {
         log_lines,
         replacements,
         loss,
+        course,
     } = status;
     vec![
         Value::Id(id.uuid()),
@@ -233,5 +236,6 @@ pub(super) fn status(status: &JobStatus) -> Row<'_> {
         Value::number((*replacements).into()),
         Value::optional_json(loss.as_deref()),
         Value::Flag(status.output_lost().is_some()),
+        Value::optional_json(course.as_deref()),
     ]
 }

@@ -31,11 +31,11 @@ pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds
      builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
      jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, jobs.priority, jobs.kind, \
-     jobs.needs, jobs.generated_by, job_status.state, \
+     jobs.needs, jobs.generated_by, jobs.extensions, job_status.state, \
      job_status.epoch, job_status.cluster, job_status.message, job_status.exit_code, job_status.queued_at, \
      job_status.started_at, job_status.ended_at, job_status.cancel_requested, job_status.output_manifest, \
      job_status.output_bytes, job_status.output_files, job_status.inputs, job_status.log_lines, job_status.replacements, \
-     job_status.loss";
+     job_status.loss, job_status.course";
 
 /// Takes the columns of a row one after the other.
 pub(super) struct Columns<'row> {
@@ -262,6 +262,7 @@ fn node(columns: &mut Columns<'_>) -> Result<JobNode, Error> {
         kind: columns.known(job_kind)?,
         needs: columns.json()?,
         generated_by: columns.optional_small_number()?,
+        extensions: columns.optional_json()?,
     })
 }
 
@@ -282,6 +283,7 @@ fn status(columns: &mut Columns<'_>, id: JobId) -> Result<JobStatus, Error> {
         log_lines: columns.optional_number()?,
         replacements: columns.small_number()?,
         loss: columns.optional_json()?,
+        course: columns.optional_json()?,
     })
 }
 

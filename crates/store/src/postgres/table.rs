@@ -302,6 +302,7 @@ pub(super) const JOBS: Table = Table {
         ("kind", Text),
         ("needs", Text),
         ("generated_by", Number),
+        ("extensions", Text),
         ("spec", Text),
     ],
 };
@@ -335,6 +336,7 @@ pub(super) const JOB_STATUS: Table = Table {
         ("replacements", Number),
         ("loss", Text),
         ("output_lost", Flag),
+        ("course", Text),
     ],
 };
 

@@ -28,10 +28,10 @@ pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds
      builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
      jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, jobs.priority, jobs.kind, jobs.needs, \
-     jobs.generated_by, job_status.state, job_status.epoch, job_status.cluster, \
+     jobs.generated_by, jobs.extensions, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
-     job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss";
+     job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss, job_status.course";
 
 /// Takes the columns of a row one after the other.
 pub(super) struct Columns<'row> {
@@ -225,6 +225,7 @@ fn node(columns: &mut Columns<'_>) -> rusqlite::Result<JobNode> {
         kind: columns.known(job_kind)?,
         needs: columns.json()?,
         generated_by: columns.take()?,
+        extensions: columns.optional_json()?,
     })
 }
 
@@ -245,6 +246,7 @@ fn status(columns: &mut Columns<'_>, id: JobId) -> rusqlite::Result<JobStatus> {
         log_lines: columns.optional_number()?,
         replacements: columns.take()?,
         loss: columns.optional_json()?,
+        course: columns.optional_json()?,
     })
 }
 

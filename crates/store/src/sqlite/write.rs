@@ -17,15 +17,15 @@ use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 const SQL_PUT_STATUS: &str = "\
     UPDATE job_status SET state = ?2, epoch = ?3, cluster = ?4, message = ?5, exit_code = ?6, queued_at = ?7, \
     started_at = ?8, ended_at = ?9, cancel_requested = ?10, output_manifest = ?11, output_bytes = ?12, output_files = ?13, \
-    inputs = ?14, log_lines = ?15, replacements = ?16, loss = ?17, output_lost = ?18 WHERE job = ?1";
+    inputs = ?14, log_lines = ?15, replacements = ?16, loss = ?17, output_lost = ?18, course = ?19 WHERE job = ?1";
 const SQL_INSERT_STATUS: &str = "\
     INSERT INTO job_status (job, state, epoch, cluster, message, exit_code, queued_at, started_at, ended_at, \
-    cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements, loss, output_lost) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements, loss, output_lost, course) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by, extensions) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -366,6 +366,7 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         kind,
         needs,
         generated_by,
+        extensions,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -384,7 +385,8 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         priority,
         kind.as_str(),
         json(needs),
-        generated_by
+        generated_by,
+        extensions.as_deref().map(json)
     ])
 }
 
@@ -405,6 +407,7 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         log_lines,
         replacements,
         loss,
+        course,
     } = status;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -424,7 +427,8 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         log_lines.map(u64::cast_signed),
         replacements,
         loss.as_deref().map(json),
-        status.output_lost().is_some()
+        status.output_lost().is_some(),
+        course.as_deref().map(json)
     ])
 }
 

@@ -31,6 +31,7 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }
 

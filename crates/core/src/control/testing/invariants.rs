@@ -38,9 +38,23 @@ impl World {
             let is_over = old.state.terminal().is_some();
             assert!(!is_over || old == new || new.loss != old.loss, "{old:?} -> {new:?}");
         }
+        let tries = (old.tries(), new.tries());
+        assert!(tries.1.starts_with(tries.0), "tries are never forgotten: {tries:?}");
+        if let [.., last] = tries.1
+            && tries.1.len() > tries.0.len()
+        {
+            assert_eq!((tries.1.len(), last.epoch), (tries.0.len() + 1, old.epoch));
+            assert!(!old.cancel_requested, "what was cancelled is not tried again");
+        }
+        assert!(new.retry_at().is_none() || new.state == JobState::Waiting);
         if new.state == JobState::Queued && old.state != JobState::Queued {
             assert!(!old.cancel_requested, "a cancelled job is not placed again");
         }
+        let retry = self
+            .control
+            .job(new.id)
+            .and_then(|job| job.node.extensions.as_ref()?.retry);
+        assert!(new.tries().len() <= retry.map_or(new.tries().len(), |retry| retry.count as usize));
         assert!(new.replacements <= self.control.settings().max_replacements);
     }
 

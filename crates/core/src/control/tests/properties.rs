@@ -129,6 +129,11 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
             _ => JobKind::Run,
         };
         let spec = JobSpec { kind, ..spec };
+        let spec = if parents % 3 == 0 {
+            spec.retried(u32::from(size % 3))
+        } else {
+            spec
+        };
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)
             .fold(spec, |spec, parent| match selector % 3 {
@@ -240,6 +245,15 @@ impl World {
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
             Step::SetAvailability { .. } | Step::Remove(_) | Step::Join(_) => {}
             Step::Restart => self.restart(),
+        }
+    }
+
+    /// All clusters that are connected are heard of.
+    fn heartbeats(&mut self) {
+        for which in 0..CLUSTERS.len() {
+            if let Some((cluster, session)) = self.contact_of(which) {
+                self.done(Command::Heartbeat { cluster, session });
+            }
         }
     }
 
@@ -364,6 +378,9 @@ impl World {
             for attempt in self.current() {
                 self.report(attempt.job, ended(TerminalState::Finished));
             }
+            // Long enough for whoever waits for another attempt.
+            self.advance(Duration::from_secs(1));
+            self.heartbeats();
             self.done(Command::Tick);
             rounds += 1;
             assert!(rounds < 1000, "some build does not end: {:?}", self.live.jobs);

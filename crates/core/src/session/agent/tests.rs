@@ -88,6 +88,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         },
         source: None,
         inputs: Vec::new(),

@@ -415,3 +415,49 @@ fn what_pods_are_asked() {
         ),
     ]);
 }
+
+#[test]
+fn retries() {
+    check_fields(&[
+        (
+            "retry: 0",
+            "3:8 jobs[0].retry: expected a whole number of further attempts from 1 to 10, found 0",
+        ),
+        (
+            "retry: '3'",
+            "3:8 jobs[0].retry: expected a whole number or an object with `count`, `states` and `backoff`, found the text `3`",
+        ),
+        (
+            "retry: {states: [failure]}",
+            "3:8 jobs[0].retry.count: the field is missing",
+        ),
+        (
+            "retry: {count: 1, states: []}",
+            "3:27 jobs[0].retry.states: the list is empty",
+        ),
+        (
+            "retry: {count: 1, states: [killed]}",
+            "3:28 jobs[0].retry.states[0]: no attempt can follow the state `killed`",
+        ),
+        (
+            "retry: {count: 1, backoff: {initial: 10}}",
+            "3:38 jobs[0].retry.backoff.initial: expected text: a span of time such as `90s`, found the number 10",
+        ),
+        (
+            "retry: {count: 1, backoff: {initial: 10x}}",
+            "3:38 jobs[0].retry.backoff.initial: `10x` is not a span of time",
+        ),
+        (
+            "retry: {count: 1, backoff: {initial: 25h}}",
+            "3:38 jobs[0].retry.backoff.initial: expected a span of time from `0s` to `1d`, found `25h`",
+        ),
+        (
+            "retry: {count: 1, backoff: {factor: 0.5}}",
+            "3:37 jobs[0].retry.backoff.factor: expected a number from 1 to 10, found 0.5",
+        ),
+        (
+            "retry: {count: 1, backoff: {initial: 1m, max: 59s}}",
+            "3:42 jobs[0].retry.backoff.max: the longest wait is shorter than the first one",
+        ),
+    ]);
+}

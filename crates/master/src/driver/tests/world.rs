@@ -204,6 +204,7 @@ fn spec(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }
 

@@ -69,6 +69,7 @@ pub(crate) fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         },
         source: None,
         inputs: Vec::new(),

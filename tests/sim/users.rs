@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::Revision;
-use tombolo_core::build::extensions::Extensions;
+use tombolo_core::build::extensions::{Extensions, PhaseLimits};
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildDefinition, Dependency, JobSpec, StateSet, TerminalState};
 use tombolo_core::control::{Command, Refusal, Reply, Submission};
@@ -210,7 +210,22 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         kind: Default::default(),
         source: true,
         needs: Default::default(),
-        extensions: draw_retry(rng).and_then(|retry| Extensions { retry: Some(retry) }.boxed()),
+        extensions: draw_extensions(rng).boxed(),
+    }
+}
+
+fn draw_extensions(rng: &mut ChaCha8Rng) -> Extensions {
+    let queue = rng
+        .random_bool(0.1)
+        .then(|| Duration::from_secs(rng.random_range(1..60)));
+    Extensions {
+        retry: draw_retry(rng),
+        limits: PhaseLimits {
+            queue,
+            ..PhaseLimits::default()
+        },
+        spread: rng.random_bool(0.2).then(|| "zone".to_owned()),
+        ..Extensions::default()
     }
 }
 

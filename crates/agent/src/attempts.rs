@@ -7,6 +7,7 @@ mod inputs;
 mod life;
 mod log;
 mod outcome;
+mod phases;
 mod prepare;
 mod reasons;
 mod recover;

@@ -1,8 +1,10 @@
 //! Jobs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tombolo_core::attempt::OutputReference;
-use tombolo_core::build::{self, TerminalState};
+use tombolo_core::build::{self, TerminalState, extensions};
 use tombolo_core::control::record;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
@@ -62,10 +64,23 @@ pub struct Job {
     /// The cluster to take when it fits.
     #[schema(value_type = Option<String>)]
     pub prefer: Option<ClusterName>,
+    /// The clusters to take before others, among those that may run it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferences: Vec<Preference>,
+    /// The key of the label over whose values it is spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<String>,
+    /// The job on whose cluster it has to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub same_as: Option<JobName>,
     /// What it needs.
     pub resources: Resources,
     /// How long its command may run.
     pub timeout_seconds: u64,
+    /// How long its other phases may take.
+    #[serde(default)]
+    pub limits: PhaseLimits,
     /// How many lines its log has, once it has ended.
     pub log_lines: Option<u64>,
     /// How many of its attempts were lost by the system and replaced, or made its output again.
@@ -88,6 +103,51 @@ pub struct Job {
     /// The attempt that makes its output again, if there is one. The job stays ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
+}
+
+/// Clusters that a job would rather have than others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Preference {
+    /// Which clusters: requirements that all must hold.
+    pub selector: Vec<String>,
+    /// How much rather; weights add up.
+    pub weight: u32,
+}
+
+impl From<&extensions::Preference> for Preference {
+    fn from(preference: &extensions::Preference) -> Self {
+        let requirements = preference.selector.requirements.iter();
+        Self {
+            selector: requirements.map(ToString::to_string).collect(),
+            weight: preference.weight,
+        }
+    }
+}
+
+/// How long phases of a job may take; as long as it lasts where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PhaseLimits {
+    /// The wait for a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_milliseconds: Option<u64>,
+    /// From when everything is there until the command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_milliseconds: Option<u64>,
+    /// The way of source, inputs and cache to the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_milliseconds: Option<u64>,
+}
+
+impl From<extensions::PhaseLimits> for PhaseLimits {
+    fn from(limits: extensions::PhaseLimits) -> Self {
+        let milliseconds =
+            |limit: Option<Duration>| limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        Self {
+            queue_milliseconds: milliseconds(limits.queue),
+            start_milliseconds: milliseconds(limits.start),
+            transfer_milliseconds: milliseconds(limits.transfer),
+        }
+    }
 }
 
 /// An attempt that ended, and did not end its job.
@@ -333,7 +393,7 @@ pub struct ClusterVerdict {
 /// One thing that keeps a job from a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Miss {
-    /// What kind: `label`, `volume_elsewhere`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
+    /// What kind: `label`, `volume_elsewhere`, `apart`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -361,6 +421,7 @@ impl From<&placement::Miss> for Miss {
         let kind = match miss {
             placement::Miss::Label { .. } => "label",
             placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
+            placement::Miss::Apart { .. } => "apart",
             placement::Miss::NoVolumes => "no_volumes",
             placement::Miss::Closed { .. } => "closed",
             placement::Miss::Incapable { .. } => "incapable",

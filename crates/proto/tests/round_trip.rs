@@ -9,6 +9,7 @@ use tombolo_core::attempt::{
     OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference,
     TransferReceipt,
 };
+use tombolo_core::build::extensions::{Extensions, PhaseLimits};
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::digest::Digest;
@@ -137,6 +138,7 @@ fn cache() -> CacheOrder {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "everything that an assignment can have")]
 fn assignment() -> Assignment {
     Assignment {
         attempt: ATTEMPT,
@@ -181,7 +183,15 @@ fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
-            extensions: None,
+            extensions: Extensions {
+                limits: PhaseLimits {
+                    start: Some(Duration::from_millis(1)),
+                    transfer: Some(Duration::from_secs(7)),
+                    ..PhaseLimits::default()
+                },
+                ..Extensions::default()
+            }
+            .boxed(),
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),

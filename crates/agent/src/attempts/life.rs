@@ -11,6 +11,7 @@ use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
+use super::phases::{Start, limits};
 use super::prepare::{Prepared, prepare};
 use super::reasons::tell_reasons;
 use super::wish::{Wish, until_forgotten, until_stopped};
@@ -208,6 +209,7 @@ impl<E: Executor> Life<E> {
                 () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
             }
         }
+        let start = Start::now(&limits(assignment));
         let shared = Arc::clone(&self.shared);
         let mut running = shared
             .surroundings
@@ -217,7 +219,7 @@ impl<E: Executor> Life<E> {
             .map_err(broken)?;
         let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
         tokio::select! {
-            result = self.go_on(&mut running, lease, prepared) => result,
+            result = self.go_on(&mut running, &start, lease, prepared) => result,
             () = reasons => Err(fault("nobody is told any more why an attempt waits")),
         }
     }
@@ -226,6 +228,7 @@ impl<E: Executor> Life<E> {
     async fn go_on(
         &mut self,
         running: &mut E::Running,
+        start: &Start,
         mut lease: Lease,
         prepared: &Prepared,
     ) -> Result<(Exit, Collected), Broken> {
@@ -233,21 +236,12 @@ impl<E: Executor> Life<E> {
         let attempt = self.attempt;
         let on_output = || shared.surroundings.shipper.hint(attempt);
         let mut stopping = false;
-        loop {
-            tokio::select! {
-                begun = running.begun(&mut lease, on_output) => match begun.map_err(broken)? {
-                    Some(started_at) => {
-                        let inputs = prepared.inputs.clone();
-                        self.report(Phase::Running { started_at, inputs }).await;
-                        break;
-                    }
-                    None => break,
-                },
-                () = until_stopped(&mut self.wish), if !stopping => {
-                    stopping = true;
-                    running.stop(Urgency::Graceful).await.map_err(broken)?;
-                }
-            }
+        let begun = start
+            .until_begun(running, &mut lease, on_output, &mut self.wish, &mut stopping)
+            .await?;
+        if let Some(started_at) = begun {
+            let inputs = prepared.inputs.clone();
+            self.report(Phase::Running { started_at, inputs }).await;
         }
         let exit = loop {
             tokio::select! {

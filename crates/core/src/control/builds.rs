@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::companions::Spread;
 use super::edges::Edges;
 use super::queue::{ClassId, Ticket};
 use super::record::{Build, JobNode, JobStatus};
@@ -73,6 +74,8 @@ pub(super) struct LiveBuild {
     pub(super) open: usize,
     /// What its attempts take.
     pub(super) usage: Usage,
+    /// How many of its attempts are where that are to be spread.
+    pub(super) spread: Spread,
     /// Queued jobs that its limits had no room for when it was their turn: they are in no class until it has.
     pub(super) held: BTreeSet<Ticket>,
 }

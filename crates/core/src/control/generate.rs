@@ -230,6 +230,9 @@ fn placed(mut spec: JobSpec, maker: &JobName) -> Result<JobSpec, String> {
     for dependency in &mut spec.dependencies {
         dependency.job = within(&dependency.job)?;
     }
+    if let Some(extensions) = &mut spec.extensions {
+        extensions.rename_jobs(within)?;
+    }
     if spec.dependencies.is_empty() {
         spec.dependencies.push(Dependency {
             job: maker.clone(),

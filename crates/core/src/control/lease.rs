@@ -23,6 +23,8 @@ pub(super) enum Deadline {
     Parked,
     /// The next attempt of a job.
     Retry(JobKey),
+    /// The end of a job's time for finding a cluster.
+    Queued(JobKey),
     /// The next look whether a class of queued jobs suits any cluster.
     Unsuited(ClassId),
 }
@@ -54,16 +56,16 @@ impl Control {
     pub(super) fn tick(&mut self, outbox: &mut Outbox) -> Result<Reply, Refusal> {
         let mut lost = false;
         // Each of them is written: what is left over is done by the next tick, which is asked for at once.
-        let mut retries = self.settings.max_placements_per_command;
+        let mut left = self.settings.max_placements_per_command;
         while let Some((at, deadline)) = self.deadlines.first().copied() {
             if at > outbox.now.steady {
                 break;
             }
-            if matches!(deadline, Deadline::Retry(_)) {
-                if retries == 0 {
+            if matches!(deadline, Deadline::Retry(_) | Deadline::Queued(_)) {
+                if left == 0 {
                     break;
                 }
-                retries -= 1;
+                left -= 1;
             }
             self.deadlines.pop_first();
             match deadline {
@@ -72,6 +74,7 @@ impl Control {
                 Deadline::Caches => self.caches_due(outbox),
                 Deadline::Parked => self.wake_parked(outbox),
                 Deadline::Retry(key) => self.retry_due(outbox, key),
+                Deadline::Queued(key) => self.queued_due(outbox, key),
                 Deadline::Unsuited(class) => self.unsuited_due(outbox, class),
             }
         }

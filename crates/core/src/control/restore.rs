@@ -2,6 +2,7 @@
 
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::Lease;
+use super::companions::Spread;
 use super::edges::{self, Edges};
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus};
@@ -111,6 +112,7 @@ impl Control {
             sharing,
             open,
             usage: Usage::default(),
+            spread: Spread::default(),
             held: BTreeSet::new(),
         };
         build.count_pending();

@@ -8,6 +8,7 @@ use super::outbox::Outbox;
 use super::{Change, Control, EventKind};
 use crate::build::{BuildState, JobKind, JobState, TerminalState};
 use crate::id::BuildId;
+use crate::name::ClusterName;
 
 /// The states of jobs that a build takes over, the first that one of its jobs has; else it is finished.
 const WORST_FIRST: [TerminalState; 4] = [
@@ -166,7 +167,11 @@ impl LiveBuild {
             }
             JobKind::Run => {}
         }
-        match self.lost_volume(job, |cluster| clusters.index(cluster).is_some()) {
+        let exists = |cluster: &ClusterName| clusters.index(cluster).is_some();
+        match self
+            .lost_volume(job, exists)
+            .or_else(|| self.lost_companion(job, exists))
+        {
             Some(message) => Next::End(TerminalState::Error, message),
             None => Next::Queue,
         }

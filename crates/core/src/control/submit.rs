@@ -1,6 +1,7 @@
 //! Takes in a build.
 
 use super::builds::{JobKey, LiveBuild, LiveJob};
+use super::companions::Spread;
 use super::edges::Edges;
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus, Loss};
@@ -127,6 +128,7 @@ fn live_with(record: Build, nodes: Vec<JobNode>, taken_over: Vec<Option<JobStatu
         edges,
         sharing,
         usage: Usage::default(),
+        spread: Spread::default(),
         held: BTreeSet::new(),
     }
 }

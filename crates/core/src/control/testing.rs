@@ -125,6 +125,24 @@ impl JobSpec {
         self
     }
 
+    /// Waits for a cluster for so many seconds only.
+    pub(super) fn found_within(mut self, seconds: u64) -> Self {
+        self.extensions.get_or_insert_default().limits.queue = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// Is spread over the values of a label.
+    pub(super) fn spread_over(mut self, key: &str) -> Self {
+        self.extensions.get_or_insert_default().spread = Some(key.to_owned());
+        self
+    }
+
+    /// Runs where another job did, which has to be one of its parents.
+    pub(super) fn beside(mut self, job: &str) -> Self {
+        self.extensions.get_or_insert_default().same_as = Some(JobName::new(job).unwrap());
+        self
+    }
+
     pub(super) fn with_cache(mut self) -> Self {
         self.cache = true;
         self

@@ -71,7 +71,7 @@ const GIT: &[JobType] = &[JobType::Git];
 const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
 
 /// The fields of jobs, and the types that have them.
-pub(super) const FIELDS: [(&str, &[JobType]); 34] = [
+pub(super) const FIELDS: [(&str, &[JobType]); 36] = [
     ("type", ALL),
     ("name", ALL),
     ("depends_on", ALL),
@@ -79,8 +79,10 @@ pub(super) const FIELDS: [(&str, &[JobType]); 34] = [
     ("command", CONTAINER),
     ("environment", RUN_OR_CLONE),
     ("timeout", RUN),
+    ("timeouts", RUN),
     ("resources", RUN),
     ("cluster", RUN),
+    ("matrix", RUN),
     ("priority", RUN),
     ("retry", RUN),
     ("cache", RUN),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tombolo_core::build::extensions::Extensions;
 use tombolo_core::build::retry::{Backoff, Retry};
-use tombolo_core::build::{StateSet, TerminalState};
+use tombolo_core::build::{JobKind, JobSpec, StateSet, TerminalState};
 
 use super::*;
 
@@ -56,4 +56,169 @@ fn retries_are_a_number_or_an_object() {
     ] {
         assert_eq!(extensions(field).retry, expected, "{field}");
     }
+}
+
+#[test]
+fn phases_have_limits_of_their_own() {
+    let limits = extensions("timeouts: {queue: 1h, start: 90s, transfer: 10m}").limits;
+    let seconds = |limit: Option<Duration>| limit.map(|limit| limit.as_secs());
+    let all = (seconds(limits.queue), seconds(limits.start), seconds(limits.transfer));
+    assert_eq!(all, (Some(3600), Some(90), Some(600)));
+    let text = "{version: 1, jobs: [{type: docker-image, name: a, image: i, timeouts: {run: 2h}}]}";
+    let job = &accept("tombolo.yaml", text).jobs[0];
+    assert_eq!((job.timeout, &job.extensions), (Duration::from_secs(7200), &None));
+}
+
+#[test]
+fn wishes_of_clusters_are_read() {
+    let says = extensions("cluster: {prefer: [{selector: 'gpu>0', weight: 10}, {selector: region=eu}], spread: zone}");
+    let preferences: Vec<(String, u32)> = says
+        .preferences
+        .iter()
+        .map(|preference| (preference.selector.to_string(), preference.weight))
+        .collect();
+    assert_eq!(preferences, [("gpu>0".to_owned(), 10), ("region=eu".to_owned(), 1)]);
+    assert_eq!((says.spread.as_deref(), says.same_as), (Some("zone"), None));
+}
+
+/// A job with a matrix, and one that follows it.
+fn matrix(fields: &str) -> Vec<JobSpec> {
+    let text = format!(
+        "{{version: 1, jobs: [{{type: docker-image, name: test, image: i, {fields}}}, \
+         {{type: docker-image, name: next, image: i, depends_on: [test]}}]}}"
+    );
+    accept("tombolo.yaml", &text).jobs
+}
+
+fn names(jobs: &[JobSpec]) -> Vec<&str> {
+    jobs.iter().map(|job| job.name.as_str()).collect()
+}
+
+#[test]
+fn a_matrix_makes_a_job_of_each_combination_and_one_that_ends_as_they_do() {
+    let jobs = matrix("matrix: {os: [linux, Mac OS], version: [1, '3.12']}, retry: 1");
+    let expected = [
+        "test/linux-1",
+        "test/linux-3_12",
+        "test/mac_os-1",
+        "test/mac_os-3_12",
+        "test",
+        "next",
+    ];
+    assert_eq!(names(&jobs), expected);
+    let whole = &jobs[4];
+    assert_eq!((whole.kind, whole.dependencies.len()), (JobKind::Workflow, 4));
+    assert!(
+        whole
+            .dependencies
+            .iter()
+            .all(|dependency| dependency.on == StateSet::ALL)
+    );
+    assert_eq!(whole.extensions, None);
+    assert!(
+        jobs[..4]
+            .iter()
+            .all(|job| job.extensions.is_some() && job.dependencies.is_empty())
+    );
+    let environment: Vec<_> = jobs[3]
+        .environment
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    assert_eq!(environment, ["MATRIX_OS=Mac OS", "MATRIX_VERSION=3.12"]);
+}
+
+#[test]
+fn combinations_can_be_left_out_and_added() {
+    for (matrix_field, expected) in [
+        (
+            "{a: [x, y], b: [1, 2], exclude: [{a: x, b: 1}]}",
+            &["test/x-2", "test/y-1", "test/y-2"][..],
+        ),
+        ("{a: [x, y], b: [1, 2], exclude: [{a: x}]}", &["test/y-1", "test/y-2"]),
+        (
+            "{a: [x, y], b: [1, 2], exclude: [{a: x}], include: [{a: x, b: 9}]}",
+            &["test/y-1", "test/y-2", "test/x-9"],
+        ),
+        ("{include: [{b: 9, a: x}], a: [y], b: [1]}", &["test/y-1", "test/x-9"]),
+    ] {
+        let jobs = matrix(&format!("matrix: {matrix_field}"));
+        assert_eq!(&names(&jobs)[..expected.len()], expected, "{matrix_field}");
+    }
+}
+
+#[test]
+fn values_stand_in_texts_and_selectors() {
+    let jobs = matrix(
+        "command: [sh, -c, 'echo ${{matrix.os}} ${{ other }}'], environment: {X: 'a-${{ matrix.os }}', MATRIX_OS: own}, \
+         cluster: {selector: [fast, 'os=${{ matrix.os }}']}, matrix: {os: [linux]}",
+    );
+    assert_eq!(jobs[0].command.as_ref().unwrap()[2], "echo linux ${{ other }}");
+    assert_eq!(jobs[0].environment["X"], "a-linux");
+    assert_eq!(
+        jobs[0].environment["MATRIX_OS"], "own",
+        "what the job says itself stays"
+    );
+    assert_eq!(jobs[0].selector.to_string(), "fast, os=linux");
+    let text =
+        "{version: 1, jobs: [{type: docker-image, name: a, image: 'ci:${{ matrix.v }}-slim', matrix: {v: ['3.12']}}]}";
+    assert_eq!(accept("tombolo.yaml", text).jobs[0].image, "ci:3.12-slim");
+    // Without a matrix, nothing is put in.
+    let text = "{version: 1, jobs: [{type: docker-image, name: a, image: i, command: ['${{ matrix.v }}']}]}";
+    assert_eq!(
+        accept("tombolo.yaml", text).jobs[0].command.as_ref().unwrap()[0],
+        "${{ matrix.v }}"
+    );
+}
+
+#[test]
+fn matrices_within_workflows_keep_their_names() {
+    struct One;
+    impl Files for One {
+        fn read(&mut self, _: &str) -> Result<Vec<u8>, String> {
+            let text = "{version: 1, jobs: [{type: docker-image, name: test, image: i, matrix: {v: [1, 2]}}]}";
+            Ok(text.as_bytes().to_vec())
+        }
+    }
+    let text = "{version: 1, jobs: [{type: workflow, name: flow, infrabox_file: a.yaml}]}";
+    let jobs = parse_with("tombolo.yaml", text.as_bytes(), &mut One).unwrap().jobs;
+    assert_eq!(names(&jobs), ["flow/test/1", "flow/test/2", "flow/test", "flow"]);
+    let parents: Vec<&str> = jobs[3].dependencies.iter().map(|parent| parent.job.as_str()).collect();
+    assert_eq!(parents, ["flow/test"]);
+}
+
+#[test]
+fn hostile_matrices_end_soon() {
+    let job = |fields: &str| format!("{{version: 1, jobs: [{{type: docker-image, name: a, image: i, {fields}}}]}}");
+    let values: Vec<String> = (0..16).map(|value| value.to_string()).collect();
+    let axis = values.join(",");
+    let many_axes: Vec<String> = (0..17).map(|axis| format!("k{axis}: [1]")).collect();
+    let text = "x".repeat(100 * 1024);
+    for (fields, expected) in [
+        (
+            format!("matrix: {{a: [{axis}], b: [{axis}], c: [1, 2]}}"),
+            "3 keys and 512 combinations",
+        ),
+        (
+            format!("matrix: {{{}}}", many_axes.join(", ")),
+            "17 keys and 1 combinations",
+        ),
+        (
+            format!("matrix: {{a: [{axis}], b: [{axis}]}}, command: ['{text}']"),
+            "more than 16 MiB of text",
+        ),
+    ] {
+        let faults = refuse("tombolo.yaml", job(&fields).as_bytes());
+        assert!(faults.faults[0].message.contains(expected), "{faults}");
+    }
+    let one = format!("{{type: docker-image, name: NAME, image: i, matrix: {{a: [{axis}], b: [{axis}]}}}}");
+    let jobs: Vec<String> = (0..500)
+        .map(|index| one.replace("NAME", &format!("j{index}")))
+        .collect();
+    let faults = refuse(
+        "tombolo.yaml",
+        format!("{{version: 1, jobs: [{}]}}", jobs.join(",")).as_bytes(),
+    );
+    assert_eq!(faults.faults.len(), 1);
+    assert!(faults.faults[0].message.contains("more than 100000 jobs"), "{faults}");
 }

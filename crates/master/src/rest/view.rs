@@ -83,6 +83,7 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
             on: on.iter().map(Into::into).collect(),
         })
     };
+    let extensions = node.extensions.as_deref();
     let mut job = api::Job {
         id: node.id,
         name: node.name.clone(),
@@ -105,11 +106,17 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         parents: node.parents.iter().filter_map(parent).collect(),
         selector: node.selector.requirements.iter().map(ToString::to_string).collect(),
         prefer: node.prefer.clone(),
+        preferences: extensions
+            .map(|says| says.preferences.iter().map(Into::into).collect())
+            .unwrap_or_default(),
+        spread: extensions.and_then(|says| says.spread.clone()),
+        same_as: extensions.and_then(|says| says.same_as.clone()),
         resources: node.resources.into(),
         timeout_seconds: node.timeout.as_secs(),
         log_lines: None,
         replacements: 0,
-        retries: retries(node),
+        retries: extensions.and_then(|says| says.retry).map_or(0, |retry| retry.count),
+        limits: extensions.map(|says| says.limits).unwrap_or_default().into(),
         tries: Vec::new(),
         retry_at: None,
         flaky: false,
@@ -118,12 +125,6 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
     };
     update(&mut job, status);
     job
-}
-
-/// How many attempts may follow the first.
-fn retries(node: &JobNode) -> u32 {
-    let retry = node.extensions.as_ref().and_then(|extensions| extensions.retry);
-    retry.map_or(0, |retry| retry.count)
 }
 
 /// Brings a job up to date.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tombolo_core::attempt::{
     Assignment, BuildContext, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
 };
+use tombolo_core::build::extensions::{Extensions, PhaseLimits};
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::capability::CapabilitySet;
 use tombolo_core::id::{BuildId, JobId, ProjectId};
@@ -134,6 +135,7 @@ impl TryFrom<wire::BuildContext> for BuildContext {
 
 impl From<JobSpec> for wire::JobSpec {
     fn from(job: JobSpec) -> Self {
+        let extensions = job.extensions.map(|extensions| *extensions).unwrap_or_default();
         Self {
             name: job.name.into(),
             image: job.image,
@@ -147,6 +149,8 @@ impl From<JobSpec> for wire::JobSpec {
             volumes: kinds(job.volumes),
             cache: job.cache,
             pod: job.pod.map(|pod| (*pod).into()),
+            start_limit_milliseconds: extensions.limits.start.map(milliseconds),
+            transfer_limit_milliseconds: extensions.limits.transfer.map(milliseconds),
         }
     }
 }
@@ -166,6 +170,15 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             .environment
             .into_iter()
             .map(|(name, value)| Ok((text(name, "JobSpec.environment")?, text(value, "JobSpec.environment")?)));
+        // What the master decides by is not sent.
+        let extensions = Extensions {
+            limits: PhaseLimits {
+                queue: None,
+                start: job.start_limit_milliseconds.map(Duration::from_millis),
+                transfer: job.transfer_limit_milliseconds.map(Duration::from_millis),
+            },
+            ..Extensions::default()
+        };
         let requirements = job.selector.iter().map(|text| {
             text.parse::<Requirement>()
                 .map_err(|error| Error::new("JobSpec.selector", error))
@@ -176,7 +189,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             kind: JobKind::Run,
             source: true,
             needs: CapabilitySet::EMPTY,
-            extensions: None,
+            extensions: extensions.boxed(),
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,
             environment: environment.collect::<Result<_, Error>>()?,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
-use tombolo_core::build::extensions::Extensions;
+use tombolo_core::build::extensions::{Extensions, PhaseLimits, Preference};
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
@@ -301,6 +301,17 @@ fn extensions() -> Extensions {
                 max: Duration::MAX,
             },
         }),
+        limits: PhaseLimits {
+            queue: Some(Duration::MAX),
+            start: Some(Duration::from_millis(1)),
+            transfer: None,
+        },
+        preferences: vec![Preference {
+            selector: Selector::parse("region in (eu, us)").unwrap(),
+            weight: u32::MAX,
+        }],
+        spread: Some(HARD_TEXT.to_owned()),
+        same_as: Some(JobName::new("group/job-0").unwrap()),
     }
 }
 
@@ -318,6 +329,7 @@ fn course() -> Course {
             log_lines: Some(u64::MAX),
         }],
         retry_at: Some(Timestamp(u64::MAX)),
+        queued_since: Some(Timestamp(0)),
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Course {
     /// When the next one is due, for as long as that is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// Since when it waits for a cluster, or did so last, if that may take only so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_since: Option<Timestamp>,
 }
 
 /// An attempt that ended, and did not end its job.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::World;
 use crate::build::JobState;
-use crate::control::builds::JobKey;
+use crate::control::builds::{JobKey, LiveBuild};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
 use crate::control::{Contact, Control};
@@ -152,6 +152,7 @@ impl World {
         };
         for build in self.control.builds.iter() {
             let id = build.record.id;
+            self.check_spread(build);
             assert_eq!(build.usage, taken(&|node| node.build == id));
             for ticket in &build.held {
                 let job = build.job(ticket.job.index).unwrap();
@@ -166,6 +167,13 @@ impl World {
             };
             assert_eq!(self.control.usage(project.id), taken(&of));
         }
+    }
+
+    /// Jobs that are spread are counted where they are, also by a master that starts now.
+    fn check_spread(&self, build: &LiveBuild) {
+        let held = build.jobs.iter().filter(|job| is_held(&job.status));
+        let spread = held.filter(|job| job.wishes().spread.is_some()).count();
+        assert_eq!(build.spread.total(), spread);
     }
 
     /// Clusters have what their attempts take.

@@ -17,9 +17,9 @@ use crate::placement::Availability;
 use crate::share::{Limits, Share};
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
-    ("east", &["AWS"], 3),
-    ("west", &["GCP"], 2),
-    ("north", &["AWS", "GCP"], 2),
+    ("east", &["AWS", "zone=1"], 3),
+    ("west", &["GCP", "zone=1"], 2),
+    ("north", &["AWS", "GCP", "zone=2"], 2),
 ];
 const SECOND: ProjectId = ProjectId::from_u128(2);
 const SELECTORS: [&str; 5] = ["", "AWS", "GCP", "!GCP", "AWS, GCP"];
@@ -133,6 +133,14 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
             spec.retried(u32::from(size % 3))
         } else {
             spec
+        };
+        let spec = if size % 7 == 3 { spec.spread_over("zone") } else { spec };
+        let spec = if parents % 5 == 1 { spec.found_within(100) } else { spec };
+        let first = (0..index).find(|parent| parents & (1 << parent) != 0);
+        let spec = match first {
+            // With a selector of its own it might fit nowhere.
+            Some(first) if size % 11 == 4 => spec.on("").cpu(500).beside(&name(first)),
+            _ => spec,
         };
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)

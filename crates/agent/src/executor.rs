@@ -10,10 +10,11 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tombolo_artifact::{Links, UnpackOptions};
+use tombolo_artifact::{Links, PackLimits, Selection, UnpackOptions};
 use tombolo_core::attempt::{Assignment, GeneratedFile, OutputReference};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
+use tombolo_core::pattern::InvalidPattern;
 use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeId;
@@ -125,6 +126,23 @@ pub struct Material {
     /// The command starts without it as well.
     #[serde(default)]
     pub optional: bool,
+    /// Patterns of what is unpacked of it; everything if there are none.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+/// The most that the job's output may have, in bytes, if it says so.
+pub(crate) fn output_limit(assignment: &Assignment) -> Option<u64> {
+    assignment.job.extensions.as_ref()?.output_limit_bytes
+}
+
+/// What an output may be at most.
+pub(crate) fn sandbox_limits(bytes: Option<u64>) -> PackLimits {
+    let limits = PackLimits::default();
+    PackLimits {
+        bytes: bytes.map_or(limits.bytes, |bytes| bytes.min(limits.bytes)),
+        ..limits
+    }
 }
 
 /// The folder of the build's source in a sandbox.
@@ -133,14 +151,15 @@ pub(crate) const SOURCE: &str = "context";
 impl Material {
     /// How it is unpacked into this folder. What jobs left behind is restored as it was, with links that lead out of it, as every
     /// virtual environment of Python has them; a source with such links is not taken in the first place.
-    pub(crate) fn options(folder: &str) -> UnpackOptions {
-        UnpackOptions {
+    pub(crate) fn options(folder: &str, paths: &[String]) -> Result<UnpackOptions, InvalidPattern> {
+        Ok(UnpackOptions {
+            select: Selection::of(paths)?,
             links: match folder {
                 SOURCE => Links::Confined,
                 _ => Links::Verbatim,
             },
             ..UnpackOptions::default()
-        }
+        })
     }
 
     /// What the job's log says if it is optional and cannot be unpacked.

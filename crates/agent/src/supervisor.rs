@@ -67,6 +67,9 @@ pub struct Specification {
     /// How many bytes the sandbox may have; none if nobody counts.
     #[serde(default)]
     pub storage_limit_bytes: Option<u64>,
+    /// How many bytes the output may have; as many as any may if none.
+    #[serde(default)]
+    pub output_limit_bytes: Option<u64>,
     /// The volumes in the sandbox, which do not count.
     #[serde(default)]
     pub volumes: VolumeSet,

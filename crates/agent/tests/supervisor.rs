@@ -54,6 +54,7 @@ impl Attempt {
             stop_grace: PATIENCE,
             log_limit_bytes: 1024 * 1024,
             storage_limit_bytes: None,
+            output_limit_bytes: None,
             volumes: Default::default(),
         };
         Self {

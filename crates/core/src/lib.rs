@@ -14,6 +14,7 @@ pub mod id;
 pub mod label;
 pub mod log;
 pub mod name;
+pub mod pattern;
 pub mod placement;
 pub mod rerun;
 pub mod resources;

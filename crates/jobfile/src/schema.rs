@@ -9,6 +9,8 @@ use tombolo_core::build::graph::{MAX_DEPENDENCIES, MAX_JOBS};
 
 pub(crate) use job::{folder_of, resolve};
 
+#[cfg(test)]
+pub(crate) use fields::{FIELDS, JobType};
 use job::MAX_FILLED_BYTES;
 
 use crate::decode::{Decoder, Step};

@@ -2,6 +2,7 @@ mod accepted;
 mod hostile;
 mod property;
 mod refused;
+mod schema;
 mod superset;
 mod workflows;
 

@@ -9,7 +9,7 @@ use tombolo_core::attempt::{
     OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference,
     TransferReceipt,
 };
-use tombolo_core::build::extensions::{Extensions, PhaseLimits};
+use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::digest::Digest;
@@ -189,6 +189,13 @@ fn assignment() -> Assignment {
                     transfer: Some(Duration::from_secs(7)),
                     ..PhaseLimits::default()
                 },
+                inputs: vec![InputRule {
+                    job: JobName::new("a/b").unwrap(),
+                    wanted: true,
+                    paths: vec!["dist/**".to_owned()],
+                    folder: Some("dist".to_owned()),
+                }],
+                output_limit_bytes: Some(u64::MAX),
                 ..Extensions::default()
             }
             .boxed(),

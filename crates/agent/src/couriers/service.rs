@@ -65,6 +65,7 @@ impl Courier for Service {
             folder: material.folder.clone(),
             manifest: material.manifest.as_bytes().to_vec(),
             optional: material.optional,
+            paths: material.paths.clone(),
         };
         let cache = |cache: CacheFolder| wire::CacheFolder {
             limit_bytes: cache.limit_bytes,

@@ -96,6 +96,7 @@ impl Port {
             stop_grace: SOON,
             log_limit_bytes: 1 << 20,
             storage_limit_bytes: None,
+            output_limit_bytes: None,
             volumes: Default::default(),
         };
         let duty = Duty {
@@ -244,6 +245,7 @@ async fn inputs_of_the_attempt_can_be_read_and_nothing_else() {
         folder: "inputs/parent".to_owned(),
         manifest: input.manifest,
         optional: false,
+        paths: Vec::new(),
     };
     let _visit = port.expect(attempt(1), vec![material]);
     let mut client = ChunksClient::with_interceptor(port.channel.clone(), bearer(&port.token(attempt(1))));

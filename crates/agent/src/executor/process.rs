@@ -24,7 +24,7 @@ use tombolo_transfer::ChunkStore;
 use self::belongings::Belongings;
 use self::running::ProcessRunning;
 use super::cache::CacheFolder;
-use super::{Error, Executor, Material, contract};
+use super::{Error, Executor, Material, contract, output_limit, sandbox_limits};
 use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
@@ -99,6 +99,7 @@ impl ProcessExecutor {
             project: assignment.build.project,
             sandbox: folder.sandbox(),
             cache: assignment.cache.as_ref().map(CacheFolder::from),
+            limits: sandbox_limits(output_limit(assignment)),
         }
     }
 
@@ -113,6 +114,7 @@ impl ProcessExecutor {
             stop_grace: self.settings.stop_grace,
             log_limit_bytes: self.settings.log_limit_bytes,
             storage_limit_bytes: None,
+            output_limit_bytes: output_limit(assignment),
             volumes: Default::default(),
         }
     }

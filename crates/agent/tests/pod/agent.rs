@@ -91,6 +91,7 @@ pub(crate) fn specification(script: &str) -> Specification {
         stop_grace: Duration::from_millis(300),
         log_limit_bytes: 16 << 20,
         storage_limit_bytes: None,
+        output_limit_bytes: None,
         volumes: Default::default(),
     }
 }
@@ -150,6 +151,7 @@ impl Agent {
             folder: into.to_owned(),
             manifest: digest.as_bytes().to_vec(),
             optional: false,
+            paths: Vec::new(),
         });
         digest
     }

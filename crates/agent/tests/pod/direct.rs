@@ -156,6 +156,7 @@ pub(crate) async fn run(location: &StoreLocation, access: &DirectAccess) -> Move
         folder: "inputs/a".to_owned(),
         manifest: packed.manifest,
         optional: false,
+        paths: Vec::new(),
     };
     let visit = agent.expect(&attempt, vec![material]);
     let began = Instant::now();

@@ -160,3 +160,22 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes.truncate(length);
     bytes
 }
+
+#[tokio::test]
+async fn a_pod_takes_and_leaves_no_more_than_its_job_says() {
+    let script = "cd $TOMBOLO_INPUTS; find . -type f; head -c 2097153 /dev/zero > $TOMBOLO_OUTPUT/x";
+    let mut limited = specification(script);
+    limited.output_limit_bytes = Some(2 << 20);
+    let agent = Agent::start("east", &limited).await;
+    let input = tempfile::tempdir().unwrap();
+    fs::create_dir(input.path().join("dist")).unwrap();
+    fs::write(input.path().join("dist/a"), "a").unwrap();
+    fs::write(input.path().join("b"), noise(6 << 20)).unwrap();
+    agent.add_material("inputs/first", input.path());
+    agent.known().description.materials[0].paths = vec!["dist/**".to_owned()];
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    assert_eq!(agent.lines(), ["./first/dist/a"]);
+    let finish = agent.known().finish.clone().unwrap();
+    assert!(matches!(finish.output, Some(Output::Refused(_))), "{:?}", finish.output);
+}

@@ -26,6 +26,38 @@ pub struct Extensions {
     /// The parent on whose cluster it has to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub same_as: Option<JobName>,
+    /// What it takes of the outputs of its parents; all of it where nothing is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputRule>,
+    /// The most that its output may have, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit_bytes: Option<u64>,
+}
+
+/// What a job takes of the output of one of its parents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputRule {
+    /// The parent.
+    pub job: JobName,
+    /// It takes something of it; else the output is not brought at all.
+    pub wanted: bool,
+    /// Patterns of the files and folders that it takes; everything if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    /// The folder under `inputs` that they come to; the last part of the parent's name if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+}
+
+/// The folder under `inputs` that a parent's output comes to; none if the job takes nothing of it.
+pub fn input_folder<'a>(extensions: Option<&'a Extensions>, parent: &'a JobName) -> Option<&'a str> {
+    match extensions.and_then(|says| says.input(parent)) {
+        Some(InputRule { wanted: false, .. }) => None,
+        Some(InputRule {
+            folder: Some(folder), ..
+        }) => Some(folder),
+        _ => Some(parent.last_segment()),
+    }
 }
 
 /// Clusters that a job would rather have than others.
@@ -60,12 +92,21 @@ pub struct PhaseLimits {
 }
 
 impl Extensions {
+    /// What it says of the output of a parent.
+    pub fn input(&self, parent: &JobName) -> Option<&InputRule> {
+        self.inputs.iter().find(|rule| rule.job == *parent)
+    }
+
     /// Calls the jobs that it names as `name` says, since they came to another place.
     ///
     /// # Errors
     /// Those of `name`.
     pub fn rename_jobs<Error>(&mut self, name: impl Fn(&JobName) -> Result<JobName, Error>) -> Result<(), Error> {
-        if let Some(job) = &mut self.same_as {
+        for job in self
+            .same_as
+            .iter_mut()
+            .chain(self.inputs.iter_mut().map(|rule| &mut rule.job))
+        {
             *job = name(job)?;
         }
         Ok(())

@@ -9,7 +9,9 @@ use super::record::{Build, JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
+use crate::build::extensions::input_folder;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
+use crate::name::JobName;
 use crate::share::Usage;
 
 /// Where a job is kept.
@@ -47,6 +49,11 @@ impl LiveJob {
             charged: false,
             waits: None,
         }
+    }
+
+    /// Whether it is given the output of this parent.
+    pub(super) fn takes(&self, parent: &JobName) -> bool {
+        input_folder(self.node.extensions.as_deref(), parent).is_some()
     }
 
     /// The attempt that a cluster has in hands now.
@@ -87,6 +94,11 @@ impl LiveBuild {
 
     pub(super) fn job_mut(&mut self, index: u32) -> Option<&mut LiveJob> {
         self.jobs.get_mut(index as usize)
+    }
+
+    /// The direct parents whose outputs the job takes, as far as they leave one.
+    pub(super) fn givers<'a>(&'a self, job: &'a LiveJob) -> impl Iterator<Item = &'a LiveJob> {
+        self.parents(job).filter(|parent| job.takes(&parent.node.name))
     }
 
     /// The direct parents, in the order of the dependencies.

@@ -10,6 +10,7 @@ use super::outbox::Outbox;
 use super::record::{JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::{Change, Control, EventKind};
+use crate::build::extensions::input_folder;
 use crate::build::graph::MAX_DEPENDENCIES;
 use crate::build::{Dependency, JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
@@ -208,9 +209,12 @@ impl LiveBuild {
     /// Whether the outputs of all parents have folders of their own.
     fn check_inputs(&self, child: &LiveJob, leaves: &[&JobNode]) -> Result<(), String> {
         let parents = self.parents(child).map(|parent| &parent.node.name);
+        let says = child.node.extensions.as_deref();
         let mut folders: HashMap<&str, &JobName> = HashMap::new();
         for name in parents.chain(leaves.iter().map(|leaf| &leaf.name)) {
-            let folder = name.last_segment();
+            let Some(folder) = input_folder(says, name) else {
+                continue;
+            };
             if let Some(other) = folders.insert(folder, name) {
                 return Err(format!(
                     "the outputs of `{other}` and `{name}` would both come to `inputs/{folder}` of `{}`, which follows both: give the job \

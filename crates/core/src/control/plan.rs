@@ -147,7 +147,7 @@ impl Control {
     /// The best cluster that suits the job and has room beside what is planned.
     fn best_planned(&self, build: &LiveBuild, job: &LiveJob, demand: &Demand<'_>, planned: &Planned) -> Option<Place> {
         let inputs: Vec<Input> = build
-            .parents(job)
+            .givers(job)
             .filter_map(|parent| {
                 let at = self.clusters.index(parent.status.cluster.as_ref()?)?;
                 Some(Input::new(at, ASSUMED_OUTPUT))

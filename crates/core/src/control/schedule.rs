@@ -121,7 +121,7 @@ impl Control {
     /// Where the job's inputs are, and how much is where: of the clusters that have most.
     fn inputs(&self, build: &LiveBuild, job: &LiveJob) -> Vec<Input> {
         let mut inputs: Vec<Input> = Vec::new();
-        for parent in build.parents(job) {
+        for parent in build.givers(job) {
             let Some(output) = parent.status.kept_output() else {
                 continue;
             };

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::record::{Invite, JobNode, JobStatus};
 use super::{Change, Command, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
 use crate::attempt::{Outcome, OutputReference, Phase, Revision};
+use crate::build::extensions::InputRule;
 use crate::build::retry::{Backoff, Retry};
 use crate::build::{BuildDefinition, Dependency, JobSpec, JobState, StateSet, TerminalState};
 use crate::digest::Digest;
@@ -140,6 +141,17 @@ impl JobSpec {
     /// Runs where another job did, which has to be one of its parents.
     pub(super) fn beside(mut self, job: &str) -> Self {
         self.extensions.get_or_insert_default().same_as = Some(JobName::new(job).unwrap());
+        self
+    }
+
+    /// Takes nothing of what a parent leaves.
+    pub(super) fn without_output_of(mut self, job: &str) -> Self {
+        self.extensions.get_or_insert_default().inputs.push(InputRule {
+            job: JobName::new(job).unwrap(),
+            wanted: false,
+            paths: Vec::new(),
+            folder: None,
+        });
         self
     }
 

@@ -9,6 +9,7 @@ mod companions;
 mod conditions;
 mod generated;
 mod graph;
+mod inputs;
 mod invites;
 mod placement;
 mod plan;

@@ -104,7 +104,7 @@ fn explain(jobs: &Jobs, fault: &Fault) -> Complaint {
         Fault::DuplicateDependency { .. } => complaint.hint("give it once, with all states in `on`"),
         Fault::Cycle { .. } => complaint.hint("take one of these dependencies out"),
         Fault::AmbiguousInput { .. } => {
-            complaint.hint("rename one of the two parents: the last part of a job's name is the folder of its output")
+            complaint.hint("give one of them another folder (`inputs: {PARENT: {as: other}}`), leave it out (`inputs: {PARENT: false}`), or rename it")
         }
         Fault::SelfDependency { .. } | Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => complaint,
     }

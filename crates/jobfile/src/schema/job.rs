@@ -7,6 +7,7 @@ mod dependency;
 mod duration;
 mod environment;
 mod expand;
+mod inputs;
 mod matrix;
 mod place;
 mod pod;
@@ -94,6 +95,8 @@ struct Draft {
     extensions: Extensions,
     /// What `timeouts` says of the command, and where.
     run_limit: Option<(Duration, Position)>,
+    /// Where each of its inputs is.
+    input_places: Vec<Position>,
 }
 
 impl Default for Draft {
@@ -120,6 +123,7 @@ impl Default for Draft {
             needs: CapabilitySet::EMPTY,
             extensions: Extensions::default(),
             run_limit: None,
+            input_places: Vec::new(),
         }
     }
 }
@@ -155,6 +159,8 @@ impl Draft {
             "priority" => self.priority = value::priority(decoder, &value)?,
             "cluster" => self.cluster = cluster::read(decoder, &value)?,
             "retry" => self.extensions.retry = retry::read(decoder, &value)?,
+            "inputs" => (self.extensions.inputs, self.input_places) = inputs::read(decoder, &value)?,
+            "outputs" => self.extensions.output_limit_bytes = inputs::outputs(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
             "cache" => self.cache = cache::read(decoder, &value)?,
             "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),
@@ -217,6 +223,7 @@ impl Draft {
             }
             self.timeout = run;
         }
+        inputs::check(decoder, &self.extensions.inputs, &self.input_places, &self.dependencies);
         let Some((name, name_at)) = self.name.take() else {
             return Vec::new();
         };

@@ -222,3 +222,54 @@ fn hostile_matrices_end_soon() {
     assert_eq!(faults.faults.len(), 1);
     assert!(faults.faults[0].message.contains("more than 100000 jobs"), "{faults}");
 }
+
+#[test]
+fn inputs_are_chosen_renamed_or_left_out() {
+    let text = "{version: 1, jobs: [{type: docker-image, name: one, image: i}, {type: docker-image, name: two, image: i}, \
+                {type: docker-image, name: a, image: i, depends_on: [one, two], \
+                 inputs: {one: {paths: ['dist/**', '*.txt'], as: lib}, two: false}, outputs: {size: 512}}]}";
+    let jobs = accept("tombolo.yaml", text).jobs;
+    let says = jobs[2].extensions.as_deref().unwrap();
+    let folder = |name| tombolo_core::build::extensions::input_folder(Some(says), name).map(str::to_owned);
+    assert_eq!(
+        (folder(&jobs[0].name).as_deref(), folder(&jobs[1].name)),
+        (Some("lib"), None)
+    );
+    assert_eq!(says.inputs[0].paths, ["dist/**", "*.txt"]);
+    assert_eq!(says.output_limit_bytes, Some(512 << 20));
+}
+
+#[test]
+fn folders_of_inputs_collide_unless_one_is_renamed_or_left_out() {
+    // Both matrices make a job of the same last name.
+    let file = |inputs: &str| {
+        format!(
+            "{{version: 1, jobs: [{{type: docker-image, name: one, image: i, matrix: {{v: [1]}}}}, \
+             {{type: docker-image, name: two, image: i, matrix: {{v: [1]}}}}, \
+             {{type: docker-image, name: a, image: i, depends_on: [one/1, two/1]{inputs}}}]}}"
+        )
+    };
+    let faults = refuse("tombolo.yaml", file("").as_bytes());
+    assert_eq!(
+        faults.faults[0].message,
+        "the outputs of `one/1` and `two/1` would both come to `inputs/1`"
+    );
+    assert!(
+        faults.faults[0]
+            .hint
+            .as_ref()
+            .unwrap()
+            .contains("`inputs: {PARENT: {as: other}}`")
+    );
+    for inputs in [", inputs: {one/1: {as: first}}", ", inputs: {two/1: false}"] {
+        accept("tombolo.yaml", &file(inputs));
+    }
+    let faults = refuse(
+        "tombolo.yaml",
+        file(", inputs: {one/1: {as: x}, two/1: {as: x}}").as_bytes(),
+    );
+    assert_eq!(
+        faults.faults[0].message,
+        "the outputs of `one/1` and `two/1` would both come to `inputs/x`"
+    );
+}

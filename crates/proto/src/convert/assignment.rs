@@ -5,7 +5,7 @@ use std::time::Duration;
 use tombolo_core::attempt::{
     Assignment, BuildContext, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
 };
-use tombolo_core::build::extensions::{Extensions, PhaseLimits};
+use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::capability::CapabilitySet;
 use tombolo_core::id::{BuildId, JobId, ProjectId};
@@ -151,6 +151,8 @@ impl From<JobSpec> for wire::JobSpec {
             pod: job.pod.map(|pod| (*pod).into()),
             start_limit_milliseconds: extensions.limits.start.map(milliseconds),
             transfer_limit_milliseconds: extensions.limits.transfer.map(milliseconds),
+            inputs: extensions.inputs.into_iter().map(Into::into).collect(),
+            output_limit_bytes: extensions.output_limit_bytes,
         }
     }
 }
@@ -177,6 +179,12 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 start: job.start_limit_milliseconds.map(Duration::from_millis),
                 transfer: job.transfer_limit_milliseconds.map(Duration::from_millis),
             },
+            inputs: job
+                .inputs
+                .into_iter()
+                .map(InputRule::try_from)
+                .collect::<Result<_, _>>()?,
+            output_limit_bytes: job.output_limit_bytes,
             ..Extensions::default()
         };
         let requirements = job.selector.iter().map(|text| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
-use tombolo_core::build::extensions::{Extensions, PhaseLimits, Preference};
+use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits, Preference};
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
@@ -312,6 +312,13 @@ fn extensions() -> Extensions {
         }],
         spread: Some(HARD_TEXT.to_owned()),
         same_as: Some(JobName::new("group/job-0").unwrap()),
+        inputs: vec![InputRule {
+            job: JobName::new("group/job-0").unwrap(),
+            wanted: true,
+            paths: vec![HARD_TEXT.to_owned()],
+            folder: Some(HARD_TEXT.to_owned()),
+        }],
+        output_limit_bytes: Some(u64::MAX),
     }
 }
 

@@ -23,7 +23,7 @@ use super::{cluster, names, pod};
 use crate::couriers::{Couriers, Duty};
 use crate::exec;
 use crate::executor::cache::CacheFolder;
-use crate::executor::{Error, Executor, Material, contract};
+use crate::executor::{Error, Executor, Material, contract, output_limit};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::{SandboxPaths, Specification};
 
@@ -139,6 +139,7 @@ impl KubernetesExecutor {
             stop_grace: self.parts.limits.stop_grace,
             log_limit_bytes: self.parts.limits.log_limit_bytes,
             storage_limit_bytes: storage_of(&self.parts.settings, assignment),
+            output_limit_bytes: output_limit(assignment),
             volumes: job.volumes,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::World;
 use crate::build::JobState;
+use crate::build::extensions::input_folder;
 use crate::control::builds::{JobKey, LiveBuild};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
@@ -212,7 +213,8 @@ impl World {
             let outputs = assignment
                 .parents
                 .iter()
-                .filter(|parent| parent.status.output.is_some());
+                .filter(|parent| parent.status.output.is_some())
+                .filter(|parent| input_folder(node.extensions.as_deref(), &parent.node.name).is_some());
             assert_eq!(assignment.inputs.len(), outputs.count());
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(

@@ -38,3 +38,88 @@ jobs:
         assert!(log.output.contains(expected), "{log:?}");
     }
 }
+
+#[test]
+fn a_matrix_runs_each_combination_and_its_name_waits_for_all() {
+    let world = World::start();
+    let build = world.run(
+        r#"
+version: 1
+jobs:
+  - name: test
+    type: docker-image
+    image: b
+    command: [sh, -c, "echo ${{ matrix.word }} $MATRIX_NUMBER > $TOMBOLO_OUTPUT/said"]
+    matrix: {word: [one, two], number: [1, 2], exclude: [{word: two, number: 1}]}
+  - name: next
+    type: docker-image
+    image: b
+    command: [sh, -c, "cat $TOMBOLO_INPUTS/two-2/said; ls $TOMBOLO_INPUTS"]
+    depends_on: [test, test/two-2]
+"#,
+    );
+    let names: Vec<&str> = build["jobs"]
+        .as_array()
+        .expect("jobs")
+        .iter()
+        .filter_map(|job| job["name"].as_str())
+        .collect();
+    assert_eq!(names, ["test/one-1", "test/one-2", "test/two-2", "test", "next"]);
+    assert_eq!(build["state"], "finished", "{build:#}");
+    let log = world.log(1, "next");
+    assert!(
+        log.contains(&"two 2".to_owned()) && log.contains(&"two-2".to_owned()),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn inputs_are_chosen_and_jobs_run_beside_each_other() {
+    let world = World::start();
+    let build = world.run(
+        r#"
+version: 1
+jobs:
+  - name: build
+    type: docker-image
+    image: b
+    command: [sh, -c, "cd $TOMBOLO_OUTPUT; mkdir dist; echo a > dist/a; echo b > b"]
+    cluster: {prefer: [{selector: GCP, weight: 5}, {selector: AWS, weight: 3}]}
+  - {name: other, type: docker-image, image: b, command: [sh, -c, "echo > $TOMBOLO_OUTPUT/x"], cluster: {selector: [AWS]}}
+  - name: take
+    type: docker-image
+    image: b
+    command: [sh, -c, "cd $TOMBOLO_INPUTS; find . -type f"]
+    depends_on: [build, other]
+    inputs: {build: {paths: ["dist/**"], as: release}, other: false}
+    cluster: {same_as: build}
+"#,
+    );
+    assert_eq!(build["state"], "finished", "{build:#}");
+    let cluster = |name| job(&build, name)["cluster"].clone();
+    assert_eq!((cluster("build"), cluster("take")), (json!("west"), json!("west")));
+    let log = world.log(1, "take");
+    let found: Vec<&String> = log.iter().filter(|line| line.starts_with("./")).collect();
+    assert_eq!(found, ["./release/dist/a"], "{log:?}");
+}
+
+#[test]
+fn a_job_that_finds_no_cluster_in_its_time_says_so() {
+    let world = World::start();
+    let build = world.run(
+        r#"
+version: 1
+jobs:
+  - {name: nowhere, type: docker-image, image: b, command: ["true"], cluster: {selector: [moon]}, timeouts: {queue: 1s}}
+"#,
+    );
+    let nowhere = job(&build, "nowhere");
+    assert_eq!(nowhere["state"], "error");
+    let message = nowhere["message"].as_str().expect("a text");
+    assert!(
+        message.starts_with("it found no cluster within 1s (`timeouts.queue`): no cluster can run it"),
+        "{message}"
+    );
+    let schema = world.tombolo(&["validate", "--schema"]).succeeded();
+    assert_eq!(schema.json()["title"], "A job file of Tombolo");
+}

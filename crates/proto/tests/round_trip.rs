@@ -138,7 +138,25 @@ fn cache() -> CacheOrder {
     }
 }
 
-#[expect(clippy::too_many_lines, reason = "everything that an assignment can have")]
+/// What of a job's extensions is sent.
+fn extensions() -> Extensions {
+    Extensions {
+        limits: PhaseLimits {
+            start: Some(Duration::from_millis(1)),
+            transfer: Some(Duration::from_secs(7)),
+            ..PhaseLimits::default()
+        },
+        inputs: vec![InputRule {
+            job: JobName::new("a/b").expect("a valid name"),
+            wanted: true,
+            paths: vec!["dist/**".to_owned()],
+            folder: Some("dist".to_owned()),
+        }],
+        output_limit_bytes: Some(u64::MAX),
+        ..Extensions::default()
+    }
+}
+
 fn assignment() -> Assignment {
     Assignment {
         attempt: ATTEMPT,
@@ -183,22 +201,7 @@ fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
-            extensions: Extensions {
-                limits: PhaseLimits {
-                    start: Some(Duration::from_millis(1)),
-                    transfer: Some(Duration::from_secs(7)),
-                    ..PhaseLimits::default()
-                },
-                inputs: vec![InputRule {
-                    job: JobName::new("a/b").unwrap(),
-                    wanted: true,
-                    paths: vec!["dist/**".to_owned()],
-                    folder: Some("dist".to_owned()),
-                }],
-                output_limit_bytes: Some(u64::MAX),
-                ..Extensions::default()
-            }
-            .boxed(),
+            extensions: extensions().boxed(),
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),

@@ -38,7 +38,11 @@ impl Control {
 }
 
 impl LiveJob {
+    /// One that has ended, and only makes its output again, has waited already.
     fn queue_limit(&self) -> Option<Duration> {
+        if self.status.is_recovering() {
+            return None;
+        }
         self.node.extensions.as_ref()?.limits.queue
     }
 

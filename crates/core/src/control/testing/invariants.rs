@@ -28,7 +28,7 @@ impl World {
                 let ended = status.as_ended().into_owned();
                 let times = (ended.queued_at, ended.started_at, ended.ended_at);
                 let words = (ended.message, ended.exit_code, ended.inputs, ended.log_lines);
-                (times, words, status.log_epoch())
+                (times, words, status.log_epoch(), ended.course)
             };
             assert_eq!(shown(old), shown(new), "a job that ended stays as it is");
             let renewed = old.is_recovering() && new.output_lost().is_none();

@@ -57,6 +57,38 @@ fn the_time_goes_on_while_no_master_is_there() {
 }
 
 #[test]
+fn a_job_that_makes_its_output_again_is_not_limited_and_stays_as_it_ended() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 1);
+    world.up("west", &["GCP"], 1);
+    let parent = job("a").preferring("east").found_within(60);
+    let (_, jobs) = world.submit(vec![parent, job("b").after("a").on("GCP")]);
+    let (_, other) = world.submit(vec![job("other").on("GCP")]);
+    world.report(jobs[0], ended(TerminalState::Finished));
+    let course = world.seen[&jobs[0]].course.clone();
+    world.report(other[0], running());
+    world.done(Command::RemoveCluster { name: cluster("east") });
+    for _ in 0..10 {
+        let session = world.session("west");
+        world.done(Command::Heartbeat {
+            cluster: cluster("west"),
+            session,
+        });
+        world.pass(10 * SECOND);
+    }
+    assert_eq!(
+        world.states(&jobs),
+        ["queued", "waiting"],
+        "its output is still to be made again"
+    );
+    let status = &world.seen[&jobs[0]];
+    assert_eq!(
+        (status.ended(), &status.course),
+        (Some(TerminalState::Finished), &course)
+    );
+}
+
+#[test]
 fn a_child_of_one_that_found_no_cluster_is_skipped() {
     let mut world = World::new();
     let (_, jobs) = world.submit(vec![job("a").found_within(1), job("b").after("a")]);

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod cluster;
 pub mod event;
 pub mod exec;
+pub mod explanation;
 pub mod job;
 pub mod limit;
 pub mod log;
@@ -30,7 +31,8 @@ pub use cluster::{
     Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
-pub use job::{ClusterVerdict, Explanation, Job, JobKind, JobState, Miss, Output, Parent, Recovery};
+pub use explanation::{ClusterVerdict, Explanation, Miss};
+pub use job::{Job, JobKind, JobState, Output, Parent, PhaseLimits, Preference, Recovery, Try};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedJob};

@@ -191,6 +191,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         image: String::new(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(3600),
         resources: Resources {
             cpu_milli: rng.random_range(1..=4) * 250,

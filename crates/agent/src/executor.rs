@@ -21,6 +21,7 @@ use tombolo_core::volume::VolumeId;
 use crate::exec;
 use crate::folder::AttemptFolder;
 use crate::link::Lease;
+use crate::secrets::Values;
 use crate::supervisor::Exit;
 use crate::xunit;
 
@@ -85,7 +86,8 @@ pub trait Executor: Send + Sync + 'static {
         materials: &[Material],
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Sees to it that the command starts, at most once for each attempt: one that was started is found.
+    /// Sees to it that the command starts, at most once for each attempt: one that was started is found. `secrets` are of use only if it
+    /// was not started yet.
     ///
     /// # Errors
     /// [`Error::Lost`] if it was started and whatever watched it is gone; [`Error::Refused`]; [`Error::System`].
@@ -93,6 +95,7 @@ pub trait Executor: Send + Sync + 'static {
         &self,
         folder: &AttemptFolder,
         assignment: &Assignment,
+        secrets: &Values,
     ) -> impl Future<Output = Result<Self::Running, Error>> + Send;
 
     /// Starts another command beside that of an attempt that runs: with its variables, in its working directory, as its user, and

@@ -37,6 +37,7 @@ use crate::join::{self, Membership};
 use crate::link::{Ends, Link, Master, renew};
 use crate::network::Network;
 use crate::prefetch::{Prefetcher, Prefetching};
+use crate::secrets;
 use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
 use crate::shipper::Shipper;
 use crate::supervisor::SandboxPaths;
@@ -219,6 +220,7 @@ impl Parts {
             inputs,
             shipper: shipper.clone(),
             lease: link.lease(),
+            secrets: Arc::new(secrets::Master::new(bulk.clone())),
             volumes: volumes.clone(),
             notices: notices.clone(),
         };

@@ -55,6 +55,7 @@ impl Attempt {
             log_limit_bytes: 1024 * 1024,
             storage_limit_bytes: None,
             volumes: Default::default(),
+            secrets: Vec::new(),
         };
         Self {
             folder,

@@ -17,6 +17,7 @@ pub mod path;
 pub mod plan;
 pub mod problem;
 pub mod project;
+pub mod secret;
 pub mod source;
 pub mod time;
 pub mod token;
@@ -38,6 +39,7 @@ pub use problem::{Code, Fault, Problem};
 pub use project::{
     ChangeProject, CreateProject, GoingBuild, Limits, Project, ProjectList, Retention, RetentionPlan, Share,
 };
+pub use secret::{Secret, SecretList, SetSecret};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;
 pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};

@@ -11,6 +11,7 @@ pub(crate) mod project;
 pub(crate) mod rerun;
 pub(crate) mod retention;
 pub(crate) mod run;
+pub(crate) mod secret;
 pub(crate) mod server;
 pub(crate) mod token;
 pub(crate) mod transfers;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::CapabilitySet;
 use crate::label::Selector;
-use crate::name::{ClusterName, JobName};
+use crate::name::{ClusterName, JobName, SecretName};
 use crate::resources::Resources;
 use crate::volume::VolumeSet;
 
@@ -66,6 +66,9 @@ pub struct JobSpec {
     pub command: Option<Vec<String>>,
     /// Variables for the command.
     pub environment: BTreeMap<String, String>,
+    /// Variables whose values are secrets of the project. None of them is in `environment` as well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretName>,
     /// How long the command may run.
     pub timeout: Duration,
     /// What it needs.

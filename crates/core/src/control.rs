@@ -31,6 +31,7 @@ mod replace;
 mod report;
 pub mod restore;
 mod schedule;
+mod secrets;
 mod settings;
 mod settle;
 mod submit;
@@ -67,6 +68,7 @@ use lease::Deadline;
 use outbox::Outbox;
 use projects::Projects;
 use queue::Queue;
+use secrets::Secrets;
 use tokens::Tokens;
 
 /// What a command brings about.
@@ -90,6 +92,7 @@ pub struct Control {
     settings: Settings,
     projects: Projects,
     tokens: Tokens,
+    secrets: Secrets,
     invites: Invites,
     clusters: Clusters,
     builds: Builds,
@@ -109,6 +112,7 @@ impl Control {
             settings,
             projects: Projects::default(),
             tokens: Tokens::default(),
+            secrets: Secrets::default(),
             invites: Invites::default(),
             clusters: Clusters::default(),
             builds: Builds::default(),
@@ -160,6 +164,8 @@ impl Control {
             }
             Command::CreateToken(token) => self.create_token(outbox, token),
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
+            Command::SetSecret(secret) => self.set_secret(outbox, secret),
+            Command::DeleteSecret { project, name } => self.delete_secret(outbox, project, name),
             Command::Invite(invite) => self.invite(outbox, invite),
             Command::WithdrawInvites { cluster } => self.withdraw_invites(outbox, &cluster),
             Command::Join { secret, key } => self.join(outbox, secret, key),

@@ -19,6 +19,7 @@ pub mod rerun;
 pub mod resources;
 pub mod retention;
 pub mod route;
+pub mod secret;
 pub mod session;
 pub mod share;
 pub mod time;

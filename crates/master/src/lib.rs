@@ -14,6 +14,7 @@ pub mod outputs;
 pub mod rest;
 pub mod retention;
 mod run;
+pub mod secrets;
 pub mod sources;
 pub mod tasks;
 

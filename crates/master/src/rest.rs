@@ -24,6 +24,7 @@ mod plan;
 mod produced;
 mod project;
 mod rerun;
+mod secret;
 mod server;
 mod share;
 mod source;
@@ -63,6 +64,7 @@ use crate::exec::Exec;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::retention::Retention;
+use crate::secrets::Secrets;
 use crate::sources::Sources;
 
 /// How many requests are carried out at once; more are told to come again. Each may hold a body of a few MiB.
@@ -87,6 +89,8 @@ pub struct Application {
     pub outputs: Outputs,
     /// What outputs go.
     pub retention: Retention,
+    /// Secrets of projects.
+    pub secrets: Secrets,
     /// Sessions of users with running jobs.
     pub exec: Exec,
     /// The time.
@@ -186,6 +190,8 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(project::plan_retention))
         .routes(routes!(share::set_share))
         .routes(routes!(cache::list_caches, cache::clear_caches))
+        .routes(routes!(secret::list_secrets))
+        .routes(routes!(secret::set_secret, secret::delete_secret))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(plan::plan_build))
         .routes(routes!(build::show_build))

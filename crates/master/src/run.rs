@@ -29,6 +29,7 @@ use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
 use crate::retention::Retention;
+use crate::secrets::{self, Secrets};
 use crate::sources::{Sources, Sweeper};
 use crate::tasks::{Tasks, tasks};
 use tombolo_runtime::configuration::Faults;
@@ -55,6 +56,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Database(#[from] database::Error),
+    /// The secrets of projects.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
     /// The driver.
     #[error(transparent)]
     Driver(#[from] driver::Error),
@@ -132,6 +136,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let foundation = Arc::new(Foundation::open(&configuration, &checked, &folder, now)?);
     let ports = Ports::open(&configuration).await?;
     let store = Arc::new(Database::open(&configuration.database, &folder).await?);
+    let secrets = Secrets::open(&configuration.secrets, &folder, store.clone()).await?;
     let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {
@@ -153,6 +158,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
         foundation,
         clock,
         store,
+        secrets,
         sources,
         handle,
         grants,
@@ -219,6 +225,7 @@ struct Parts {
     foundation: Arc<Foundation>,
     clock: Arc<dyn Clock>,
     store: Arc<Database>,
+    secrets: Secrets,
     sources: Sources,
     handle: Handle,
     grants: Grants,
@@ -290,6 +297,7 @@ impl Parts {
             store: self.store.clone(),
             logs: logs.clone(),
             definitions: Definitions::new(self.sources.clone()),
+            secrets: self.secrets.clone(),
             foundation: self.foundation.clone(),
             clock: self.clock.clone(),
             offers: offers.clone(),
@@ -333,6 +341,7 @@ impl Parts {
             tasks,
         );
         let application = Application {
+            secrets: self.secrets.clone(),
             exec,
             handle: self.handle.clone(),
             store: self.store.clone(),

@@ -167,6 +167,7 @@ fn spec(index: u32) -> Outcome<JobSpec> {
         image: "busybox".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources::default(),
         dependencies: Vec::new(),

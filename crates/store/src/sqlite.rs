@@ -7,6 +7,7 @@
 //! * `builds`, `jobs`, `job_status`: history and live state alike. What changes of a job is apart from what does not, so that a
 //!   step of a job writes a small row; what is not over is found by a partial index, so that a start does not read history.
 //! * `caches`: a small table like the first ones.
+//! * `secrets`: encrypted values. Only their names are held in memory.
 //! * `log_segments`: pieces of logs.
 //!
 //! Everything that belongs to a project hangs on it by foreign keys that delete along. Keys, states and times are columns;
@@ -22,6 +23,7 @@ mod logs;
 mod open;
 mod read;
 mod row;
+mod secrets;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -38,7 +40,8 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName};
+use tombolo_core::secret::SealedValue;
 
 use crate::log::{LogState, LogWrite};
 use crate::port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
@@ -262,6 +265,19 @@ impl Store for Sqlite {
     ) -> Result<Vec<bool>, Error> {
         self.read(move |connection| caches::are_caches(connection, &cluster, project, &manifests))
             .await
+    }
+
+    async fn secrets(
+        &self,
+        project: ProjectId,
+        names: Vec<SecretName>,
+    ) -> Result<Vec<(SecretName, SealedValue)>, Error> {
+        self.read(move |connection| secrets::sealed(connection, project, &names))
+            .await
+    }
+
+    async fn secret_keys(&self) -> Result<Vec<String>, Error> {
+        self.read(secrets::keys).await
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {

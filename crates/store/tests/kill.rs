@@ -127,6 +127,7 @@ fn definition() -> Outcome<BuildDefinition> {
             image: "image".to_owned(),
             command: None,
             environment: std::collections::BTreeMap::new(),
+            secrets: Default::default(),
             timeout: std::time::Duration::from_secs(1),
             resources: tombolo_core::resources::Resources::default(),
             dependencies: Vec::new(),

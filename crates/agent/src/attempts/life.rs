@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
-use tombolo_core::build::TerminalState;
+use tombolo_core::attempt::{Assignment, Outcome, Phase};
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
@@ -14,12 +13,14 @@ use super::outcome::Verdict;
 use super::prepare::{Prepared, prepare};
 use super::reasons::tell_reasons;
 use super::wish::{Wish, until_forgotten, until_stopped};
-use super::{Shared, faulty, inputs, log, progressed, wall};
+use super::{Shared, faulty, inputs, log, progressed, secrets, wall};
 use crate::executor::{self, Collected, Executor, Running, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::link::Lease;
+use crate::mask::Masker;
 use crate::pauses::Pauses;
 use crate::seam::Notice;
+use crate::secrets::Values;
 use crate::supervisor::{Ending, Exit, Usage};
 
 /// How long to wait before something that the disk or the system refused is tried again.
@@ -40,12 +41,14 @@ pub(super) enum Begin {
 }
 
 pub(super) struct Life<E> {
-    shared: Arc<Shared<E>>,
+    pub(super) shared: Arc<Shared<E>>,
     attempt: AttemptId,
-    folder: AttemptFolder,
+    pub(super) folder: AttemptFolder,
     wish: watch::Receiver<Wish>,
     /// Whose it is, as far as that is known.
     project: Option<ProjectId>,
+    /// Takes its secrets out of messages; none before they are known.
+    pub(super) masker: Option<Masker>,
 }
 
 /// Why an attempt does not get to the end of its command.
@@ -73,6 +76,7 @@ impl<E: Executor> Life<E> {
             folder,
             wish,
             project: None,
+            masker: None,
         }
     }
 
@@ -202,17 +206,23 @@ impl<E: Executor> Life<E> {
     /// Runs the command to its end, and stores what it leaves behind.
     async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
         let mut lease = self.shared.surroundings.lease.clone();
-        if !self.folder.started().exists() && !self.folder.exit().exists() {
-            tokio::select! {
-                () = lease.valid() => {}
-                () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
-            }
-        }
         let shared = Arc::clone(&self.shared);
+        let mut values = Values::default();
+        if !self.folder.started().exists() && !self.folder.exit().exists() {
+            let permitted = async {
+                lease.valid().await;
+                secrets::find(&shared, assignment).await
+            };
+            values = tokio::select! {
+                values = permitted => values?,
+                () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
+            };
+            self.masker = Some(Masker::new(&values));
+        }
         let mut running = shared
             .surroundings
             .executor
-            .start(&self.folder, assignment)
+            .start(&self.folder, assignment, &values)
             .await
             .map_err(broken)?;
         let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
@@ -261,36 +271,6 @@ impl<E: Executor> Life<E> {
         self.report(Phase::Publishing).await;
         let collected = running.collect().await.map_err(broken)?;
         Ok((exit, collected))
-    }
-
-    async fn publish(
-        &self,
-        assignment: &Assignment,
-        (exit, collected): (Exit, Collected),
-        inputs: Vec<TransferReceipt>,
-    ) -> Result<Outcome, Broken> {
-        let verdict = Verdict::on(&exit, assignment.job.timeout, &collected.tests);
-        let (verdict, output) = match collected.output {
-            Ok(output) => (verdict, output),
-            Err(reason) => (verdict.without_output(&reason), None),
-        };
-        let finished = verdict.state == TerminalState::Finished;
-        let words = inputs::kept(&collected.cache).filter(|_| finished);
-        let said = Some(verdict.message.clone()).filter(|message| !message.is_empty());
-        let notes: Vec<String> = words.into_iter().chain(said).collect();
-        let mut log_lines = exit.log_lines;
-        if !notes.is_empty() {
-            log_lines = log::note(&self.folder, notes).await.map_err(fault)?;
-            self.hint();
-        }
-        let cache = collected.cache.ok().flatten().filter(|_| finished).map(Box::new);
-        let outcome = verdict.outcome(&exit, log_lines, inputs, output);
-        let generated = collected.generated.filter(|_| finished).map(Box::new);
-        Ok(Outcome {
-            cache,
-            generated,
-            ..outcome
-        })
     }
 
     /// The outcome of an attempt whose command did not run, or was lost. Nothing of it goes on.
@@ -359,7 +339,7 @@ impl<E: Executor> Life<E> {
     }
 
     /// The log has grown.
-    fn hint(&self) {
+    pub(super) fn hint(&self) {
         self.shared.surroundings.shipper.hint(self.attempt);
     }
 

@@ -75,6 +75,7 @@ impl Courier for Service {
             job_file: duty.job_file.clone(),
             materials: duty.materials.iter().map(material).collect(),
             cache: duty.cache.map(cache),
+            secrets: duty.secrets.exposed().into_iter().collect(),
         }))
     }
 

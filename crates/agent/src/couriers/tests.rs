@@ -97,6 +97,7 @@ impl Port {
             log_limit_bytes: 1 << 20,
             storage_limit_bytes: None,
             volumes: Default::default(),
+            secrets: Vec::new(),
         };
         let duty = Duty {
             project: PROJECT,
@@ -104,6 +105,7 @@ impl Port {
             job_file: b"{}".to_vec(),
             materials,
             cache: None,
+            secrets: Default::default(),
         };
         self.couriers.expect(attempt, &self.folder(attempt), duty).unwrap()
     }

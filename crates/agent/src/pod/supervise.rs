@@ -106,7 +106,12 @@ pub fn run(places: &Places, program: impl Fn(Step) -> Command) -> Result<u8, Err
 /// From the sandbox that is filled, or is not, to the end of the command.
 fn attempt(post: &mut Post, staged: Result<Staged, Error>, places: &Places) -> Result<Exit, Error> {
     match staged {
-        Ok(Staged { specification, notes }) => {
+        Ok(Staged {
+            specification,
+            notes,
+            secrets,
+        }) => {
+            let secrets = secrets.into_iter().collect();
             write_record(&places.staged(), &(), Durability::Fast).map_err(Error::system("record the sandbox"))?;
             post.tell();
             let container = Container {
@@ -116,7 +121,7 @@ fn attempt(post: &mut Post, staged: Result<Staged, Error>, places: &Places) -> R
             };
             match post.until_begun()? {
                 Some(ending) => Ok(post.leave(ending)?),
-                None => Ok(post.run(&specification, &container, &notes)?),
+                None => Ok(post.run(&specification, &secrets, &container, &notes)?),
             }
         }
         Err(error) if error.is_unwanted() => Err(error),

@@ -303,6 +303,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             image: image.to_owned(),
             command: None,
             environment: std::collections::BTreeMap::new(),
+            secrets: Default::default(),
             timeout: Duration::from_secs(600),
             resources: Resources::default(),
             dependencies: Vec::new(),

@@ -92,6 +92,7 @@ pub(crate) fn specification(script: &str) -> Specification {
         log_limit_bytes: 16 << 20,
         storage_limit_bytes: None,
         volumes: Default::default(),
+        secrets: Vec::new(),
     }
 }
 
@@ -108,6 +109,7 @@ impl Agent {
             job_file: b"{\"job\":{}}".to_vec(),
             materials: Vec::new(),
             cache: None,
+            secrets: Default::default(),
         };
         let known = Known {
             description,

@@ -130,6 +130,7 @@ impl Port {
             job_file: b"{}".to_vec(),
             materials,
             cache: None,
+            secrets: Default::default(),
         };
         let visit = self.couriers.expect(command.attempt, &folder, duty).unwrap();
         visit.begin();

@@ -240,6 +240,7 @@ fn spec(build: usize, index: usize) -> JobSpec {
         image: "image".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources {
             cpu_milli: if first { 0 } else { 1000 },

@@ -6,9 +6,10 @@ use crate::build::{BuildDefinition, JobSpec};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
-use crate::name::{ClusterName, JobName, ProjectName};
+use crate::name::{ClusterName, JobName, ProjectName, SecretName};
 use crate::placement::Availability;
 use crate::retention::Policy;
+use crate::secret::SealedSecret;
 use crate::session::{Hello, Survey};
 use crate::share::Share;
 use crate::volume::VolumeId;
@@ -59,6 +60,15 @@ pub enum Command {
     RevokeToken {
         /// Which.
         id: TokenId,
+    },
+    /// Gives a project a secret, or a secret another value.
+    SetSecret(SealedSecret),
+    /// Takes a secret from a project.
+    DeleteSecret {
+        /// Which project.
+        project: ProjectId,
+        /// Which secret.
+        name: SecretName,
     },
     /// Makes an invite. Refused if the cluster has joined already.
     Invite(Invite),
@@ -253,7 +263,7 @@ pub enum Refusal {
     /// What the command names does not exist.
     #[error("{kind} `{name}` does not exist")]
     NotFound {
-        /// `project`, `cluster`, `build`, `job`, `invite` or `token`.
+        /// `project`, `cluster`, `build`, `job`, `invite`, `secret` or `token`.
         kind: &'static str,
         /// Which.
         name: String,
@@ -284,6 +294,9 @@ pub enum Refusal {
     /// No cluster can do what a job asks for.
     #[error("{0}")]
     Unsupported(String),
+    /// A job refers to secrets that its project does not have.
+    #[error("{0}")]
+    MissingSecrets(String),
 }
 
 impl Refusal {

@@ -38,7 +38,10 @@ impl Control {
         };
         self.check_generated(build, maker.index, jobs.len())?;
         let plan = build.plan(maker.index, jobs)?;
-        self.check_needs(&plan.specs).map_err(|refusal| refusal.to_string())?;
+        let project = build.record.project;
+        self.check_needs(&plan.specs)
+            .and_then(|()| self.check_secrets(project, &plan.specs))
+            .map_err(|refusal| refusal.to_string())?;
         self.extend(outbox, maker, plan);
         Ok(())
     }

@@ -69,6 +69,7 @@ impl Control {
         let submission = unborn(project.id, definition);
         self.check_limits(&submission)?;
         self.check_needs(&submission.definition.jobs)?;
+        self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut build = live(record(&submission), nodes(&submission)?)?;
         let depths = depths(&build);
         let (jobs, clusters) = (build.jobs.len(), self.clusters.iter().count());

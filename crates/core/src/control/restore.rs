@@ -52,6 +52,9 @@ impl Control {
             control.projects.insert(project);
         }
         live.tokens.into_iter().for_each(|token| control.tokens.insert(token));
+        live.secrets
+            .into_iter()
+            .for_each(|secret| control.secrets.insert(secret));
         live.invites
             .into_iter()
             .for_each(|invite| control.add_invite(now, invite));

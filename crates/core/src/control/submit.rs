@@ -16,6 +16,7 @@ impl Control {
     pub(super) fn submit(&mut self, outbox: &mut Outbox, submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
         self.check_needs(&submission.definition.jobs)?;
+        self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut nodes = nodes(&submission)?;
         let taken_over = take_known(&submission, &mut nodes)?;
         let edges = edges(&nodes)?;

@@ -66,6 +66,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         image: "image".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources {
             cpu_milli: 1000,

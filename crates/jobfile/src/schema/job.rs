@@ -13,7 +13,6 @@ mod service;
 mod value;
 mod volumes;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds};
@@ -24,6 +23,7 @@ use tombolo_core::resources::Resources;
 use tombolo_core::volume::VolumeSet;
 
 use super::Place;
+use self::environment::Environment;
 use super::fields::{self, JobType};
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Position, nearest, quote};
@@ -62,7 +62,7 @@ struct Draft {
     name: Option<(JobName, Position)>,
     image: String,
     command: Option<Vec<String>>,
-    environment: BTreeMap<String, String>,
+    environment: Environment,
     timeout: Duration,
     resources: Resources,
     dependencies: Vec<Dependency>,
@@ -88,7 +88,7 @@ impl Default for Draft {
             name: None,
             image: String::new(),
             command: None,
-            environment: BTreeMap::new(),
+            environment: Environment::default(),
             timeout: DEFAULT_TIMEOUT,
             resources: DEFAULT_RESOURCES,
             dependencies: Vec::new(),
@@ -122,9 +122,9 @@ impl Draft {
                 (self.dependencies, self.dependency_places) = dependency::read(decoder, &value)?;
             }
             "environment" => {
-                let (variables, secret) = environment::read(decoder, &value)?;
-                self.environment = variables;
-                self.need(Capability::Secrets, secret);
+                self.environment = environment::read(decoder, &value)?;
+                self.need(Capability::Secrets, !self.environment.secrets.is_empty());
+                self.need(Capability::Vault, self.environment.vault);
             }
             "timeout" => self.timeout = value::timeout(decoder, &value)?.unwrap_or(DEFAULT_TIMEOUT),
             "resources" => self.resources = value::resources(decoder, &value)?.unwrap_or(DEFAULT_RESOURCES),
@@ -191,7 +191,8 @@ impl Draft {
             kind,
             image: self.image,
             command: self.command,
-            environment: self.environment,
+            environment: self.environment.texts,
+            secrets: self.environment.secrets,
             timeout: self.timeout,
             resources: if kind == JobKind::Run {
                 self.resources

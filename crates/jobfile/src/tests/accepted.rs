@@ -108,6 +108,7 @@ fn every_field_is_read() {
         image: text("registry.example.com/tool:$INFRABOX_BUILD_NUMBER"),
         command: None,
         environment: [].into(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: resources(500, 256),
         dependencies: vec![],
@@ -128,6 +129,7 @@ fn every_field_is_read() {
         environment: [("X", "some text"), ("EMPTY", ""), ("NUMBER", "8080")]
             .map(|(key, value)| (text(key), text(value)))
             .into(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(3600),
         resources: resources(2000, 1024),
         dependencies: vec![Dependency {
@@ -242,7 +244,7 @@ fn every_type_of_infrabox_is_accepted() {
         ("moderate", run(true, "")),
         ("image", run(true, "services deployments registries privileged secrets")),
         ("push", run(true, "deployments")),
-        ("vault", run(true, "secrets")),
+        ("vault", run(true, "vault")),
         (
             "built",
             run(true, "docker services deployments registries privileged secrets"),

@@ -9,7 +9,7 @@ use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, Term
 use tombolo_core::capability::CapabilitySet;
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 use tombolo_core::label::{Requirement, Selector};
-use tombolo_core::name::ProjectName;
+use tombolo_core::name::{ProjectName, SecretName};
 use tombolo_core::route::Cost;
 use tombolo_core::volume::VolumeSet;
 
@@ -139,6 +139,11 @@ impl From<JobSpec> for wire::JobSpec {
             image: job.image,
             command: job.command.map(|arguments| wire::Command { arguments }),
             environment: job.environment.into_iter().collect(),
+            secrets: job
+                .secrets
+                .into_iter()
+                .map(|(variable, name)| (variable, name.into()))
+                .collect(),
             timeout_milliseconds: milliseconds(job.timeout),
             resources: Some(job.resources.into()),
             dependencies: job.dependencies.into_iter().map(Into::into).collect(),
@@ -166,6 +171,10 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             .environment
             .into_iter()
             .map(|(name, value)| Ok((text(name, "JobSpec.environment")?, text(value, "JobSpec.environment")?)));
+        let secrets = job.secrets.into_iter().map(|(variable, name)| {
+            let name = SecretName::new(&name).map_err(|error| Error::new("JobSpec.secrets", error))?;
+            Ok((text(variable, "JobSpec.secrets")?, name))
+        });
         let requirements = job.selector.iter().map(|text| {
             text.parse::<Requirement>()
                 .map_err(|error| Error::new("JobSpec.selector", error))
@@ -179,6 +188,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,
             environment: environment.collect::<Result<_, Error>>()?,
+            secrets: secrets.collect::<Result<_, Error>>()?,
             timeout: Duration::from_millis(job.timeout_milliseconds),
             resources: required(job.resources, "JobSpec.resources")?.into(),
             dependencies: job

@@ -191,6 +191,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         image: HARD_TEXT.to_owned(),
         command: Some(vec![HARD_TEXT.to_owned(), String::new()]),
         environment: BTreeMap::from([("NAME".to_owned(), HARD_TEXT.to_owned())]),
+        secrets: Default::default(),
         timeout: node.timeout,
         resources: node.resources,
         dependencies: vec![Dependency {
@@ -328,6 +329,8 @@ fn sorted(mut live: LiveState) -> LiveState {
     live.invites.sort_by_key(|invite| invite.id);
     live.tokens.sort_by_key(|token| token.id);
     live.caches.sort_by(|left, right| left.key.cmp(&right.key));
+    live.secrets
+        .sort_by(|left, right| (left.project, &left.name).cmp(&(right.project, &right.name)));
     live.builds.sort_by_key(|build| build.id);
     live.jobs.sort_by_key(|(node, _)| (node.build, node.index));
     live

@@ -42,6 +42,7 @@ pub(super) async fn snapshot(connection: &Connection) -> Result<Snapshot, Error>
         invites: every(connection, row::INVITE, "invites ORDER BY id", row::invite).await?,
         tokens: every(connection, row::TOKEN, "tokens ORDER BY id", row::token).await?,
         caches: every(connection, row::CACHE, "caches", row::cache).await?,
+        secrets: every(connection, row::SECRET, "secrets", row::secret).await?,
         builds: every(
             connection,
             row::BUILD,

@@ -3,7 +3,9 @@
 use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
-use tombolo_core::id::JobId;
+use tombolo_core::id::{JobId, ProjectId};
+use tombolo_core::name::SecretName;
+use tombolo_core::secret::{SealedSecret, Secret};
 
 use super::table::Value;
 
@@ -118,6 +120,28 @@ pub(super) fn cache(cache: &Cache) -> Row<'_> {
         Value::number(*build),
         Value::time(*saved_at),
         Value::time(*used_at),
+    ]);
+    row
+}
+
+pub(super) fn secret_key(project: ProjectId, name: &SecretName) -> Row<'_> {
+    vec![Value::Id(project.uuid()), Value::text(name.as_str())]
+}
+
+pub(super) fn secret(sealed: &SealedSecret) -> Row<'_> {
+    let SealedSecret {
+        secret: Secret {
+            project,
+            name,
+            updated_at,
+        },
+        value,
+    } = sealed;
+    let mut row = secret_key(*project, name);
+    row.extend([
+        Value::time(*updated_at),
+        Value::text(&value.key),
+        Value::Bytes(&value.bytes),
     ]);
     row
 }

@@ -262,6 +262,18 @@ pub(super) const CACHES: Table = Table {
     ],
 };
 
+pub(super) const SECRETS: Table = Table {
+    name: "secrets",
+    keys: 2,
+    columns: &[
+        ("project", Id),
+        ("name", Text),
+        ("updated_at", Number),
+        ("sealed_by", Text),
+        ("sealed", Bytes),
+    ],
+};
+
 pub(super) const BUILDS: Table = Table {
     name: "builds",
     keys: 1,

@@ -20,6 +20,8 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0006_availability.sql")),
     M::up(include_str!("../../migrations/0007_fair_shares.sql")),
     M::up(include_str!("../../migrations/0008_graph.sql")),
+    M::up(include_str!("../../migrations/0009_reserved.sql")),
+    M::up(include_str!("../../migrations/0010_secrets.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -49,6 +49,13 @@ pub(super) fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
             [],
             row::cache,
         )?,
+        secrets: all(
+            &transaction,
+            row::SECRET,
+            "FROM secrets ORDER BY project, name",
+            [],
+            row::secret,
+        )?,
         builds: all(
             &transaction,
             row::BUILD,

@@ -13,6 +13,7 @@ use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, 
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::resources::Resources;
+use tombolo_core::secret::Secret;
 use tombolo_core::time::Timestamp;
 use uuid::Uuid;
 
@@ -23,6 +24,7 @@ pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
+pub(super) const SECRET: &str = "project, name, updated_at";
 pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds.state, builds.created_at, builds.ended_at, \
      builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
      builds.released_at";
@@ -176,6 +178,14 @@ pub(super) fn cache(columns: &mut Columns<'_>) -> rusqlite::Result<Cache> {
         build: columns.number()?,
         saved_at: columns.time()?,
         used_at: columns.time()?,
+    })
+}
+
+pub(super) fn secret(columns: &mut Columns<'_>) -> rusqlite::Result<Secret> {
+    Ok(Secret {
+        project: columns.id(ProjectId::new)?,
+        name: columns.parsed()?,
+        updated_at: columns.time()?,
     })
 }
 

@@ -11,7 +11,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::time::Timestamp;
 
-use super::{caches, error, read};
+use super::{caches, error, read, secrets};
 use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 
 const SQL_PUT_STATUS: &str = "\
@@ -138,6 +138,8 @@ fn write(connection: &Connection, change: &Change) -> Result<(), CommitError> {
         Change::DeleteToken(id) => delete(connection, "DELETE FROM tokens WHERE id = ?1", id.uuid().as_bytes()),
         Change::PutCache(cache) => caches::put(connection, cache),
         Change::DeleteCache(key) => caches::delete(connection, key),
+        Change::PutSecret(sealed) => secrets::put(connection, sealed),
+        Change::DeleteSecret { project, name } => secrets::delete(connection, *project, name),
         Change::PutBuild(build) => update_build(connection, build),
         Change::PutJob(status) => connection
             .prepare_cached(SQL_PUT_STATUS)

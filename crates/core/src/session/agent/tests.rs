@@ -76,6 +76,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             image: String::new(),
             command: None,
             environment: BTreeMap::new(),
+            secrets: Default::default(),
             timeout: Duration::from_secs(1),
             resources: Resources::default(),
             dependencies: Vec::new(),

@@ -57,6 +57,7 @@ pub(crate) fn assignment() -> Assignment {
             image: "node:22".to_owned(),
             command: Some(vec!["npm".to_owned(), "test".to_owned()]),
             environment: [("PASSWORD".to_owned(), "secret".to_owned())].into(),
+            secrets: Default::default(),
             timeout: Duration::from_secs(3600),
             resources: job().resources,
             dependencies: Vec::new(),

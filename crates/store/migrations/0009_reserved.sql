@@ -1,0 +1,2 @@
+-- Nothing: the number is taken by another change of the same time.
+SELECT 1;

@@ -20,4 +20,5 @@ mod outputs;
 mod postgres;
 mod recovery;
 mod retention;
+mod secrets;
 mod world;

@@ -102,8 +102,7 @@ impl Keys {
                 line,
             };
             let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| invalid())?);
-            let bytes: Zeroizing<[u8; KEY_BYTES]> =
-                Zeroizing::new(bytes.as_slice().try_into().map_err(|_| invalid())?);
+            let bytes: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(bytes.as_slice().try_into().map_err(|_| invalid())?);
             keys.push(Key::new(&bytes)?);
         }
         if (1..=KEYS_MAX).contains(&keys.len()) {

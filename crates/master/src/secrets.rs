@@ -55,7 +55,9 @@ pub enum Denied {
     #[error("attempt {0} is not current on this cluster")]
     Stale(AttemptId),
     /// There is no such secret any more.
-    #[error("project `{project}` has no secret `{name}` (for the variable `{variable}`): it was deleted after the build was submitted")]
+    #[error(
+        "project `{project}` has no secret `{name}` (for the variable `{variable}`): it was deleted after the build was submitted"
+    )]
     Missing {
         /// The project.
         project: String,
@@ -113,7 +115,12 @@ impl Secrets {
     ///
     /// # Errors
     /// If it cannot be encrypted.
-    pub fn setting(&self, project: ProjectId, name: SecretName, value: &SecretString) -> Result<Command, sealing::Error> {
+    pub fn setting(
+        &self,
+        project: ProjectId,
+        name: SecretName,
+        value: &SecretString,
+    ) -> Result<Command, sealing::Error> {
         let value = self.keys.seal(project, &name, value)?;
         Ok(Command::SetSecret(SealedSecret {
             secret: Secret {
@@ -137,7 +144,9 @@ impl Secrets {
         attempt: AttemptId,
     ) -> Result<BTreeMap<String, SecretString>, Denied> {
         let asking = cluster.clone();
-        let project = handle.query(move |control| project_of(control, &asking, attempt)).await?;
+        let project = handle
+            .query(move |control| project_of(control, &asking, attempt))
+            .await?;
         let project = project.ok_or(Denied::Stale(attempt))?;
         let specs = self.store.specs(vec![attempt.job]).await.map_err(unread)?;
         let (_, spec) = specs.into_iter().next().ok_or(Denied::Stale(attempt))?;

@@ -50,9 +50,7 @@ impl std::fmt::Debug for agent::v1::FindSecretsResponse {
 
 impl std::fmt::Debug for courier::v1::Description {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            materials, secrets, ..
-        } = self;
+        let Self { materials, secrets, .. } = self;
         formatter
             .debug_struct("Description")
             .field("materials", materials)

@@ -132,7 +132,11 @@ impl ProcessExecutor {
             .arg("supervise")
             .arg(folder.path())
             .env_clear()
-            .stdin(if secrets.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdin(if secrets.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(messages)
             .spawn()

@@ -46,7 +46,10 @@ fn plain(patterns: &mut BTreeSet<Vec<u8>>, text: &str) {
     let (json, ascii) = json(text);
     let slashes = json.replace('/', "\\/");
     // As Go does unless it is told not to.
-    let markup = json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    let markup = json
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026");
     let [upper, lower, form] = percent(text);
     let texts = [json, ascii, slashes, markup, upper, lower, form];
     patterns.insert(text.as_bytes().to_vec());

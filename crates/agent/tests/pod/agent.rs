@@ -141,6 +141,12 @@ impl Agent {
         self.service.orders.send_modify(change);
     }
 
+    /// Gives the command a variable whose value is a secret.
+    pub(crate) fn add_secret(&self, variable: &str, value: &str) {
+        let secrets = &mut self.known().description.secrets;
+        secrets.insert(variable.to_owned(), value.to_owned());
+    }
+
     /// Makes the contents of `folder` an input.
     pub(crate) fn add_material(&self, into: &str, folder: &Path) -> Digest {
         let mut known = self.known();

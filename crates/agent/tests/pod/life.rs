@@ -64,6 +64,34 @@ async fn inputs_come_the_command_runs_and_its_output_goes() {
     assert_eq!((known.calls["put_chunks"], known.sessions), (1, 1));
 }
 
+/// What leaves the container of the job has no secrets in it: neither the lines that the courier sends nor what `kubectl logs` shows.
+#[tokio::test]
+async fn secrets_are_masked_before_they_leave_the_pod() {
+    let mut specification =
+        specification("echo it is $TOKEN; printf hunt; sleep 0.2; echo er2 | tee $TOMBOLO_OUTPUT/file");
+    specification.secrets = vec!["TOKEN".to_owned()];
+    let agent = Agent::start("east", &specification).await;
+    agent.add_secret("TOKEN", "hunter2");
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    assert_eq!(agent.lines(), ["it is ***", "***"]);
+    assert_eq!(pod.stdout().lines().collect::<Vec<_>>(), ["it is ***", "***"]);
+    for place in ["system", "sandbox/job.json"] {
+        assert_eq!(files_with(&pod.path(place), b"hunter2"), 0, "{place}");
+    }
+}
+
+/// How many files at or below a path have the bytes in them.
+fn files_with(path: &std::path::Path, needle: &[u8]) -> usize {
+    if path.is_dir() && !path.is_symlink() {
+        let entries = fs::read_dir(path).unwrap().map(Result::unwrap);
+        return entries.map(|entry| files_with(&entry.path(), needle)).sum();
+    }
+    // Sockets cannot be read.
+    let bytes = fs::read(path).unwrap_or_default();
+    usize::from(bytes.windows(needle.len()).any(|window| window == needle))
+}
+
 #[tokio::test]
 async fn a_log_that_is_written_in_a_moment_comes_whole() {
     let agent = Agent::start("east", &specification("seq 100000; printf last")).await;

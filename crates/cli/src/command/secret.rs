@@ -103,8 +103,10 @@ fn from_standard_input() -> Result<Zeroizing<String>, Failure> {
             .hint("pipe it (`tombolo secret set NAME < file`, `pass show x | tombolo secret set NAME`), or give `--from-file FILE`"));
     }
     let mut value = read(input.lock())?;
-    let line = value.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).len());
-    value.truncate(line.unwrap_or(value.len()));
+    let line = value.strip_suffix('\n').unwrap_or(&value);
+    let length = line.strip_suffix('\r').filter(|_| line.len() < value.len());
+    let length = length.unwrap_or(line).len();
+    value.truncate(length);
     Ok(value)
 }
 
@@ -131,6 +133,10 @@ mod tests {
         assert!(read(&b""[..]).unwrap_err().message.contains("empty"));
         assert!(read(&[0xff, 0xfe][..]).unwrap_err().hint.unwrap().contains("base64"));
         let large = vec![b'x'; 2 * VALUE_BYTES_MAX];
-        assert_eq!(read(&large[..]).unwrap().len(), VALUE_BYTES_MAX + 3, "the master refuses it");
+        assert_eq!(
+            read(&large[..]).unwrap().len(),
+            VALUE_BYTES_MAX + 3,
+            "the master refuses it"
+        );
     }
 }

@@ -30,7 +30,9 @@ impl Secrets {
     }
 
     fn contains(&self, project: ProjectId, name: &SecretName) -> bool {
-        self.by_project.get(&project).is_some_and(|names| names.contains_key(name))
+        self.by_project
+            .get(&project)
+            .is_some_and(|names| names.contains_key(name))
     }
 
     fn count(&self, project: ProjectId) -> usize {
@@ -97,7 +99,9 @@ impl Control {
             return Ok(());
         }
         let shown = missing.iter().take(MAX_NAMES);
-        let clauses: Vec<String> = shown.map(|(name, job)| format!("`{name}` (for job `{}`)", job.name)).collect();
+        let clauses: Vec<String> = shown
+            .map(|(name, job)| format!("`{name}` (for job `{}`)", job.name))
+            .collect();
         let more = match missing.len().saturating_sub(MAX_NAMES) {
             0 => String::new(),
             more => format!(" and {more} more"),

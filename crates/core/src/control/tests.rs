@@ -17,6 +17,7 @@ mod properties;
 mod recovery;
 mod rerun;
 mod restore;
+mod secrets;
 mod shares;
 mod volumes;
 mod waiting;

@@ -22,8 +22,8 @@ use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::resources::Resources;
 use tombolo_core::volume::VolumeSet;
 
-use super::Place;
 use self::environment::Environment;
+use super::Place;
 use super::fields::{self, JobType};
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Position, nearest, quote};

@@ -132,7 +132,10 @@ impl Bulk {
         request: wire::FindSecretsRequest,
     ) -> Result<wire::FindSecretsResponse, Status> {
         let attempt = convert::attempt(request.attempt, "FindSecretsRequest.attempt")?;
-        let asked = self.services.secrets.of_attempt(&self.services.handle, cluster, attempt);
+        let asked = self
+            .services
+            .secrets
+            .of_attempt(&self.services.handle, cluster, attempt);
         let values = asked.await.map_err(|denied| {
             let words = denied.to_string();
             let (refused, status) = match denied {

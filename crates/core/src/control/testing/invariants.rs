@@ -250,6 +250,9 @@ impl World {
         assert!(self.control.projects().eq(restored.projects()));
         assert!(self.control.tokens().eq(restored.tokens()));
         assert!(self.control.invites().eq(restored.invites()));
+        for project in self.control.projects() {
+            assert!(self.control.secrets(project.id).eq(restored.secrets(project.id)));
+        }
         assert!(self.control.builds().eq(restored.builds()));
         let clusters = |control: &Control| -> Vec<_> {
             let row = |view: crate::control::ClusterView<'_>| (view.record.clone(), view.used, view.attempts);

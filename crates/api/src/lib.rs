@@ -22,6 +22,7 @@ pub mod source;
 pub mod time;
 pub mod token;
 pub mod transfer;
+pub mod trigger;
 pub mod version;
 
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
@@ -44,4 +45,5 @@ pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;
 pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};
 pub use transfer::{Input, RouteKind, RouteOutcome, RouteReport, Transfer, TransferList, TransferState};
+pub use trigger::{CreateTrigger, RunTrigger, Trigger, TriggerList};
 pub use version::Version;

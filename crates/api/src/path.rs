@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tombolo_core::digest::Digest;
 use tombolo_core::id::TokenId;
-use tombolo_core::name::{ClusterName, JobName, ProjectName, SecretName};
+use tombolo_core::name::{ClusterName, JobName, ProjectName, SecretName, TriggerName};
 
 /// What all paths of this version begin with.
 pub const PREFIX: &str = "/api/v1";
@@ -61,6 +61,16 @@ pub fn secrets(project: &ProjectName) -> String {
 /// One secret of a project.
 pub fn secret(project: &ProjectName, name: &SecretName) -> String {
     format!("{}/{name}", secrets(project))
+}
+
+/// The triggers of a project.
+pub fn triggers(project: &ProjectName) -> String {
+    format!("{}/triggers", self::project(project))
+}
+
+/// One trigger of a project.
+pub fn trigger(project: &ProjectName, name: &TriggerName) -> String {
+    format!("{}/{name}", triggers(project))
 }
 
 /// The builds of a project.

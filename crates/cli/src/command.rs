@@ -15,4 +15,5 @@ pub(crate) mod secret;
 pub(crate) mod server;
 pub(crate) mod token;
 pub(crate) mod transfers;
+pub(crate) mod trigger;
 pub(crate) mod validate;

@@ -41,6 +41,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod triggers;
 mod unsuited;
 mod view;
 mod volumes;
@@ -50,7 +51,7 @@ use std::collections::BTreeSet;
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use command::{Command, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedJob};
@@ -70,6 +71,7 @@ use projects::Projects;
 use queue::Queue;
 use secrets::Secrets;
 use tokens::Tokens;
+use triggers::Triggers;
 
 /// What a command brings about.
 #[derive(Debug)]
@@ -93,6 +95,7 @@ pub struct Control {
     projects: Projects,
     tokens: Tokens,
     secrets: Secrets,
+    triggers: Triggers,
     invites: Invites,
     clusters: Clusters,
     builds: Builds,
@@ -113,6 +116,7 @@ impl Control {
             projects: Projects::default(),
             tokens: Tokens::default(),
             secrets: Secrets::default(),
+            triggers: Triggers::default(),
             invites: Invites::default(),
             clusters: Clusters::default(),
             builds: Builds::default(),
@@ -166,6 +170,15 @@ impl Control {
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
             Command::SetSecret(secret) => self.set_secret(outbox, secret),
             Command::DeleteSecret { project, name } => self.delete_secret(outbox, project, name),
+            Command::CreateTrigger { trigger, file } => self.create_trigger(outbox, *trigger, file),
+            Command::DeleteTrigger { project, name } => self.delete_trigger(outbox, project, name),
+            Command::Fire(firing) => self.fire(outbox, *firing),
+            Command::PassTrigger {
+                project,
+                name,
+                scheduled,
+                obstacle,
+            } => self.pass_trigger(outbox, (project, name), scheduled, obstacle),
             Command::Invite(invite) => self.invite(outbox, invite),
             Command::WithdrawInvites { cluster } => self.withdraw_invites(outbox, &cluster),
             Command::Join { secret, key } => self.join(outbox, secret, key),

@@ -23,4 +23,5 @@ pub mod secret;
 pub mod session;
 pub mod share;
 pub mod time;
+pub mod trigger;
 pub mod volume;

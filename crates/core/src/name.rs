@@ -97,6 +97,10 @@ typed_name!(
     /// The name of a secret of a project. The rule is InfraBox's.
     SecretName, "secret", "1 to 255 of a-z, A-Z, 0-9 and `_`", is_secret_name
 );
+typed_name!(
+    /// The name of a trigger of a project.
+    TriggerName, "trigger", "1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit", is_dns_label
+);
 
 impl JobName {
     /// The part after the last `/`: the folder under `inputs/` that a child finds this job's output in.

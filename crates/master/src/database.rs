@@ -9,8 +9,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::{ClusterName, SecretName};
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{
     AcquireError, CommitError, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Postgres, Sequence, Snapshot,
@@ -141,6 +142,10 @@ impl Store for Database {
 
     async fn secret_keys(&self) -> Read<Vec<String>> {
         either!(self, secret_keys())
+    }
+
+    async fn trigger_file(&self, project: ProjectId, name: TriggerName) -> Read<Option<TriggerFile>> {
+        either!(self, trigger_file(project, name))
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Read<()> {

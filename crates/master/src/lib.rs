@@ -17,6 +17,7 @@ mod run;
 pub mod secrets;
 pub mod sources;
 pub mod tasks;
+pub mod triggers;
 
 pub use configuration::Configuration;
 pub use database::Database;

@@ -32,6 +32,7 @@ use crate::retention::Retention;
 use crate::secrets::{self, Secrets};
 use crate::sources::{Sources, Sweeper};
 use crate::tasks::{Tasks, tasks};
+use crate::triggers::Triggers;
 use tombolo_runtime::configuration::Faults;
 
 /// How long the tasks have to end when the process is to stop.
@@ -152,6 +153,8 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     bootstrap::first_token(&folder, &handle, now).await?;
     let policy = configuration.retention.policy();
     let retention = Retention::new(handle.clone(), store.clone(), clock.clone(), policy);
+    let definitions = Definitions::new(sources.clone());
+    let triggers = Triggers::new(handle.clone(), store.clone(), definitions, clock.clone());
     let parts = Parts {
         configuration,
         checked,
@@ -163,6 +166,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
         handle,
         grants,
         retention,
+        triggers,
         stopping,
     };
     let (agents, users) = (ports.agents_address, ports.users_address);
@@ -230,6 +234,7 @@ struct Parts {
     handle: Handle,
     grants: Grants,
     retention: Retention,
+    triggers: Triggers,
     stopping: CancellationToken,
 }
 
@@ -256,6 +261,11 @@ impl Parts {
         let stopping = self.stopping.clone();
         group.spawn("sources", async move {
             sweeper.run(stopping).await;
+            Ok(())
+        });
+        let (triggers, stopping) = (self.triggers.clone(), self.stopping.clone());
+        group.spawn("triggers", async move {
+            triggers.run(stopping).await;
             Ok(())
         });
         let (retention, stopping) = (self.retention.clone(), self.stopping.clone());
@@ -341,6 +351,7 @@ impl Parts {
             tasks,
         );
         let application = Application {
+            triggers: self.triggers.clone(),
             secrets: self.secrets.clone(),
             exec,
             handle: self.handle.clone(),

@@ -30,6 +30,7 @@ mod target;
 mod tests;
 mod text;
 mod tls;
+mod triggers;
 mod write;
 mod writer;
 
@@ -43,8 +44,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::{ClusterName, SecretName};
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
 use crate::port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
@@ -308,6 +310,12 @@ impl Store for Postgres {
 
     async fn secret_keys(&self) -> Result<Vec<String>, Error> {
         let read = |connection: Arc<Connection>| async move { secrets::keys(&connection).await };
+        self.inner.readers.read(read).await
+    }
+
+    async fn trigger_file(&self, project: ProjectId, name: TriggerName) -> Result<Option<TriggerFile>, Error> {
+        let name = &name;
+        let read = |connection: Arc<Connection>| async move { triggers::file(&connection, project, name).await };
         self.inner.readers.read(read).await
     }
 

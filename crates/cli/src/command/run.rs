@@ -96,7 +96,7 @@ pub(crate) async fn push(command: &Push, session: &Session) -> Result<(), Failur
 }
 
 /// What the job file is called: its path from the top of the source, where it lies in it.
-fn file_name(source: Option<&Path>, file: &Path) -> String {
+pub(crate) fn file_name(source: Option<&Path>, file: &Path) -> String {
     let within = source.and_then(|folder| validate::path_within(folder, file));
     within.unwrap_or_else(|| validate::base_name(file))
 }
@@ -107,7 +107,8 @@ pub(crate) async fn watch(command: &Watch, session: &Session) -> Result<(), Fail
     watch::conclude(session, &build).await
 }
 
-fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
+/// The job file that there is in a folder.
+pub(crate) fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
     JOB_FILES
         .iter()
         .map(|name| folder.join(name))

@@ -6,15 +6,16 @@ use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use crate::build::{BuildState, JobSpec, StateSet};
 use crate::cache::{Cache, CacheKey};
 use crate::id::{BuildId, InviteId, JobId, ProjectId, TokenId};
-use crate::name::{ClusterName, SecretName};
+use crate::name::{ClusterName, SecretName, TriggerName};
 use crate::secret::{SealedSecret, Secret};
+use crate::trigger::{Trigger, TriggerFile};
 
 /// One row to write. A `Put` writes the whole record over the one with the same key, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// A project was made or took a build number.
     PutProject(Project),
-    /// A project is gone, and all that belongs to it: builds, jobs, specifications, logs, its tokens and secrets, the records of its
+    /// A project is gone, and all that belongs to it: builds, jobs, specifications, logs, its tokens, secrets and triggers, the records of its
     /// caches.
     DeleteProject(ProjectId),
     /// A cluster joined or changed.
@@ -41,6 +42,24 @@ pub enum Change {
         project: ProjectId,
         /// Its name.
         name: SecretName,
+    },
+    /// A trigger was made or has fired.
+    PutTrigger(Trigger),
+    /// What a trigger submits.
+    PutTriggerFile {
+        /// Whose it is.
+        project: ProjectId,
+        /// The trigger's name.
+        name: TriggerName,
+        /// It.
+        file: TriggerFile,
+    },
+    /// A trigger is gone, with its file.
+    DeleteTrigger {
+        /// Whose it was.
+        project: ProjectId,
+        /// Its name.
+        name: TriggerName,
     },
     /// A build was submitted. All its jobs are `Waiting`, epoch 0, unless a `PutJob` in the same set says otherwise.
     InsertBuild {
@@ -83,6 +102,8 @@ pub struct LiveState {
     pub caches: Vec<Cache>,
     /// All secrets, without their values.
     pub secrets: Vec<Secret>,
+    /// All triggers, without their files.
+    pub triggers: Vec<Trigger>,
     /// The builds that are still running.
     pub builds: Vec<Build>,
     /// The jobs of those builds, by build and index, terminal ones too.
@@ -99,6 +120,7 @@ impl LiveState {
                 self.tokens.retain(|token| token.right.project != Some(*id));
                 self.caches.retain(|cache| cache.key.project != *id);
                 self.secrets.retain(|secret| secret.project != *id);
+                self.triggers.retain(|trigger| trigger.project != *id);
                 let over: Vec<_> = self
                     .builds
                     .iter()
@@ -121,6 +143,14 @@ impl LiveState {
             Change::DeleteSecret { project, name } => {
                 self.secrets
                     .retain(|secret| (secret.project, &secret.name) != (*project, name));
+            }
+            Change::PutTrigger(trigger) => put(&mut self.triggers, trigger, |other| {
+                (other.project, &other.name) == (trigger.project, &trigger.name)
+            }),
+            Change::PutTriggerFile { .. } => {}
+            Change::DeleteTrigger { project, name } => {
+                self.triggers
+                    .retain(|trigger| (trigger.project, &trigger.name) != (*project, name));
             }
             Change::InsertBuild { build, nodes, .. } => {
                 self.builds.push(build.clone());

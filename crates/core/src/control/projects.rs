@@ -122,6 +122,7 @@ impl Control {
         self.tokens.remove_project(id);
         self.drop_caches(id);
         self.secrets.remove_project(id);
+        self.triggers.remove_project(id);
         self.queue.forget_project(id);
         self.release_workspace(outbox, id);
         outbox.changes.push(Change::DeleteProject(id));

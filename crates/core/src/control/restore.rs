@@ -55,6 +55,9 @@ impl Control {
         live.secrets
             .into_iter()
             .for_each(|secret| control.secrets.insert(secret));
+        live.triggers
+            .into_iter()
+            .for_each(|trigger| control.triggers.insert(trigger));
         live.invites
             .into_iter()
             .for_each(|invite| control.add_invite(now, invite));

@@ -331,6 +331,8 @@ fn sorted(mut live: LiveState) -> LiveState {
     live.caches.sort_by(|left, right| left.key.cmp(&right.key));
     live.secrets
         .sort_by(|left, right| (left.project, &left.name).cmp(&(right.project, &right.name)));
+    live.triggers
+        .sort_by(|left, right| (left.project, &left.name).cmp(&(right.project, &right.name)));
     live.builds.sort_by_key(|build| build.id);
     live.jobs.sort_by_key(|(node, _)| (node.build, node.index));
     live

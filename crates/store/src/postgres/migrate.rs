@@ -7,10 +7,11 @@ use super::error::{self, text};
 use crate::port::Error;
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../migrations/postgres/0001_foundation.sql"),
     include_str!("../../migrations/postgres/0002_reserved.sql"),
     include_str!("../../migrations/postgres/0003_secrets.sql"),
+    include_str!("../../migrations/postgres/0004_triggers.sql"),
 ];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.

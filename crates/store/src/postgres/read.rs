@@ -43,6 +43,7 @@ pub(super) async fn snapshot(connection: &Connection) -> Result<Snapshot, Error>
         tokens: every(connection, row::TOKEN, "tokens ORDER BY id", row::token).await?,
         caches: every(connection, row::CACHE, "caches", row::cache).await?,
         secrets: every(connection, row::SECRET, "secrets", row::secret).await?,
+        triggers: every(connection, row::TRIGGER, "triggers", row::trigger).await?,
         builds: every(
             connection,
             row::BUILD,

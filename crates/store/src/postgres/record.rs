@@ -4,8 +4,9 @@ use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::id::{JobId, ProjectId};
-use tombolo_core::name::SecretName;
+use tombolo_core::name::{SecretName, TriggerName};
 use tombolo_core::secret::{SealedSecret, Secret};
+use tombolo_core::trigger::{Trigger, TriggerFile};
 
 use super::table::Value;
 
@@ -143,6 +144,22 @@ pub(super) fn secret(sealed: &SealedSecret) -> Row<'_> {
         Value::text(&value.key),
         Value::Bytes(&value.bytes),
     ]);
+    row
+}
+
+pub(super) fn trigger_key(project: ProjectId, name: &TriggerName) -> Row<'_> {
+    vec![Value::Id(project.uuid()), Value::text(name.as_str())]
+}
+
+pub(super) fn trigger(trigger: &Trigger) -> Row<'_> {
+    let mut row = trigger_key(trigger.project, &trigger.name);
+    row.extend([Value::optional_digest(trigger.source.as_ref()), Value::json(trigger)]);
+    row
+}
+
+pub(super) fn trigger_file<'a>(project: ProjectId, name: &'a TriggerName, file: &TriggerFile) -> Row<'a> {
+    let mut row = trigger_key(project, name);
+    row.push(Value::json(file));
     row
 }
 

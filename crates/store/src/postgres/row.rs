@@ -15,6 +15,7 @@ use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::resources::Resources;
 use tombolo_core::secret::Secret;
 use tombolo_core::time::Timestamp;
+use tombolo_core::trigger::Trigger;
 use uuid::Uuid;
 
 use super::error::text;
@@ -28,6 +29,7 @@ pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_b
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
 pub(super) const SECRET: &str = "project, name, updated_at";
+pub(super) const TRIGGER: &str = "record";
 pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds.state, builds.created_at, builds.ended_at, \
      builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
      builds.released_at";
@@ -224,6 +226,10 @@ pub(super) fn secret(columns: &mut Columns<'_>) -> Result<Secret, Error> {
         name: columns.parsed()?,
         updated_at: columns.time()?,
     })
+}
+
+pub(super) fn trigger(columns: &mut Columns<'_>) -> Result<Trigger, Error> {
+    columns.json()
 }
 
 pub(super) fn build(columns: &mut Columns<'_>) -> Result<Build, Error> {

@@ -274,6 +274,18 @@ pub(super) const SECRETS: Table = Table {
     ],
 };
 
+pub(super) const TRIGGERS: Table = Table {
+    name: "triggers",
+    keys: 2,
+    columns: &[("project", Id), ("name", Text), ("source", Bytes), ("record", Text)],
+};
+
+pub(super) const TRIGGER_FILES: Table = Table {
+    name: "trigger_files",
+    keys: 2,
+    columns: &[("project", Id), ("name", Text), ("file", Text)],
+};
+
 pub(super) const BUILDS: Table = Table {
     name: "builds",
     keys: 1,

@@ -134,6 +134,10 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
             &table::SECRETS,
             gone(&segment.secrets).map(|(project, name)| record::secret_key(*project, name)),
         ),
+        Step::delete(
+            &table::TRIGGERS,
+            gone(&segment.triggers).map(|(project, name)| record::trigger_key(*project, name)),
+        ),
         Step::put(
             &table::PROJECTS,
             segment.projects.values().map(|project| record::project(project)),
@@ -143,6 +147,14 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
         Step::put(&table::TOKENS, kept(&segment.tokens).map(record::token)),
         Step::put(&table::CACHES, kept(&segment.caches).map(record::cache)),
         Step::put(&table::SECRETS, kept(&segment.secrets).map(record::secret)),
+        Step::put(&table::TRIGGERS, kept(&segment.triggers).map(record::trigger)),
+        Step::put(
+            &table::TRIGGER_FILES,
+            segment
+                .trigger_files
+                .iter()
+                .map(|((project, name), file)| record::trigger_file(*project, name, file)),
+        ),
         Step::update(
             &table::BUILDS,
             "builds",

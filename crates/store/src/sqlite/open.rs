@@ -22,6 +22,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0008_graph.sql")),
     M::up(include_str!("../../migrations/0009_reserved.sql")),
     M::up(include_str!("../../migrations/0010_secrets.sql")),
+    M::up(include_str!("../../migrations/0011_triggers.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -56,6 +56,13 @@ pub(super) fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
             [],
             row::secret,
         )?,
+        triggers: all(
+            &transaction,
+            row::TRIGGER,
+            "FROM triggers ORDER BY project, name",
+            [],
+            row::trigger,
+        )?,
         builds: all(
             &transaction,
             row::BUILD,

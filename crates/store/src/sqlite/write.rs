@@ -11,7 +11,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::time::Timestamp;
 
-use super::{caches, error, read, secrets};
+use super::{caches, error, read, secrets, triggers};
 use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 
 const SQL_PUT_STATUS: &str = "\
@@ -140,6 +140,9 @@ fn write(connection: &Connection, change: &Change) -> Result<(), CommitError> {
         Change::DeleteCache(key) => caches::delete(connection, key),
         Change::PutSecret(sealed) => secrets::put(connection, sealed),
         Change::DeleteSecret { project, name } => secrets::delete(connection, *project, name),
+        Change::PutTrigger(trigger) => triggers::put(connection, trigger),
+        Change::PutTriggerFile { project, name, file } => triggers::put_file(connection, *project, name, file),
+        Change::DeleteTrigger { project, name } => triggers::delete(connection, *project, name),
         Change::PutBuild(build) => update_build(connection, build),
         Change::PutJob(status) => connection
             .prepare_cached(SQL_PUT_STATUS)
@@ -434,10 +437,10 @@ pub(super) fn time(time: Timestamp) -> i64 {
     time.0.cast_signed()
 }
 
-fn digest(digest: Option<&Digest>) -> Option<&[u8; 32]> {
+pub(super) fn digest(digest: Option<&Digest>) -> Option<&[u8; 32]> {
     digest.map(Digest::as_bytes)
 }
 
-fn json<T: Serialize>(value: &T) -> String {
+pub(super) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("records have text keys and no failing serializers")
 }

@@ -250,6 +250,7 @@ impl World {
         assert!(self.control.projects().eq(restored.projects()));
         assert!(self.control.tokens().eq(restored.tokens()));
         assert!(self.control.invites().eq(restored.invites()));
+        assert!(self.control.triggers().eq(restored.triggers()));
         for project in self.control.projects() {
             assert!(self.control.secrets(project.id).eq(restored.secrets(project.id)));
         }

@@ -21,4 +21,5 @@ mod postgres;
 mod recovery;
 mod retention;
 mod secrets;
+mod triggers;
 mod world;

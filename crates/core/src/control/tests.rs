@@ -19,5 +19,6 @@ mod rerun;
 mod restore;
 mod secrets;
 mod shares;
+mod triggers;
 mod volumes;
 mod waiting;

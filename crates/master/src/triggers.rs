@@ -69,18 +69,29 @@ fn first(faults: &Faults) -> String {
 }
 
 /// Submits the builds of triggers. Cheap to clone; clones are one.
-#[derive(Clone)]
-pub struct Triggers {
+pub struct Triggers<S = Database> {
     handle: Handle,
-    store: Arc<Database>,
+    store: Arc<S>,
     definitions: Definitions,
     clock: Arc<dyn Clock>,
     changed: Arc<Notify>,
 }
 
-impl Triggers {
+impl<S> Clone for Triggers<S> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: self.handle.clone(),
+            store: self.store.clone(),
+            definitions: self.definitions.clone(),
+            clock: self.clock.clone(),
+            changed: self.changed.clone(),
+        }
+    }
+}
+
+impl<S: Store> Triggers<S> {
     /// Triggers of all projects.
-    pub fn new(handle: Handle, store: Arc<Database>, definitions: Definitions, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(handle: Handle, store: Arc<S>, definitions: Definitions, clock: Arc<dyn Clock>) -> Self {
         Self {
             handle,
             store,
@@ -236,3 +247,6 @@ fn variables(
     }
     variables
 }
+
+#[cfg(test)]
+mod tests;

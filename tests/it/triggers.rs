@@ -18,7 +18,10 @@ jobs:
 "#;
 
 fn trigger(world: &World, name: &str) -> Value {
-    world.tombolo(&["trigger", "show", name, "-o", "json"]).succeeded().json()
+    world
+        .tombolo(&["trigger", "show", name, "-o", "json"])
+        .succeeded()
+        .json()
 }
 
 fn folder(world: &World) -> String {
@@ -33,23 +36,49 @@ fn folder(world: &World) -> String {
 fn a_trigger_submits_its_build_when_somebody_asks() {
     let world = World::start();
     let source = folder(&world);
-    let made = ["trigger", "create", "release", "--source", &source, "-e", "KIND=of the trigger", "--overlap", "skip"];
+    let made = [
+        "trigger",
+        "create",
+        "release",
+        "--source",
+        &source,
+        "-e",
+        "KIND=of the trigger",
+        "--overlap",
+        "skip",
+    ];
     let said = world.tombolo(&made).succeeded();
     assert!(said.output.contains("tombolo trigger run release"), "{said:?}");
     let again = world.tombolo(&made);
     assert!(again.code == 1 && again.error.contains("exists already"), "{again:?}");
     // What is there when it fires is what was uploaded.
     fs::remove_dir_all(&source).expect("it is there");
-    let run = ["trigger", "run", "release", "-e", "MORE=of the call", "-e", "PAUSE=5", "-o", "name"];
+    let run = [
+        "trigger",
+        "run",
+        "release",
+        "-e",
+        "MORE=of the call",
+        "-e",
+        "PAUSE=5",
+        "-o",
+        "name",
+    ];
     let number: u64 = world.tombolo(&run).succeeded().output.trim().parse().expect("a number");
     world.wait_for_state(number, "a", "running");
     let overlapping = world.tombolo(&["trigger", "run", "release"]);
-    assert!(overlapping.code == 1 && overlapping.error.contains("still runs"), "{overlapping:?}");
+    assert!(
+        overlapping.code == 1 && overlapping.error.contains("still runs"),
+        "{overlapping:?}"
+    );
     let build = world.finish(number);
     assert_eq!(build["state"], "finished", "{build:#}");
     let log = world.log(number, "a");
     for line in ["of the trigger, of the call, release false", "from the source"] {
-        assert!(log.iter().any(|printed| printed == line), "{line} is missing in {log:#?}");
+        assert!(
+            log.iter().any(|printed| printed == line),
+            "{line} is missing in {log:#?}"
+        );
     }
     assert_eq!(trigger(&world, "release")["last_build"], number);
     let listed = world.tombolo(&["trigger", "list"]).succeeded();
@@ -67,7 +96,10 @@ fn a_trigger_submits_its_build_when_somebody_asks() {
 #[test]
 fn a_time_that_comes_while_the_master_is_away_is_made_up_for_once() {
     let mut world = World::start();
-    let file = world.write("job.yaml", &JOB.replace("; cat $TOMBOLO_CONTEXT/text", "")).display().to_string();
+    let file = world
+        .write("job.yaml", &JOB.replace("; cat $TOMBOLO_CONTEXT/text", ""))
+        .display()
+        .to_string();
     world
         .tombolo(&["trigger", "create", "often", "--file", &file, "--cron", "* * * * *"])
         .succeeded();
@@ -87,5 +119,8 @@ fn a_time_that_comes_while_the_master_is_away_is_made_up_for_once() {
     let build = world.finish(1);
     assert_eq!(build["state"], "finished", "{build:#}");
     let log = world.log(1, "a");
-    assert!(log.iter().any(|line| line == "of the file, of the file, often true"), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line == "of the file, of the file, often true"),
+        "{log:#?}"
+    );
 }

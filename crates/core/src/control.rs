@@ -169,6 +169,7 @@ impl Control {
             Command::CreateToken(token) => self.create_token(outbox, token),
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
             Command::SetSecret(secret) => self.set_secret(outbox, secret),
+            Command::ResealSecret(secret) => self.reseal_secret(outbox, secret),
             Command::DeleteSecret { project, name } => self.delete_secret(outbox, project, name),
             Command::CreateTrigger { trigger, file } => self.create_trigger(outbox, *trigger, file),
             Command::DeleteTrigger { project, name } => self.delete_trigger(outbox, project, name),

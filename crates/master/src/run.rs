@@ -151,6 +151,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let stop_driver = stopping.clone();
     group.spawn("driver", async move { Ok(driver.run(stop_driver).await?) });
     bootstrap::first_token(&folder, &handle, now).await?;
+    secrets.renew(&handle).await;
     let policy = configuration.retention.policy();
     let retention = Retention::new(handle.clone(), store.clone(), clock.clone(), policy);
     let definitions = Definitions::new(sources.clone());

@@ -111,6 +111,48 @@ impl Secrets {
         Ok(Self { keys, store })
     }
 
+    /// Encrypts with the first key what another one has encrypted: a key that is to go is needed for one more start only. To be called before
+    /// anybody can set a secret. What cannot be encrypted anew stays as it is.
+    pub async fn renew(&self, handle: &Handle) {
+        match self.reseal(handle).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "encrypted secrets with another key"),
+            Err(error) => tracing::warn!(
+                error = format!("{error:#}"),
+                "secrets were not encrypted with another key"
+            ),
+        }
+    }
+
+    async fn reseal(&self, handle: &Handle) -> anyhow::Result<usize> {
+        let present = self.keys.ids().next().unwrap_or_default();
+        let mut count = 0;
+        if self.store.secret_keys().await?.iter().all(|key| key == present) {
+            return Ok(count);
+        }
+        let all = handle.query(|control| {
+            let projects = control.projects().map(|project| project.id);
+            projects
+                .flat_map(|project| control.secrets(project))
+                .collect::<Vec<Secret>>()
+        });
+        for secret in all.await? {
+            let Secret { project, name, .. } = &secret;
+            let sealed = self.store.secrets(*project, vec![name.clone()]).await?;
+            for (name, value) in sealed.into_iter().filter(|(_, value)| value.key != present) {
+                let value = self
+                    .keys
+                    .seal(*project, &name, &self.keys.open(*project, &name, &value)?)?;
+                let secret = secret.clone();
+                handle
+                    .apply(Command::ResealSecret(SealedSecret { secret, value }))
+                    .await?;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     /// What gives a project's secret a value.
     ///
     /// # Errors

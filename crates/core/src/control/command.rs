@@ -65,6 +65,8 @@ pub enum Command {
     },
     /// Gives a project a secret, or a secret another value.
     SetSecret(SealedSecret),
+    /// Keeps the value of a secret under another key.
+    ResealSecret(SealedSecret),
     /// Takes a secret from a project.
     DeleteSecret {
         /// Which project.

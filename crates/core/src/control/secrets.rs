@@ -71,6 +71,16 @@ impl Control {
         Ok(Reply::Done)
     }
 
+    /// The value stays what it is, and as old as it is.
+    pub(super) fn reseal_secret(&mut self, outbox: &mut Outbox, mut sealed: SealedSecret) -> Result<Reply, Refusal> {
+        let Secret { project, name, .. } = &sealed.secret;
+        let names = self.secrets.by_project.get(project);
+        let since = names.and_then(|names| names.get(name));
+        sealed.secret.updated_at = *since.ok_or_else(|| Refusal::not_found("secret", name))?;
+        outbox.changes.push(Change::PutSecret(sealed));
+        Ok(Reply::Done)
+    }
+
     /// Jobs that run keep the value that they were given; those that have not begun end with an error when they would need it.
     pub(super) fn delete_secret(
         &mut self,

@@ -33,7 +33,10 @@ fn the_demos_file_is_accepted() {
 
 #[test]
 fn the_guides_examples_are_accepted() {
-    let guide = include_str!("../../../../docs/guide/job-files.md");
+    let guide = concat!(
+        include_str!("../../../../docs/guide/job-files.md"),
+        include_str!("../../../../docs/guide/secrets.md")
+    );
     let mut examples = 0;
     for language in ["json", "yaml"] {
         for block in guide.split(&format!("```{language}\n")).skip(1) {

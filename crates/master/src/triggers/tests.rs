@@ -29,8 +29,7 @@ impl Clock for SetClock {
 
 const HOUR: u64 = 60 * 60 * 1000;
 const PLAIN: &str = r#"{"version": 1, "jobs": [{"type": "docker-image", "name": "a", "image": "i", "environment": {"A": "file", "B": "file"}}]}"#;
-const SECRET: &str =
-    r#"{"version": 1, "jobs": [{"type": "docker-image", "name": "a", "image": "i", "environment": {"A": {"$secret": "gone"}}}]}"#;
+const SECRET: &str = r#"{"version": 1, "jobs": [{"type": "docker-image", "name": "a", "image": "i", "environment": {"A": {"$secret": "gone"}}}]}"#;
 
 struct Setting {
     world: World,
@@ -79,7 +78,9 @@ impl Setting {
                 cron: "0 3 * * *".to_owned(),
                 timezone: "UTC".to_owned(),
             }),
-            environment: [("B", "trigger"), ("C", "trigger")].map(|(name, value)| (name.into(), value.into())).into(),
+            environment: [("B", "trigger"), ("C", "trigger")]
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
             source: None,
             revision: Revision::default(),
             overlap,
@@ -104,7 +105,10 @@ impl Setting {
     }
 
     async fn known(&self) -> Trigger {
-        let found = self.world.handle.query(|control| control.trigger(PROJECT, &name()).cloned());
+        let found = self
+            .world
+            .handle
+            .query(|control| control.trigger(PROJECT, &name()).cloned());
         found.await.unwrap().unwrap()
     }
 }
@@ -159,10 +163,16 @@ async fn times_pass_with_a_reason_where_no_build_is_made() {
     assert_eq!(setting.builds().await, 0);
     // Secrets are a capability that no cluster has here; that is found first.
     let obstacle = setting.known().await.obstacle.unwrap();
-    assert!(obstacle.contains("no cluster here has what the build needs: `secrets`"), "{obstacle}");
+    assert!(
+        obstacle.contains("no cluster here has what the build needs: `secrets`"),
+        "{obstacle}"
+    );
     setting.at_hour(24 + 12);
     setting.triggers.look().await;
-    assert_eq!(setting.known().await.obstacle.unwrap(), "no master was there at this time");
+    assert_eq!(
+        setting.known().await.obstacle.unwrap(),
+        "no master was there at this time"
+    );
     assert_eq!(setting.known().await.fired_for, Some(Timestamp(27 * HOUR)));
 }
 
@@ -176,8 +186,14 @@ async fn a_build_that_still_runs_is_not_overlapped() {
     setting.triggers.look().await;
     assert_eq!(setting.builds().await, 1);
     let obstacle = setting.known().await.obstacle.unwrap();
-    assert!(obstacle.contains("build 1 of trigger `nightly` still runs"), "{obstacle}");
-    let asked = setting.triggers.fire(PROJECT, &name(), None, &BTreeMap::new(), None).await;
+    assert!(
+        obstacle.contains("build 1 of trigger `nightly` still runs"),
+        "{obstacle}"
+    );
+    let asked = setting
+        .triggers
+        .fire(PROJECT, &name(), None, &BTreeMap::new(), None)
+        .await;
     assert!(asked.unwrap_err().to_string().contains("still runs"));
 }
 
@@ -186,7 +202,9 @@ async fn the_environment_reaches_the_jobs_and_the_call_outranks_the_trigger() {
     let setting = Setting::new().await;
     setting.create(PLAIN, Overlap::Allow, CatchUp::Once).await;
     let call = [("C".to_owned(), "call".to_owned())].into();
-    let fired = setting.triggers.fire(PROJECT, &name(), None, &call, Some("me".to_owned()));
+    let fired = setting
+        .triggers
+        .fire(PROJECT, &name(), None, &call, Some("me".to_owned()));
     let build = fired.await.unwrap();
     assert_eq!(build.submitted_by, "me");
     let jobs = setting.world.store.jobs(build.id, 0, 10).await.unwrap();

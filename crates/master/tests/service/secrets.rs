@@ -153,6 +153,7 @@ async fn the_cluster_of_the_attempt_is_given_the_values_and_no_other() {
 async fn values_are_encrypted_and_a_master_without_their_key_does_not_start() {
     let mut master = with_project().await;
     set(&master, "token", VALUE).await;
+    let before: Value = master.user.get(PATH).await;
     let data = master.configuration.data_folder.clone();
     let key_file = data.join("secrets.key");
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&key_file).unwrap().permissions());
@@ -185,8 +186,13 @@ async fn values_are_encrypted_and_a_master_without_their_key_does_not_start() {
         "{error}"
     );
 
-    // A new key in front: what was sealed before is still opened.
+    // A new key in front: what was sealed before is opened once more, and sealed anew. Then the old key can go.
     fs::write(&key_file, format!("{}=\n{kept}", "A".repeat(43))).unwrap();
+    let mut master = master.restart().await;
+    let listed: Value = master.user.get(PATH).await;
+    assert_eq!(listed, before, "it is as old as it was");
+    master.stop().await;
+    fs::write(&key_file, format!("{}=\n", "A".repeat(43))).unwrap();
     let master = master.restart().await;
     let east = Agent::join(&master, "east", &[]).await;
     let mut session = east.connect_with(Vec::new(), vec![Capability::Secrets]).await;

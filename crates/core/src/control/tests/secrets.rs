@@ -69,9 +69,21 @@ fn names_are_known_and_values_pass_through() {
         !format!("{:?}", world.control).contains("[1, 2, 3]"),
         "the control plane has names only"
     );
+    let set_at = world.now.wall;
+    world.advance(std::time::Duration::from_secs(60));
+    let changes = world.done(Command::ResealSecret(sealed(PROJECT, "a"))).changes;
+    assert!(
+        matches!(changes.as_slice(), [Change::PutSecret(kept)] if kept.secret.updated_at == set_at),
+        "{changes:?}"
+    );
     let gone = world.done(delete("a")).changes;
     assert!(matches!(gone.as_slice(), [Change::DeleteSecret { .. }]), "{gone:?}");
     let refusal = world.refused(delete("a"));
+    assert!(
+        matches!(refusal, Refusal::NotFound { kind: "secret", .. }),
+        "{refusal:?}"
+    );
+    let refusal = world.refused(Command::ResealSecret(sealed(PROJECT, "a")));
     assert!(
         matches!(refusal, Refusal::NotFound { kind: "secret", .. }),
         "{refusal:?}"

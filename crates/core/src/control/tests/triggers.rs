@@ -63,7 +63,10 @@ fn known(world: &World, of: &str) -> Trigger {
 fn a_build_and_the_time_that_it_is_for_are_written_together_and_once() {
     let mut world = World::new();
     let made = world.done(create("nightly", Overlap::Allow)).changes;
-    assert!(matches!(made.as_slice(), [Change::PutTrigger(_), Change::PutTriggerFile { .. }]));
+    assert!(matches!(
+        made.as_slice(),
+        [Change::PutTrigger(_), Change::PutTriggerFile { .. }]
+    ));
     assert_eq!(known(&world, "nightly").created_at, world.now.wall);
     let command = fire(&mut world, "nightly", Some(100));
     let effects = world.done(command);
@@ -81,11 +84,17 @@ fn a_build_and_the_time_that_it_is_for_are_written_together_and_once() {
     for time in [100, 99] {
         let again = fire(&mut world, "nightly", Some(time));
         assert!(matches!(world.refused(again), Refusal::Conflict(_)), "{time}");
-        assert!(matches!(world.refused(pass("nightly", time)), Refusal::Conflict(_)), "{time}");
+        assert!(
+            matches!(world.refused(pass("nightly", time)), Refusal::Conflict(_)),
+            "{time}"
+        );
     }
     world.restart();
     let again = fire(&mut world, "nightly", Some(100));
-    assert!(matches!(world.refused(again), Refusal::Conflict(_)), "also after a restart");
+    assert!(
+        matches!(world.refused(again), Refusal::Conflict(_)),
+        "also after a restart"
+    );
     // Who asks is not bound to times, and changes nothing about them.
     let asked = fire(&mut world, "nightly", None);
     world.done(asked);
@@ -105,8 +114,15 @@ fn a_trigger_that_is_not_to_overlap_waits_for_the_end_of_its_build() {
     };
     let second = fire(&mut world, "often", Some(2));
     let refusal = world.refused(second);
-    assert!(refusal.to_string().contains("build 1 of trigger `often` still runs"), "{refusal}");
-    assert_eq!(known(&world, "often").fired_for, Some(Timestamp(1)), "a refusal changes nothing");
+    assert!(
+        refusal.to_string().contains("build 1 of trigger `often` still runs"),
+        "{refusal}"
+    );
+    assert_eq!(
+        known(&world, "often").fired_for,
+        Some(Timestamp(1)),
+        "a refusal changes nothing"
+    );
     world.done(pass("often", 2));
     assert_eq!(known(&world, "often").obstacle.as_deref(), Some("no room"));
     world.done(Command::CancelBuild { build: build.id });
@@ -133,7 +149,10 @@ fn triggers_have_names_limits_and_an_end() {
         name: name("a"),
     };
     world.done(delete());
-    assert!(matches!(world.refused(delete()), Refusal::NotFound { kind: "trigger", .. }));
+    assert!(matches!(
+        world.refused(delete()),
+        Refusal::NotFound { kind: "trigger", .. }
+    ));
     let gone = fire(&mut world, "a", None);
     assert!(matches!(world.refused(gone), Refusal::NotFound { kind: "trigger", .. }));
     world.done(Command::DeleteProject { id: PROJECT });

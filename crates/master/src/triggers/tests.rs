@@ -202,9 +202,10 @@ async fn the_environment_reaches_the_jobs_and_the_call_outranks_the_trigger() {
     let setting = Setting::new().await;
     setting.create(PLAIN, Overlap::Allow, CatchUp::Once).await;
     let call = [("C".to_owned(), "call".to_owned())].into();
+    let name = name();
     let fired = setting
         .triggers
-        .fire(PROJECT, &name(), None, &call, Some("me".to_owned()));
+        .fire(PROJECT, &name, None, &call, Some("me".to_owned()));
     let build = fired.await.unwrap();
     assert_eq!(build.submitted_by, "me");
     let jobs = setting.world.store.jobs(build.id, 0, 10).await.unwrap();

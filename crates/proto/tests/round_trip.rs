@@ -158,7 +158,7 @@ fn assignment() -> Assignment {
             image: "busybox:1".to_owned(),
             command: Some(vec!["sh".to_owned(), "-c".to_owned(), String::new()]),
             environment: BTreeMap::from([("A".to_owned(), "ä\n".to_owned())]),
-            secrets: Default::default(),
+            secrets: [("X".to_owned(), tombolo_core::name::SecretName::new("of_X").unwrap())].into(),
             timeout: Duration::from_millis(1_500),
             resources: Resources {
                 cpu_milli: 500,

@@ -96,7 +96,7 @@ async fn an_agent_that_comes_back_masks_what_it_says_itself() {
     *cluster.secrets.0.lock().unwrap() = Some(Ok(values()));
     let left = "sleep 1; echo $PASSWORD; echo \"{x: $PASSWORD}\" > $TOMBOLO_OUTPUT/tombolo.yaml";
     let assignment = with_secrets(left);
-    let mut first = cluster.start();
+    let first = cluster.start();
     first.assign(&assignment).await;
     until(|| cluster.folder(assignment.attempt).started().exists()).await;
     first.die().await;

@@ -101,7 +101,6 @@ jobs:
 fn every_field_is_read() {
     let name = |name| JobName::new(name).expect("a valid name");
     let text = str::to_owned;
-    let finished = StateSet::of(&[TerminalState::Finished]);
     let resources = |cpu_milli, mebibytes: u64| Resources {
         cpu_milli,
         memory_bytes: mebibytes << 20,
@@ -132,7 +131,6 @@ fn every_field_is_read() {
         environment: [("X", "some text"), ("EMPTY", ""), ("NUMBER", "8080")]
             .map(|(key, value)| (text(key), text(value)))
             .into(),
-        secrets: Default::default(),
         timeout: Duration::from_secs(3600),
         resources: resources(2000, 1024),
         dependencies: vec![Dependency {
@@ -159,7 +157,7 @@ fn every_field_is_read() {
         dependencies: vec![
             Dependency {
                 job: name("build"),
-                on: finished,
+                on: StateSet::of(&[TerminalState::Finished]),
             },
             Dependency {
                 job: name("test_all-1"),
@@ -171,6 +169,21 @@ fn every_field_is_read() {
         ..build.clone()
     };
     assert_eq!(accept("infrabox.yaml", EVERY_FIELD).jobs, [build, test, report]);
+}
+
+#[test]
+fn secrets_are_referred_to_by_name_and_are_no_texts() {
+    let text = "version: 1\njobs:\n- {name: a, type: docker-image, image: b, environment: {A: plain, B: {$secret: of_B}, C: {$secret: X9}}}\n";
+    let definition = accept("infrabox.yaml", text);
+    let job = &definition.jobs[0];
+    let secrets: Vec<_> = job
+        .secrets
+        .iter()
+        .map(|(variable, name)| (variable.as_str(), name.as_str()))
+        .collect();
+    assert_eq!(secrets, [("B", "of_B"), ("C", "X9")]);
+    assert_eq!(job.environment.keys().collect::<Vec<_>>(), ["A"]);
+    assert_eq!(job.needs.iter().collect::<Vec<_>>(), [Capability::Secrets]);
 }
 
 #[test]

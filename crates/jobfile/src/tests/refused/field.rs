@@ -155,6 +155,10 @@ fn environments() {
             "3:18 jobs[0].environment.A[\"$secret\"]: the field is missing",
         ),
         (
+            "environment: {A: {$secret: a-b}}",
+            "3:28 jobs[0].environment.A[\"$secret\"]: `a-b` is not a valid name of a secret",
+        ),
+        (
             "environment: {A: {$vault: v, $vault_secret_path: p}}",
             "3:18 jobs[0].environment.A[\"$vault_secret_key\"]: the field is missing",
         ),

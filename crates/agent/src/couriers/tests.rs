@@ -105,7 +105,7 @@ impl Port {
             job_file: b"{}".to_vec(),
             materials,
             cache: None,
-            secrets: Default::default(),
+            secrets: [("TOKEN".to_owned(), "hunter2".to_owned())].into_iter().collect(),
         };
         self.couriers.expect(attempt, &self.folder(attempt), duty).unwrap()
     }
@@ -227,6 +227,11 @@ async fn a_token_opens_its_own_attempt_only_and_only_while_it_is_expected() {
     let description = describe(&port.token(mine)).await.unwrap();
     let command: Specification = serde_json::from_slice(&description.get_ref().command).unwrap();
     assert_eq!(command.attempt, mine);
+    assert_eq!(description.get_ref().secrets["TOKEN"], "hunter2");
+    assert!(
+        !format!("{description:?}").contains("hunter2"),
+        "what is printed has names only"
+    );
     assert_eq!(describe(&port.token(other)).await.unwrap_err(), Code::PermissionDenied);
     assert_eq!(describe("nonsense").await.unwrap_err(), Code::Unauthenticated);
     port.couriers.dismiss(mine);

@@ -22,6 +22,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".tombolo.courier.v1.ManifestUpload")
         .bytes(".tombolo.exec.v1.Input")
         .bytes(".tombolo.exec.v1.Output")
+        // They carry secrets, or may.
+        .skip_debug([
+            ".tombolo.agent.v1.FindSecretsResponse",
+            ".tombolo.courier.v1.Description",
+        ])
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -149,3 +149,43 @@ fn more_jobs_than_fit_at_once() {
     assert_eq!(listed["labels"]["node.nodes"], "1", "{listed:#}");
     assert_eq!(listed["labels"]["node.os"], "linux", "{listed:#}");
 }
+
+/// The value is in the command's environment and nowhere else that somebody may look at: not in Kubernetes, and not in a log.
+#[test]
+fn a_secret_comes_to_a_pod_and_is_masked() {
+    let world = World::get();
+    let value = "correct-horse/battery=staple";
+    let file = world.folder.path().join("secret");
+    std::fs::write(&file, value).expect("the folder is writable");
+    let file = file.display().to_string();
+    let set = ["secret", "set", "E2E", "--from-file", &file, "--project", "main"];
+    world.tombolo(&set).succeeded();
+    for cluster in [&world.east, &world.west] {
+        let _whole = cluster.whole();
+        let shell = "echo \"it is $PASSWORD\"; printf %s \"$PASSWORD\" | base64; printf %s \"$PASSWORD\" | wc -c; \
+                     until test -e go; do sleep 0.2; done";
+        let environment = json!({"environment": {"PASSWORD": {"$secret": "E2E"}}});
+        let build = world.run(cluster.name, shell, &environment);
+        build.says("it", "it is ***");
+        let (pod, namespace) = cluster.pod_of(&build.id("it"));
+        for what in [
+            &["get", "pod,secret,configmap", "-o", "yaml"][..],
+            &["logs", &pod, "--all-containers"],
+        ] {
+            let shown = cluster
+                .kubectl(&[what, &["--namespace", &namespace]].concat())
+                .succeeded();
+            assert!(!shown.output.contains(value), "{what:?} shows it");
+        }
+        wait_for("the job to be let go", || {
+            (build.tombolo("exec", &["it", "--", "touch", "go"]).code == 0).then_some(())
+        });
+        build.ends("finished", &[]);
+        let log = build.log("it");
+        let printed: Vec<_> = log.iter().filter(|line| !line.starts_with("tombolo: ")).collect();
+        assert_eq!(printed, ["it is ***", "***", "28"], "{log:?}");
+    }
+    world
+        .tombolo(&["secret", "delete", "E2E", "--project", "main"])
+        .succeeded();
+}

@@ -271,8 +271,8 @@ fn what_no_cluster_here_can_do_is_refused_in_a_sentence() {
             "`deployments` (for job `a`)",
         ),
         (
-            "{name: a, type: docker-image, image: b, environment: {A: {$secret: s}}}",
-            "`secrets` (for job `a`)",
+            "{name: a, type: docker-image, image: b, environment: {A: {$vault: v, $vault_secret_path: p, $vault_secret_key: k}}}",
+            "`vault` (for job `a`)",
         ),
         (
             "{name: a, type: git, clone_url: 'https://git.example/x', commit: main}",

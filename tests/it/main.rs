@@ -20,4 +20,7 @@ mod outputs;
 mod postgres;
 mod recovery;
 mod retention;
+mod secrets;
+mod superset;
+mod triggers;
 mod world;

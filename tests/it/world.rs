@@ -119,10 +119,16 @@ impl World {
     /// Ends everything as Ctrl-C does, and starts it again on the same folder.
     pub(crate) fn restart(&mut self) {
         self.stop();
+        self.start_again();
+    }
+
+    /// Starts everything again on the same folder, after [`Self::stop`].
+    pub(crate) fn start_again(&mut self) {
         self.dev = start_dev(self.folder.path(), &self.setting);
     }
 
-    fn stop(&mut self) {
+    /// Ends everything as Ctrl-C does.
+    pub(crate) fn stop(&mut self) {
         let pid = Pid::from_child(&self.dev);
         kill_process(pid, Signal::INT).expect("`tombolo dev` lives");
         let deadline = Instant::now() + PATIENCE;

@@ -15,7 +15,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 
-use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final};
+use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
 use self::volumes::sharers_together;
@@ -113,6 +113,7 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
                 job: status.id,
                 epoch: status.epoch,
             };
+            tries_are_real(&record, status, &ended).map_err(|what| format!("{at:?}: {what}: {status:?}"))?;
             let real = ended.get(&attempt).is_some_and(|ends| {
                 ends.iter()
                     .any(|(cluster, end)| Some(*cluster) == status.cluster.as_ref() && is_end(status, end))
@@ -392,6 +393,8 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
         *tally.entry(became).or_default() += 1;
     }
     *tally.entry("builds").or_default() += record.builds.len();
+    let retried = record.jobs.values().map(|status| status.tries().len()).sum::<usize>();
+    tally.insert("attempts after another", retried);
     let made = record.nodes.values().filter(|node| node.generated_by.is_some());
     tally.insert("jobs made by jobs", made.count());
     tally.insert(

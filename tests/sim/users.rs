@@ -6,6 +6,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::Revision;
+use tombolo_core::build::extensions::{Extensions, PhaseLimits};
+use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildDefinition, Dependency, JobSpec, StateSet, TerminalState};
 use tombolo_core::control::{Command, Refusal, Reply, Submission};
 use tombolo_core::id::{BuildId, JobId};
@@ -191,6 +193,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         image: String::new(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(3600),
         resources: Resources {
             cpu_milli: rng.random_range(1..=4) * 250,
@@ -208,7 +211,35 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: draw_extensions(rng).boxed(),
     }
+}
+
+fn draw_extensions(rng: &mut ChaCha8Rng) -> Extensions {
+    let queue = rng
+        .random_bool(0.1)
+        .then(|| Duration::from_secs(rng.random_range(1..60)));
+    Extensions {
+        retry: draw_retry(rng),
+        limits: PhaseLimits {
+            queue,
+            ..PhaseLimits::default()
+        },
+        spread: rng.random_bool(0.2).then(|| "zone".to_owned()),
+        ..Extensions::default()
+    }
+}
+
+fn draw_retry(rng: &mut ChaCha8Rng) -> Option<Retry> {
+    rng.random_bool(0.3).then(|| Retry {
+        count: rng.random_range(1..=3),
+        states: StateSet::of(&Retry::STATES[..rng.random_range(1..=3)]),
+        backoff: Backoff {
+            initial: Duration::from_millis(rng.random_range(0..10_000)),
+            factor_percent: rng.random_range(100..300),
+            max: Duration::from_secs(20),
+        },
+    })
 }
 
 fn draw_condition(rng: &mut ChaCha8Rng) -> StateSet {

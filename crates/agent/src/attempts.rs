@@ -7,9 +7,12 @@ mod inputs;
 mod life;
 mod log;
 mod outcome;
+mod phases;
 mod prepare;
+mod publish;
 mod reasons;
 mod recover;
+mod secrets;
 mod wish;
 
 use std::collections::HashMap;
@@ -33,6 +36,7 @@ use crate::executor::Executor;
 use crate::folder::AttemptFolder;
 use crate::link::Lease;
 use crate::seam::{Instruction, Notice};
+use crate::secrets::Source;
 use crate::shipper::Shipper;
 use crate::volumes::Volumes;
 
@@ -59,6 +63,8 @@ pub struct Surroundings<E> {
     pub shipper: Shipper,
     /// Whether the agent may start commands.
     pub lease: Lease,
+    /// Knows the values of secrets.
+    pub secrets: Arc<dyn Source>,
     /// The volumes that attempts work with.
     pub volumes: Volumes,
     /// Where what happens is told.

@@ -35,6 +35,7 @@ use crate::exec::{self, Failure};
 use crate::executor::cache::CacheFolder;
 use crate::executor::{Collected, Material};
 use crate::folder::AttemptFolder;
+use crate::secrets::Values;
 use crate::supervisor::{Exit, Specification};
 
 #[cfg(test)]
@@ -57,6 +58,8 @@ pub struct Duty {
     pub materials: Vec<Material>,
     /// What is kept of the cache folder; none if the job asks for no cache.
     pub cache: Option<CacheFolder>,
+    /// What the command's environment has besides; in memory only.
+    pub secrets: Values,
 }
 
 /// The attempts whose couriers are expected. Cheap to clone; clones are one.

@@ -10,10 +10,11 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tombolo_artifact::{Links, UnpackOptions};
+use tombolo_artifact::{Links, PackLimits, Selection, UnpackOptions};
 use tombolo_core::attempt::{Assignment, GeneratedFile, OutputReference};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
+use tombolo_core::pattern::InvalidPattern;
 use tombolo_core::session::Capability;
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeId;
@@ -22,6 +23,7 @@ use crate::couriers::Losses;
 use crate::exec;
 use crate::folder::AttemptFolder;
 use crate::link::Lease;
+use crate::secrets::Values;
 use crate::supervisor::Exit;
 use crate::xunit;
 
@@ -86,7 +88,8 @@ pub trait Executor: Send + Sync + 'static {
         materials: &[Material],
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
-    /// Sees to it that the command starts, at most once for each attempt: one that was started is found.
+    /// Sees to it that the command starts, at most once for each attempt: one that was started is found. `secrets` are of use only if it
+    /// was not started yet.
     ///
     /// # Errors
     /// [`Error::Lost`] if it was started and whatever watched it is gone; [`Error::Refused`]; [`Error::System`].
@@ -94,6 +97,7 @@ pub trait Executor: Send + Sync + 'static {
         &self,
         folder: &AttemptFolder,
         assignment: &Assignment,
+        secrets: &Values,
     ) -> impl Future<Output = Result<Self::Running, Error>> + Send;
 
     /// Starts another command beside that of an attempt that runs: with its variables, in its working directory, as its user, and
@@ -126,6 +130,23 @@ pub struct Material {
     /// The command starts without it as well.
     #[serde(default)]
     pub optional: bool,
+    /// Patterns of what is unpacked of it; everything if there are none.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+/// The most that the job's output may have, in bytes, if it says so.
+pub(crate) fn output_limit(assignment: &Assignment) -> Option<u64> {
+    assignment.job.extensions.as_ref()?.output_limit_bytes
+}
+
+/// What an output may be at most.
+pub(crate) fn sandbox_limits(bytes: Option<u64>) -> PackLimits {
+    let limits = PackLimits::default();
+    PackLimits {
+        bytes: bytes.map_or(limits.bytes, |bytes| bytes.min(limits.bytes)),
+        ..limits
+    }
 }
 
 /// The folder of the build's source in a sandbox.
@@ -134,14 +155,15 @@ pub(crate) const SOURCE: &str = "context";
 impl Material {
     /// How it is unpacked into this folder. What jobs left behind is restored as it was, with links that lead out of it, as every
     /// virtual environment of Python has them; a source with such links is not taken in the first place.
-    pub(crate) fn options(folder: &str) -> UnpackOptions {
-        UnpackOptions {
+    pub(crate) fn options(folder: &str, paths: &[String]) -> Result<UnpackOptions, InvalidPattern> {
+        Ok(UnpackOptions {
+            select: Selection::of(paths)?,
             links: match folder {
                 SOURCE => Links::Confined,
                 _ => Links::Verbatim,
             },
             ..UnpackOptions::default()
-        }
+        })
     }
 
     /// What the job's log says if it is optional and cannot be unpacked.

@@ -38,6 +38,7 @@ use crate::link::{Ends, Link, Master, renew};
 use crate::network::Network;
 use crate::prefetch::{Prefetcher, Prefetching};
 use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
+use crate::secrets;
 use crate::shipper::Shipper;
 use crate::supervisor::SandboxPaths;
 use crate::sweeping::Sweeper;
@@ -219,6 +220,7 @@ impl Parts {
             inputs,
             shipper: shipper.clone(),
             lease: link.lease(),
+            secrets: Arc::new(secrets::Master::new(bulk.clone())),
             volumes: volumes.clone(),
             notices: notices.clone(),
         };

@@ -33,6 +33,8 @@ use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeSet;
 
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::mask::Masker;
+use crate::secrets::Values;
 use crate::spool;
 
 pub(crate) use self::capture::SYSTEM_PREFIX;
@@ -67,9 +69,15 @@ pub struct Specification {
     /// How many bytes the sandbox may have; none if nobody counts.
     #[serde(default)]
     pub storage_limit_bytes: Option<u64>,
+    /// How many bytes the output may have; as many as any may if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_limit_bytes: Option<u64>,
     /// The volumes in the sandbox, which do not count.
     #[serde(default)]
     pub volumes: VolumeSet,
+    /// The variables whose values are secrets. These come another way, never in a file: through the standard input, or from the courier.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
 }
 
 /// How the command finds its sandbox.
@@ -218,15 +226,17 @@ pub fn run(folder: &Path) -> Result<(), Error> {
     let specification: Specification = read_record(&folder.specification())
         .map_err(Error::system("cannot read what to run"))?
         .ok_or_else(|| Error::NoSpecification(folder.specification()))?;
+    let secrets = hear_secrets(&specification).map_err(Error::system("cannot hear the secrets"))?;
     let spool = spool::Writer::open(&folder.log()).map_err(Error::system("cannot open the log"))?;
     let mut listeners = listeners::Listeners::bind(&folder).map_err(Error::system("cannot listen"))?;
-    let mut log = capture::Capture::new(spool, specification.log_limit_bytes);
+    let masker = Masker::new(&secrets);
+    let mut log = capture::Capture::new(spool, specification.log_limit_bytes).masking(&masker);
     let sessions = Sessions::open(&folder, Access::Own, &mut log);
     let surroundings = Surroundings::bare(confinement::enter(&folder, specification.paths, &mut log));
 
     let exit = duty::serve(
         &folder,
-        &specification,
+        (&specification, &secrets),
         &surroundings,
         &mut listeners,
         sessions,
@@ -237,6 +247,18 @@ pub fn run(folder: &Path) -> Result<(), Error> {
     // Those who wait are told when the exit is there.
     drop(listeners);
     Ok(())
+}
+
+/// The values of secrets, from whoever started this process.
+fn hear_secrets(specification: &Specification) -> io::Result<Values> {
+    if specification.secrets.is_empty() {
+        return Ok(Values::default());
+    }
+    let values = Values::read(io::stdin().lock())?;
+    match values.are_of(&specification.secrets) {
+        true => Ok(values),
+        false => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "some are missing")),
+    }
 }
 
 /// Makes this process the one that orphans of the command fall to, and the only supervisor of the attempt while the lock lives.

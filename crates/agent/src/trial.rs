@@ -399,4 +399,12 @@ impl Bulk for Services {
             wanted,
         }))
     }
+
+    async fn find_secrets(
+        &self,
+        request: Request<wire::FindSecretsRequest>,
+    ) -> Result<Response<wire::FindSecretsResponse>, Status> {
+        self.0.caller(&request)?;
+        Err(Status::unimplemented("no attempt of a trial has secrets"))
+    }
 }

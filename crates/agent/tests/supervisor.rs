@@ -54,7 +54,9 @@ impl Attempt {
             stop_grace: PATIENCE,
             log_limit_bytes: 1024 * 1024,
             storage_limit_bytes: None,
+            output_limit_bytes: None,
             volumes: Default::default(),
+            secrets: Vec::new(),
         };
         Self {
             folder,

@@ -1,12 +1,14 @@
 //! Jobs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use tombolo_core::attempt::OutputReference;
-use tombolo_core::build::{self, TerminalState};
+use tombolo_core::build::{self, TerminalState, extensions};
+use tombolo_core::control::record;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
-use tombolo_core::placement;
 use utoipa::ToSchema;
 
 use crate::cluster::Resources;
@@ -61,20 +63,127 @@ pub struct Job {
     /// The cluster to take when it fits.
     #[schema(value_type = Option<String>)]
     pub prefer: Option<ClusterName>,
+    /// The clusters to take before others, among those that may run it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preferences: Vec<Preference>,
+    /// The key of the label over whose values it is spread.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<String>,
+    /// The job on whose cluster it has to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub same_as: Option<JobName>,
     /// What it needs.
     pub resources: Resources,
     /// How long its command may run.
     pub timeout_seconds: u64,
+    /// How long its other phases may take.
+    #[serde(default)]
+    pub limits: PhaseLimits,
     /// How many lines its log has, once it has ended.
     pub log_lines: Option<u64>,
     /// How many of its attempts were lost by the system and replaced, or made its output again.
     pub replacements: u32,
+    /// How many attempts may follow the first, as its file says.
+    #[serde(default)]
+    pub retries: u32,
+    /// The attempts that ended, and that the job's retry has another one follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Try>,
+    /// When the next attempt is due, if that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<DateTime>,
+    /// It finished, and not at its first try.
+    #[serde(default)]
+    pub flaky: bool,
     /// Why its output cannot be had (now), if it was lost after the job had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_lost: Option<String>,
     /// The attempt that makes its output again, if there is one. The job stays ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
+}
+
+/// Clusters that a job would rather have than others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Preference {
+    /// Which clusters: requirements that all must hold.
+    pub selector: Vec<String>,
+    /// How much rather; weights add up.
+    pub weight: u32,
+}
+
+impl From<&extensions::Preference> for Preference {
+    fn from(preference: &extensions::Preference) -> Self {
+        let requirements = preference.selector.requirements.iter();
+        Self {
+            selector: requirements.map(ToString::to_string).collect(),
+            weight: preference.weight,
+        }
+    }
+}
+
+/// How long phases of a job may take; as long as it lasts where nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PhaseLimits {
+    /// The wait for a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_milliseconds: Option<u64>,
+    /// From when everything is there until the command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_milliseconds: Option<u64>,
+    /// The way of source, inputs and cache to the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer_milliseconds: Option<u64>,
+}
+
+impl From<extensions::PhaseLimits> for PhaseLimits {
+    fn from(limits: extensions::PhaseLimits) -> Self {
+        let milliseconds =
+            |limit: Option<Duration>| limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        Self {
+            queue_milliseconds: milliseconds(limits.queue),
+            start_milliseconds: milliseconds(limits.start),
+            transfer_milliseconds: milliseconds(limits.transfer),
+        }
+    }
+}
+
+/// An attempt that ended, and did not end its job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Try {
+    /// Its number: its log is kept under it.
+    pub epoch: u32,
+    /// How it ended.
+    pub state: JobState,
+    /// Why, in one line, if that needs a word.
+    pub message: String,
+    /// The command's exit code.
+    pub exit_code: Option<i32>,
+    /// The cluster that ran it.
+    #[schema(value_type = Option<String>)]
+    pub cluster: Option<ClusterName>,
+    /// When its command started.
+    pub started_at: Option<DateTime>,
+    /// When it ended.
+    pub ended_at: Option<DateTime>,
+    /// How many lines its log has.
+    pub log_lines: Option<u64>,
+}
+
+impl From<&record::Try> for Try {
+    fn from(earlier: &record::Try) -> Self {
+        Self {
+            epoch: earlier.epoch.0,
+            state: earlier.state.into(),
+            message: earlier.message.clone(),
+            exit_code: earlier.exit_code,
+            cluster: earlier.cluster.clone(),
+            started_at: earlier.started_at.map(Into::into),
+            ended_at: earlier.ended_at.map(Into::into),
+            log_lines: earlier.log_lines,
+        }
+    }
 }
 
 /// An attempt that makes the output of a job again which has ended.
@@ -248,80 +357,4 @@ pub struct Parent {
     pub name: JobName,
     /// The states in which the other follows it; in all others that is skipped.
     pub on: Vec<JobState>,
-}
-
-/// Why a job is where it is, or is nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Explanation {
-    /// One line for people.
-    pub summary: String,
-    /// The limit of its project or build that a queued job waits for, in words, if there is one.
-    #[serde(default)]
-    pub limit: Option<String>,
-    /// What would have to change so that a job fits which no cluster can run.
-    #[serde(default)]
-    pub advice: Option<String>,
-    /// All clusters, by name.
-    pub clusters: Vec<ClusterVerdict>,
-}
-
-/// What one cluster is to one job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ClusterVerdict {
-    /// The cluster.
-    #[schema(value_type = String)]
-    pub cluster: ClusterName,
-    /// Whether the job can run there now.
-    pub fits: bool,
-    /// What it misses; empty if the job fits.
-    pub misses: Vec<Miss>,
-    /// What would have to change so that the job fits there, if something can and has to.
-    #[serde(default)]
-    pub remedy: Option<String>,
-}
-
-/// One thing that keeps a job from a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Miss {
-    /// What kind: `label`, `volume_elsewhere`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
-    pub kind: String,
-    /// In words.
-    pub message: String,
-}
-
-impl From<placement::Explanation> for Explanation {
-    fn from(explanation: placement::Explanation) -> Self {
-        let verdict = |verdict: placement::ClusterVerdict| ClusterVerdict {
-            remedy: verdict.remedy(),
-            fits: verdict.misses.is_empty(),
-            misses: verdict.misses.iter().map(Miss::from).collect(),
-            cluster: verdict.cluster,
-        };
-        Self {
-            summary: explanation.summary,
-            limit: explanation.limit,
-            advice: explanation.advice,
-            clusters: explanation.clusters.into_iter().map(verdict).collect(),
-        }
-    }
-}
-
-impl From<&placement::Miss> for Miss {
-    fn from(miss: &placement::Miss) -> Self {
-        let kind = match miss {
-            placement::Miss::Label { .. } => "label",
-            placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
-            placement::Miss::NoVolumes => "no_volumes",
-            placement::Miss::Closed { .. } => "closed",
-            placement::Miss::Incapable { .. } => "incapable",
-            placement::Miss::Disconnected => "disconnected",
-            placement::Miss::TooSmall { .. } => "too_small",
-            placement::Miss::Full => "full",
-            placement::Miss::Kept => "kept",
-        };
-        Self {
-            kind: kind.to_owned(),
-            message: miss.to_string(),
-        }
-    }
 }

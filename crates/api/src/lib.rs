@@ -9,6 +9,7 @@ pub mod cache;
 pub mod cluster;
 pub mod event;
 pub mod exec;
+pub mod explanation;
 pub mod job;
 pub mod limit;
 pub mod log;
@@ -17,10 +18,12 @@ pub mod path;
 pub mod plan;
 pub mod problem;
 pub mod project;
+pub mod secret;
 pub mod source;
 pub mod time;
 pub mod token;
 pub mod transfer;
+pub mod trigger;
 pub mod version;
 
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
@@ -30,7 +33,8 @@ pub use cluster::{
     Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
-pub use job::{ClusterVerdict, Explanation, Job, JobKind, JobState, Miss, Output, Parent, Recovery};
+pub use explanation::{ClusterVerdict, Explanation, Miss};
+pub use job::{Job, JobKind, JobState, Output, Parent, PhaseLimits, Preference, Recovery, Try};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedJob};
@@ -38,8 +42,10 @@ pub use problem::{Code, Fault, Problem};
 pub use project::{
     ChangeProject, CreateProject, GoingBuild, Limits, Project, ProjectList, Retention, RetentionPlan, Share,
 };
+pub use secret::{Secret, SecretList, SetSecret};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;
 pub use token::{CreateToken, CreatedToken, Role, Token, TokenList, WhoAmI};
 pub use transfer::{Input, RouteKind, RouteOutcome, RouteReport, Transfer, TransferList, TransferState};
+pub use trigger::{CreateTrigger, RunTrigger, Trigger, TriggerList};
 pub use version::Version;

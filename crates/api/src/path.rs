@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use tombolo_core::digest::Digest;
 use tombolo_core::id::TokenId;
-use tombolo_core::name::{ClusterName, JobName, ProjectName};
+use tombolo_core::name::{ClusterName, JobName, ProjectName, SecretName, TriggerName};
 
 /// What all paths of this version begin with.
 pub const PREFIX: &str = "/api/v1";
@@ -51,6 +51,26 @@ pub fn retention_plan(project: &ProjectName) -> String {
 /// The caches of a project. Query, to clear only some: `job`, `branch`.
 pub fn caches(project: &ProjectName) -> String {
     format!("{}/caches", self::project(project))
+}
+
+/// The secrets of a project.
+pub fn secrets(project: &ProjectName) -> String {
+    format!("{}/secrets", self::project(project))
+}
+
+/// One secret of a project.
+pub fn secret(project: &ProjectName, name: &SecretName) -> String {
+    format!("{}/{name}", secrets(project))
+}
+
+/// The triggers of a project.
+pub fn triggers(project: &ProjectName) -> String {
+    format!("{}/triggers", self::project(project))
+}
+
+/// One trigger of a project.
+pub fn trigger(project: &ProjectName, name: &TriggerName) -> String {
+    format!("{}/{name}", triggers(project))
 }
 
 /// The builds of a project.

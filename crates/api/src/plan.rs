@@ -7,7 +7,7 @@ use tombolo_core::name::{ClusterName, JobName};
 use utoipa::ToSchema;
 
 use crate::build::JobFile;
-use crate::job::{ClusterVerdict, Explanation};
+use crate::explanation::{ClusterVerdict, Explanation};
 
 /// How many clusters are shown at the most of a job that is not placed.
 const MAX_CLUSTERS: usize = 100;

@@ -156,6 +156,9 @@ codes! {
     /// No cluster can do what a job asks for.
     Unsupported = "unsupported", 422, "Not supported by any cluster here",
         "take it out of the job file, or connect a cluster that has it: `tombolo cluster show` says what one can do";
+    /// A job refers to secrets that its project does not have.
+    MissingSecret = "missing_secret", 422, "Missing secret",
+        "an admin of the project sets it by `tombolo secret set NAME`; `tombolo secret list` lists those that there are";
     /// The bytes of a chunk or manifest are not what their digest says, or are damaged.
     InvalidContent = "invalid_content", 422, "Invalid content",
         "the content was damaged on its way or is made wrongly: send it again";

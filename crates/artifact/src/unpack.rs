@@ -1,6 +1,7 @@
 //! Unpacking: from a manifest and chunks to a folder. Nothing that they say is trusted.
 
 mod links;
+mod select;
 mod sparse;
 mod stage;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use crate::chunk::{Chunk, ChunkReference};
 use crate::manifest::{Entry, EntryKind, MAXIMUM_CONTENT_BYTES, MAXIMUM_ENTRIES, Manifest};
 use crate::path::DisplayPath;
+pub use select::Selection;
 use sparse::SparseFile;
 use stage::Stage;
 
@@ -61,12 +63,14 @@ pub enum Links {
 }
 
 /// How to unpack.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct UnpackOptions {
     /// What is refused for its size.
     pub limits: UnpackLimits,
     /// What is refused for where it leads.
     pub links: Links,
+    /// What is unpacked of it.
+    pub select: Selection,
 }
 
 /// Why an artifact was not unpacked. Nothing is left behind.
@@ -85,6 +89,9 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// A pattern matches nothing that is in the artifact.
+    #[error("nothing in it matches `{0}`")]
+    NothingMatches(String),
     /// A symbolic link leads out of the folder.
     #[error("`{path}` is a symbolic link to `{target}`, which leads out of the folder")]
     Link {
@@ -146,14 +153,18 @@ pub fn unpack(
     if options.links == Links::Confined {
         check_links(manifest)?;
     }
+    let chosen = options.select.choose(manifest)?;
     let mut stage = Stage::create(into)?;
     let mut content = Content {
         chunks: manifest.chunks(),
         feed,
         rest: Bytes::new(),
     };
-    for entry in manifest.entries() {
-        restore(&entry, &mut stage, &mut content)?;
+    for (index, entry) in manifest.entries().enumerate() {
+        match chosen.as_ref().is_none_or(|chosen| chosen[index]) {
+            true => restore(&entry, &mut stage, &mut content)?,
+            false => content.pass(&entry)?,
+        }
     }
     stage.finish()
 }
@@ -218,6 +229,18 @@ struct Content<'a, Chunks, Feed> {
 }
 
 impl<Chunks: Iterator<Item = ChunkReference>, Feed: ChunkFeed> Content<'_, Chunks, Feed> {
+    /// Leaves the content of an entry out.
+    fn pass(&mut self, entry: &Entry<'_>) -> Result<(), Error> {
+        let mut left = match entry.kind {
+            EntryKind::File { size, .. } => size,
+            EntryKind::Directory { .. } | EntryKind::Symlink { .. } => 0,
+        };
+        while left > 0 {
+            left -= self.next_piece(left)?.len() as u64;
+        }
+        Ok(())
+    }
+
     /// The next bytes of the stream, at most `longest` of them and at least one.
     fn next_piece(&mut self, longest: u64) -> Result<Bytes, Error> {
         if self.rest.is_empty() {

@@ -117,7 +117,7 @@ impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let code = match problem.code {
             Code::Unauthenticated | Code::Forbidden => ExitCode::Unauthorized,
-            Code::InvalidRequest | Code::InvalidJobFile | Code::TooLarge => ExitCode::Usage,
+            Code::InvalidRequest | Code::InvalidJobFile | Code::MissingSecret | Code::TooLarge => ExitCode::Usage,
             Code::Unsupported => ExitCode::Unschedulable,
             Code::Unavailable | Code::Overloaded => ExitCode::Unreachable,
             _ => ExitCode::Failed,

@@ -89,6 +89,12 @@ enum Command {
     /// Lists and clears what jobs keep between builds.
     #[command(subcommand)]
     Cache(command::cache::Cache),
+    /// Sets, lists and deletes secrets of the project.
+    #[command(subcommand)]
+    Secret(command::secret::Secret),
+    /// Submits builds by a schedule, or when somebody asks.
+    #[command(subcommand)]
+    Trigger(command::trigger::Trigger),
     /// Checks a job file.
     Validate(command::validate::Validate),
     /// Invites, lists, cordons, drains and removes clusters.
@@ -274,6 +280,8 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Logs(command) => command::logs::logs(&command, session).await,
         Command::Outputs(command) => command::outputs::outputs(&command, session).await,
         Command::Cache(command) => command::cache::cache(&command, session).await,
+        Command::Secret(command) => command::secret::secret(&command, session).await,
+        Command::Trigger(command) => command::trigger::trigger(&command, session).await,
         Command::Cluster(command) => command::cluster::cluster(&command, session).await,
         Command::Retention(command) => command::retention::retention(&command, session).await,
         Command::Project(command) => command::project::project(&command, session).await,

@@ -224,8 +224,23 @@ pub(crate) fn between(from: Option<DateTime>, to: Option<DateTime>) -> String {
 
 /// How long ago something was: `3m`.
 pub(crate) fn age(at: DateTime) -> String {
-    let now = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-    let seconds = now.saturating_sub(at.timestamp().0) / 1_000;
+    span(now().saturating_sub(at.timestamp().0) / 1_000)
+}
+
+/// How soon something is: `in 3m`.
+pub(crate) fn until(at: DateTime) -> String {
+    match at.timestamp().0.saturating_sub(now()).div_ceil(1_000) {
+        0 => "now".to_owned(),
+        seconds => format!("in {}", span(seconds)),
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default()
+}
+
+fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m", seconds / 60),

@@ -261,7 +261,8 @@ fn state_line(job: &Job) -> String {
         ));
     }
     let why = why(job);
-    if !why.is_empty() && job.state != JobState::Waiting {
+    let worth_saying = job.state != JobState::Waiting || job.retry_at.is_some();
+    if !why.is_empty() && worth_saying {
         line.truncate(line.trim_end().len());
         line.push_str(&format!(": {}", render::printable(&why)));
     }

@@ -1,6 +1,8 @@
 //! Builds: what a job file says, the graph of its jobs, and the states that jobs go through.
 
+pub mod extensions;
 pub mod graph;
+pub mod retry;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,9 +10,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::extensions::Extensions;
 use crate::capability::CapabilitySet;
 use crate::label::Selector;
-use crate::name::{ClusterName, JobName};
+use crate::name::{ClusterName, JobName, SecretName};
 use crate::resources::Resources;
 use crate::volume::VolumeSet;
 
@@ -66,6 +69,9 @@ pub struct JobSpec {
     pub command: Option<Vec<String>>,
     /// Variables for the command.
     pub environment: BTreeMap<String, String>,
+    /// Variables whose values are secrets of the project. None of them is in `environment` as well.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretName>,
     /// How long the command may run.
     pub timeout: Duration,
     /// What it needs.
@@ -94,6 +100,9 @@ pub struct JobSpec {
     /// What its executor must be able to do.
     #[serde(default)]
     pub needs: CapabilitySet,
+    /// What it says beyond InfraBox's fields, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Box<Extensions>>,
 }
 
 /// What was written before a job could do without the source.

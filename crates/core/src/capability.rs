@@ -30,11 +30,13 @@ pub enum Capability {
     Secrets,
     /// Clones a repository for a job of the type `git`.
     Git,
+    /// Gives a job values out of a vault.
+    Vault,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Images,
         Self::Exec,
         Self::Volumes,
@@ -46,6 +48,7 @@ impl Capability {
         Self::Privileged,
         Self::Secrets,
         Self::Git,
+        Self::Vault,
     ];
 
     /// The name, as job files have it where it is a type or field there.
@@ -62,6 +65,7 @@ impl Capability {
             Self::Privileged => "privileged",
             Self::Secrets => "secrets",
             Self::Git => "git",
+            Self::Vault => "vault",
         }
     }
 }

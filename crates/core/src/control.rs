@@ -9,6 +9,7 @@ mod cancel;
 pub mod change;
 mod clusters;
 pub mod command;
+mod companions;
 mod connect;
 mod edges;
 pub mod event;
@@ -24,13 +25,16 @@ mod plan;
 mod prefetch;
 mod projects;
 mod queue;
+mod queue_limit;
 pub mod record;
 mod recover;
 mod remove_cluster;
 mod replace;
 mod report;
 pub mod restore;
+mod retry;
 mod schedule;
+mod secrets;
 mod settings;
 mod settle;
 mod submit;
@@ -40,6 +44,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod triggers;
 mod unsuited;
 mod view;
 mod volumes;
@@ -49,7 +54,7 @@ use std::collections::BTreeSet;
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use command::{Command, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedJob};
@@ -67,7 +72,9 @@ use lease::Deadline;
 use outbox::Outbox;
 use projects::Projects;
 use queue::Queue;
+use secrets::Secrets;
 use tokens::Tokens;
+use triggers::Triggers;
 
 /// What a command brings about.
 #[derive(Debug)]
@@ -90,6 +97,8 @@ pub struct Control {
     settings: Settings,
     projects: Projects,
     tokens: Tokens,
+    secrets: Secrets,
+    triggers: Triggers,
     invites: Invites,
     clusters: Clusters,
     builds: Builds,
@@ -109,6 +118,8 @@ impl Control {
             settings,
             projects: Projects::default(),
             tokens: Tokens::default(),
+            secrets: Secrets::default(),
+            triggers: Triggers::default(),
             invites: Invites::default(),
             clusters: Clusters::default(),
             builds: Builds::default(),
@@ -160,6 +171,18 @@ impl Control {
             }
             Command::CreateToken(token) => self.create_token(outbox, token),
             Command::RevokeToken { id } => self.revoke_token(outbox, id),
+            Command::SetSecret(secret) => self.set_secret(outbox, secret),
+            Command::ResealSecret(secret) => self.reseal_secret(outbox, secret),
+            Command::DeleteSecret { project, name } => self.delete_secret(outbox, project, name),
+            Command::CreateTrigger { trigger, file } => self.create_trigger(outbox, *trigger, file),
+            Command::DeleteTrigger { project, name } => self.delete_trigger(outbox, project, name),
+            Command::Fire(firing) => self.fire(outbox, *firing),
+            Command::PassTrigger {
+                project,
+                name,
+                scheduled,
+                obstacle,
+            } => self.pass_trigger(outbox, (project, name), scheduled, obstacle),
             Command::Invite(invite) => self.invite(outbox, invite),
             Command::WithdrawInvites { cluster } => self.withdraw_invites(outbox, &cluster),
             Command::Join { secret, key } => self.join(outbox, secret, key),

@@ -93,6 +93,14 @@ typed_name!(
     /// The name of a job within its build; expanded jobs are named `parent/child`.
     JobName, "job", "1 to 255 of a-z, 0-9, `_` and `-`, in segments separated by `/`", is_job_name
 );
+typed_name!(
+    /// The name of a secret of a project. The rule is InfraBox's.
+    SecretName, "secret", "1 to 255 of a-z, A-Z, 0-9 and `_`", is_secret_name
+);
+typed_name!(
+    /// The name of a trigger of a project.
+    TriggerName, "trigger", "1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit", is_dns_label
+);
 
 impl JobName {
     /// The part after the last `/`: the folder under `inputs/` that a child finds this job's output in.
@@ -133,6 +141,11 @@ fn is_job_name(name: &str) -> bool {
                     .bytes()
                     .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
         })
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=255).contains(&name.len()) && name.bytes().all(allowed)
 }
 
 #[cfg(test)]

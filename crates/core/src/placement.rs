@@ -6,6 +6,7 @@
 mod advice;
 mod availability;
 mod explain;
+mod wishes;
 pub(crate) mod words;
 
 use std::cmp::Reverse;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use availability::Availability;
 pub use explain::{Situation, explain, misses};
+pub use wishes::{Crowds, Wishes};
 
 use crate::capability::{Capability, CapabilitySet};
 use crate::label::{Labels, Selector};
@@ -27,11 +29,11 @@ use crate::volume::{VolumeKind, VolumeSet};
 pub struct Demand<'a> {
     /// Which clusters may run it.
     pub selector: &'a Selector,
-    /// The cluster to take when it fits.
-    pub prefer: Option<&'a ClusterName>,
+    /// What it would rather have.
+    pub wishes: Wishes<'a>,
     /// What it needs.
     pub resources: Resources,
-    /// What it needs of volumes.
+    /// What it needs of volumes, and of the cluster of another job.
     pub volumes: &'a VolumeNeeds,
     /// What its executor must be able to do.
     pub needs: CapabilitySet,
@@ -44,7 +46,7 @@ impl Demand<'_> {
     }
 }
 
-/// What a job asks of a cluster because of volumes.
+/// What a job asks of a cluster because of what other jobs use, or where they ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct VolumeNeeds {
     /// What it works with.
@@ -55,6 +57,8 @@ pub struct VolumeNeeds {
     pub workspace_on: Option<ClusterName>,
     /// The most that one of the jobs needs that share a volume with it, and so run where it runs.
     pub companions: Resources,
+    /// The cluster that ran the job which it has to run beside.
+    pub beside: Option<ClusterName>,
 }
 
 impl VolumeNeeds {
@@ -67,7 +71,13 @@ impl VolumeNeeds {
             cpu_milli: 0,
             memory_bytes: 0,
         },
+        beside: None,
     };
+
+    /// The cluster that it has to run on because another job did, if that is not this one.
+    fn beside_elsewhere(&self, cluster: &ClusterName) -> Option<&ClusterName> {
+        self.beside.as_ref().filter(|beside| *beside != cluster)
+    }
 
     /// The volumes that are elsewhere, and where.
     fn elsewhere(&self, cluster: &ClusterName) -> impl Iterator<Item = (VolumeKind, &ClusterName)> {
@@ -129,6 +139,7 @@ impl Candidate<'_> {
             && demand.needs.without(self.capabilities).is_empty()
             && self.capacity.fits(&needed)
             && demand.volumes.elsewhere(self.name).next().is_none()
+            && demand.volumes.beside_elsewhere(self.name).is_none()
             && demand.selector.matches(self.labels)
     }
 
@@ -161,8 +172,10 @@ impl Candidate<'_> {
 /// of the same build, then the first by name; where there are many, the one whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Score {
-    /// The job prefers it.
-    pub preferred: bool,
+    /// How much the job prefers it.
+    pub preferred: u32,
+    /// How many jobs it is to be spread with run there, or in the same place.
+    pub crowd: Reverse<u32>,
     /// What it costs to bring the job's inputs there, in seconds of waiting; less is better. What is not worth a second does not count.
     pub moving: Reverse<u64>,
     /// How much of it is free, in millionths.
@@ -171,9 +184,10 @@ pub struct Score {
 
 impl Score {
     /// The score of a cluster of which so much is free, and where it costs so much to bring the job's inputs.
-    pub fn new(preferred: bool, moving: Cost, free_share: u32, costs: &Costs) -> Self {
+    pub fn new(preferred: u32, crowd: u32, moving: Cost, free_share: u32, costs: &Costs) -> Self {
         Self {
             preferred,
+            crowd: Reverse(crowd),
             moving: Reverse(moving.0 / costs.waiting_per_second().0),
             free_share,
         }
@@ -220,6 +234,12 @@ pub enum Miss {
         /// Which.
         volume: VolumeKind,
         /// Where it is.
+        cluster: ClusterName,
+    },
+    /// The job has to run where another one did.
+    #[error("the job has to run on cluster `{cluster}`, as the one did that `same_as` names")]
+    Apart {
+        /// Where that one ran.
         cluster: ClusterName,
     },
     /// An administrator has said that it takes no such jobs.

@@ -11,6 +11,7 @@ pub mod invite;
 pub mod key;
 pub mod member;
 pub mod private_file;
+pub mod sealing;
 pub mod tls;
 pub mod token;
 pub mod transport;

@@ -153,6 +153,10 @@ impl Expander<'_> {
             for (dependency, parent) in spec.dependencies.iter_mut().zip(parents) {
                 dependency.job = parent;
             }
+            // They are among the parents, whose names fit.
+            if let Some(extensions) = &mut spec.extensions {
+                let _ = extensions.rename_jobs(within);
+            }
         }
         if spec.dependencies.is_empty() {
             spec.dependencies.clone_from(&site.inherited);

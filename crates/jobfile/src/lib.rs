@@ -18,6 +18,9 @@ pub use fault::{Fault, Faults};
 
 use fault::{Collector, Complaint, Position};
 
+/// A JSON Schema of job files (draft 2020-12), for editors. The reader checks more than it can say.
+pub const SCHEMA: &str = include_str!("../../../docs/job-file.schema.json");
+
 /// The largest job file, in bytes.
 pub const MAX_FILE_BYTES: usize = tombolo_core::build::JOB_FILE_BYTES_MAX;
 

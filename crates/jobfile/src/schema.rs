@@ -9,6 +9,10 @@ use tombolo_core::build::graph::{MAX_DEPENDENCIES, MAX_JOBS};
 
 pub(crate) use job::{folder_of, resolve};
 
+#[cfg(test)]
+pub(crate) use fields::{FIELDS, JobType};
+use job::MAX_FILLED_BYTES;
+
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Faults, Position};
 use crate::reader::{Piece, Scalar, Token};
@@ -22,17 +26,31 @@ pub(crate) fn read(mut decoder: Decoder<'_>, file_name: &str) -> (Jobs, Faults) 
     (jobs, decoder.faults.into_faults(file_name))
 }
 
-/// The jobs that have a name. What is wrong with their other fields has been recorded, and is left out here.
-#[derive(Default)]
+/// The jobs that have a name, with those that matrices make. What is wrong with their other fields has been recorded, and is left out here.
 pub(crate) struct Jobs {
     pub(crate) specs: Vec<JobSpec>,
     /// Where the jobs of `specs` are in the file.
     pub(crate) places: Vec<Place>,
     dependencies: usize,
     too_many: bool,
+    /// How many bytes the texts of jobs that matrices make may still have.
+    text_left: usize,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            specs: Vec::new(),
+            places: Vec::new(),
+            dependencies: 0,
+            too_many: false,
+            text_left: MAX_FILLED_BYTES,
+        }
+    }
 }
 
 /// Where a job is in the file.
+#[derive(Clone)]
 pub(crate) struct Place {
     /// The job's index in the file's list.
     pub(crate) index: usize,
@@ -42,6 +60,8 @@ pub(crate) struct Place {
     dependencies: Vec<(usize, Position)>,
     /// The path of its workflow from the top of the source, and where it is named.
     pub(crate) include: Option<(String, Position)>,
+    /// The job on whose cluster it is to run.
+    same_as: Option<Position>,
 }
 
 fn read_root(decoder: &mut Decoder<'_>, jobs: &mut Jobs) -> Step<()> {
@@ -93,20 +113,26 @@ fn read_version<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<()> {
 
 fn read_jobs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>, jobs: &mut Jobs) -> Step<()> {
     let count = decoder.list(value, "a list of jobs", MAX_JOBS, |decoder, index, item| {
-        let Some((spec, place)) = job::read(decoder, index, &item)? else {
-            return Ok(());
-        };
-        jobs.dependencies += spec.dependencies.len();
-        if jobs.dependencies > MAX_DEPENDENCIES {
-            if !jobs.too_many {
-                let message = format!("the build has more than {MAX_DEPENDENCIES} dependencies");
-                decoder.field_fault("depends_on", item.at, Complaint::new(message));
+        for (spec, place) in job::read(decoder, index, &item, &mut jobs.text_left)? {
+            jobs.dependencies += spec.dependencies.len();
+            let limit = match (jobs.dependencies > MAX_DEPENDENCIES, jobs.specs.len() >= MAX_JOBS) {
+                (true, _) => Some((
+                    "depends_on",
+                    format!("the build has more than {MAX_DEPENDENCIES} dependencies"),
+                )),
+                (_, true) => Some(("matrix", format!("the build has more than {MAX_JOBS} jobs"))),
+                _ => None,
+            };
+            if let Some((field, message)) = limit {
+                if !jobs.too_many {
+                    decoder.field_fault(field, item.at, Complaint::new(message));
+                }
+                jobs.too_many = true;
+                return Ok(());
             }
-            jobs.too_many = true;
-            return Ok(());
+            jobs.specs.push(spec);
+            jobs.places.push(place);
         }
-        jobs.specs.push(spec);
-        jobs.places.push(place);
         Ok(())
     })?;
     jobs.too_many |= count.is_some_and(|count| count > MAX_JOBS);

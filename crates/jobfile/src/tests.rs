@@ -2,6 +2,8 @@ mod accepted;
 mod hostile;
 mod property;
 mod refused;
+mod schema;
+mod superset;
 mod workflows;
 
 use tombolo_core::build::BuildDefinition;

@@ -3,6 +3,7 @@
 //! ```text
 //! authority/ca.pem, ca.key.pem   the certificate authority (unless it is given by files)
 //! authority/grant.key.pem        the key that signs grants
+//! secrets.key                    the key that secrets are encrypted with (unless it is given by a file)
 //! tombolo.sqlite                 the database
 //! sources/                       sources of builds (unless they are kept elsewhere)
 //! trust.pem                      what users have to trust, for everybody to read
@@ -109,6 +110,11 @@ impl DataFolder {
     /// The sources of builds.
     pub fn sources(&self) -> PathBuf {
         self.0.join("sources")
+    }
+
+    /// The keys that secrets are encrypted with.
+    pub fn secret_keys(&self) -> PathBuf {
+        self.0.join("secrets.key")
     }
 
     /// The first admin's token.

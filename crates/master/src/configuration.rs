@@ -7,6 +7,7 @@ mod caches;
 mod database;
 mod placement;
 mod retention;
+mod secrets;
 mod transfers;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,6 +30,7 @@ pub use caches::Caches;
 pub use database::Database;
 pub use placement::Placement;
 pub use retention::Retention;
+pub use secrets::Secrets;
 pub use transfers::{CarriageSection, CostSection, Transfers};
 
 /// What the variables that override the file begin with.
@@ -83,6 +85,9 @@ pub struct Configuration {
     /// What jobs leave for their next runs.
     #[serde(default)]
     pub caches: Caches,
+    /// How the secrets of projects are kept.
+    #[serde(default)]
+    pub secrets: Secrets,
     /// How long outputs are kept.
     #[serde(default)]
     pub retention: Retention,
@@ -275,6 +280,7 @@ impl Configuration {
             exec: Exec::default(),
             transfers: Transfers::default(),
             caches: Caches::default(),
+            secrets: Secrets::default(),
             retention: Retention::default(),
             sources: None,
             telemetry: telemetry::Settings::default(),

@@ -12,7 +12,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{
     AcquireError, CommitError, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Postgres, Sequence, Snapshot,
@@ -156,6 +158,18 @@ impl Store for Database {
 
     async fn are_caches(&self, cluster: ClusterName, project: ProjectId, manifests: Vec<Digest>) -> Read<Vec<bool>> {
         either!(self, are_caches(cluster, project, manifests))
+    }
+
+    async fn secrets(&self, project: ProjectId, names: Vec<SecretName>) -> Read<Vec<(SecretName, SealedValue)>> {
+        either!(self, secrets(project, names))
+    }
+
+    async fn secret_keys(&self) -> Read<Vec<String>> {
+        either!(self, secret_keys())
+    }
+
+    async fn trigger_file(&self, project: ProjectId, name: TriggerName) -> Read<Option<TriggerFile>> {
+        either!(self, trigger_file(project, name))
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Read<()> {

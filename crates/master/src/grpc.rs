@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::logs::Logs;
+use crate::secrets::Secrets;
 use crate::tasks::Tasks;
 
 /// The largest hello or report that is read: a hello lists up to some ten thousand attempts, some with the receipts of their
@@ -53,6 +54,8 @@ pub struct Services {
     pub logs: Logs,
     /// What job files say.
     pub definitions: Definitions,
+    /// Secrets of projects.
+    pub secrets: Secrets,
     /// Who the master is.
     pub foundation: Arc<Foundation>,
     /// The time.

@@ -14,8 +14,10 @@ pub mod outputs;
 pub mod rest;
 pub mod retention;
 mod run;
+pub mod secrets;
 pub mod sources;
 pub mod tasks;
+pub mod triggers;
 
 pub use configuration::Configuration;
 pub use database::Database;

@@ -24,11 +24,13 @@ mod plan;
 mod produced;
 mod project;
 mod rerun;
+mod secret;
 mod server;
 mod share;
 mod source;
 mod token;
 mod transfer;
+mod trigger;
 mod version;
 mod view;
 
@@ -63,7 +65,9 @@ use crate::exec::Exec;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::retention::Retention;
+use crate::secrets::Secrets;
 use crate::sources::Sources;
+use crate::triggers::Triggers;
 
 /// How many requests are carried out at once; more are told to come again. Each may hold a body of a few MiB.
 const REQUESTS_AT_ONCE: usize = 256;
@@ -87,6 +91,10 @@ pub struct Application {
     pub outputs: Outputs,
     /// What outputs go.
     pub retention: Retention,
+    /// Builds by a schedule.
+    pub triggers: Triggers,
+    /// Secrets of projects.
+    pub secrets: Secrets,
     /// Sessions of users with running jobs.
     pub exec: Exec,
     /// The time.
@@ -186,6 +194,11 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(project::plan_retention))
         .routes(routes!(share::set_share))
         .routes(routes!(cache::list_caches, cache::clear_caches))
+        .routes(routes!(secret::list_secrets))
+        .routes(routes!(secret::set_secret, secret::delete_secret))
+        .routes(routes!(trigger::list_triggers, trigger::create_trigger))
+        .routes(routes!(trigger::show_trigger, trigger::delete_trigger))
+        .routes(routes!(trigger::run_trigger))
         .routes(routes!(build::list_builds, build::submit_build))
         .routes(routes!(plan::plan_build))
         .routes(routes!(build::show_build))

@@ -29,8 +29,10 @@ use crate::outputs::Outputs;
 use crate::outputs::loopback::{self, Loopback};
 use crate::rest::{self, Application, Capacity, Invitation};
 use crate::retention::Retention;
+use crate::secrets::{self, Secrets};
 use crate::sources::{Sources, Sweeper};
 use crate::tasks::{Tasks, tasks};
+use crate::triggers::Triggers;
 use tombolo_runtime::configuration::Faults;
 
 /// How long the tasks have to end when the process is to stop.
@@ -55,6 +57,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Database(#[from] database::Error),
+    /// The secrets of projects.
+    #[error(transparent)]
+    Secrets(#[from] secrets::Error),
     /// The driver.
     #[error(transparent)]
     Driver(#[from] driver::Error),
@@ -133,6 +138,7 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     // Whoever is connected is answered soon: a master that waits for its turn takes no connections.
     let store = Arc::new(Database::open(&configuration.database, &folder).await?);
     let ports = Ports::open(&configuration).await?;
+    let secrets = Secrets::open(&configuration.secrets, &folder, store.clone()).await?;
     let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
     let grants = Grants::new(foundation.clone());
     let options = driver::Options {
@@ -146,18 +152,23 @@ pub async fn start(configuration: Configuration, stopping: CancellationToken) ->
     let stop_driver = stopping.clone();
     group.spawn("driver", async move { Ok(driver.run(stop_driver).await?) });
     bootstrap::first_token(&folder, &handle, now).await?;
+    secrets.renew(&handle).await;
     let policy = configuration.retention.policy();
     let retention = Retention::new(handle.clone(), store.clone(), clock.clone(), policy);
+    let definitions = Definitions::new(sources.clone());
+    let triggers = Triggers::new(handle.clone(), store.clone(), definitions, clock.clone());
     let parts = Parts {
         configuration,
         checked,
         foundation,
         clock,
         store,
+        secrets,
         sources,
         handle,
         grants,
         retention,
+        triggers,
         stopping,
     };
     let (agents, users) = (ports.agents_address, ports.users_address);
@@ -220,10 +231,12 @@ struct Parts {
     foundation: Arc<Foundation>,
     clock: Arc<dyn Clock>,
     store: Arc<Database>,
+    secrets: Secrets,
     sources: Sources,
     handle: Handle,
     grants: Grants,
     retention: Retention,
+    triggers: Triggers,
     stopping: CancellationToken,
 }
 
@@ -250,6 +263,11 @@ impl Parts {
         let stopping = self.stopping.clone();
         group.spawn("sources", async move {
             sweeper.run(stopping).await;
+            Ok(())
+        });
+        let (triggers, stopping) = (self.triggers.clone(), self.stopping.clone());
+        group.spawn("triggers", async move {
+            triggers.run(stopping).await;
             Ok(())
         });
         let (retention, stopping) = (self.retention.clone(), self.stopping.clone());
@@ -291,6 +309,7 @@ impl Parts {
             store: self.store.clone(),
             logs: logs.clone(),
             definitions: Definitions::new(self.sources.clone()),
+            secrets: self.secrets.clone(),
             foundation: self.foundation.clone(),
             clock: self.clock.clone(),
             offers: offers.clone(),
@@ -334,6 +353,8 @@ impl Parts {
             tasks,
         );
         let application = Application {
+            triggers: self.triggers.clone(),
+            secrets: self.secrets.clone(),
             exec,
             handle: self.handle.clone(),
             store: self.store.clone(),

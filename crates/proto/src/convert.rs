@@ -4,6 +4,7 @@ mod assignment;
 mod cache;
 mod frame;
 mod hello;
+mod input_rule;
 mod phase;
 mod route;
 

@@ -38,3 +38,23 @@ pub mod transfer {
         tonic::include_proto!("tombolo.transfer.v1");
     }
 }
+
+impl std::fmt::Debug for agent::v1::FindSecretsResponse {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("FindSecretsResponse")
+            .field("variables", &self.variables.keys())
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for courier::v1::Description {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { materials, secrets, .. } = self;
+        formatter
+            .debug_struct("Description")
+            .field("materials", materials)
+            .field("secrets", &secrets.keys())
+            .finish_non_exhaustive()
+    }
+}

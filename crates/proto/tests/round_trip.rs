@@ -9,6 +9,7 @@ use tombolo_core::attempt::{
     OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference,
     TransferReceipt,
 };
+use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::digest::Digest;
@@ -137,6 +138,26 @@ fn cache() -> CacheOrder {
     }
 }
 
+/// What of a job's extensions is sent.
+fn extensions() -> Extensions {
+    Extensions {
+        limits: PhaseLimits {
+            start: Some(Duration::from_millis(1)),
+            transfer: Some(Duration::from_secs(7)),
+            ..PhaseLimits::default()
+        },
+        inputs: vec![InputRule {
+            job: JobName::new("a/b").expect("a valid name"),
+            wanted: true,
+            paths: vec!["dist/**".to_owned()],
+            folder: Some("dist".to_owned()),
+        }],
+        output_limit_bytes: Some(u64::MAX),
+        ..Extensions::default()
+    }
+}
+
+#[expect(clippy::too_many_lines, reason = "everything that an assignment can have")]
 fn assignment() -> Assignment {
     Assignment {
         attempt: ATTEMPT,
@@ -158,6 +179,11 @@ fn assignment() -> Assignment {
             image: "busybox:1".to_owned(),
             command: Some(vec!["sh".to_owned(), "-c".to_owned(), String::new()]),
             environment: BTreeMap::from([("A".to_owned(), "ä\n".to_owned())]),
+            secrets: [(
+                "X".to_owned(),
+                tombolo_core::name::SecretName::new("of_X").expect("a name"),
+            )]
+            .into(),
             timeout: Duration::from_millis(1_500),
             resources: Resources {
                 cpu_milli: 500,
@@ -181,6 +207,7 @@ fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: extensions().boxed(),
         },
         source: Some(SourceReference {
             manifest: Digest::new([2; 32]),

@@ -148,6 +148,7 @@ fn build() -> Outcome<Vec<Change>> {
             cache: false,
             kind: spec.kind,
             needs: spec.needs,
+            extensions: None,
             generated_by: None,
         });
         specs.push(spec);
@@ -163,10 +164,12 @@ fn spec(index: u32) -> Outcome<JobSpec> {
         name: JobName::new(&format!("job-{index}"))?,
         kind: JobKind::Run,
         needs: CapabilitySet::default(),
+        extensions: None,
         source: false,
         image: "busybox".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources::default(),
         dependencies: Vec::new(),

@@ -11,6 +11,8 @@ mod example;
 mod extension;
 mod history;
 mod logs;
+mod secrets;
+mod triggers;
 
 pub use caches::{caches_are_replaced_whole, caches_go_with_their_project};
 pub use commits::{
@@ -25,6 +27,8 @@ pub use history::{
 pub use logs::{
     log_goes_with_its_job, log_is_read_from_any_line, log_is_read_in_pieces, segments_take_the_place_of_others,
 };
+pub use secrets::{secrets_are_replaced_and_found_by_name, secrets_go_with_their_project};
+pub use triggers::{triggers_are_kept_with_their_files_and_sources, triggers_go_with_their_project};
 
 /// Makes a test of each check: `conformance_suite!(name, new)`, where `new` is an expression that makes a new store (a tuple
 /// with the store first, if something else has to live as long).
@@ -42,6 +46,10 @@ macro_rules! conformance_suite {
             large_build,
             caches_are_replaced_whole,
             caches_go_with_their_project,
+            secrets_are_replaced_and_found_by_name,
+            secrets_go_with_their_project,
+            triggers_are_kept_with_their_files_and_sources,
+            triggers_go_with_their_project,
             over_is_history,
             builds_are_paged,
             jobs_are_found,

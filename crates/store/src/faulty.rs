@@ -10,7 +10,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 
 use crate::{
     AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Sequence, Snapshot, Store,
@@ -229,6 +231,25 @@ impl<S: Store> Store for Faulty<S> {
     ) -> Result<Vec<bool>, Error> {
         self.read_fault()?;
         self.inner.are_caches(cluster, project, manifests).await
+    }
+
+    async fn secrets(
+        &self,
+        project: ProjectId,
+        names: Vec<SecretName>,
+    ) -> Result<Vec<(SecretName, SealedValue)>, Error> {
+        self.read_fault()?;
+        self.inner.secrets(project, names).await
+    }
+
+    async fn secret_keys(&self) -> Result<Vec<String>, Error> {
+        self.read_fault()?;
+        self.inner.secret_keys().await
+    }
+
+    async fn trigger_file(&self, project: ProjectId, name: TriggerName) -> Result<Option<TriggerFile>, Error> {
+        self.read_fault()?;
+        self.inner.trigger_file(project, name).await
     }
 
     async fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> Result<(), Error> {

@@ -10,7 +10,9 @@ use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
 
@@ -153,7 +155,7 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<KeptBuild>, Error>> + Send;
 
-    /// For each of the manifests, whether it is the source of a build of the project whose outputs were not given up.
+    /// For each of the manifests, whether it is the source of a build of the project whose outputs were not given up, or of a trigger.
     fn are_sources(
         &self,
         project: ProjectId,
@@ -197,6 +199,23 @@ pub trait Store: Send + Sync + 'static {
         project: ProjectId,
         manifests: Vec<Digest>,
     ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
+
+    /// The values of those of a project's secrets that exist, in the order of `names`, as they were sealed.
+    fn secrets(
+        &self,
+        project: ProjectId,
+        names: Vec<SecretName>,
+    ) -> impl Future<Output = Result<Vec<(SecretName, SealedValue)>, Error>> + Send;
+
+    /// The keys that any secret was sealed with.
+    fn secret_keys(&self) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
+
+    /// What a trigger submits.
+    fn trigger_file(
+        &self,
+        project: ProjectId,
+        name: TriggerName,
+    ) -> impl Future<Output = Result<Option<TriggerFile>, Error>> + Send;
 
     /// Writes pieces of logs in one transaction, durably. Those of jobs that do not exist (any more) are left out.
     fn append_log(&self, epoch: LeaderEpoch, writes: Vec<LogWrite>) -> impl Future<Output = Result<(), Error>> + Send;

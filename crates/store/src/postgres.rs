@@ -23,12 +23,14 @@ mod read;
 mod readers;
 mod record;
 mod row;
+mod secrets;
 mod table;
 mod target;
 #[cfg(test)]
 mod tests;
 mod text;
 mod tls;
+mod triggers;
 mod write;
 mod writer;
 
@@ -42,7 +44,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
 use crate::port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
@@ -291,6 +295,27 @@ impl Store for Postgres {
         let read = |connection: Arc<Connection>| async move {
             kept::are_caches(&connection, cluster, project, manifests).await
         };
+        self.inner.readers.read(read).await
+    }
+
+    async fn secrets(
+        &self,
+        project: ProjectId,
+        names: Vec<SecretName>,
+    ) -> Result<Vec<(SecretName, SealedValue)>, Error> {
+        let names = &names;
+        let read = |connection: Arc<Connection>| async move { secrets::sealed(&connection, project, names).await };
+        self.inner.readers.read(read).await
+    }
+
+    async fn secret_keys(&self) -> Result<Vec<String>, Error> {
+        let read = |connection: Arc<Connection>| async move { secrets::keys(&connection).await };
+        self.inner.readers.read(read).await
+    }
+
+    async fn trigger_file(&self, project: ProjectId, name: TriggerName) -> Result<Option<TriggerFile>, Error> {
+        let name = &name;
+        let read = |connection: Arc<Connection>| async move { triggers::file(&connection, project, name).await };
         self.inner.readers.read(read).await
     }
 

@@ -7,6 +7,8 @@
 //! * `builds`, `jobs`, `job_status`: history and live state alike. What changes of a job is apart from what does not, so that a
 //!   step of a job writes a small row; what is not over is found by a partial index, so that a start does not read history.
 //! * `caches`: a small table like the first ones.
+//! * `triggers`, `trigger_files`: what is held in memory of triggers, and what they submit.
+//! * `secrets`: encrypted values. Only their names are held in memory.
 //! * `log_segments`: pieces of logs.
 //!
 //! Everything that belongs to a project hangs on it by foreign keys that delete along. Keys, states and times are columns;
@@ -22,8 +24,10 @@ mod logs;
 mod open;
 mod read;
 mod row;
+mod secrets;
 #[cfg(test)]
 mod tests;
+mod triggers;
 mod write;
 
 use std::fs::File;
@@ -38,7 +42,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::secret::SealedValue;
+use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
 use crate::port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, LeaderEpoch, Sequence, Snapshot, Store};
@@ -261,6 +267,24 @@ impl Store for Sqlite {
         manifests: Vec<Digest>,
     ) -> Result<Vec<bool>, Error> {
         self.read(move |connection| caches::are_caches(connection, &cluster, project, &manifests))
+            .await
+    }
+
+    async fn secrets(
+        &self,
+        project: ProjectId,
+        names: Vec<SecretName>,
+    ) -> Result<Vec<(SecretName, SealedValue)>, Error> {
+        self.read(move |connection| secrets::sealed(connection, project, &names))
+            .await
+    }
+
+    async fn secret_keys(&self) -> Result<Vec<String>, Error> {
+        self.read(secrets::keys).await
+    }
+
+    async fn trigger_file(&self, project: ProjectId, name: TriggerName) -> Result<Option<TriggerFile>, Error> {
+        self.read(move |connection| triggers::file(connection, project, &name))
             .await
     }
 

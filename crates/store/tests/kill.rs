@@ -127,6 +127,7 @@ fn definition() -> Outcome<BuildDefinition> {
             image: "image".to_owned(),
             command: None,
             environment: std::collections::BTreeMap::new(),
+            secrets: Default::default(),
             timeout: std::time::Duration::from_secs(1),
             resources: tombolo_core::resources::Resources::default(),
             dependencies: Vec::new(),
@@ -139,6 +140,7 @@ fn definition() -> Outcome<BuildDefinition> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         });
     }
     Ok(BuildDefinition { jobs })
@@ -161,6 +163,7 @@ fn node(spec: &JobSpec, build: BuildId, index: u32) -> JobNode {
         kind: Default::default(),
         generated_by: None,
         needs: Default::default(),
+        extensions: None,
     }
 }
 

@@ -92,6 +92,40 @@ pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
     Ok(())
 }
 
+/// An attempt that another one follows ended as is said of it, and was the job's latest until then. None is forgotten.
+pub(super) fn tries_are_real(
+    record: &Record,
+    status: &JobStatus,
+    ended: &BTreeMap<AttemptId, Vec<(&ClusterName, &tombolo_core::attempt::Outcome)>>,
+) -> Result<(), String> {
+    let before = record.jobs.get(&status.id);
+    let known = before.map(JobStatus::tries).unwrap_or_default();
+    let Some(new) = status.tries().strip_prefix(known) else {
+        return Err("an attempt that another one follows was forgotten".to_owned());
+    };
+    for earlier in new {
+        let attempt = AttemptId {
+            job: status.id,
+            epoch: earlier.epoch,
+        };
+        let is_that = |(cluster, end): &(&ClusterName, &tombolo_core::attempt::Outcome)| {
+            let refused = earlier.state == TerminalState::Error && end.generated.is_some();
+            let end = (
+                end.state == earlier.state || refused,
+                end.exit_code,
+                Some(end.log_lines),
+            );
+            Some(*cluster) == earlier.cluster.as_ref() && end == (true, earlier.exit_code, earlier.log_lines)
+        };
+        let cancelled = before.is_some_and(|before| before.cancel_requested);
+        let was_latest = before.is_some_and(|before| before.epoch == earlier.epoch) && !cancelled;
+        if !was_latest || !ended.get(&attempt).into_iter().flatten().any(is_that) {
+            return Err(format!("another attempt follows {attempt}, which did not end so"));
+        }
+    }
+    Ok(())
+}
+
 /// An output that was made again is what an attempt left that ended as the job did.
 pub(super) fn made_again(
     status: &JobStatus,

@@ -89,6 +89,7 @@ fn spec(index: usize, kind: JobKind, dependencies: Vec<Dependency>) -> JobSpec {
         image: String::new(),
         command: None,
         environment: Default::default(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(3600),
         resources: Resources {
             cpu_milli: 250,
@@ -103,5 +104,6 @@ fn spec(index: usize, kind: JobKind, dependencies: Vec<Dependency>) -> JobSpec {
         pod: None,
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tombolo_core::attempt::{Assignment, LostInput, Prefetch, RouteKind, TransferReceipt};
+use tombolo_core::build::extensions::input_folder;
 use tombolo_core::control::event::Recipient;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId};
@@ -64,6 +65,8 @@ struct Wanted {
     manifest: Digest,
     /// Within the sandbox.
     folder: String,
+    /// What is unpacked of it.
+    paths: Vec<String>,
     ways: Ways,
 }
 
@@ -216,15 +219,20 @@ impl Inputs {
                 parent: None,
                 manifest: source.manifest,
                 folder: SOURCE.to_owned(),
+                paths: Vec::new(),
                 ways: self.network.source(source),
             });
         }
         let mut taken = HashSet::new();
         for input in &assignment.inputs {
-            let segment = input.name.last_segment();
+            let says = assignment.job.extensions.as_deref();
+            let Some(segment) = input_folder(says, &input.name) else {
+                continue;
+            };
             if !taken.insert(segment) {
                 return Err(Error::Clash(segment.to_owned()));
             }
+            let rule = says.and_then(|says| says.input(&input.name));
             wanted.push(Wanted {
                 parent: Some(Parent {
                     job: input.job,
@@ -233,6 +241,7 @@ impl Inputs {
                 }),
                 manifest: input.output.manifest,
                 folder: format!("inputs/{segment}"),
+                paths: rule.map(|rule| rule.paths.clone()).unwrap_or_default(),
                 ways: self.network.input(input, assignment.waiting_per_hour),
             });
         }
@@ -272,6 +281,7 @@ impl Inputs {
             folder: wanted.folder,
             manifest: wanted.manifest,
             optional: false,
+            paths: wanted.paths,
         };
         Ok((material, told))
     }

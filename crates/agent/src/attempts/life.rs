@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tombolo_core::attempt::{Assignment, Outcome, Phase, TransferReceipt};
-use tombolo_core::build::TerminalState;
+use tombolo_core::attempt::{Assignment, Outcome, Phase};
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
 
 use super::outcome::Verdict;
+use super::phases::{Start, limits};
 use super::prepare::{Prepared, bring_again, prepare};
 use super::reasons::tell_reasons;
 use super::wish::{Wish, until_forgotten, until_stopped};
-use super::{Shared, faulty, inputs, log, progressed, wall};
+use super::{Shared, faulty, inputs, log, progressed, secrets, wall};
 use crate::executor::{self, Collected, Executor, Running, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::link::Lease;
+use crate::mask::Masker;
 use crate::pauses::Pauses;
 use crate::seam::Notice;
+use crate::secrets::Values;
 use crate::supervisor::{Ending, Exit, Usage};
 
 /// How long to wait before something that the disk or the system refused is tried again.
@@ -40,12 +42,14 @@ pub(super) enum Begin {
 }
 
 pub(super) struct Life<E> {
-    shared: Arc<Shared<E>>,
+    pub(super) shared: Arc<Shared<E>>,
     attempt: AttemptId,
-    folder: AttemptFolder,
+    pub(super) folder: AttemptFolder,
     wish: watch::Receiver<Wish>,
     /// Whose it is, as far as that is known.
     project: Option<ProjectId>,
+    /// Takes its secrets out of messages; none before they are known.
+    pub(super) masker: Option<Masker>,
 }
 
 /// Why an attempt does not get to the end of its command.
@@ -73,6 +77,7 @@ impl<E: Executor> Life<E> {
             folder,
             wish,
             project: None,
+            masker: None,
         }
     }
 
@@ -202,23 +207,30 @@ impl<E: Executor> Life<E> {
     /// Runs the command to its end, and stores what it leaves behind.
     async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
         let mut lease = self.shared.surroundings.lease.clone();
-        if !self.folder.started().exists() && !self.folder.exit().exists() {
-            tokio::select! {
-                () = lease.valid() => {}
-                () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
-            }
-        }
         let shared = Arc::clone(&self.shared);
+        let mut values = Values::default();
+        if !self.folder.started().exists() && !self.folder.exit().exists() {
+            let permitted = async {
+                lease.valid().await;
+                secrets::find(&shared, assignment).await
+            };
+            values = tokio::select! {
+                values = permitted => values?,
+                () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
+            };
+            self.masker = Some(Masker::new(&values));
+        }
+        let start = Start::now(&limits(assignment));
         let mut running = shared
             .surroundings
             .executor
-            .start(&self.folder, assignment)
+            .start(&self.folder, assignment, &values)
             .await
             .map_err(broken)?;
         let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
         let again = bring_again(&shared, assignment, running.losses());
         tokio::select! {
-            result = self.go_on(&mut running, lease, prepared) => result,
+            result = self.go_on(&mut running, &start, lease, prepared) => result,
             error = again => Err(Broken::Input(Box::new(error))),
             () = reasons => Err(fault("nobody is told any more why an attempt waits")),
         }
@@ -228,6 +240,7 @@ impl<E: Executor> Life<E> {
     async fn go_on(
         &mut self,
         running: &mut E::Running,
+        start: &Start,
         mut lease: Lease,
         prepared: &Prepared,
     ) -> Result<(Exit, Collected), Broken> {
@@ -235,21 +248,12 @@ impl<E: Executor> Life<E> {
         let attempt = self.attempt;
         let on_output = || shared.surroundings.shipper.hint(attempt);
         let mut stopping = false;
-        loop {
-            tokio::select! {
-                begun = running.begun(&mut lease, on_output) => match begun.map_err(broken)? {
-                    Some(started_at) => {
-                        let inputs = prepared.inputs.clone();
-                        self.report(Phase::Running { started_at, inputs }).await;
-                        break;
-                    }
-                    None => break,
-                },
-                () = until_stopped(&mut self.wish), if !stopping => {
-                    stopping = true;
-                    running.stop(Urgency::Graceful).await.map_err(broken)?;
-                }
-            }
+        let begun = start
+            .until_begun(running, &mut lease, on_output, &mut self.wish, &mut stopping)
+            .await?;
+        if let Some(started_at) = begun {
+            let inputs = prepared.inputs.clone();
+            self.report(Phase::Running { started_at, inputs }).await;
         }
         let exit = loop {
             tokio::select! {
@@ -263,36 +267,6 @@ impl<E: Executor> Life<E> {
         self.report(Phase::Publishing).await;
         let collected = running.collect().await.map_err(broken)?;
         Ok((exit, collected))
-    }
-
-    async fn publish(
-        &self,
-        assignment: &Assignment,
-        (exit, collected): (Exit, Collected),
-        inputs: Vec<TransferReceipt>,
-    ) -> Result<Outcome, Broken> {
-        let verdict = Verdict::on(&exit, assignment.job.timeout, &collected.tests);
-        let (verdict, output) = match collected.output {
-            Ok(output) => (verdict, output),
-            Err(reason) => (verdict.without_output(&reason), None),
-        };
-        let finished = verdict.state == TerminalState::Finished;
-        let words = inputs::kept(&collected.cache).filter(|_| finished);
-        let said = Some(verdict.message.clone()).filter(|message| !message.is_empty());
-        let notes: Vec<String> = words.into_iter().chain(said).collect();
-        let mut log_lines = exit.log_lines;
-        if !notes.is_empty() {
-            log_lines = log::note(&self.folder, notes).await.map_err(fault)?;
-            self.hint();
-        }
-        let cache = collected.cache.ok().flatten().filter(|_| finished).map(Box::new);
-        let outcome = verdict.outcome(&exit, log_lines, inputs, output);
-        let generated = collected.generated.filter(|_| finished).map(Box::new);
-        Ok(Outcome {
-            cache,
-            generated,
-            ..outcome
-        })
     }
 
     /// The outcome of an attempt whose command did not run, or was lost. Nothing of it goes on.
@@ -310,6 +284,10 @@ impl<E: Executor> Life<E> {
             Broken::Stopped => "cancelled before its command started".to_owned(),
             Broken::Fault(reason) | Broken::Job(reason) => reason.clone(),
             Broken::Input(error) => error.to_string(),
+        };
+        let message = match &self.masker {
+            Some(masker) => masker.text(&message).into_owned(),
+            None => message,
         };
         // Without a log, the message in the outcome has to do.
         let log_lines = log::note(&self.folder, vec![message.clone()]).await.unwrap_or(0);
@@ -361,7 +339,7 @@ impl<E: Executor> Life<E> {
     }
 
     /// The log has grown.
-    fn hint(&self) {
+    pub(super) fn hint(&self) {
         self.shared.surroundings.shipper.hint(self.attempt);
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_core::attempt::{Assignment, TransferReceipt};
 
 use super::life::{Broken, broken, fault};
-use super::{Shared, inputs, log};
+use super::{Shared, inputs, log, phases};
 use crate::couriers::Losses;
 use crate::executor::{self, Executor};
 use crate::folder::{AttemptFolder, Durability, write_record};
@@ -87,15 +87,16 @@ async fn fill<E: Executor>(
 ) -> Result<(Vec<String>, Vec<TransferReceipt>), Unfilled> {
     let surroundings = &shared.surroundings;
     let mut notes = surroundings.executor.prepare(folder, assignment).await?;
-    let brought = surroundings
-        .inputs
-        .bring(assignment, &surroundings.notices)
-        .await
-        .map_err(|error| Unfilled::Broken(Broken::Input(Box::new(error))))?;
+    let obstacle = surroundings.executor.obstacle_to_cache(assignment);
+    let bringing = async {
+        let brought = surroundings.inputs.bring(assignment, &surroundings.notices).await;
+        let brought = brought.map_err(|error| Broken::Input(Box::new(error)))?;
+        Ok((brought, surroundings.inputs.bring_cache(assignment, obstacle).await))
+    };
+    let within = phases::transfer(&phases::limits(assignment), bringing).await;
+    let (brought, cache) = within.and_then(|brought| brought).map_err(Unfilled::Broken)?;
     let (mut materials, mut inputs): (Vec<_>, Vec<_>) = brought.into_iter().unzip();
     notes.extend(inputs.iter().map(inputs::describe));
-    let obstacle = surroundings.executor.obstacle_to_cache(assignment);
-    let cache = surroundings.inputs.bring_cache(assignment, obstacle).await;
     materials.extend(cache.material);
     inputs.extend(cache.receipt);
     notes.extend(cache.words);

@@ -65,6 +65,7 @@ impl Courier for Service {
             folder: material.folder.clone(),
             manifest: material.manifest.as_bytes().to_vec(),
             optional: material.optional,
+            paths: material.paths.clone(),
         };
         let cache = |cache: CacheFolder| wire::CacheFolder {
             limit_bytes: cache.limit_bytes,
@@ -75,6 +76,7 @@ impl Courier for Service {
             job_file: duty.job_file.clone(),
             materials: duty.materials.iter().map(material).collect(),
             cache: duty.cache.map(cache),
+            secrets: duty.secrets.exposed().into_iter().collect(),
         }))
     }
 

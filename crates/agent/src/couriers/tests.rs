@@ -96,7 +96,9 @@ impl Port {
             stop_grace: SOON,
             log_limit_bytes: 1 << 20,
             storage_limit_bytes: None,
+            output_limit_bytes: None,
             volumes: Default::default(),
+            secrets: Vec::new(),
         };
         let duty = Duty {
             project: PROJECT,
@@ -104,6 +106,7 @@ impl Port {
             job_file: b"{}".to_vec(),
             materials,
             cache: None,
+            secrets: [("TOKEN".to_owned(), "hunter2".to_owned())].into_iter().collect(),
         };
         self.couriers.expect(attempt, &self.folder(attempt), duty).unwrap()
     }
@@ -225,6 +228,11 @@ async fn a_token_opens_its_own_attempt_only_and_only_while_it_is_expected() {
     let description = describe(&port.token(mine)).await.unwrap();
     let command: Specification = serde_json::from_slice(&description.get_ref().command).unwrap();
     assert_eq!(command.attempt, mine);
+    assert_eq!(description.get_ref().secrets["TOKEN"], "hunter2");
+    assert!(
+        !format!("{description:?}").contains("hunter2"),
+        "what is printed has names only"
+    );
     assert_eq!(describe(&port.token(other)).await.unwrap_err(), Code::PermissionDenied);
     assert_eq!(describe("nonsense").await.unwrap_err(), Code::Unauthenticated);
     port.couriers.dismiss(mine);
@@ -244,6 +252,7 @@ async fn inputs_of_the_attempt_can_be_read_and_nothing_else() {
         folder: "inputs/parent".to_owned(),
         manifest: input.manifest,
         optional: false,
+        paths: Vec::new(),
     };
     let _visit = port.expect(attempt(1), vec![material]);
     let mut client = ChunksClient::with_interceptor(port.channel.clone(), bearer(&port.token(attempt(1))));

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tombolo_core::attempt::Assignment;
 use tombolo_core::id::AttemptId;
@@ -24,9 +24,10 @@ use tombolo_transfer::ChunkStore;
 use self::belongings::Belongings;
 use self::running::ProcessRunning;
 use super::cache::CacheFolder;
-use super::{Error, Executor, Material, contract};
+use super::{Error, Executor, Material, contract, output_limit, sandbox_limits};
 use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::secrets::Values;
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
 
 /// How long a supervisor may take until the command runs. A machine under great load needs seconds.
@@ -99,6 +100,7 @@ impl ProcessExecutor {
             project: assignment.build.project,
             sandbox: folder.sandbox(),
             cache: assignment.cache.as_ref().map(CacheFolder::from),
+            limits: sandbox_limits(output_limit(assignment)),
         }
     }
 
@@ -113,13 +115,15 @@ impl ProcessExecutor {
             stop_grace: self.settings.stop_grace,
             log_limit_bytes: self.settings.log_limit_bytes,
             storage_limit_bytes: None,
+            output_limit_bytes: output_limit(assignment),
             volumes: Default::default(),
+            secrets: assignment.job.secrets.keys().cloned().collect(),
         }
     }
 
     /// Starts a supervisor, and returns when the command runs or has turned out not to. None if this supervisor gave up: then
     /// one that an earlier agent started a moment ago may have the attempt.
-    async fn spawn(&self, folder: &AttemptFolder) -> Result<Option<Child>, Error> {
+    async fn spawn(&self, folder: &AttemptFolder, secrets: &Values) -> Result<Option<Child>, Error> {
         let failed = Error::system::<io::Error>;
         let messages = File::options()
             .append(true)
@@ -130,14 +134,26 @@ impl ProcessExecutor {
             .arg("supervise")
             .arg(folder.path())
             .env_clear()
-            .stdin(Stdio::null())
+            .stdin(if secrets.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(messages)
             .spawn()
             .map_err(failed("start a supervisor"))?;
         let mut output = child.stdout.take().expect("its output is a pipe");
         let mut said = Vec::new();
-        let ready = tokio::time::timeout(START_DEADLINE, output.read_to_end_or_line(&mut said)).await;
+        let input = child.stdin.take();
+        let talk = async {
+            if let Some(mut input) = input {
+                // One that gives up does not read it, and says so by its end.
+                let _ = input.write_all(&secrets.to_bytes()).await;
+            }
+            output.read_to_end_or_line(&mut said).await
+        };
+        let ready = tokio::time::timeout(START_DEADLINE, talk).await;
         match ready {
             Ok(Ok(())) if said == READY => Ok(Some(child)),
             Ok(Ok(())) => {
@@ -171,7 +187,7 @@ impl Executor for ProcessExecutor {
     type Running = ProcessRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        vec![Capability::Exec, Capability::Volumes]
+        vec![Capability::Exec, Capability::Volumes, Capability::Secrets]
     }
 
     fn is_lost(&self, folder: &AttemptFolder, attempt: AttemptId) -> io::Result<bool> {
@@ -247,7 +263,12 @@ impl Executor for ProcessExecutor {
         self.belongings(folder, assignment).unpack(materials).await
     }
 
-    async fn start(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<ProcessRunning, Error> {
+    async fn start(
+        &self,
+        folder: &AttemptFolder,
+        assignment: &Assignment,
+        secrets: &Values,
+    ) -> Result<ProcessRunning, Error> {
         let failed = Error::system::<io::Error>;
         let belongings = self.belongings(folder, assignment);
         let read = || read_record(&folder.exit()).map_err(failed("read the exit"));
@@ -272,7 +293,7 @@ impl Executor for ProcessExecutor {
                 Durability::Fast,
             )
             .map_err(failed("write what to run"))?;
-            child = self.spawn(folder).await?;
+            child = self.spawn(folder, secrets).await?;
         }
         ProcessRunning::attach(folder, assignment.attempt, child, belongings, START_DEADLINE).await
     }

@@ -17,6 +17,7 @@ pub use self::step::{Step, carry_out};
 use super::Places;
 use super::errand::NoCourier;
 use crate::folder::{Durability, write_record};
+use crate::secrets::Values;
 use crate::supervisor::{self, Container, Ending, Exit, Post};
 
 /// How long to wait for an agent that is away, before the command and after it.
@@ -106,7 +107,16 @@ pub fn run(places: &Places, program: impl Fn(Step) -> Command) -> Result<u8, Err
 /// From the sandbox that is filled, or is not, to the end of the command.
 fn attempt(post: &mut Post, staged: Result<Staged, Error>, places: &Places) -> Result<Exit, Error> {
     match staged {
-        Ok(Staged { specification, notes }) => {
+        Ok(Staged {
+            specification,
+            notes,
+            secrets,
+        }) => {
+            let secrets: Values = secrets.into_iter().collect();
+            if !secrets.are_of(&specification.secrets) {
+                let reason = "the agent did not give the values of all secrets".to_owned();
+                return Ok(post.leave(Ending::Fault { reason })?);
+            }
             write_record(&places.staged(), &(), Durability::Fast).map_err(Error::system("record the sandbox"))?;
             post.tell();
             let container = Container {
@@ -116,7 +126,7 @@ fn attempt(post: &mut Post, staged: Result<Staged, Error>, places: &Places) -> R
             };
             match post.until_begun()? {
                 Some(ending) => Ok(post.leave(ending)?),
-                None => Ok(post.run(&specification, &container, &notes)?),
+                None => Ok(post.run(&specification, &secrets, &container, &notes)?),
             }
         }
         Err(error) if error.is_unwanted() => Err(error),

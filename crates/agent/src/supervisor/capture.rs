@@ -7,6 +7,7 @@ use memchr::{memchr, memchr_iter};
 use tombolo_core::time::Timestamp;
 
 use super::echo::Echo;
+use crate::mask::{self, Masker};
 use crate::spool::{LINE_LIMIT, LINE_OVERHEAD, Writer};
 
 /// What precedes the system's own lines in a log.
@@ -21,6 +22,8 @@ pub(super) struct Capture {
     spool: Writer,
     echo: Option<Echo<io::Stdout>>,
     limit_bytes: u64,
+    masker: Masker,
+    mask: mask::Stream,
     partial: Vec<u8>,
     cut_lines: u64,
     cut_bytes: u64,
@@ -34,6 +37,8 @@ impl Capture {
             spool,
             echo: None,
             limit_bytes,
+            masker: Masker::default(),
+            mask: mask::Stream::default(),
             partial: Vec::new(),
             cut_lines: 0,
             cut_bytes: 0,
@@ -48,6 +53,12 @@ impl Capture {
         Self { echo, ..self }
     }
 
+    /// Takes secrets out of all that comes, before anything else is done with it.
+    pub(super) fn masking(self, masker: &Masker) -> Self {
+        let (mask, masker) = (masker.stream(), masker.clone());
+        Self { masker, mask, ..self }
+    }
+
     fn push(&mut self, at: Timestamp, text: &[u8]) -> io::Result<()> {
         if let Some(echo) = &mut self.echo {
             echo.line(text);
@@ -56,7 +67,14 @@ impl Capture {
     }
 
     /// Takes in what was printed.
-    pub(super) fn write(&mut self, at: Timestamp, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, at: Timestamp, bytes: &[u8]) -> io::Result<()> {
+        let mut mask = std::mem::take(&mut self.mask);
+        let taken = self.take_in(at, mask.write(bytes));
+        self.mask = mask;
+        taken
+    }
+
+    fn take_in(&mut self, at: Timestamp, mut bytes: &[u8]) -> io::Result<()> {
         bytes = self.skip_what_cannot_stay(bytes);
         while let Some(end) = memchr(b'\n', bytes) {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
@@ -74,12 +92,15 @@ impl Capture {
 
     /// Adds a line of the system's, limit or not.
     pub(crate) fn note(&mut self, at: Timestamp, text: &str) -> io::Result<()> {
+        let text = self.masker.text(text).into_owned();
         self.push(at, format!("{SYSTEM_PREFIX}{text}").as_bytes())?;
         self.spool.flush()
     }
 
     /// Ends the last line, and says what was left out. Returns the number of lines in the spool.
     pub(super) fn finish(mut self, at: Timestamp) -> io::Result<u64> {
+        let held = self.mask.finish();
+        self.take_in(at, &held)?;
         if !self.partial.is_empty() {
             self.end_partial(at)?;
         }

@@ -21,6 +21,7 @@ use super::storage::{Filling, Storage};
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
+use crate::secrets::Values;
 
 /// One read of what the command prints.
 const READ_BYTES: usize = 256 * 1024;
@@ -37,7 +38,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// Runs the command to its end. `announce` is called once it runs, or has turned out not to.
 pub(super) fn serve(
     folder: &AttemptFolder,
-    specification: &Specification,
+    (specification, secrets): (&Specification, &Values),
     surroundings: &Surroundings,
     listeners: &mut Listeners,
     sessions: Sessions,
@@ -47,6 +48,7 @@ pub(super) fn serve(
     let killed_before = killed_for_memory(surroundings);
     let launch = Launch {
         specification,
+        secrets,
         surroundings,
     };
     let (output, command) = match launch.start() {

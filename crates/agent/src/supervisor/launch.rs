@@ -8,6 +8,7 @@ use rustix::process::Pid;
 
 use super::surroundings::Surroundings;
 use super::{Ending, Specification};
+use crate::secrets::Values;
 
 /// The size that the command's pipe is asked to have: one that prints in bursts seldom waits for the disk.
 const PIPE_BYTES: usize = 1024 * 1024;
@@ -16,6 +17,7 @@ const PIPE_BYTES: usize = 1024 * 1024;
 #[derive(Clone, Copy)]
 pub(super) struct Launch<'launch> {
     pub(super) specification: &'launch Specification,
+    pub(super) secrets: &'launch Values,
     pub(super) surroundings: &'launch Surroundings,
 }
 
@@ -24,6 +26,7 @@ impl Launch<'_> {
     pub(super) fn program(&self, program: &str) -> Command {
         let Self {
             specification,
+            secrets,
             surroundings,
         } = self;
         let mut command = Command::new(program);
@@ -34,6 +37,7 @@ impl Launch<'_> {
             .envs(surroundings.paths.variables())
             .env("HOME", &surroundings.home)
             .envs(&specification.job_environment)
+            .envs(secrets.exposed())
             .current_dir(surroundings.paths.tombolo.join("context"));
         command
     }

@@ -21,6 +21,8 @@ use super::sessions::{Access, Sessions};
 use super::surroundings::Surroundings;
 use super::{Ending, Error, Exit, Specification, Usage, take_charge};
 use crate::folder::{AttemptFolder, Durability, write_record};
+use crate::mask::Masker;
+use crate::secrets::Values;
 use crate::spool;
 
 /// How long to wait for the word to begin: nobody keeps a pod for longer without wanting what it does.
@@ -99,6 +101,7 @@ impl Post {
     pub(crate) fn run(
         &mut self,
         specification: &Specification,
+        secrets: &Values,
         container: &Container,
         notes: &[String],
     ) -> Result<Exit, Error> {
@@ -107,14 +110,14 @@ impl Post {
             infrabox: container.infrabox.clone(),
         };
         let surroundings = Surroundings::container(paths, std::env::vars_os(), &container.control_groups);
-        let mut log = self.log(specification.log_limit_bytes)?;
+        let mut log = self.log(specification.log_limit_bytes)?.masking(&Masker::new(secrets));
         for note in notes {
             log.note(wall(), note).map_err(Error::system("cannot write the log"))?;
         }
         let sessions = Sessions::open(&self.folder, Access::All, &mut log);
         let exit = duty::serve(
             &self.folder,
-            specification,
+            (specification, secrets),
             &surroundings,
             &mut self.listeners,
             sessions,

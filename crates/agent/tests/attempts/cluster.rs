@@ -1,8 +1,11 @@
 //! One cluster's attempts, and whoever tells them what to do.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -14,6 +17,7 @@ use tombolo_agent::link::Lease;
 use tombolo_agent::network::Network;
 use tombolo_agent::prefetch::Prefetcher;
 use tombolo_agent::seam::{Instruction, Notice};
+use tombolo_agent::secrets::{self, Source, Values};
 use tombolo_agent::shipper::Shipper;
 use tombolo_agent::spool::Reader;
 use tombolo_agent::supervisor::SandboxPaths;
@@ -38,12 +42,30 @@ use tombolo_transfer::{ChunkStore, Puller, StoreLocation, pull};
 /// No test waits longer for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The values of secrets, or why they are denied; none while nobody can say.
+#[derive(Clone, Default)]
+pub struct Known(pub Arc<Mutex<Option<Result<Values, String>>>>);
+
+impl Source for Known {
+    fn of(&self, _: AttemptId) -> BoxFuture<'_, Result<Values, secrets::Error>> {
+        let answer = self.0.lock().unwrap().clone();
+        let answer = match answer {
+            None => Err(secrets::Error::Unavailable("not now".to_owned())),
+            Some(Ok(values)) => Ok(values),
+            Some(Err(reason)) => Err(secrets::Error::Denied(reason)),
+        };
+        std::future::ready(answer).boxed()
+    }
+}
+
 /// A cluster on the disk; agents come and go.
 pub struct Cluster {
     root: tempfile::TempDir,
     pub images: Images,
     pub slots: usize,
     pub store: ChunkStore,
+    /// What the master says of secrets.
+    pub secrets: Known,
 }
 
 /// One life of its agent.
@@ -84,6 +106,7 @@ impl Cluster {
             images: Images::Ignore,
             slots: 2,
             store,
+            secrets: Known::default(),
         }
     }
 
@@ -123,6 +146,7 @@ impl Cluster {
             inputs: Inputs::new(puller, network, prefetcher),
             shipper: Shipper::new(),
             lease: Lease::new(until),
+            secrets: Arc::new(self.secrets.clone()),
             volumes: volumes.clone(),
             notices: sender.clone(),
         };
@@ -329,6 +353,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             image: "debian:12".to_owned(),
             command,
             environment: std::collections::BTreeMap::default(),
+            secrets: Default::default(),
             timeout: PATIENCE,
             resources: tombolo_core::resources::Resources::default(),
             dependencies: Vec::new(),
@@ -341,6 +366,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            extensions: None,
         },
         source: None,
         inputs: Vec::new(),

@@ -2,6 +2,7 @@
 
 use tombolo_core::attempt::{Assignment, InputReference, InputSource, LostInput, Outcome, RouteKind, SourceReference};
 use tombolo_core::build::TerminalState;
+use tombolo_core::build::extensions::{Extensions, InputRule};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
@@ -108,4 +109,67 @@ async fn two_inputs_for_one_folder_are_refused() {
     let outcome = cluster.run(&assignment).await;
     assert_eq!(outcome.state, TerminalState::Error);
     assert!(outcome.message.contains("`inputs/test`"), "{}", outcome.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_takes_what_it_asks_for_under_the_name_that_it_gives() {
+    let cluster = Cluster::new().await;
+    let parent = script("mkdir /tombolo/output/dist; echo a > /tombolo/output/dist/a; echo b > /tombolo/output/b");
+    let parent = cluster.run(&parent).await;
+    let taking = |paths: &[&str]| {
+        let mut assignment = child(
+            "cd /tombolo/inputs; find . -type f | sort",
+            vec![input("a/test", &parent), input("b/test", &parent)],
+        );
+        let rule = InputRule {
+            job: JobName::new("a/test").unwrap(),
+            wanted: true,
+            paths: paths.iter().map(|&path| path.to_owned()).collect(),
+            folder: Some("first".to_owned()),
+        };
+        let inputs = vec![rule];
+        assignment.job.extensions = Extensions {
+            inputs,
+            ..Extensions::default()
+        }
+        .boxed();
+        assignment
+    };
+    let assignment = taking(&["dist/**"]);
+    let outcome = cluster.run(&assignment).await;
+    assert_eq!(outcome.state, TerminalState::Finished, "{outcome:?}");
+    assert_eq!(
+        cluster.printed(assignment.attempt),
+        ["./first/dist/a", "./test/b", "./test/dist/a"]
+    );
+    let outcome = cluster.run(&taking(&["dist/*", "lib/**"])).await;
+    assert_eq!((outcome.state, outcome.started_at), (TerminalState::Error, None));
+    assert_eq!(outcome.message, "inputs/first: nothing in it matches `lib/**`");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_is_larger_than_the_job_says_is_an_error() {
+    let cluster = Cluster::new().await;
+    let mut assignment = script("head -c 2097153 /dev/zero > /tombolo/output/x");
+    for (limit, state) in [
+        (2 << 20, TerminalState::Error),
+        ((2 << 20) + 1, TerminalState::Finished),
+    ] {
+        assignment.attempt.job = JobId::from_u128(rand::random());
+        assignment.job.extensions = Extensions {
+            output_limit_bytes: Some(limit),
+            ..Extensions::default()
+        }
+        .boxed();
+        let outcome = cluster.run(&assignment).await;
+        assert_eq!(
+            (outcome.state, outcome.output.is_some()),
+            (state, state == TerminalState::Finished)
+        );
+        let expected = match state {
+            TerminalState::Error => "the output cannot be stored: ",
+            _ => "",
+        };
+        assert!(outcome.message.starts_with(expected) && outcome.message.is_empty() == expected.is_empty());
+    }
 }

@@ -8,5 +8,6 @@ mod contract;
 mod crash;
 mod ending;
 mod inputs;
+mod secrets;
 mod speed;
 mod volumes;

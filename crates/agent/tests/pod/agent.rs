@@ -91,7 +91,9 @@ pub(crate) fn specification(script: &str) -> Specification {
         stop_grace: Duration::from_millis(300),
         log_limit_bytes: 16 << 20,
         storage_limit_bytes: None,
+        output_limit_bytes: None,
         volumes: Default::default(),
+        secrets: Vec::new(),
     }
 }
 
@@ -108,6 +110,7 @@ impl Agent {
             job_file: b"{\"job\":{}}".to_vec(),
             materials: Vec::new(),
             cache: None,
+            secrets: Default::default(),
         };
         let known = Known {
             description,
@@ -139,6 +142,12 @@ impl Agent {
         self.service.orders.send_modify(change);
     }
 
+    /// Gives the command a variable whose value is a secret.
+    pub(crate) fn add_secret(&self, variable: &str, value: &str) {
+        let secrets = &mut self.known().description.secrets;
+        secrets.insert(variable.to_owned(), value.to_owned());
+    }
+
     /// Makes the contents of `folder` an input.
     pub(crate) fn add_material(&self, into: &str, folder: &Path) -> Digest {
         let mut known = self.known();
@@ -150,6 +159,7 @@ impl Agent {
             folder: into.to_owned(),
             manifest: digest.as_bytes().to_vec(),
             optional: false,
+            paths: Vec::new(),
         });
         digest
     }

@@ -60,6 +60,7 @@ async fn what_cannot_be_had_or_kept_is_said_and_is_no_fault() {
         folder: "cache".to_owned(),
         manifest: Digest::new([7; 32]).as_bytes().to_vec(),
         optional: true,
+        paths: Vec::new(),
     });
     let mut pod = Pod::start(&agent);
     assert_eq!(pod.ended().await, (Some(0), Some(0)));

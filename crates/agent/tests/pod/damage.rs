@@ -62,6 +62,7 @@ impl Damaged {
             folder: "inputs/a".to_owned(),
             manifest,
             optional: false,
+            paths: Vec::new(),
         };
         let visit = agent.expect(&attempt, vec![material]);
         let losses = visit.losses();

@@ -130,6 +130,7 @@ impl Port {
             job_file: b"{}".to_vec(),
             materials,
             cache: None,
+            secrets: Default::default(),
         };
         let visit = self.couriers.expect(command.attempt, &folder, duty).unwrap();
         visit.begin();
@@ -156,6 +157,7 @@ pub(crate) async fn run(location: &StoreLocation, access: &DirectAccess) -> Move
         folder: "inputs/a".to_owned(),
         manifest: packed.manifest,
         optional: false,
+        paths: Vec::new(),
     };
     let visit = agent.expect(&attempt, vec![material]);
     let began = Instant::now();

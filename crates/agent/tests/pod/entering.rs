@@ -65,6 +65,7 @@ impl World {
             job_file: b"{}".to_vec(),
             materials: Vec::new(),
             cache: None,
+            secrets: Default::default(),
         };
         let visit = couriers.expect(attempt.attempt, &folder, duty).unwrap();
         visit.begin();

@@ -145,6 +145,7 @@ async fn a_pod_gets_no_further_than_its_own_attempt() {
         folder: "inputs/a".to_owned(),
         manifest: input.digest(),
         optional: false,
+        paths: Vec::new(),
     };
     let attempt = specification("true");
     let _visit = agent.expect(&attempt, vec![material]);

@@ -64,6 +64,34 @@ async fn inputs_come_the_command_runs_and_its_output_goes() {
     assert_eq!((known.calls["put_chunks"], known.sessions), (1, 1));
 }
 
+/// What leaves the container of the job has no secrets in it: neither the lines that the courier sends nor what `kubectl logs` shows.
+#[tokio::test]
+async fn secrets_are_masked_before_they_leave_the_pod() {
+    let mut specification =
+        specification("echo it is $TOKEN; printf hunt; sleep 0.2; echo er2 | tee $TOMBOLO_OUTPUT/file");
+    specification.secrets = vec!["TOKEN".to_owned()];
+    let agent = Agent::start("east", &specification).await;
+    agent.add_secret("TOKEN", "hunter2");
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    assert_eq!(agent.lines(), ["it is ***", "***"]);
+    assert_eq!(pod.stdout().lines().collect::<Vec<_>>(), ["it is ***", "***"]);
+    for place in ["system", "sandbox/job.json"] {
+        assert_eq!(files_with(&pod.path(place), b"hunter2"), 0, "{place}");
+    }
+}
+
+/// How many files at or below a path have the bytes in them.
+fn files_with(path: &std::path::Path, needle: &[u8]) -> usize {
+    if path.is_dir() && !path.is_symlink() {
+        let entries = fs::read_dir(path).unwrap().map(Result::unwrap);
+        return entries.map(|entry| files_with(&entry.path(), needle)).sum();
+    }
+    // Sockets cannot be read.
+    let bytes = fs::read(path).unwrap_or_default();
+    usize::from(bytes.windows(needle.len()).any(|window| window == needle))
+}
+
 #[tokio::test]
 async fn a_log_that_is_written_in_a_moment_comes_whole() {
     let agent = Agent::start("east", &specification("seq 100000; printf last")).await;
@@ -159,4 +187,23 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+#[tokio::test]
+async fn a_pod_takes_and_leaves_no_more_than_its_job_says() {
+    let script = "cd $TOMBOLO_INPUTS; find . -type f; head -c 2097153 /dev/zero > $TOMBOLO_OUTPUT/x";
+    let mut limited = specification(script);
+    limited.output_limit_bytes = Some(2 << 20);
+    let agent = Agent::start("east", &limited).await;
+    let input = tempfile::tempdir().unwrap();
+    fs::create_dir(input.path().join("dist")).unwrap();
+    fs::write(input.path().join("dist/a"), "a").unwrap();
+    fs::write(input.path().join("b"), noise(6 << 20)).unwrap();
+    agent.add_material("inputs/first", input.path());
+    agent.known().description.materials[0].paths = vec!["dist/**".to_owned()];
+    let mut pod = Pod::start(&agent);
+    assert_eq!(pod.ended().await, (Some(0), Some(0)));
+    assert_eq!(agent.lines(), ["./first/dist/a"]);
+    let finish = agent.known().finish.clone().unwrap();
+    assert!(matches!(finish.output, Some(Output::Refused(_))), "{:?}", finish.output);
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use proptest::collection;
 use proptest::prelude::{BoxedStrategy, Just, ProptestConfig, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
-use super::{ChunkFeed, Error, Links, UnpackLimits, UnpackOptions, unpack};
+use super::{ChunkFeed, Error, Links, Selection, UnpackLimits, UnpackOptions, unpack};
 use crate::chunk::{Chunk, ChunkReference};
 use crate::manifest::{Builder, Manifest};
 use crate::pack::tests::{Memory, noise};
@@ -33,6 +33,7 @@ impl ChunkFeed for Feed {
 }
 
 const VERBATIM: UnpackOptions = UnpackOptions {
+    select: Selection::ALL,
     links: Links::Verbatim,
     limits: UnpackLimits {
         entries: u32::MAX,
@@ -340,7 +341,7 @@ fn whatever_fails_leaves_nothing_behind() {
     for (case, chunks, options, message) in cases {
         let parent = tempfile::tempdir().unwrap();
         let destination = parent.path().join("destination");
-        let error = unpack(&manifest, &mut Feed::new(chunks.clone()), &destination, *options).expect_err(case);
+        let error = unpack(&manifest, &mut Feed::new(chunks.clone()), &destination, options.clone()).expect_err(case);
         assert!(error.to_string().contains(message), "{case}: {error}");
         assert!(left_behind(parent.path()).is_empty(), "{case}");
     }

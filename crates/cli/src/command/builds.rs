@@ -106,6 +106,8 @@ fn build_state(build: &BuildSummary) -> String {
 pub(crate) fn job_state(job: &Job) -> String {
     if job.cancel_requested && !job.state.is_terminal() {
         format!("{} {CANCELLING}", job.state)
+    } else if job.flaky {
+        format!("{} (flaky)", job.state)
     } else {
         job.state.to_string()
     }
@@ -218,7 +220,23 @@ fn of_state(job: &Job) -> String {
     if let Some(waiting) = &job.waiting {
         return waiting.clone();
     }
+    if let Some(at) = job.retry_at {
+        return format!("{} (due {})", job.message, render::until(at));
+    }
+    if !job.tries.is_empty() && job.state.is_terminal() {
+        return of_tries(job);
+    }
     job.message.clone()
+}
+
+/// How a job came to its end that had more than one try.
+fn of_tries(job: &Job) -> String {
+    let earlier: Vec<String> = job.tries.iter().map(|earlier| earlier.state.to_string()).collect();
+    let before = format!("attempt {}, after {}", earlier.len() + 1, earlier.join(", "));
+    match job.message.as_str() {
+        "" => before,
+        message => format!("{message} ({before})"),
+    }
 }
 
 /// Lists builds.

@@ -40,6 +40,9 @@ pub(crate) struct Logs {
     /// The number of the first line, from 0.
     #[arg(long, default_value_t = 0, value_parser = number::line)]
     from: u64,
+    /// The attempt, by its number; the one that counts if absent. `jobs -o json` has the numbers of earlier ones.
+    #[arg(long, value_name = "NUMBER")]
+    attempt: Option<u32>,
 }
 
 /// Prints a log; with `--follow` until the job is over, across broken connections, no line twice.
@@ -62,10 +65,13 @@ pub(crate) async fn logs(command: &Logs, session: &Session) -> Result<(), Failur
         .get(&path::job(&session.project, command.build, &job))
         .await?;
     let follow = command.follow || (state.state.is_terminal() && state.epoch > 0);
+    let attempt = command
+        .attempt
+        .map_or_else(String::new, |attempt| format!("&epoch={attempt}"));
     let mut left = if follow { RECONNECTS } else { 0 };
     loop {
         let before = printer.next;
-        let path = format!("{path}?from={}&follow={follow}", printer.next);
+        let path = format!("{path}?from={}&follow={follow}{attempt}", printer.next);
         match read(&session.client, &path, |item| printer.print(&item)).await {
             Ok(()) if printer.ended || !follow => return Ok(()),
             Ok(()) => {}

@@ -107,7 +107,8 @@ pub(crate) async fn watch(command: &Watch, session: &Session) -> Result<(), Fail
     watch::conclude(session, &build).await
 }
 
-fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
+/// The job file that there is in a folder.
+pub(crate) fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
     JOB_FILES
         .iter()
         .map(|name| folder.join(name))

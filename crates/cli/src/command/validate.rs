@@ -17,7 +17,11 @@ const READ_AT_MOST: u64 = tombolo_jobfile::MAX_FILE_BYTES as u64 + 1;
 #[derive(Debug, Args)]
 pub(crate) struct Validate {
     /// The job file: `infrabox.json`, `infrabox.yaml` or `tombolo.yaml`.
-    file: PathBuf,
+    #[arg(required_unless_present = "schema")]
+    file: Option<PathBuf>,
+    /// Prints a JSON Schema of job files, for editors, and checks nothing.
+    #[arg(long, conflicts_with_all = ["file", "source"])]
+    schema: bool,
     /// The folder that will be the build's source, which workflows are taken from; by default the present one if the job file lies in
     /// it, else the job file's own.
     #[arg(long, short, value_name = "FOLDER")]
@@ -81,19 +85,22 @@ impl tombolo_jobfile::Files for LocalFiles {
 /// Says everything that is wrong with a job file.
 pub(crate) fn run(command: &Validate, format: Format) -> Result<(), Failure> {
     format.refuse(&[Format::Name], "validate")?;
-    let bytes = read(&command.file)?;
-    let parent = command.file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let Some(file) = command.file.as_deref().filter(|_| !command.schema) else {
+        return render::line(tombolo_jobfile::SCHEMA.trim_end());
+    };
+    let bytes = read(file)?;
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     let own = parent.unwrap_or(Path::new(".")).to_owned();
     let present = PathBuf::from(".");
     let folder = match &command.source {
         Some(folder) => folder.clone(),
-        None if path_within(&present, &command.file).is_some() => present,
+        None if path_within(&present, file).is_some() => present,
         None => own,
     };
     // As the master will call it; one outside of its source stands for itself.
-    let name = path_within(&folder, &command.file).unwrap_or_else(|| base_name(&command.file));
+    let name = path_within(&folder, file).unwrap_or_else(|| base_name(file));
     let result = tombolo_jobfile::parse_with(&name, &bytes, &mut LocalFiles(folder));
-    let name = command.file.display().to_string();
+    let name = file.display().to_string();
     let result = result.map_err(|faults| Faults {
         file: name.clone(),
         ..faults

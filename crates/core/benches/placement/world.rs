@@ -240,6 +240,7 @@ fn spec(build: usize, index: usize) -> JobSpec {
         image: "image".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources {
             cpu_milli: if first { 0 } else { 1000 },
@@ -256,6 +257,7 @@ fn spec(build: usize, index: usize) -> JobSpec {
         volumes: VolumeSet::default(),
         cache: false,
         needs: CapabilitySet::default(),
+        extensions: None,
         source: true,
         pod: None,
     }

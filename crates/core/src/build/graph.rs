@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 pub use fault::Fault;
 
+use super::extensions::input_folder;
 use super::{JobKind, JobSpec, StateSet};
 use crate::name::JobName;
 
@@ -137,16 +138,16 @@ fn resolve(
             continue;
         };
         // Only what runs is given the outputs of its parents.
-        let takes_inputs = spec.kind == JobKind::Run;
-        if let Some(other) = folders
-            .insert(edge.job.last_segment(), &edge.job)
-            .filter(|_| takes_inputs)
+        let folder = input_folder(spec.extensions.as_deref(), &edge.job).filter(|_| spec.kind == JobKind::Run);
+        if let Some(folder) = folder
+            && let Some(other) = folders.insert(folder, &edge.job)
         {
             faults.push(Fault::AmbiguousInput {
                 job,
                 dependency,
                 name,
                 other: other.clone(),
+                folder: folder.to_owned(),
             });
         }
         edges.push((*parent, edge.on));

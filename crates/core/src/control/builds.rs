@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::companions::Spread;
 use super::edges::Edges;
 use super::queue::{ClassId, Ticket};
 use super::record::{Build, JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
+use crate::build::extensions::input_folder;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
+use crate::name::JobName;
 use crate::share::Usage;
 
 /// Where a job is kept.
@@ -48,6 +51,11 @@ impl LiveJob {
         }
     }
 
+    /// Whether it is given the output of this parent.
+    pub(super) fn takes(&self, parent: &JobName) -> bool {
+        input_folder(self.node.extensions.as_deref(), parent).is_some()
+    }
+
     /// The attempt that a cluster has in hands now.
     pub(super) fn attempt(&self) -> Option<AttemptId> {
         let held = matches!(
@@ -73,6 +81,8 @@ pub(super) struct LiveBuild {
     pub(super) open: usize,
     /// What its attempts take.
     pub(super) usage: Usage,
+    /// How many of its attempts are where that are to be spread.
+    pub(super) spread: Spread,
     /// Queued jobs that its limits had no room for when it was their turn: they are in no class until it has.
     pub(super) held: BTreeSet<Ticket>,
 }
@@ -84,6 +94,11 @@ impl LiveBuild {
 
     pub(super) fn job_mut(&mut self, index: u32) -> Option<&mut LiveJob> {
         self.jobs.get_mut(index as usize)
+    }
+
+    /// The direct parents whose outputs the job takes, as far as they leave one.
+    pub(super) fn givers<'a>(&'a self, job: &'a LiveJob) -> impl Iterator<Item = &'a LiveJob> {
+        self.parents(job).filter(|parent| job.takes(&parent.node.name))
     }
 
     /// The direct parents, in the order of the dependencies.

@@ -6,14 +6,17 @@ use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use crate::build::{BuildState, JobSpec, StateSet};
 use crate::cache::{Cache, CacheKey};
 use crate::id::{BuildId, InviteId, JobId, ProjectId, TokenId};
-use crate::name::ClusterName;
+use crate::name::{ClusterName, SecretName, TriggerName};
+use crate::secret::{SealedSecret, Secret};
+use crate::trigger::{Trigger, TriggerFile};
 
 /// One row to write. A `Put` writes the whole record over the one with the same key, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// A project was made or took a build number.
     PutProject(Project),
-    /// A project is gone, and all that belongs to it: builds, jobs, specifications, logs, its tokens, the records of its caches.
+    /// A project is gone, and all that belongs to it: builds, jobs, specifications, logs, its tokens, secrets and triggers, the records of its
+    /// caches.
     DeleteProject(ProjectId),
     /// A cluster joined or changed.
     PutCluster(Cluster),
@@ -31,6 +34,33 @@ pub enum Change {
     PutCache(Cache),
     /// A cache is not wanted any more.
     DeleteCache(CacheKey),
+    /// A secret was given a value.
+    PutSecret(SealedSecret),
+    /// A secret is gone.
+    DeleteSecret {
+        /// Whose it was.
+        project: ProjectId,
+        /// Its name.
+        name: SecretName,
+    },
+    /// A trigger was made or has fired.
+    PutTrigger(Trigger),
+    /// What a trigger submits.
+    PutTriggerFile {
+        /// Whose it is.
+        project: ProjectId,
+        /// The trigger's name.
+        name: TriggerName,
+        /// It.
+        file: TriggerFile,
+    },
+    /// A trigger is gone, with its file.
+    DeleteTrigger {
+        /// Whose it was.
+        project: ProjectId,
+        /// Its name.
+        name: TriggerName,
+    },
     /// A build was submitted. All its jobs are `Waiting`, epoch 0, unless a `PutJob` in the same set says otherwise.
     InsertBuild {
         /// The build.
@@ -70,6 +100,10 @@ pub struct LiveState {
     pub tokens: Vec<Token>,
     /// The records of all caches.
     pub caches: Vec<Cache>,
+    /// All secrets, without their values.
+    pub secrets: Vec<Secret>,
+    /// All triggers, without their files.
+    pub triggers: Vec<Trigger>,
     /// The builds that are still running.
     pub builds: Vec<Build>,
     /// The jobs of those builds, by build and index, terminal ones too.
@@ -85,6 +119,8 @@ impl LiveState {
                 self.projects.retain(|project| project.id != *id);
                 self.tokens.retain(|token| token.right.project != Some(*id));
                 self.caches.retain(|cache| cache.key.project != *id);
+                self.secrets.retain(|secret| secret.project != *id);
+                self.triggers.retain(|trigger| trigger.project != *id);
                 let over: Vec<_> = self
                     .builds
                     .iter()
@@ -101,6 +137,21 @@ impl LiveState {
             Change::DeleteToken(id) => self.tokens.retain(|token| token.id != *id),
             Change::PutCache(cache) => put(&mut self.caches, cache, |other| other.key == cache.key),
             Change::DeleteCache(key) => self.caches.retain(|cache| cache.key != *key),
+            Change::PutSecret(SealedSecret { secret, .. }) => put(&mut self.secrets, secret, |other| {
+                (other.project, &other.name) == (secret.project, &secret.name)
+            }),
+            Change::DeleteSecret { project, name } => {
+                self.secrets
+                    .retain(|secret| (secret.project, &secret.name) != (*project, name));
+            }
+            Change::PutTrigger(trigger) => put(&mut self.triggers, trigger, |other| {
+                (other.project, &other.name) == (trigger.project, &trigger.name)
+            }),
+            Change::PutTriggerFile { .. } => {}
+            Change::DeleteTrigger { project, name } => {
+                self.triggers
+                    .retain(|trigger| (trigger.project, &trigger.name) != (*project, name));
+            }
             Change::InsertBuild { build, nodes, .. } => {
                 self.builds.push(build.clone());
                 let jobs = nodes.iter().map(|node| (node.clone(), JobStatus::waiting(node.id)));

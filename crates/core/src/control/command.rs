@@ -6,11 +6,14 @@ use crate::build::{BuildDefinition, JobSpec};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
-use crate::name::{ClusterName, JobName, ProjectName};
+use crate::name::{ClusterName, JobName, ProjectName, SecretName, TriggerName};
 use crate::placement::Availability;
 use crate::retention::Policy;
+use crate::secret::SealedSecret;
 use crate::session::{Hello, Survey};
 use crate::share::Share;
+use crate::time::Timestamp;
+use crate::trigger::{Trigger, TriggerFile};
 use crate::volume::VolumeId;
 
 /// One thing to do. Whoever gives it has checked that the giver may.
@@ -59,6 +62,45 @@ pub enum Command {
     RevokeToken {
         /// Which.
         id: TokenId,
+    },
+    /// Gives a project a secret, or a secret another value.
+    SetSecret(SealedSecret),
+    /// Keeps the value of a secret under another key.
+    ResealSecret(SealedSecret),
+    /// Takes a secret from a project.
+    DeleteSecret {
+        /// Which project.
+        project: ProjectId,
+        /// Which secret.
+        name: SecretName,
+    },
+    /// Makes a trigger.
+    CreateTrigger {
+        /// It.
+        trigger: Box<Trigger>,
+        /// What it submits.
+        file: TriggerFile,
+    },
+    /// Removes a trigger. Its builds stay.
+    DeleteTrigger {
+        /// Of which project.
+        project: ProjectId,
+        /// Which.
+        name: TriggerName,
+    },
+    /// Submits the build of a trigger. Refused if the time was dealt with already, or the last build still runs and the trigger is not to
+    /// overlap.
+    Fire(Box<Firing>),
+    /// A time of a trigger's schedule passes without a build.
+    PassTrigger {
+        /// Of which project.
+        project: ProjectId,
+        /// Which trigger.
+        name: TriggerName,
+        /// The time.
+        scheduled: Timestamp,
+        /// Why, for people.
+        obstacle: String,
     },
     /// Makes an invite. Refused if the cluster has joined already.
     Invite(Invite),
@@ -199,6 +241,17 @@ pub struct Submission {
     pub rerun: Option<Box<Rerun>>,
 }
 
+/// A build of a trigger.
+#[derive(Debug, Clone)]
+pub struct Firing {
+    /// Which trigger of the submission's project.
+    pub trigger: TriggerName,
+    /// The time of its schedule that it is for; none if somebody asked for it.
+    pub scheduled: Option<Timestamp>,
+    /// The build.
+    pub submission: Submission,
+}
+
 /// A build that runs (some of) another one again.
 #[derive(Debug, Clone)]
 pub struct Rerun {
@@ -253,7 +306,7 @@ pub enum Refusal {
     /// What the command names does not exist.
     #[error("{kind} `{name}` does not exist")]
     NotFound {
-        /// `project`, `cluster`, `build`, `job`, `invite` or `token`.
+        /// `project`, `cluster`, `build`, `job`, `invite`, `secret`, `trigger` or `token`.
         kind: &'static str,
         /// Which.
         name: String,
@@ -284,6 +337,9 @@ pub enum Refusal {
     /// No cluster can do what a job asks for.
     #[error("{0}")]
     Unsupported(String),
+    /// A job refers to secrets that its project does not have.
+    #[error("{0}")]
+    MissingSecrets(String),
 }
 
 impl Refusal {

@@ -10,6 +10,7 @@ use super::outbox::Outbox;
 use super::record::{JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::{Change, Control, EventKind};
+use crate::build::extensions::input_folder;
 use crate::build::graph::MAX_DEPENDENCIES;
 use crate::build::{Dependency, JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
@@ -38,7 +39,10 @@ impl Control {
         };
         self.check_generated(build, maker.index, jobs.len())?;
         let plan = build.plan(maker.index, jobs)?;
-        self.check_needs(&plan.specs).map_err(|refusal| refusal.to_string())?;
+        let project = build.record.project;
+        self.check_needs(&plan.specs)
+            .and_then(|()| self.check_secrets(project, &plan.specs))
+            .map_err(|refusal| refusal.to_string())?;
         self.extend(outbox, maker, plan);
         Ok(())
     }
@@ -208,9 +212,12 @@ impl LiveBuild {
     /// Whether the outputs of all parents have folders of their own.
     fn check_inputs(&self, child: &LiveJob, leaves: &[&JobNode]) -> Result<(), String> {
         let parents = self.parents(child).map(|parent| &parent.node.name);
+        let says = child.node.extensions.as_deref();
         let mut folders: HashMap<&str, &JobName> = HashMap::new();
         for name in parents.chain(leaves.iter().map(|leaf| &leaf.name)) {
-            let folder = name.last_segment();
+            let Some(folder) = input_folder(says, name) else {
+                continue;
+            };
             if let Some(other) = folders.insert(folder, name) {
                 return Err(format!(
                     "the outputs of `{other}` and `{name}` would both come to `inputs/{folder}` of `{}`, which follows both: give the job \
@@ -229,6 +236,9 @@ fn placed(mut spec: JobSpec, maker: &JobName) -> Result<JobSpec, String> {
     spec.name = within(&spec.name)?;
     for dependency in &mut spec.dependencies {
         dependency.job = within(&dependency.job)?;
+    }
+    if let Some(extensions) = &mut spec.extensions {
+        extensions.rename_jobs(within)?;
     }
     if spec.dependencies.is_empty() {
         spec.dependencies.push(Dependency {

@@ -21,6 +21,10 @@ pub(super) enum Deadline {
     Caches,
     /// A cluster is there again that jobs may wait for because of their inputs.
     Parked,
+    /// The next attempt of a job.
+    Retry(JobKey),
+    /// The end of a job's time for finding a cluster.
+    Queued(JobKey),
     /// The next look whether a class of queued jobs suits any cluster.
     Unsuited(ClassId),
 }
@@ -51,9 +55,17 @@ impl Control {
     /// Does what is due.
     pub(super) fn tick(&mut self, outbox: &mut Outbox) -> Result<Reply, Refusal> {
         let mut lost = false;
+        // Each of them is written: what is left over is done by the next tick, which is asked for at once.
+        let mut left = self.settings.max_placements_per_command;
         while let Some((at, deadline)) = self.deadlines.first().copied() {
             if at > outbox.now.steady {
                 break;
+            }
+            if matches!(deadline, Deadline::Retry(_) | Deadline::Queued(_)) {
+                if left == 0 {
+                    break;
+                }
+                left -= 1;
             }
             self.deadlines.pop_first();
             match deadline {
@@ -61,6 +73,8 @@ impl Control {
                 Deadline::Invite(id) => self.invite_due(outbox, id),
                 Deadline::Caches => self.caches_due(outbox),
                 Deadline::Parked => self.wake_parked(outbox),
+                Deadline::Retry(key) => self.retry_due(outbox, key),
+                Deadline::Queued(key) => self.queued_due(outbox, key),
                 Deadline::Unsuited(class) => self.unsuited_due(outbox, class),
             }
         }

@@ -82,6 +82,7 @@ impl Control {
         let Some(job) = build.job_mut(key.index) else { return };
         job.charged = true;
         let resources = job.node.resources;
+        build.note_spread(key.index, 1);
         build.usage = build.usage.plus(&resources);
         self.queue.charge(project, &resources);
     }
@@ -97,6 +98,7 @@ impl Control {
             return;
         }
         let resources = job.node.resources;
+        build.note_spread(key.index, -1);
         build.usage = build.usage.minus(&resources);
         self.queue.refund(project, &resources);
         self.let_go_on(key.build);

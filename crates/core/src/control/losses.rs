@@ -123,7 +123,7 @@ impl Control {
                 continue;
             };
             let waits = job.status.state == JobState::Waiting && job.pending == 0;
-            if waits && build.parents(job).any(|parent| self.is_away(build, parent)) {
+            if waits && build.givers(job).any(|parent| self.is_away(build, parent)) {
                 continue;
             }
             self.parked.remove(&key);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::builds::{LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
+use super::companions::Spread;
 use super::record::Build;
 use super::schedule::Input;
 use super::submit::{live, nodes};
@@ -69,6 +70,7 @@ impl Control {
         let submission = unborn(project.id, definition);
         self.check_limits(&submission)?;
         self.check_needs(&submission.definition.jobs)?;
+        self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut build = live(record(&submission), nodes(&submission)?)?;
         let depths = depths(&build);
         let (jobs, clusters) = (build.jobs.len(), self.clusters.iter().count());
@@ -86,6 +88,7 @@ impl Control {
         for depth in depths {
             // Whoever came before has ended.
             (planned.usage, planned.on) = (self.usage(project.id), HashMap::new());
+            build.spread = Spread::default();
             let mut build_usage = Usage::default();
             let runs = |index: &u32| build.job(*index).is_some_and(|job| job.node.kind == JobKind::Run);
             let depth: Vec<u32> = depth.into_iter().filter(runs).collect();
@@ -95,6 +98,7 @@ impl Control {
                     let Some(job) = build.job_mut(index) else { continue };
                     job.status.cluster = Some(cluster.clone());
                     let (volumes, resources) = (job.node.volumes, job.node.resources);
+                    build.note_spread(index, 1);
                     build_usage = build_usage.plus(&resources);
                     planned.usage = planned.usage.plus(&resources);
                     if let Some(at) = self.clusters.index(cluster) {
@@ -144,28 +148,37 @@ impl Control {
     /// The best cluster that suits the job and has room beside what is planned.
     fn best_planned(&self, build: &LiveBuild, job: &LiveJob, demand: &Demand<'_>, planned: &Planned) -> Option<Place> {
         let inputs: Vec<Input> = build
-            .parents(job)
+            .givers(job)
             .filter_map(|parent| {
                 let at = self.clusters.index(parent.status.cluster.as_ref()?)?;
                 Some(Input::new(at, ASSUMED_OUTPUT))
             })
             .collect();
+        let crowds = self.crowds(build, &demand.wishes);
         let fitting = self.clusters.iter().filter_map(|(at, _)| {
             let candidate = self.planned_candidate(at, planned)?;
             let fits = candidate.suits(demand) && candidate.has_room(&demand.resources) && !candidate.kept;
             let moving = self.cost_of_moving(&inputs, at);
-            let preferred = demand.prefer == Some(candidate.name);
-            let score = Score::new(preferred, moving, candidate.free_share(), &self.settings.costs);
+            let (weight, crowd) = self.liking(&demand.wishes, &crowds, at);
+            let score = Score::new(weight, crowd, moving, candidate.free_share(), &self.settings.costs);
             let of_build = planned.on.get(&at).map(|usage| usage.attempts).unwrap_or_default();
             fits.then_some((std::cmp::Reverse(score), of_build, candidate.name))
         });
         let mut fitting: Vec<_> = fitting.collect();
         fitting.sort_unstable();
         let (score, _, cluster) = fitting.first()?;
-        let reason = match (fitting.len(), score.0.preferred) {
-            (_, true) => "it prefers it".to_owned(),
+        let differ = |of: &dyn Fn(&Score) -> u64| fitting.iter().any(|(other, ..)| of(&other.0) != of(&score.0));
+        let reason = match (fitting.len(), demand.wishes.spread) {
+            _ if demand.volumes.beside.is_some() => "the job that `same_as` names goes there".to_owned(),
+            _ if demand.wishes.prefer == Some(*cluster) => "it prefers it".to_owned(),
             (1, _) => "no other has room and suits it".to_owned(),
-            (count, _) if fitting.iter().any(|(other, ..)| other.0.moving != score.0.moving) => {
+            (count, _) if differ(&|score| score.preferred.into()) => {
+                format!("of {count} that suit it, it prefers it (weight {})", score.0.preferred)
+            }
+            (count, Some(key)) if differ(&|score| score.crowd.0.into()) => {
+                format!("of {count} that suit it, the fewest that are spread over `{key}` are there")
+            }
+            (count, _) if differ(&|score| score.moving.0) => {
                 format!("of {count} that suit it, its inputs come there for the least")
             }
             (count, _) => format!("of {count} that suit it, the most of it is free"),

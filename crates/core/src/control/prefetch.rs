@@ -45,12 +45,13 @@ impl Control {
         let Some(build) = self.builds.get(parent.build) else {
             return destinations;
         };
-        let Some(ended) = build.job(parent.index).and_then(|job| job.status.ended()) else {
+        let left = build.job(parent.index);
+        let Some((left, ended)) = left.and_then(|job| Some((job, job.status.ended()?))) else {
             return destinations;
         };
         for child in build.edges.children(parent.index).iter().take(MAX_CHILDREN) {
             let Some(job) = build.job(*child) else { continue };
-            if job.waits_for_output_of(parent.index, ended) {
+            if job.waits_for_output_of(left, ended) {
                 let volumes = self.volume_needs(build, job);
                 let demand = demand(build, job, &volumes);
                 destinations.extend(self.queue.sole_cluster(&self.clusters, &demand));
@@ -62,11 +63,12 @@ impl Control {
 
 impl LiveJob {
     /// Whether it is to be placed, and will be given the output of this parent, which has ended so.
-    pub(super) fn waits_for_output_of(&self, parent: u32, ended: TerminalState) -> bool {
+    pub(super) fn waits_for_output_of(&self, parent: &Self, ended: TerminalState) -> bool {
         let waits = matches!(self.status.state, JobState::Waiting | JobState::Queued);
         let mut edges = self.node.parents.iter();
         // One that is to be skipped needs nothing.
-        let wanted = edges.any(|(of, on)| *of == parent && on.contains(ended));
+        let follows = edges.any(|(of, on)| *of == parent.node.index && on.contains(ended));
+        let wanted = follows && self.takes(&parent.node.name);
         waits && wanted && self.node.kind == JobKind::Run && !self.status.cancel_requested
     }
 }

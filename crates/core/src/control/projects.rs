@@ -121,6 +121,8 @@ impl Control {
         self.projects.remove(id);
         self.tokens.remove_project(id);
         self.drop_caches(id);
+        self.secrets.remove_project(id);
+        self.triggers.remove_project(id);
         self.queue.forget_project(id);
         self.release_workspace(outbox, id);
         outbox.changes.push(Change::DeleteProject(id));

@@ -206,6 +206,12 @@ impl Queue {
         found
     }
 
+    /// Clusters that suit the class and were not found full since, at most `limit` of them, not always the same ones.
+    pub(super) fn offered(&self, id: ClassId, limit: usize) -> impl Iterator<Item = ClusterIndex> {
+        let class = self.classes.get(&id);
+        class.into_iter().flat_map(move |class| class.some_clusters(limit))
+    }
+
     /// Whether the cluster suits the class and was not found full since.
     pub(super) fn offers(&self, id: ClassId, index: ClusterIndex) -> bool {
         self.classes

@@ -1,11 +1,16 @@
 //! What the master keeps: one record type per kind of thing, as the control plane and the store share them.
 
+mod course;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use course::{Course, Try};
+
 use crate::access::Right;
 use crate::attempt::{OutputReference, Revision, TransferReceipt};
+use crate::build::extensions::Extensions;
 use crate::build::{BuildState, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use crate::capability::CapabilitySet;
 use crate::digest::Digest;
@@ -148,6 +153,8 @@ pub struct JobNode {
     pub cache: bool,
     /// What its executor must be able to do.
     pub needs: CapabilitySet,
+    /// What it says beyond InfraBox's fields, if it does.
+    pub extensions: Option<Box<Extensions>>,
 }
 
 impl JobNode {
@@ -169,6 +176,7 @@ impl JobNode {
             volumes: spec.volumes,
             cache: spec.cache,
             needs: spec.needs,
+            extensions: spec.extensions.clone(),
         }
     }
 }
@@ -206,6 +214,9 @@ pub struct JobStatus {
     pub replacements: u32,
     /// What became of its output, if that was lost after the job had ended.
     pub loss: Option<Box<Loss>>,
+    /// What it went through before its latest attempt, if that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<Box<Course>>,
 }
 
 /// An output was lost after its job had ended. The job stays ended, whatever becomes of the attempt that makes the output again.
@@ -284,6 +295,11 @@ impl JobStatus {
 
     /// What is known of the length of an attempt's log.
     pub fn log_of(&self, epoch: Epoch) -> AttemptLog {
+        // Between two attempts, also while the next one has no cluster yet, the log waits for it.
+        let between = epoch == self.epoch && matches!(self.state, JobState::Waiting | JobState::Queued);
+        if let Some(earlier) = self.try_of(epoch).filter(|_| !between) {
+            return earlier.log_lines.map_or(AttemptLog::Over, AttemptLog::Lines);
+        }
         let counts = epoch == self.log_epoch();
         let (over, lines) = match self.end() {
             Some(end) if counts => (true, end.log_lines),
@@ -325,7 +341,17 @@ impl JobStatus {
     /// Puts aside how the job ended: what is said from now on is of an attempt that makes its output again.
     pub(super) fn put_aside(&mut self, state: TerminalState, reason: String) {
         let epoch = self.log_epoch();
-        let end = End {
+        let end = self.take_end(state);
+        self.loss = Some(Box::new(Loss {
+            reason: Some(reason),
+            epoch,
+            end: Some(end),
+        }));
+    }
+
+    /// Takes out how an attempt ended, as `state`.
+    fn take_end(&mut self, state: TerminalState) -> End {
+        End {
             state,
             message: std::mem::take(&mut self.message),
             exit_code: self.exit_code.take(),
@@ -334,12 +360,7 @@ impl JobStatus {
             ended_at: self.ended_at.take(),
             inputs: std::mem::take(&mut self.inputs),
             log_lines: self.log_lines.take(),
-        };
-        self.loss = Some(Box::new(Loss {
-            reason: Some(reason),
-            epoch,
-            end: Some(end),
-        }));
+        }
     }
 
     /// The job is again as it ended. The cluster is that of the attempt that made its output again, if there was one.

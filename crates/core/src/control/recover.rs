@@ -86,7 +86,8 @@ impl Control {
         while let Some(child) = children.pop() {
             let Some(job) = build.job(child) else { continue };
             for (index, _) in &job.node.parents {
-                let Some(parent) = build.job(*index).filter(|_| !planned.contains(index)) else {
+                let parent = build.job(*index).filter(|parent| job.takes(&parent.node.name));
+                let Some(parent) = parent.filter(|_| !planned.contains(index)) else {
                     continue;
                 };
                 let told = lost

@@ -37,7 +37,7 @@ impl Control {
         let mut affected: Vec<JobKey> = Vec::new();
         for build in self.builds.iter() {
             for job in build.jobs.iter().filter(|job| job.status.state == JobState::Queued) {
-                let mut parents = build.parents(job);
+                let mut parents = build.givers(job);
                 if self.lost_volume(build, job).is_some()
                     || parents.any(|parent| self.loss(build, parent, Trust::Members).is_some())
                 {

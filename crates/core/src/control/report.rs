@@ -89,10 +89,14 @@ impl Control {
             }
         }
         let Some(job) = self.builds.job_mut(key) else { return };
-        if job.status.kept_output().is_some() {
+        let left_output = job.status.kept_output().is_some();
+        outbox.order(cluster, Order::Forget(attempt));
+        if counts && self.try_again(outbox, key, state) {
+            return;
+        }
+        if left_output {
             outbox.outputs.push(key);
         }
-        outbox.order(cluster, Order::Forget(attempt));
         if let Some(cache) = cache.filter(|_| state == TerminalState::Finished) {
             self.keep_cache(outbox, key, cluster, cache);
         }

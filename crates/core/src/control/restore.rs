@@ -2,6 +2,7 @@
 
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::Lease;
+use super::companions::Spread;
 use super::edges::{self, Edges};
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus};
@@ -52,6 +53,12 @@ impl Control {
             control.projects.insert(project);
         }
         live.tokens.into_iter().for_each(|token| control.tokens.insert(token));
+        live.secrets
+            .into_iter()
+            .for_each(|secret| control.secrets.insert(secret));
+        live.triggers
+            .into_iter()
+            .for_each(|trigger| control.triggers.insert(trigger));
         live.invites
             .into_iter()
             .for_each(|invite| control.add_invite(now, invite));
@@ -111,6 +118,7 @@ impl Control {
             sharing,
             open,
             usage: Usage::default(),
+            spread: Spread::default(),
             held: BTreeSet::new(),
         };
         build.count_pending();
@@ -126,13 +134,15 @@ impl Control {
             .get(id)
             .map(|build| build.jobs.as_slice())
             .unwrap_or_default();
-        let (mut queued, mut placed) = (Vec::new(), Vec::new());
+        let (mut queued, mut placed, mut retried) = (Vec::new(), Vec::new(), Vec::new());
         for (index, job) in (0_u32..).zip(jobs) {
             let key = JobKey { build: id, index };
             if job.status.is_recovering() {
                 self.recoveries.insert(key);
             }
-            if job.status.state == JobState::Waiting && job.pending == 0 {
+            if let Some(due) = job.status.retry_at() {
+                retried.push((key, due));
+            } else if job.status.state == JobState::Waiting && job.pending == 0 {
                 self.parked.insert(key);
             }
             if job.status.state == JobState::Queued {
@@ -149,6 +159,9 @@ impl Control {
             }
         }
         placed.into_iter().for_each(|key| self.charge(key));
+        for (key, due) in retried {
+            self.resume_retry(key, due, now);
+        }
         // Nothing of this is new: what would be written is dropped.
         let mut unchanged = Outbox::new(now);
         for key in queued {

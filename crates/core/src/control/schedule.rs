@@ -80,8 +80,11 @@ impl Control {
         let are_all = options.len() < MAX_COMPARED;
         let (build, job) = self.builds.job(key)?;
         let inputs = self.inputs(build, job);
-        let preferred = job.node.prefer.as_ref().and_then(|name| self.clusters.index(name));
-        for index in inputs.iter().map(|input| input.at).chain(preferred) {
+        let wishes = job.wishes();
+        let preferred = wishes.prefer.and_then(|name| self.clusters.index(name));
+        let crowds = self.crowds(build, &wishes);
+        let wished = self.wished(class, job, &crowds);
+        for index in inputs.iter().map(|input| input.at).chain(preferred).chain(wished) {
             let has_room = self.clusters.room(index).fits(class, &job.node.resources);
             if has_room && !options.contains(&index) && self.queue.offers(class, index) {
                 options.push(index);
@@ -91,7 +94,8 @@ impl Control {
         for index in options {
             let moving = self.cost_of_moving(&inputs, index);
             let free_share = self.clusters.room(index).free_share;
-            let score = Score::new(preferred == Some(index), moving, free_share, &self.settings.costs);
+            let (weight, crowd) = self.liking(&wishes, &crowds, index);
+            let score = Score::new(weight, crowd, moving, free_share, &self.settings.costs);
             let better = match best {
                 None => true,
                 Some((other, than)) if score == other => are_all && self.spreads(build, index, than),
@@ -117,7 +121,7 @@ impl Control {
     /// Where the job's inputs are, and how much is where: of the clusters that have most.
     fn inputs(&self, build: &LiveBuild, job: &LiveJob) -> Vec<Input> {
         let mut inputs: Vec<Input> = Vec::new();
-        for parent in build.parents(job) {
+        for parent in build.givers(job) {
             let Some(output) = parent.status.kept_output() else {
                 continue;
             };
@@ -169,6 +173,7 @@ impl Control {
         job.charged = true;
         let resources = job.node.resources;
         outbox.touch(key, job);
+        build.note_spread(key.index, 1);
         build.usage = build.usage.plus(&resources);
         self.clusters.occupy(cluster, key, &resources);
         self.queue.serve(project, &resources);
@@ -182,12 +187,14 @@ impl Control {
         if job.status.state != JobState::Queued {
             job.status.state = JobState::Queued;
             job.status.queued_at.get_or_insert(outbox.now.wall);
+            job.note_queued(outbox.now.wall);
             outbox.touch(key, job);
         }
         self.parked.remove(&key);
         if let Some(class) = self.insert(key) {
             self.watch(class, outbox.now.steady);
         }
+        self.limit_wait(key, outbox.now);
     }
 
     /// Puts a queued job into its class, which is returned.

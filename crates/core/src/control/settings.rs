@@ -21,6 +21,10 @@ pub struct Settings {
     pub max_jobs_per_build: usize,
     /// The most jobs of one build that others have made while it ran, and that are not over. A job that would make more ends as `error`.
     pub max_generated_jobs: usize,
+    /// The most secrets of one project.
+    pub max_secrets_per_project: usize,
+    /// The most triggers of one project.
+    pub max_triggers_per_project: usize,
     /// The most builds that may run at once, over all projects: they are held in memory.
     pub max_running_builds: usize,
     /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
@@ -51,6 +55,8 @@ impl Default for Settings {
             max_replacements: 3,
             max_jobs_per_build: 10_000,
             max_generated_jobs: 300,
+            max_secrets_per_project: 200,
+            max_triggers_per_project: 100,
             max_running_builds: 100_000,
             max_live_jobs: 2_000_000,
             max_placements_per_command: 2_000,

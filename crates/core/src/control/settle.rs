@@ -8,6 +8,7 @@ use super::outbox::Outbox;
 use super::{Change, Control, EventKind};
 use crate::build::{BuildState, JobKind, JobState, TerminalState};
 use crate::id::BuildId;
+use crate::name::ClusterName;
 
 /// The states of jobs that a build takes over, the first that one of its jobs has; else it is finished.
 const WORST_FIRST: [TerminalState; 4] = [
@@ -91,7 +92,8 @@ impl Control {
                 let child = build.edges.children(index)[place];
                 let Some(job) = build.job_mut(child) else { continue };
                 job.pending = job.pending.saturating_sub(1);
-                if job.pending > 0 || job.status.state != JobState::Waiting {
+                let between_attempts = job.status.retry_at().is_some();
+                if job.pending > 0 || job.status.state != JobState::Waiting || between_attempts {
                     continue;
                 }
                 match build.what_next(child, &self.clusters) {
@@ -165,7 +167,11 @@ impl LiveBuild {
             }
             JobKind::Run => {}
         }
-        match self.lost_volume(job, |cluster| clusters.index(cluster).is_some()) {
+        let exists = |cluster: &ClusterName| clusters.index(cluster).is_some();
+        match self
+            .lost_volume(job, exists)
+            .or_else(|| self.lost_companion(job, exists))
+        {
             Some(message) => Next::End(TerminalState::Error, message),
             None => Next::Queue,
         }
@@ -221,6 +227,7 @@ impl LiveBuild {
         } else {
             job.status.state = JobState::Terminal(state);
             job.status.ended_at.get_or_insert(outbox.now.wall);
+            job.status.forget_retry();
         }
         outbox.touch(key, job);
         self.open = self.open.saturating_sub(1);

@@ -1,6 +1,7 @@
 //! Takes in a build.
 
 use super::builds::{JobKey, LiveBuild, LiveJob};
+use super::companions::Spread;
 use super::edges::Edges;
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus, Loss};
@@ -16,6 +17,7 @@ impl Control {
     pub(super) fn submit(&mut self, outbox: &mut Outbox, submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
         self.check_needs(&submission.definition.jobs)?;
+        self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut nodes = nodes(&submission)?;
         let taken_over = take_known(&submission, &mut nodes)?;
         let edges = edges(&nodes)?;
@@ -127,6 +129,7 @@ fn live_with(record: Build, nodes: Vec<JobNode>, taken_over: Vec<Option<JobStatu
         edges,
         sharing,
         usage: Usage::default(),
+        spread: Spread::default(),
         held: BTreeSet::new(),
     }
 }
@@ -199,6 +202,7 @@ impl JobStatus {
             cancel_requested: false,
             log_lines: None,
             replacements: 0,
+            course: None,
             loss: lost.map(|reason| {
                 Box::new(Loss {
                     reason: Some(reason),
@@ -228,6 +232,7 @@ impl JobStatus {
             log_lines: None,
             replacements: 0,
             loss: None,
+            course: None,
         }
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::record::{Invite, JobNode, JobStatus};
 use super::{Change, Command, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
 use crate::attempt::{Outcome, OutputReference, Phase, Revision};
+use crate::build::extensions::InputRule;
+use crate::build::retry::{Backoff, Retry};
 use crate::build::{BuildDefinition, Dependency, JobSpec, JobState, StateSet, TerminalState};
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, Epoch, InviteId, JobId, ProjectId, SessionId};
@@ -56,6 +58,7 @@ pub(super) fn node(name: &str, parents: &[u32]) -> JobNode {
         kind: Default::default(),
         generated_by: None,
         needs: Default::default(),
+        extensions: None,
     }
 }
 
@@ -66,6 +69,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         image: "image".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources {
             cpu_milli: 1000,
@@ -81,6 +85,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }
 
@@ -108,6 +113,46 @@ impl JobSpec {
 
     pub(super) fn with(mut self, volumes: &[VolumeKind]) -> Self {
         self.volumes = VolumeSet::of(volumes);
+        self
+    }
+
+    /// Runs again after a failure or an error, after 10 s, 20 s, and so on.
+    pub(super) fn retried(self, count: u32) -> Self {
+        self.retried_after(count, Retry::default_states())
+    }
+
+    pub(super) fn retried_after(mut self, count: u32, states: StateSet) -> Self {
+        let backoff = Backoff::default();
+        self.extensions.get_or_insert_default().retry = Some(Retry { count, states, backoff });
+        self
+    }
+
+    /// Waits for a cluster for so many seconds only.
+    pub(super) fn found_within(mut self, seconds: u64) -> Self {
+        self.extensions.get_or_insert_default().limits.queue = Some(Duration::from_secs(seconds));
+        self
+    }
+
+    /// Is spread over the values of a label.
+    pub(super) fn spread_over(mut self, key: &str) -> Self {
+        self.extensions.get_or_insert_default().spread = Some(key.to_owned());
+        self
+    }
+
+    /// Runs where another job did, which has to be one of its parents.
+    pub(super) fn beside(mut self, job: &str) -> Self {
+        self.extensions.get_or_insert_default().same_as = Some(JobName::new(job).unwrap());
+        self
+    }
+
+    /// Takes nothing of what a parent leaves.
+    pub(super) fn without_output_of(mut self, job: &str) -> Self {
+        self.extensions.get_or_insert_default().inputs.push(InputRule {
+            job: JobName::new(job).unwrap(),
+            wanted: false,
+            paths: Vec::new(),
+            folder: None,
+        });
         self
     }
 

@@ -229,7 +229,7 @@ impl Control {
         for child in children.filter_map(|child| build.job(*child)) {
             let volumes = self.volume_needs(build, child);
             let demand = demand(build, child, &volumes);
-            let waits = child.waits_for_output_of(parent.node.index, ended);
+            let waits = child.waits_for_output_of(parent, ended);
             if waits && self.queue.sole_cluster(&self.clusters, &demand) == Some(cluster) {
                 let attempt = AttemptId {
                     job: child.node.id,
@@ -291,7 +291,7 @@ impl Control {
             node: &job.node,
             parents: build.parents(job).map(|parent| build.view(parent)).collect(),
             inputs: build
-                .parents(job)
+                .givers(job)
                 .filter_map(|parent| self.input_of(build, parent))
                 .collect(),
             volumes_together: build.volumes_together(job),

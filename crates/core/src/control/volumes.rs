@@ -146,16 +146,23 @@ impl LiveJob {
 }
 
 impl Control {
-    /// Says which volume of a job cannot be had any more, if there is one.
+    /// Says which volume of a job cannot be had any more, or that the cluster is gone where it has to run, if so.
     pub(super) fn lost_volume(&self, build: &LiveBuild, job: &LiveJob) -> Option<String> {
-        build.lost_volume(job, |cluster| self.clusters.index(cluster).is_some())
+        let exists = |cluster: &ClusterName| self.clusters.index(cluster).is_some();
+        build
+            .lost_volume(job, exists)
+            .or_else(|| build.lost_companion(job, exists))
     }
 
     /// What the job asks of a cluster because of volumes.
     pub(super) fn volume_needs(&self, build: &LiveBuild, job: &LiveJob) -> VolumeNeeds {
         let wanted = job.node.volumes;
+        let beside = build.beside(job).cloned();
         if wanted.is_empty() {
-            return VolumeNeeds::NONE;
+            return VolumeNeeds {
+                beside,
+                ..VolumeNeeds::NONE
+            };
         }
         let sharing = build.sharing(job);
         let project = self.projects.get(build.record.project);
@@ -165,6 +172,7 @@ impl Control {
             shared_on: sharing.and_then(|_| build.shared_on().cloned()),
             workspace_on: workspace.flatten(),
             companions: sharing.map(|sharing| sharing.largest).unwrap_or_default(),
+            beside,
         }
     }
 
@@ -342,7 +350,7 @@ pub(super) fn demand<'a>(build: &'a LiveBuild, job: &'a LiveJob, volumes: &'a Vo
         selector: build
             .sharing(job)
             .map_or(&job.node.selector, |sharing| &sharing.selector),
-        prefer: job.node.prefer.as_ref(),
+        wishes: job.wishes(),
         resources: job.node.resources,
         volumes,
         needs: job.node.needs,

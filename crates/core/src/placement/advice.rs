@@ -35,6 +35,7 @@ impl Miss {
             Self::Incapable { capability } => {
                 format!("let its executor offer `{capability}`, or leave out what needs it")
             }
+            Self::Apart { .. } => "leave `same_as` out".to_owned(),
             Self::VolumeElsewhere { .. } | Self::Full | Self::Kept => return None,
         })
     }
@@ -48,7 +49,7 @@ impl Miss {
             Self::TooSmall { .. } | Self::NoVolumes | Self::Incapable { .. } => 10,
             // A cluster that the job does not want is never the nearest while there is one that it wants.
             Self::Label { .. } => 1000,
-            Self::VolumeElsewhere { .. } => 1_000_000,
+            Self::VolumeElsewhere { .. } | Self::Apart { .. } => 1_000_000,
         }
     }
 }

@@ -46,6 +46,8 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
                 cluster: cluster.clone(),
             }),
     );
+    let beside = demand.volumes.beside_elsewhere(candidate.name).cloned();
+    misses.extend(beside.map(|cluster| Miss::Apart { cluster }));
     if !candidate.admits(demand) {
         let availability = candidate.availability;
         misses.push(Miss::Closed { availability });

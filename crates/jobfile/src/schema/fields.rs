@@ -6,7 +6,7 @@ use crate::fault::{Complaint, nearest, quote};
 
 /// A type of job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum JobType {
+pub(crate) enum JobType {
     Docker,
     Image,
     Compose,
@@ -16,7 +16,7 @@ pub(super) enum JobType {
 }
 
 impl JobType {
-    pub(super) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Image,
         Self::Docker,
         Self::Compose,
@@ -25,7 +25,7 @@ impl JobType {
         Self::Wait,
     ];
 
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
             Self::Image => "docker-image",
@@ -37,7 +37,7 @@ impl JobType {
     }
 
     /// The fields that a job of this type must have beside its type and name, and what to say if one is missing.
-    pub(super) const fn required(self) -> &'static [(&'static str, &'static str)] {
+    pub(crate) const fn required(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Docker => &[("docker_file", "name the file that the image is built from")],
             Self::Image => &[("image", "name the container image that the command runs in")],
@@ -71,7 +71,7 @@ const GIT: &[JobType] = &[JobType::Git];
 const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
 
 /// The fields of jobs, and the types that have them.
-pub(super) const FIELDS: [(&str, &[JobType]); 33] = [
+pub(crate) const FIELDS: [(&str, &[JobType]); 38] = [
     ("type", ALL),
     ("name", ALL),
     ("depends_on", ALL),
@@ -79,10 +79,15 @@ pub(super) const FIELDS: [(&str, &[JobType]); 33] = [
     ("command", CONTAINER),
     ("environment", RUN_OR_CLONE),
     ("timeout", RUN),
+    ("timeouts", RUN),
     ("resources", RUN),
     ("cluster", RUN),
+    ("matrix", RUN),
     ("priority", RUN),
+    ("retry", RUN),
     ("cache", RUN),
+    ("inputs", RUN),
+    ("outputs", RUN),
     ("volumes", IMAGE),
     ("kubernetes", IMAGE),
     ("repository", RUN_OR_WORKFLOW),

@@ -1,6 +1,10 @@
 //! Puts the faults of the graph where they are in the file.
 
+use std::collections::HashMap;
+
 use tombolo_core::build::graph::{self, Fault};
+use tombolo_core::build::{JobKind, JobSpec};
+use tombolo_core::name::JobName;
 
 use super::{Jobs, Place};
 use crate::fault::{Collector, Complaint, Position, nearest};
@@ -9,6 +13,7 @@ use crate::fault::{Collector, Complaint, Position, nearest};
 const MAX_CANDIDATES: usize = 1000;
 
 pub(super) fn check(jobs: &Jobs, faults: &mut Collector) {
+    check_companions(jobs, faults);
     let Err(found) = graph::check(&jobs.specs) else { return };
     for fault in found {
         let (path, at) = locate(jobs, &fault);
@@ -18,6 +23,32 @@ pub(super) fn check(jobs: &Jobs, faults: &mut Collector) {
             Complaint::new("")
         };
         faults.add(path, at, complaint);
+    }
+}
+
+/// A job can run where another one did if that one runs at all, and has ended before.
+fn check_companions(jobs: &Jobs, faults: &mut Collector) {
+    let named = |spec: &JobSpec| spec.extensions.as_ref().and_then(|says| says.same_as.clone());
+    if !jobs.specs.iter().any(|spec| named(spec).is_some()) {
+        return;
+    }
+    let kinds: HashMap<&JobName, JobKind> = jobs.specs.iter().map(|spec| (&spec.name, spec.kind)).collect();
+    for (spec, place) in jobs.specs.iter().zip(&jobs.places) {
+        let Some((name, at)) = named(spec).zip(place.same_as) else {
+            continue;
+        };
+        let is_parent = spec.dependencies.iter().any(|dependency| dependency.job == name);
+        let complaint = match kinds.get(&name) {
+            _ if !is_parent => Complaint::new(format!(
+                "the job does not follow `{name}`, so that it is not known where that runs"
+            ))
+            .hint(format!("add `{name}` to `depends_on`")),
+            Some(JobKind::Wait | JobKind::Workflow) => {
+                Complaint::new(format!("`{name}` runs on no cluster itself")).hint("name a job that runs a command")
+            }
+            _ => continue,
+        };
+        faults.add(format_args!("jobs[{}].cluster.same_as", place.index), at, complaint);
     }
 }
 
@@ -73,7 +104,7 @@ fn explain(jobs: &Jobs, fault: &Fault) -> Complaint {
         Fault::DuplicateDependency { .. } => complaint.hint("give it once, with all states in `on`"),
         Fault::Cycle { .. } => complaint.hint("take one of these dependencies out"),
         Fault::AmbiguousInput { .. } => {
-            complaint.hint("rename one of the two parents: the last part of a job's name is the folder of its output")
+            complaint.hint("give one of them another folder (`inputs: {PARENT: {as: other}}`), leave it out (`inputs: {PARENT: false}`), or rename it")
         }
         Fault::SelfDependency { .. } | Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => complaint,
     }

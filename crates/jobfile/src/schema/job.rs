@@ -4,31 +4,39 @@ mod build;
 mod cache;
 mod cluster;
 mod dependency;
+mod duration;
 mod environment;
+mod expand;
+mod inputs;
+mod matrix;
 mod place;
 mod pod;
 mod registry;
 mod repository;
+mod retry;
 mod service;
+mod timeouts;
 mod value;
 mod volumes;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tombolo_core::build::extensions::Extensions;
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds};
 use tombolo_core::capability::{Capability, CapabilitySet};
-use tombolo_core::label::Selector;
-use tombolo_core::name::{ClusterName, JobName};
+use tombolo_core::name::JobName;
 use tombolo_core::resources::Resources;
 use tombolo_core::volume::VolumeSet;
 
+use self::environment::Environment;
+use self::matrix::Combination;
 use super::Place;
 use super::fields::{self, JobType};
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Position, nearest, quote};
 use crate::reader::Token;
 
+pub(crate) use matrix::MAX_FILLED_BYTES;
 pub(crate) use place::{folder_of, resolve};
 
 /// How long a command may run if the job does not say, as in InfraBox.
@@ -41,16 +49,22 @@ const DEFAULT_RESOURCES: Resources = Resources {
     memory_bytes: 256 * 1024 * 1024,
 };
 
-/// Takes one job. None if it has no valid name, so that it is not in the graph.
-pub(super) fn read<'a>(decoder: &mut Decoder<'a>, index: usize, item: &Token<'a>) -> Step<Option<(JobSpec, Place)>> {
+/// Takes one job, or those that its matrix makes of it. None if it has no valid name, so that it is not in the graph. `left` is how many bytes
+/// the texts of jobs that matrices make may still have.
+pub(super) fn read<'a>(
+    decoder: &mut Decoder<'a>,
+    index: usize,
+    item: &Token<'a>,
+    left: &mut usize,
+) -> Step<Vec<(JobSpec, Place)>> {
     let mut draft = Draft::default();
     let is_map = decoder.map(item, "an object that describes a job", |decoder, field, at, value| {
         draft.take_field(decoder, field, at, value)
     })?;
     Ok(if is_map {
-        draft.finish(decoder, index, item.at)
+        draft.finish(decoder, index, item.at, left)
     } else {
-        None
+        Vec::new()
     })
 }
 
@@ -60,16 +74,16 @@ struct Draft {
     /// The fields that are there, and where.
     given: Vec<(&'static str, Position)>,
     name: Option<(JobName, Position)>,
-    image: String,
+    image: Option<(String, Position)>,
     command: Option<Vec<String>>,
-    environment: BTreeMap<String, String>,
+    environment: Environment,
     timeout: Duration,
     resources: Resources,
     dependencies: Vec<Dependency>,
     /// Where the dependencies are: their indexes in the file's list and their positions.
     dependency_places: Vec<(usize, Position)>,
-    selector: Selector,
-    prefer: Option<ClusterName>,
+    cluster: cluster::Wanted,
+    matrix: Option<Vec<Combination>>,
     priority: i8,
     volumes: VolumeSet,
     cache: bool,
@@ -78,6 +92,11 @@ struct Draft {
     /// The job file of a workflow, and where it is named.
     include: Option<(String, Position)>,
     needs: CapabilitySet,
+    extensions: Extensions,
+    /// What `timeouts` says of the command, and where.
+    run_limit: Option<(Duration, Position)>,
+    /// Where each of its inputs is.
+    input_places: Vec<Position>,
 }
 
 impl Default for Draft {
@@ -86,15 +105,15 @@ impl Default for Draft {
             kind: None,
             given: Vec::new(),
             name: None,
-            image: String::new(),
+            image: None,
             command: None,
-            environment: BTreeMap::new(),
+            environment: Environment::default(),
             timeout: DEFAULT_TIMEOUT,
             resources: DEFAULT_RESOURCES,
             dependencies: Vec::new(),
             dependency_places: Vec::new(),
-            selector: Selector::default(),
-            prefer: None,
+            cluster: cluster::Wanted::default(),
+            matrix: None,
             priority: 0,
             volumes: VolumeSet::default(),
             cache: false,
@@ -102,6 +121,9 @@ impl Default for Draft {
             source: true,
             include: None,
             needs: CapabilitySet::EMPTY,
+            extensions: Extensions::default(),
+            run_limit: None,
+            input_places: Vec::new(),
         }
     }
 }
@@ -116,20 +138,29 @@ impl Draft {
         match known {
             "type" => self.kind = read_kind(decoder, value)?,
             "name" => self.name = read_name(decoder, value)?,
-            "image" => self.image = value::image(decoder, value)?.unwrap_or_default(),
+            "image" => self.image = value::image(decoder, value)?,
+            "matrix" => self.matrix = Some(matrix::read(decoder, &value)?),
             "command" => self.command = value::command(decoder, &value)?,
             "depends_on" => {
                 (self.dependencies, self.dependency_places) = dependency::read(decoder, &value)?;
             }
             "environment" => {
-                let (variables, secret) = environment::read(decoder, &value)?;
-                self.environment = variables;
-                self.need(Capability::Secrets, secret);
+                self.environment = environment::read(decoder, &value)?;
+                self.need(Capability::Secrets, !self.environment.secrets.is_empty());
+                self.need(Capability::Vault, self.environment.vault);
             }
             "timeout" => self.timeout = value::timeout(decoder, &value)?.unwrap_or(DEFAULT_TIMEOUT),
+            "timeouts" => {
+                let (limits, run) = timeouts::read(decoder, &value)?;
+                self.extensions.limits = limits;
+                self.run_limit = run;
+            }
             "resources" => self.resources = value::resources(decoder, &value)?.unwrap_or(DEFAULT_RESOURCES),
             "priority" => self.priority = value::priority(decoder, &value)?,
-            "cluster" => (self.selector, self.prefer) = cluster::read(decoder, &value)?,
+            "cluster" => self.cluster = cluster::read(decoder, &value)?,
+            "retry" => self.extensions.retry = retry::read(decoder, &value)?,
+            "inputs" => (self.extensions.inputs, self.input_places) = inputs::read(decoder, &value)?,
+            "outputs" => self.extensions.output_limit_bytes = inputs::outputs(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
             "cache" => self.cache = cache::read(decoder, &value)?,
             "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),
@@ -170,7 +201,13 @@ impl Draft {
         self.given.iter().any(|(given, _)| *given == field)
     }
 
-    fn finish(mut self, decoder: &mut Decoder<'_>, index: usize, at: Position) -> Option<(JobSpec, Place)> {
+    fn finish(
+        mut self,
+        decoder: &mut Decoder<'_>,
+        index: usize,
+        at: Position,
+        left: &mut usize,
+    ) -> Vec<(JobSpec, Place)> {
         let missing = |hint: &str| Complaint::new("the field is missing").hint(hint);
         match self.kind {
             Some(kind) => self.check_fields(decoder, kind, at),
@@ -180,18 +217,78 @@ impl Draft {
         if !self.is_given("name") {
             decoder.field_fault("name", at, missing("give the job a name of its own"));
         }
-        let (name, name_at) = self.name?;
+        if let Some((run, at)) = self.run_limit {
+            if self.is_given("timeout") {
+                decoder.field_fault("timeouts", at, timeouts::twice());
+            }
+            self.timeout = run;
+        }
+        inputs::check(decoder, &self.extensions.inputs, &self.input_places, &self.dependencies);
+        let Some((name, name_at)) = self.name.take() else {
+            return Vec::new();
+        };
+        let place = Place {
+            index,
+            name: name_at,
+            dependencies: std::mem::take(&mut self.dependency_places),
+            include: self.include.take(),
+            same_as: self.cluster.same_as.as_ref().map(|(_, at)| *at),
+        };
+        let field_at = |field: &str| self.place_of(field).unwrap_or(at);
+        let places = ["image", "command", "environment", "matrix"].map(field_at);
+        let templates = std::mem::take(&mut self.cluster.templates);
+        let combinations = self.matrix.take();
+        let [_, command_at, environment_at, matrix_at] = places;
+        let image_at = self.image.as_ref().map_or(at, |(_, at)| *at);
+        let pattern = expand::Pattern {
+            spec: self.into_spec(name),
+            place,
+            image_at,
+            command_at,
+            environment_at,
+            matrix_at,
+            templates: &templates,
+        };
+        let jobs = match combinations {
+            Some(combinations) => expand::expand(decoder, &pattern, &combinations, left),
+            None => {
+                let mut spec = pattern.spec;
+                // Without a matrix they have to be requirements as they are.
+                for template in &templates {
+                    let requirement = cluster::parse_later(decoder, &template.text, template.at);
+                    let all = spec.selector.requirements.iter().cloned().chain(requirement);
+                    spec.selector = all.collect();
+                }
+                vec![(spec, pattern.place)]
+            }
+        };
+        for (job, _) in jobs.iter().filter(|(job, _)| !job.image.is_empty()) {
+            value::check_image(decoder, &job.image, image_at);
+        }
+        jobs
+    }
+
+    fn place_of(&self, field: &str) -> Option<Position> {
+        let mut given = self.given.iter();
+        given.find(|(given, _)| *given == field).map(|(_, at)| *at)
+    }
+
+    fn into_spec(mut self, name: JobName) -> JobSpec {
         let kind = match self.kind {
             Some(JobType::Workflow) => JobKind::Workflow,
             Some(JobType::Wait) => JobKind::Wait,
             _ => JobKind::Run,
         };
-        let spec = JobSpec {
+        self.extensions.preferences = self.cluster.preferences;
+        self.extensions.spread = self.cluster.spread;
+        self.extensions.same_as = self.cluster.same_as.map(|(job, _)| job);
+        JobSpec {
             name,
             kind,
-            image: self.image,
+            image: self.image.map(|(image, _)| image).unwrap_or_default(),
             command: self.command,
-            environment: self.environment,
+            environment: self.environment.texts,
+            secrets: self.environment.secrets,
             timeout: self.timeout,
             resources: if kind == JobKind::Run {
                 self.resources
@@ -199,24 +296,16 @@ impl Draft {
                 Resources::default()
             },
             dependencies: self.dependencies,
-            selector: self.selector,
-            prefer: self.prefer,
+            selector: self.cluster.selector,
+            prefer: self.cluster.prefer,
             priority: self.priority,
             volumes: self.volumes,
             cache: self.cache,
             pod: self.pod,
             source: self.source,
             needs: self.needs,
-        };
-        Some((
-            spec,
-            Place {
-                index,
-                name: name_at,
-                dependencies: self.dependency_places,
-                include: self.include,
-            },
-        ))
+            extensions: self.extensions.boxed(),
+        }
     }
 
     /// Whether the job has what its type demands and nothing that others have, and what the type asks of an executor.

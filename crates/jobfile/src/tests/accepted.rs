@@ -33,7 +33,10 @@ fn the_demos_file_is_accepted() {
 
 #[test]
 fn the_guides_examples_are_accepted() {
-    let guide = include_str!("../../../../docs/guide/job-files.md");
+    let guide = concat!(
+        include_str!("../../../../docs/guide/job-files.md"),
+        include_str!("../../../../docs/guide/secrets.md")
+    );
     let mut examples = 0;
     for language in ["json", "yaml"] {
         for block in guide.split(&format!("```{language}\n")).skip(1) {
@@ -95,10 +98,10 @@ jobs:
 ";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_field_is_read() {
     let name = |name| JobName::new(name).expect("a valid name");
     let text = str::to_owned;
-    let finished = StateSet::of(&[TerminalState::Finished]);
     let resources = |cpu_milli, mebibytes: u64| Resources {
         cpu_milli,
         memory_bytes: mebibytes << 20,
@@ -108,6 +111,7 @@ fn every_field_is_read() {
         image: text("registry.example.com/tool:$INFRABOX_BUILD_NUMBER"),
         command: None,
         environment: [].into(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: resources(500, 256),
         dependencies: vec![],
@@ -120,6 +124,7 @@ fn every_field_is_read() {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     };
     let test = JobSpec {
         name: name("test_all-1"),
@@ -154,7 +159,7 @@ fn every_field_is_read() {
         dependencies: vec![
             Dependency {
                 job: name("build"),
-                on: finished,
+                on: StateSet::of(&[TerminalState::Finished]),
             },
             Dependency {
                 job: name("test_all-1"),
@@ -166,6 +171,21 @@ fn every_field_is_read() {
         ..build.clone()
     };
     assert_eq!(accept("infrabox.yaml", EVERY_FIELD).jobs, [build, test, report]);
+}
+
+#[test]
+fn secrets_are_referred_to_by_name_and_are_no_texts() {
+    let text = "version: 1\njobs:\n- {name: a, type: docker-image, image: b, environment: {A: plain, B: {$secret: of_B}, C: {$secret: X9}}}\n";
+    let definition = accept("infrabox.yaml", text);
+    let job = &definition.jobs[0];
+    let secrets: Vec<_> = job
+        .secrets
+        .iter()
+        .map(|(variable, name)| (variable.as_str(), name.as_str()))
+        .collect();
+    assert_eq!(secrets, [("B", "of_B"), ("C", "X9")]);
+    assert_eq!(job.environment.keys().collect::<Vec<_>>(), ["A"]);
+    assert_eq!(job.needs.iter().collect::<Vec<_>>(), [Capability::Secrets]);
 }
 
 #[test]
@@ -242,7 +262,7 @@ fn every_type_of_infrabox_is_accepted() {
         ("moderate", run(true, "")),
         ("image", run(true, "services deployments registries privileged secrets")),
         ("push", run(true, "deployments")),
-        ("vault", run(true, "secrets")),
+        ("vault", run(true, "vault")),
         (
             "built",
             run(true, "docker services deployments registries privileged secrets"),

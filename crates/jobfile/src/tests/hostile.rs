@@ -236,3 +236,37 @@ fn long_texts_and_many_fields_are_refused() {
     let faults = refuse("a.json", format!("{{{}}}", fields.join(",")).as_bytes());
     assert_eq!(faults.omitted, 10_001 - Faults::MAX);
 }
+
+/// What a matrix copies is counted before it is copied.
+#[test]
+fn copies_of_large_jobs_are_refused_before_they_are_made() {
+    let many: Vec<_> = (0..255).map(|number| number.to_string()).collect();
+    let parents: Vec<_> = (0..20_000).map(|number| format!("parent-{number}")).collect();
+    let paths: Vec<_> = (0..90).map(|number| format!("{}{number}", "x".repeat(900))).collect();
+    for what in [
+        format!("\"depends_on\": {parents:?}"),
+        format!("\"depends_on\": [\"a\"], \"inputs\": {{\"a\": {{\"paths\": {paths:?}}}}}"),
+    ] {
+        let file = format!(
+            "{{\"version\": 1, \"jobs\": [{{\"type\": \"docker-image\", \"name\": \"b\", \"image\": \"i\", {what}, \"matrix\": {{\"n\": {many:?}}}}}]}}"
+        );
+        let faults = timed("a matrix", || refuse("tombolo.json", file.as_bytes()));
+        assert!(faults.to_string().contains("MiB of text"), "{faults}");
+    }
+}
+
+/// Alternatives within alternatives are read by recursion, in threads whose stacks are small.
+#[test]
+fn patterns_are_bounded() {
+    for pattern in [
+        "{".repeat(60_000) + &"}".repeat(60_000),
+        "{a,".repeat(300) + &"}".repeat(300),
+    ] {
+        let file = format!(
+            "{{\"version\": 1, \"jobs\": [{{\"type\": \"docker-image\", \"name\": \"b\", \"image\": \"i\", \"depends_on\": [\"a\"], \
+             \"inputs\": {{\"a\": {{\"paths\": [\"{pattern}\"]}}}}}}]}}"
+        );
+        let faults = timed("a pattern", || refuse("tombolo.json", file.as_bytes()));
+        assert!(faults.to_string().contains("is not a pattern"), "{faults}");
+    }
+}

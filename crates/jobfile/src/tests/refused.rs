@@ -1,4 +1,5 @@
 mod field;
+mod superset;
 
 use super::*;
 

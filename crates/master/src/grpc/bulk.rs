@@ -1,8 +1,9 @@
-//! The bulk connection: log lines, and what clusters have to keep.
+//! The bulk connection: log lines, what clusters have to keep, and secrets.
 
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
+use secrecy::ExposeSecret;
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::ClusterName;
@@ -18,6 +19,7 @@ use super::Services;
 use super::membership::caller;
 use crate::driver::ApplyError;
 use crate::logs;
+use crate::secrets::Denied;
 
 /// How many batches of one connection wait for their transaction at once: those of several attempts share one.
 const BATCHES_AT_ONCE: usize = 4;
@@ -124,11 +126,46 @@ impl Bulk {
         Ok(wire::FindWantedResponse { project_exists, wanted })
     }
 
+    async fn find_secrets(
+        &self,
+        cluster: &ClusterName,
+        request: wire::FindSecretsRequest,
+    ) -> Result<wire::FindSecretsResponse, Status> {
+        let attempt = convert::attempt(request.attempt, "FindSecretsRequest.attempt")?;
+        let asked = self
+            .services
+            .secrets
+            .of_attempt(&self.services.handle, cluster, attempt);
+        let values = asked.await.map_err(|denied| {
+            let words = denied.to_string();
+            let (refused, status) = match denied {
+                Denied::Stale(_) => (true, Status::permission_denied(words)),
+                Denied::Missing { .. } | Denied::TooMuch => (true, Status::failed_precondition(words)),
+                Denied::Sealed(_) => (true, Status::data_loss(words)),
+                Denied::Store | Denied::Control(_) => (false, Status::unavailable(words)),
+            };
+            tracing::info!(target: "audit", %cluster, %attempt, reason = status.message(), refused, "secrets");
+            status
+        })?;
+        let variables: Vec<&str> = values.keys().map(String::as_str).collect();
+        tracing::info!(target: "audit", %cluster, %attempt, variables = variables.join(" "), "secrets");
+        let variables = values
+            .into_iter()
+            .map(|(variable, value)| (variable, value.expose_secret().to_owned()));
+        Ok(wire::FindSecretsResponse {
+            variables: variables.collect(),
+        })
+    }
+
     async fn standing(&self, cluster: &ClusterName, attempt: AttemptId) -> Result<Standing, Status> {
         let unavailable = |error: ApplyError| Status::unavailable(error.to_string());
         let live = self.services.handle.query(move |control| {
-            let attempt = control.current_attempt(attempt)?;
-            Some((attempt.cluster.clone(), attempt.state.terminal().is_some()))
+            if let Some(current) = control.current_attempt(attempt) {
+                return Some((current.cluster.clone(), current.state.terminal().is_some()));
+            }
+            // The end of its log may still be on its way when another attempt follows.
+            let job = control.job(attempt.job)?;
+            Some((job.status.try_of(attempt.epoch)?.cluster.clone()?, true))
         });
         if let Some((owner, over)) = live.await.map_err(unavailable)? {
             return Ok(match (owner == *cluster, over) {
@@ -144,9 +181,13 @@ impl Bulk {
         })?;
         let status = stored.map(|record| record.status);
         let own = status.is_some_and(|status| {
-            status.epoch == attempt.epoch
+            let latest = status.epoch == attempt.epoch
                 && status.cluster.as_ref() == Some(cluster)
-                && status.state.terminal().is_some()
+                && status.state.terminal().is_some();
+            let earlier = status
+                .try_of(attempt.epoch)
+                .and_then(|earlier| earlier.cluster.as_ref());
+            latest || earlier == Some(cluster)
         });
         Ok(if own { Standing::Over } else { Standing::None })
     }
@@ -160,6 +201,15 @@ impl bulk_server::Bulk for Bulk {
     ) -> Result<Response<wire::FindWantedResponse>, Status> {
         let cluster = caller(request.extensions())?;
         let found = Self::find_wanted(self, &cluster, request.into_inner()).await?;
+        Ok(Response::new(found))
+    }
+
+    async fn find_secrets(
+        &self,
+        request: Request<wire::FindSecretsRequest>,
+    ) -> Result<Response<wire::FindSecretsResponse>, Status> {
+        let cluster = caller(request.extensions())?;
+        let found = Self::find_secrets(self, &cluster, request.into_inner()).await?;
         Ok(Response::new(found))
     }
 

@@ -251,7 +251,7 @@ pub(super) async fn waiting_reasons<'a>(
     Ok(reasons.await?)
 }
 
-fn check_revision(revision: &Revision) -> Result<(), Error> {
+pub(super) fn check_revision(revision: &Revision) -> Result<(), Error> {
     let fields = [
         ("branch", &revision.branch),
         ("commit", &revision.commit),
@@ -286,22 +286,25 @@ pub(super) async fn read_job_file(
         .definitions
         .read(project.id, source, file.name, file.text.into_bytes());
     let read = reading.await.map_err(|error| Error::new(Code::Unavailable, error))?;
-    read.map_err(|faults| {
-        let count = faults.faults.len() + faults.omitted;
-        let detail = match count {
-            1 => format!("`{}` has a fault", faults.file),
-            _ => format!("`{}` has {count} faults", faults.file),
-        };
-        let shown = faults.faults.into_iter().map(|fault| Fault {
-            file: fault.file,
-            path: fault.path,
-            line: Some(u64::from(fault.line)),
-            column: Some(u64::from(fault.column)),
-            message: fault.message,
-            hint: fault.hint,
-        });
-        Problem::new(Code::InvalidJobFile, detail)
-            .with_faults(shown.collect())
-            .into()
-    })
+    read.map_err(faulty)
+}
+
+/// The faults of a job file.
+pub(super) fn faulty(faults: tombolo_jobfile::Faults) -> Error {
+    let count = faults.faults.len() + faults.omitted;
+    let detail = match count {
+        1 => format!("`{}` has a fault", faults.file),
+        _ => format!("`{}` has {count} faults", faults.file),
+    };
+    let shown = faults.faults.into_iter().map(|fault| Fault {
+        file: fault.file,
+        path: fault.path,
+        line: Some(u64::from(fault.line)),
+        column: Some(u64::from(fault.column)),
+        message: fault.message,
+        hint: fault.hint,
+    });
+    Problem::new(Code::InvalidJobFile, detail)
+        .with_faults(shown.collect())
+        .into()
 }

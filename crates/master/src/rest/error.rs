@@ -61,6 +61,7 @@ impl From<Refusal> for Error {
             Refusal::Exists { .. } => Code::Exists,
             Refusal::Limit(_) => Code::LimitReached,
             Refusal::Unsupported(_) => Code::Unsupported,
+            Refusal::MissingSecrets(_) => Code::MissingSecret,
             Refusal::InvalidInvite => Code::Forbidden,
             _ => Code::Conflict,
         };

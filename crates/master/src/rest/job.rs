@@ -131,13 +131,19 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
         None => summary.push_str("; no cluster had it"),
         Some(cluster) => {
             let requirements: Vec<String> = node.selector.requirements.iter().map(ToString::to_string).collect();
+            let same_as = node.extensions.as_ref().and_then(|says| says.same_as.as_ref());
             let reason = match (requirements.is_empty(), &node.prefer) {
+                _ if same_as.is_some() => format!("as `same_as: {}` asks", same_as.map_or("", JobName::as_str)),
                 (_, Some(preferred)) if preferred == cluster => "which it prefers".to_owned(),
                 (true, _) => "with no selector, so that any cluster would have done".to_owned(),
                 (false, _) => format!("which met its selector `{}`", requirements.join(", ")),
             };
             summary.push_str(&format!("; it ran on cluster `{cluster}`, {reason}"));
         }
+    }
+    if !status.tries().is_empty() {
+        let earlier: Vec<&str> = status.tries().iter().map(|earlier| earlier.state.as_str()).collect();
+        summary.push_str(&format!("; its attempts before that ended as {}", earlier.join(", ")));
     }
     if let Some(loss) = &status.loss {
         match &loss.reason {

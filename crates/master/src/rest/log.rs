@@ -14,6 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tombolo_api::LogItem;
 use tombolo_api::log::MEDIA_TYPE;
 use tombolo_api::problem::Code;
+use tombolo_core::build::JobState;
 use tombolo_core::control::record::{AttemptLog, JobStatus};
 use tombolo_core::id::{AttemptId, Epoch, JobId};
 use tombolo_core::log::LogLine;
@@ -126,7 +127,8 @@ impl Reader {
             AttemptLog::Over => epoch == status.epoch || epoch == status.log_epoch(),
             AttemptLog::Lines(all) => all <= next,
         };
-        match status.ended().filter(|_| is_whole) {
+        let end = status.try_of(epoch).map(|earlier| earlier.state).or(status.ended());
+        match end.filter(|_| is_whole) {
             Some(state) => {
                 self.send(&LogItem::End {
                     lines: next,
@@ -173,7 +175,8 @@ impl Reader {
                 (epoch, next) = (status.log_epoch(), 0);
                 continue;
             }
-            let state = status.as_ended().state.into();
+            let earlier = status.try_of(epoch).map(|earlier| JobState::Terminal(earlier.state));
+            let state = earlier.unwrap_or(status.as_ended().state).into();
             return self.send(&LogItem::End { lines: next, state }).await;
         }
     }
@@ -181,7 +184,10 @@ impl Reader {
     async fn begin(&self, status: &JobStatus, epoch: Epoch) -> io::Result<()> {
         let cluster = match status.end() {
             Some(end) if epoch == status.log_epoch() => end.cluster.as_ref(),
-            _ => status.cluster.as_ref().filter(|_| status.epoch == epoch),
+            _ => match status.try_of(epoch) {
+                Some(earlier) => earlier.cluster.as_ref(),
+                None => status.cluster.as_ref().filter(|_| status.epoch == epoch),
+            },
         };
         self.send(&LogItem::Attempt {
             epoch: epoch.0,

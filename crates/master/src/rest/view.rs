@@ -83,6 +83,7 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
             on: on.iter().map(Into::into).collect(),
         })
     };
+    let extensions = node.extensions.as_deref();
     let mut job = api::Job {
         id: node.id,
         name: node.name.clone(),
@@ -105,10 +106,20 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         parents: node.parents.iter().filter_map(parent).collect(),
         selector: node.selector.requirements.iter().map(ToString::to_string).collect(),
         prefer: node.prefer.clone(),
+        preferences: extensions
+            .map(|says| says.preferences.iter().map(Into::into).collect())
+            .unwrap_or_default(),
+        spread: extensions.and_then(|says| says.spread.clone()),
+        same_as: extensions.and_then(|says| says.same_as.clone()),
         resources: node.resources.into(),
         timeout_seconds: node.timeout.as_secs(),
         log_lines: None,
         replacements: 0,
+        retries: extensions.and_then(|says| says.retry).map_or(0, |retry| retry.count),
+        limits: extensions.map(|says| says.limits).unwrap_or_default().into(),
+        tries: Vec::new(),
+        retry_at: None,
+        flaky: false,
         output_lost: None,
         recovery: None,
     };
@@ -130,6 +141,9 @@ pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     let status = live.as_ended();
     job.output_lost = live.output_lost().map(str::to_owned);
     job.recovery = recovery;
+    job.tries = live.tries().iter().map(Into::into).collect();
+    job.retry_at = live.retry_at().map(Into::into);
+    job.flaky = live.is_flaky();
     job.state = status.state.into();
     job.cluster = status.cluster.clone();
     job.epoch = status.epoch.0;

@@ -11,5 +11,6 @@ mod outputs;
 mod placement;
 mod recovery;
 mod requests;
+mod secrets;
 mod setting;
 mod watching;

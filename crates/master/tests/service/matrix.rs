@@ -35,7 +35,9 @@ fn routes(document: &Value) -> (Vec<Route>, Vec<String>) {
                 .replace("{job}", "nobody")
                 .replace("{digest}", &digest)
                 .replace("{cluster}", "nowhere")
-                .replace("{token}", NIL);
+                .replace("{token}", NIL)
+                .replace("{secret}", "nothing")
+                .replace("{trigger}", "nothing");
             assert!(
                 !path.contains('{'),
                 "{template} has a parameter that this test does not know"

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tombolo_core::attempt::{
     Assignment, BuildContext, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
 };
+use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::capability::CapabilitySet;
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 use tombolo_core::label::{Requirement, Selector};
-use tombolo_core::name::ProjectName;
+use tombolo_core::name::{ProjectName, SecretName};
 use tombolo_core::route::Cost;
 use tombolo_core::volume::VolumeSet;
 
@@ -134,11 +135,17 @@ impl TryFrom<wire::BuildContext> for BuildContext {
 
 impl From<JobSpec> for wire::JobSpec {
     fn from(job: JobSpec) -> Self {
+        let extensions = job.extensions.map(|extensions| *extensions).unwrap_or_default();
         Self {
             name: job.name.into(),
             image: job.image,
             command: job.command.map(|arguments| wire::Command { arguments }),
             environment: job.environment.into_iter().collect(),
+            secrets: job
+                .secrets
+                .into_iter()
+                .map(|(variable, name)| (variable, name.into()))
+                .collect(),
             timeout_milliseconds: milliseconds(job.timeout),
             resources: Some(job.resources.into()),
             dependencies: job.dependencies.into_iter().map(Into::into).collect(),
@@ -147,6 +154,10 @@ impl From<JobSpec> for wire::JobSpec {
             volumes: kinds(job.volumes),
             cache: job.cache,
             pod: job.pod.map(|pod| (*pod).into()),
+            start_limit_milliseconds: extensions.limits.start.map(milliseconds),
+            transfer_limit_milliseconds: extensions.limits.transfer.map(milliseconds),
+            inputs: extensions.inputs.into_iter().map(Into::into).collect(),
+            output_limit_bytes: extensions.output_limit_bytes,
         }
     }
 }
@@ -166,6 +177,25 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             .environment
             .into_iter()
             .map(|(name, value)| Ok((text(name, "JobSpec.environment")?, text(value, "JobSpec.environment")?)));
+        // What the master decides by is not sent.
+        let extensions = Extensions {
+            limits: PhaseLimits {
+                queue: None,
+                start: job.start_limit_milliseconds.map(Duration::from_millis),
+                transfer: job.transfer_limit_milliseconds.map(Duration::from_millis),
+            },
+            inputs: job
+                .inputs
+                .into_iter()
+                .map(InputRule::try_from)
+                .collect::<Result<_, _>>()?,
+            output_limit_bytes: job.output_limit_bytes,
+            ..Extensions::default()
+        };
+        let secrets = job.secrets.into_iter().map(|(variable, name)| {
+            let name = SecretName::new(&name).map_err(|error| Error::new("JobSpec.secrets", error))?;
+            Ok((text(variable, "JobSpec.secrets")?, name))
+        });
         let requirements = job.selector.iter().map(|text| {
             text.parse::<Requirement>()
                 .map_err(|error| Error::new("JobSpec.selector", error))
@@ -176,9 +206,11 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             kind: JobKind::Run,
             source: true,
             needs: CapabilitySet::EMPTY,
+            extensions: extensions.boxed(),
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,
             environment: environment.collect::<Result<_, Error>>()?,
+            secrets: secrets.collect::<Result<_, Error>>()?,
             timeout: Duration::from_millis(job.timeout_milliseconds),
             resources: required(job.resources, "JobSpec.resources")?.into(),
             dependencies: job

@@ -20,6 +20,7 @@ impl From<Hello> for wire::Hello {
             Capability::Privileged => wire::Capability::Privileged.into(),
             Capability::Secrets => wire::Capability::Secrets.into(),
             Capability::Git => wire::Capability::Git.into(),
+            Capability::Vault => wire::Capability::Vault.into(),
         };
         Self {
             version: hello.version,
@@ -51,6 +52,7 @@ impl TryFrom<wire::Hello> for Hello {
             wire::Capability::Privileged => Some(Capability::Privileged),
             wire::Capability::Secrets => Some(Capability::Secrets),
             wire::Capability::Git => Some(Capability::Git),
+            wire::Capability::Vault => Some(Capability::Vault),
             wire::Capability::Unspecified => None,
         });
         Ok(Self {

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
+use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits, Preference};
+use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::capability::Capability;
-use tombolo_core::control::record::{Build, Cluster, End, Invite, JobNode, JobStatus, Loss, Project, Token};
+use tombolo_core::control::record::{
+    Build, Cluster, Course, End, Invite, JobNode, JobStatus, Loss, Project, Token, Try,
+};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
@@ -182,6 +186,7 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
         kind: JobKind::ALL[index as usize % JobKind::ALL.len()],
         generated_by: index.checked_sub(3),
         needs: Capability::ALL.into_iter().take(index as usize).collect(),
+        extensions: (index % 2 == 1).then(|| Box::new(extensions())),
     }
 }
 
@@ -191,6 +196,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         image: HARD_TEXT.to_owned(),
         command: Some(vec![HARD_TEXT.to_owned(), String::new()]),
         environment: BTreeMap::from([("NAME".to_owned(), HARD_TEXT.to_owned())]),
+        secrets: Default::default(),
         timeout: node.timeout,
         resources: node.resources,
         dependencies: vec![Dependency {
@@ -206,6 +212,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         kind: node.kind,
         source: node.cache,
         needs: node.needs,
+        extensions: node.extensions.clone(),
     }
 }
 
@@ -279,6 +286,58 @@ pub(super) fn full_status(id: JobId) -> JobStatus {
         log_lines: Some(u64::MAX),
         replacements: u32::MAX,
         loss: Some(Box::new(loss())),
+        course: Some(Box::new(course())),
+    }
+}
+
+/// Everything that a job can say beyond InfraBox's fields.
+fn extensions() -> Extensions {
+    Extensions {
+        retry: Some(Retry {
+            count: Retry::MAX_COUNT,
+            states: StateSet::of(&Retry::STATES),
+            backoff: Backoff {
+                initial: Duration::from_millis(1),
+                factor_percent: 150,
+                max: Duration::MAX,
+            },
+        }),
+        limits: PhaseLimits {
+            queue: Some(Duration::MAX),
+            start: Some(Duration::from_millis(1)),
+            transfer: None,
+        },
+        preferences: vec![Preference {
+            selector: Selector::parse("region in (eu, us)").unwrap(),
+            weight: u32::MAX,
+        }],
+        spread: Some(HARD_TEXT.to_owned()),
+        same_as: Some(JobName::new("group/job-0").unwrap()),
+        inputs: vec![InputRule {
+            job: JobName::new("group/job-0").unwrap(),
+            wanted: true,
+            paths: vec![HARD_TEXT.to_owned()],
+            folder: Some(HARD_TEXT.to_owned()),
+        }],
+        output_limit_bytes: Some(u64::MAX),
+    }
+}
+
+/// An attempt that another one follows.
+fn course() -> Course {
+    Course {
+        tries: vec![Try {
+            epoch: Epoch(2),
+            state: TerminalState::Error,
+            message: HARD_TEXT.to_owned(),
+            exit_code: Some(i32::MAX),
+            cluster: Some(cluster_name("east")),
+            started_at: None,
+            ended_at: Some(Timestamp(u64::MAX)),
+            log_lines: Some(u64::MAX),
+        }],
+        retry_at: Some(Timestamp(u64::MAX)),
+        queued_since: Some(Timestamp(0)),
     }
 }
 
@@ -328,6 +387,10 @@ fn sorted(mut live: LiveState) -> LiveState {
     live.invites.sort_by_key(|invite| invite.id);
     live.tokens.sort_by_key(|token| token.id);
     live.caches.sort_by(|left, right| left.key.cmp(&right.key));
+    live.secrets
+        .sort_by(|left, right| (left.project, &left.name).cmp(&(right.project, &right.name)));
+    live.triggers
+        .sort_by(|left, right| (left.project, &left.name).cmp(&(right.project, &right.name)));
     live.builds.sort_by_key(|build| build.id);
     live.jobs.sort_by_key(|(node, _)| (node.build, node.index));
     live

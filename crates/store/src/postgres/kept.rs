@@ -36,8 +36,8 @@ pub(super) async fn are_sources(
     project: ProjectId,
     manifests: &[Digest],
 ) -> Result<Vec<bool>, Error> {
-    let condition =
-        "EXISTS (SELECT FROM builds WHERE project = $2 AND source = asked.manifest AND released_at IS NULL)";
+    let condition = "EXISTS (SELECT FROM builds WHERE project = $2 AND source = asked.manifest AND released_at IS NULL) \
+         OR EXISTS (SELECT FROM triggers WHERE project = $2 AND source = asked.manifest)";
     of_each(connection, condition, manifests, &[&project.uuid()]).await
 }
 

@@ -7,7 +7,12 @@ use super::error::{self, text};
 use crate::port::Error;
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: [&str; 1] = [include_str!("../../migrations/postgres/0001_foundation.sql")];
+const STEPS: [&str; 4] = [
+    include_str!("../../migrations/postgres/0001_foundation.sql"),
+    include_str!("../../migrations/postgres/0002_extensions.sql"),
+    include_str!("../../migrations/postgres/0003_secrets.sql"),
+    include_str!("../../migrations/postgres/0004_triggers.sql"),
+];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS tombolo_migrations (\

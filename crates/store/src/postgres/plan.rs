@@ -11,7 +11,9 @@ use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use tombolo_core::id::{BuildId, InviteId, JobId, ProjectId, TokenId};
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::secret::SealedSecret;
+use tombolo_core::trigger::{Trigger, TriggerFile};
 
 /// A job that is inserted.
 pub(super) struct NewJob<'a> {
@@ -29,6 +31,9 @@ pub(super) struct Segment<'a> {
     pub(super) invites: BTreeMap<InviteId, Option<&'a Invite>>,
     pub(super) tokens: BTreeMap<TokenId, Option<&'a Token>>,
     pub(super) caches: BTreeMap<&'a CacheKey, Option<&'a Cache>>,
+    pub(super) secrets: BTreeMap<(ProjectId, &'a SecretName), Option<&'a SealedSecret>>,
+    pub(super) triggers: BTreeMap<(ProjectId, &'a TriggerName), Option<&'a Trigger>>,
+    pub(super) trigger_files: BTreeMap<(ProjectId, &'a TriggerName), &'a TriggerFile>,
     pub(super) new_builds: Vec<&'a Build>,
     pub(super) builds: BTreeMap<BuildId, &'a Build>,
     pub(super) new_jobs: Vec<NewJob<'a>>,
@@ -89,6 +94,23 @@ impl<'a> Segment<'a> {
             }
             Change::DeleteCache(key) => {
                 self.caches.insert(key, None);
+            }
+            Change::PutSecret(sealed) => {
+                self.secrets
+                    .insert((sealed.secret.project, &sealed.secret.name), Some(sealed));
+            }
+            Change::DeleteSecret { project, name } => {
+                self.secrets.insert((*project, name), None);
+            }
+            Change::PutTrigger(trigger) => {
+                self.triggers.insert((trigger.project, &trigger.name), Some(trigger));
+            }
+            Change::PutTriggerFile { project, name, file } => {
+                self.trigger_files.insert((*project, name), file);
+            }
+            Change::DeleteTrigger { project, name } => {
+                self.triggers.insert((*project, name), None);
+                self.trigger_files.remove(&(*project, name));
             }
             Change::InsertBuild { build, nodes, specs } => self.insert(build, nodes, specs)?,
             Change::ExtendBuild {

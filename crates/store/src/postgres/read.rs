@@ -42,6 +42,8 @@ pub(super) async fn snapshot(connection: &Connection) -> Result<Snapshot, Error>
         invites: every(connection, row::INVITE, "invites ORDER BY id", row::invite).await?,
         tokens: every(connection, row::TOKEN, "tokens ORDER BY id", row::token).await?,
         caches: every(connection, row::CACHE, "caches", row::cache).await?,
+        secrets: every(connection, row::SECRET, "secrets", row::secret).await?,
+        triggers: every(connection, row::TRIGGER, "triggers", row::trigger).await?,
         builds: every(
             connection,
             row::BUILD,

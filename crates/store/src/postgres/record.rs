@@ -3,7 +3,10 @@
 use tombolo_core::build::{JobSpec, StateSet};
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
-use tombolo_core::id::JobId;
+use tombolo_core::id::{JobId, ProjectId};
+use tombolo_core::name::{SecretName, TriggerName};
+use tombolo_core::secret::{SealedSecret, Secret};
+use tombolo_core::trigger::{Trigger, TriggerFile};
 
 use super::table::Value;
 
@@ -122,6 +125,44 @@ pub(super) fn cache(cache: &Cache) -> Row<'_> {
     row
 }
 
+pub(super) fn secret_key(project: ProjectId, name: &SecretName) -> Row<'_> {
+    vec![Value::Id(project.uuid()), Value::text(name.as_str())]
+}
+
+pub(super) fn secret(sealed: &SealedSecret) -> Row<'_> {
+    let SealedSecret {
+        secret: Secret {
+            project,
+            name,
+            updated_at,
+        },
+        value,
+    } = sealed;
+    let mut row = secret_key(*project, name);
+    row.extend([
+        Value::time(*updated_at),
+        Value::text(&value.key),
+        Value::Bytes(&value.bytes),
+    ]);
+    row
+}
+
+pub(super) fn trigger_key(project: ProjectId, name: &TriggerName) -> Row<'_> {
+    vec![Value::Id(project.uuid()), Value::text(name.as_str())]
+}
+
+pub(super) fn trigger(trigger: &Trigger) -> Row<'_> {
+    let mut row = trigger_key(trigger.project, &trigger.name);
+    row.extend([Value::optional_digest(trigger.source.as_ref()), Value::json(trigger)]);
+    row
+}
+
+pub(super) fn trigger_file<'a>(project: ProjectId, name: &'a TriggerName, file: &TriggerFile) -> Row<'a> {
+    let mut row = trigger_key(project, name);
+    row.push(Value::json(file));
+    row
+}
+
 pub(super) fn build(build: &Build) -> Row<'_> {
     let Build {
         id,
@@ -170,6 +211,7 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         kind,
         needs,
         generated_by,
+        extensions,
     } = node;
     vec![
         Value::Id(id.uuid()),
@@ -188,6 +230,7 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         Value::text(kind.as_str()),
         Value::json(needs),
         Value::optional_number(generated_by.map(u64::from)),
+        Value::optional_json(extensions.as_deref()),
         Value::json(spec),
     ]
 }
@@ -213,6 +256,7 @@ pub(super) fn status(status: &JobStatus) -> Row<'_> {
         log_lines,
         replacements,
         loss,
+        course,
     } = status;
     vec![
         Value::Id(id.uuid()),
@@ -233,5 +277,6 @@ pub(super) fn status(status: &JobStatus) -> Row<'_> {
         Value::number((*replacements).into()),
         Value::optional_json(loss.as_deref()),
         Value::Flag(status.output_lost().is_some()),
+        Value::optional_json(course.as_deref()),
     ]
 }

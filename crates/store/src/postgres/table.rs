@@ -262,6 +262,30 @@ pub(super) const CACHES: Table = Table {
     ],
 };
 
+pub(super) const SECRETS: Table = Table {
+    name: "secrets",
+    keys: 2,
+    columns: &[
+        ("project", Id),
+        ("name", Text),
+        ("updated_at", Number),
+        ("sealed_by", Text),
+        ("sealed", Bytes),
+    ],
+};
+
+pub(super) const TRIGGERS: Table = Table {
+    name: "triggers",
+    keys: 2,
+    columns: &[("project", Id), ("name", Text), ("source", Bytes), ("record", Text)],
+};
+
+pub(super) const TRIGGER_FILES: Table = Table {
+    name: "trigger_files",
+    keys: 2,
+    columns: &[("project", Id), ("name", Text), ("file", Text)],
+};
+
 pub(super) const BUILDS: Table = Table {
     name: "builds",
     keys: 1,
@@ -302,6 +326,7 @@ pub(super) const JOBS: Table = Table {
         ("kind", Text),
         ("needs", Text),
         ("generated_by", Number),
+        ("extensions", Text),
         ("spec", Text),
     ],
 };
@@ -335,6 +360,7 @@ pub(super) const JOB_STATUS: Table = Table {
         ("replacements", Number),
         ("loss", Text),
         ("output_lost", Flag),
+        ("course", Text),
     ],
 };
 

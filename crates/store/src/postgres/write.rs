@@ -130,6 +130,14 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
         Step::delete(&table::INVITES, gone(&segment.invites).map(move |key| id(key.uuid()))),
         Step::delete(&table::TOKENS, gone(&segment.tokens).map(move |key| id(key.uuid()))),
         Step::delete(&table::CACHES, gone(&segment.caches).map(|key| record::cache_key(key))),
+        Step::delete(
+            &table::SECRETS,
+            gone(&segment.secrets).map(|(project, name)| record::secret_key(*project, name)),
+        ),
+        Step::delete(
+            &table::TRIGGERS,
+            gone(&segment.triggers).map(|(project, name)| record::trigger_key(*project, name)),
+        ),
         Step::put(
             &table::PROJECTS,
             segment.projects.values().map(|project| record::project(project)),
@@ -138,6 +146,15 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
         Step::put(&table::INVITES, kept(&segment.invites).map(record::invite)),
         Step::put(&table::TOKENS, kept(&segment.tokens).map(record::token)),
         Step::put(&table::CACHES, kept(&segment.caches).map(record::cache)),
+        Step::put(&table::SECRETS, kept(&segment.secrets).map(record::secret)),
+        Step::put(&table::TRIGGERS, kept(&segment.triggers).map(record::trigger)),
+        Step::put(
+            &table::TRIGGER_FILES,
+            segment
+                .trigger_files
+                .iter()
+                .map(|((project, name), file)| record::trigger_file(*project, name, file)),
+        ),
         Step::update(
             &table::BUILDS,
             "builds",

@@ -35,8 +35,10 @@ pub(super) fn are_sources(
     project: ProjectId,
     manifests: &[Digest],
 ) -> rusqlite::Result<Vec<bool>> {
-    let mut statement = connection
-        .prepare_cached("SELECT 1 FROM builds WHERE project = ?1 AND source = ?2 AND released_at IS NULL LIMIT 1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT 1 FROM builds WHERE project = ?1 AND source = ?2 AND released_at IS NULL \
+             UNION ALL SELECT 1 FROM triggers WHERE project = ?1 AND source = ?2 LIMIT 1",
+    )?;
     let sources = manifests
         .iter()
         .map(|manifest| statement.exists(params![project.uuid().as_bytes(), manifest.as_bytes()]));

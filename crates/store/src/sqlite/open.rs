@@ -20,6 +20,9 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0006_availability.sql")),
     M::up(include_str!("../../migrations/0007_fair_shares.sql")),
     M::up(include_str!("../../migrations/0008_graph.sql")),
+    M::up(include_str!("../../migrations/0009_extensions.sql")),
+    M::up(include_str!("../../migrations/0010_secrets.sql")),
+    M::up(include_str!("../../migrations/0011_triggers.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 

@@ -49,6 +49,20 @@ pub(super) fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
             [],
             row::cache,
         )?,
+        secrets: all(
+            &transaction,
+            row::SECRET,
+            "FROM secrets ORDER BY project, name",
+            [],
+            row::secret,
+        )?,
+        triggers: all(
+            &transaction,
+            row::TRIGGER,
+            "FROM triggers ORDER BY project, name",
+            [],
+            row::trigger,
+        )?,
         builds: all(
             &transaction,
             row::BUILD,

@@ -13,7 +13,9 @@ use tombolo_core::control::record::{Build, Cluster, Invite, JobNode, JobStatus, 
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::resources::Resources;
+use tombolo_core::secret::Secret;
 use tombolo_core::time::Timestamp;
+use tombolo_core::trigger::Trigger;
 use uuid::Uuid;
 
 use crate::state::{availability, build_state, job_kind, job_state, role};
@@ -23,15 +25,17 @@ pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
+pub(super) const SECRET: &str = "project, name, updated_at";
+pub(super) const TRIGGER: &str = "record";
 pub(super) const BUILD: &str = "builds.id, builds.project, builds.number, builds.state, builds.created_at, builds.ended_at, \
      builds.submitted_by, builds.source, builds.revision_branch, builds.revision_commit, builds.revision_tag, builds.restarts, \
      builds.released_at";
 pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, jobs.parents, jobs.selector, jobs.prefer, \
      jobs.cpu_milli, jobs.memory_bytes, jobs.timeout_milliseconds, jobs.volumes, jobs.cache, jobs.priority, jobs.kind, jobs.needs, \
-     jobs.generated_by, job_status.state, job_status.epoch, job_status.cluster, \
+     jobs.generated_by, jobs.extensions, job_status.state, job_status.epoch, job_status.cluster, \
      job_status.message, job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, \
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
-     job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss";
+     job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss, job_status.course";
 
 /// Takes the columns of a row one after the other.
 pub(super) struct Columns<'row> {
@@ -179,6 +183,18 @@ pub(super) fn cache(columns: &mut Columns<'_>) -> rusqlite::Result<Cache> {
     })
 }
 
+pub(super) fn secret(columns: &mut Columns<'_>) -> rusqlite::Result<Secret> {
+    Ok(Secret {
+        project: columns.id(ProjectId::new)?,
+        name: columns.parsed()?,
+        updated_at: columns.time()?,
+    })
+}
+
+pub(super) fn trigger(columns: &mut Columns<'_>) -> rusqlite::Result<Trigger> {
+    columns.json()
+}
+
 pub(super) fn build(columns: &mut Columns<'_>) -> rusqlite::Result<Build> {
     Ok(Build {
         id: columns.id(BuildId::new)?,
@@ -225,6 +241,7 @@ fn node(columns: &mut Columns<'_>) -> rusqlite::Result<JobNode> {
         kind: columns.known(job_kind)?,
         needs: columns.json()?,
         generated_by: columns.take()?,
+        extensions: columns.optional_json()?,
     })
 }
 
@@ -245,6 +262,7 @@ fn status(columns: &mut Columns<'_>, id: JobId) -> rusqlite::Result<JobStatus> {
         log_lines: columns.optional_number()?,
         replacements: columns.take()?,
         loss: columns.optional_json()?,
+        course: columns.optional_json()?,
     })
 }
 

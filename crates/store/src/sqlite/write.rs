@@ -11,21 +11,21 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::time::Timestamp;
 
-use super::{caches, error, read};
+use super::{caches, error, read, secrets, triggers};
 use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 
 const SQL_PUT_STATUS: &str = "\
     UPDATE job_status SET state = ?2, epoch = ?3, cluster = ?4, message = ?5, exit_code = ?6, queued_at = ?7, \
     started_at = ?8, ended_at = ?9, cancel_requested = ?10, output_manifest = ?11, output_bytes = ?12, output_files = ?13, \
-    inputs = ?14, log_lines = ?15, replacements = ?16, loss = ?17, output_lost = ?18 WHERE job = ?1";
+    inputs = ?14, log_lines = ?15, replacements = ?16, loss = ?17, output_lost = ?18, course = ?19 WHERE job = ?1";
 const SQL_INSERT_STATUS: &str = "\
     INSERT INTO job_status (job, state, epoch, cluster, message, exit_code, queued_at, started_at, ended_at, \
-    cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements, loss, output_lost) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements, loss, output_lost, course) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by, extensions) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -138,6 +138,11 @@ fn write(connection: &Connection, change: &Change) -> Result<(), CommitError> {
         Change::DeleteToken(id) => delete(connection, "DELETE FROM tokens WHERE id = ?1", id.uuid().as_bytes()),
         Change::PutCache(cache) => caches::put(connection, cache),
         Change::DeleteCache(key) => caches::delete(connection, key),
+        Change::PutSecret(sealed) => secrets::put(connection, sealed),
+        Change::DeleteSecret { project, name } => secrets::delete(connection, *project, name),
+        Change::PutTrigger(trigger) => triggers::put(connection, trigger),
+        Change::PutTriggerFile { project, name, file } => triggers::put_file(connection, *project, name, file),
+        Change::DeleteTrigger { project, name } => triggers::delete(connection, *project, name),
         Change::PutBuild(build) => update_build(connection, build),
         Change::PutJob(status) => connection
             .prepare_cached(SQL_PUT_STATUS)
@@ -366,6 +371,7 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         kind,
         needs,
         generated_by,
+        extensions,
     } = node;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -384,7 +390,8 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         priority,
         kind.as_str(),
         json(needs),
-        generated_by
+        generated_by,
+        extensions.as_deref().map(json)
     ])
 }
 
@@ -405,6 +412,7 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         log_lines,
         replacements,
         loss,
+        course,
     } = status;
     statement.execute(params![
         id.uuid().as_bytes(),
@@ -424,7 +432,8 @@ fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusql
         log_lines.map(u64::cast_signed),
         replacements,
         loss.as_deref().map(json),
-        status.output_lost().is_some()
+        status.output_lost().is_some(),
+        course.as_deref().map(json)
     ])
 }
 
@@ -432,10 +441,10 @@ pub(super) fn time(time: Timestamp) -> i64 {
     time.0.cast_signed()
 }
 
-fn digest(digest: Option<&Digest>) -> Option<&[u8; 32]> {
+pub(super) fn digest(digest: Option<&Digest>) -> Option<&[u8; 32]> {
     digest.map(Digest::as_bytes)
 }
 
-fn json<T: Serialize>(value: &T) -> String {
+pub(super) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("records have text keys and no failing serializers")
 }

@@ -59,6 +59,7 @@ impl Inputs {
                     folder: CACHE.to_owned(),
                     manifest: receipt.manifest,
                     optional: true,
+                    paths: Vec::new(),
                 }),
                 receipt: Some(receipt).filter(|receipt| !receipt.routes.is_empty()),
             },

@@ -23,8 +23,9 @@ use super::{cluster, names, pod};
 use crate::couriers::{Couriers, Duty};
 use crate::exec;
 use crate::executor::cache::CacheFolder;
-use crate::executor::{Error, Executor, Material, contract};
+use crate::executor::{Error, Executor, Material, contract, output_limit};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::secrets::Values;
 use crate::supervisor::{SandboxPaths, Specification};
 
 /// What commands are held to, in pods as elsewhere.
@@ -139,7 +140,9 @@ impl KubernetesExecutor {
             stop_grace: self.parts.limits.stop_grace,
             log_limit_bytes: self.parts.limits.log_limit_bytes,
             storage_limit_bytes: storage_of(&self.parts.settings, assignment),
+            output_limit_bytes: output_limit(assignment),
             volumes: job.volumes,
+            secrets: job.secrets.keys().cloned().collect(),
         }
     }
 }
@@ -148,7 +151,7 @@ impl Executor for KubernetesExecutor {
     type Running = KubernetesRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        let mut capabilities = vec![Capability::Images, Capability::Exec];
+        let mut capabilities = vec![Capability::Images, Capability::Exec, Capability::Secrets];
         capabilities.extend(self.parts.settings.volumes.as_ref().map(|_| Capability::Volumes));
         capabilities
     }
@@ -237,7 +240,12 @@ impl Executor for KubernetesExecutor {
         pod::obstacle_to_cache(&self.parts.settings, &job_settings(assignment), assignment)
     }
 
-    async fn start(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<KubernetesRunning, Error> {
+    async fn start(
+        &self,
+        folder: &AttemptFolder,
+        assignment: &Assignment,
+        secrets: &Values,
+    ) -> Result<KubernetesRunning, Error> {
         let failed = Error::system::<io::Error>;
         let materials: Option<Vec<Material>> =
             read_record(&folder.materials()).map_err(failed("read what belongs into the sandbox"))?;
@@ -248,6 +256,7 @@ impl Executor for KubernetesExecutor {
             job_file: contract::job_file(assignment, &self.parts.name),
             materials: materials.unwrap_or_default(),
             cache: assignment.cache.as_ref().map(CacheFolder::from),
+            secrets: secrets.clone(),
         };
         let attempt = assignment.attempt;
         let visit = self.parts.couriers.expect(attempt, folder, duty);

@@ -21,6 +21,8 @@ pub(super) struct Belongings {
     pub(super) sandbox: PathBuf,
     /// What is kept of the cache folder; none if the job asks for no cache.
     pub(super) cache: Option<CacheFolder>,
+    /// What the output may be at most.
+    pub(super) limits: PackLimits,
 }
 
 impl Belongings {
@@ -29,7 +31,11 @@ impl Belongings {
         let mut missed = Vec::new();
         for material in materials {
             let into = self.sandbox.join(&material.folder);
-            let options = Material::options(&material.folder);
+            let options = Material::options(&material.folder, &material.paths).map_err(|error| Error::Material {
+                folder: material.folder.clone(),
+                reason: error.to_string(),
+                is_lost: false,
+            })?;
             let unpacked = self.store.unpack(self.project, material.manifest, &into, options).await;
             let Err(error) = unpacked else { continue };
             let (folder, reason) = (material.folder.clone(), error.to_string());
@@ -77,7 +83,7 @@ impl Belongings {
         if crate::sandbox::is_empty(&folder) {
             return Ok(None);
         }
-        let packed = self.store.pack(self.project, &folder, PackLimits::default()).await;
+        let packed = self.store.pack(self.project, &folder, self.limits).await;
         packed.map(Some).map_err(|error| error.to_string())
     }
 }

@@ -14,9 +14,10 @@ use super::super::Places;
 use super::super::errand::Errand;
 use super::{Error, PATIENCE};
 use crate::executor::cache::CacheFolder;
+use crate::executor::sandbox_limits;
 use crate::folder::read_record;
 use crate::sandbox::CACHE;
-use crate::supervisor::{Ending, Exit};
+use crate::supervisor::{Ending, Exit, Specification};
 use crate::{generated, sandbox, xunit};
 
 /// How long the output of a pod that is to end may take: the system waits for half a minute all in all.
@@ -30,7 +31,10 @@ pub(super) async fn publish(places: Places) -> Result<(), Error> {
     let tests = xunit::read_folder(&places.sandbox.join("upload/testresult")).unwrap_or_default();
     let generated = generated::read_folder(&places.sandbox.join("output"));
     let artifacts = errand.artifacts();
-    let output = output(&artifacts, &places.sandbox.join("output"), exit.as_ref()).await;
+    let specification: Specification = serde_json::from_slice(&errand.describe().await?.command)
+        .map_err(|error| Error::Stage(format!("the agent's description cannot be read: {error}")))?;
+    let limits = sandbox_limits(specification.output_limit_bytes);
+    let output = output(&artifacts, &places.sandbox.join("output"), exit.as_ref(), limits).await;
     let cache = match exit.as_ref().filter(|exit| CacheFolder::may_be_kept(exit)) {
         Some(exit) => match errand.describe().await?.cache {
             Some(folder) => cache(&artifacts, folder, &places.sandbox.join(CACHE), exit, &tests).await,
@@ -75,11 +79,11 @@ async fn cache(
     }
 }
 
-async fn output(artifacts: &Remote, folder: &Path, exit: Option<&Exit>) -> Output {
+async fn output(artifacts: &Remote, folder: &Path, exit: Option<&Exit>, limits: PackLimits) -> Output {
     if exit.is_none_or(|exit| exit.started_at.is_none()) || sandbox::is_empty(folder) {
         return Output::Nothing(wire::Nothing {});
     }
-    let packing = artifacts.pack(folder, PackLimits::default());
+    let packing = artifacts.pack(folder, limits);
     let packed = if exit.is_some_and(|exit| exit.ending == Ending::Terminated) {
         match timeout(HURRY, packing).await {
             Ok(packed) => packed,

@@ -1,5 +1,6 @@
 //! From the agent into the sandbox.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -16,12 +17,14 @@ use crate::sandbox;
 use crate::supervisor::Specification;
 
 /// A sandbox that is filled.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(super) struct Staged {
     /// What is to be run in it.
     pub(super) specification: Specification,
     /// What the job's log should say first.
     pub(super) notes: Vec<String>,
+    /// Variables whose values are secrets. They are told through a pipe, and written nowhere.
+    pub(super) secrets: BTreeMap<String, String>,
 }
 
 /// Fills the sandbox.
@@ -41,13 +44,17 @@ pub(super) async fn stage(places: Places) -> Result<Staged, Error> {
             Err(reason) => return Err(Error::Stage(format!("{}: {reason}", material.folder))),
         }
     }
-    Ok(Staged { specification, notes })
+    Ok(Staged {
+        specification,
+        notes,
+        secrets: description.secrets.into_iter().collect(),
+    })
 }
 
 async fn bring(artifacts: &Remote, sandbox: &Path, material: &Material) -> Result<(), String> {
     let manifest = convert::digest(&material.manifest, "Material.manifest").map_err(|error| error.to_string())?;
     let into = within(sandbox, &material.folder).ok_or("this is no folder of a sandbox")?;
-    let options = executor::Material::options(&material.folder);
+    let options = executor::Material::options(&material.folder, &material.paths).map_err(|error| error.to_string())?;
     let unpacked = artifacts.unpack(manifest, &into, options).await;
     unpacked.map(drop).map_err(|error| error.to_string())
 }

@@ -68,6 +68,8 @@ pub enum Fault {
         name: JobName,
         /// The earlier parent's name.
         other: JobName,
+        /// The folder under `inputs`.
+        folder: String,
     },
     /// Jobs that wait for each other. Each such group is reported once, by one of its cycles.
     Cycle {
@@ -92,10 +94,11 @@ impl fmt::Display for Fault {
             Self::MissingParent { name, .. } => write!(formatter, "no job is named `{name}`"),
             Self::SelfDependency { name, .. } => write!(formatter, "job `{name}` depends on itself"),
             Self::DuplicateDependency { name, .. } => write!(formatter, "the dependency on `{name}` is given twice"),
-            Self::AmbiguousInput { name, other, .. } => write!(
+            Self::AmbiguousInput {
+                name, other, folder, ..
+            } => write!(
                 formatter,
-                "the outputs of `{other}` and `{name}` would both come to `inputs/{}`",
-                name.last_segment()
+                "the outputs of `{other}` and `{name}` would both come to `inputs/{folder}`"
             ),
             Self::Cycle { names, .. } => write_cycle(formatter, names),
         }

@@ -19,6 +19,7 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         image: "image".to_owned(),
         command: None,
         environment: BTreeMap::new(),
+        secrets: Default::default(),
         timeout: Duration::from_secs(1),
         resources: Resources::default(),
         dependencies: parents.iter().map(dependency).collect(),
@@ -31,6 +32,7 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }
 

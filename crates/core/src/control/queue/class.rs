@@ -9,7 +9,7 @@ use crate::capability::CapabilitySet;
 use crate::control::builds::JobKey;
 use crate::control::clusters::ClusterIndex;
 use crate::label::Selector;
-use crate::placement::{Demand, VolumeNeeds};
+use crate::placement::{Demand, VolumeNeeds, Wishes};
 use crate::resources::Resources;
 
 /// What the jobs of a class have in common.
@@ -27,7 +27,7 @@ impl ClassKey {
         Self {
             selector: demand.selector.clone(),
             resources: demand.resources,
-            volumes: (!volumes.wanted.is_empty()).then(|| Box::new(volumes.clone())),
+            volumes: (*volumes != VolumeNeeds::NONE).then(|| Box::new(volumes.clone())),
             needs: demand.needs,
         }
     }
@@ -35,7 +35,7 @@ impl ClassKey {
     pub(super) fn demand(&self) -> Demand<'_> {
         Demand {
             selector: &self.selector,
-            prefer: None,
+            wishes: Wishes::default(),
             resources: self.resources,
             volumes: self.volumes.as_deref().unwrap_or(&VolumeNeeds::NONE),
             needs: self.needs,
@@ -94,6 +94,11 @@ impl Class {
 
     pub(super) fn has_jobs(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Clusters that suit it and may have room, at most so many, not always the same ones.
+    pub(super) fn some_clusters(&self, limit: usize) -> impl Iterator<Item = ClusterIndex> {
+        self.clusters.walk().take(limit)
     }
 
     /// Adds a job.

@@ -47,6 +47,12 @@ impl<Key: Copy + Eq + Hash> Ring<Key> {
         self.keys.get(self.cursor).copied()
     }
 
+    /// All keys, the one at the present place first.
+    pub(super) fn walk(&self) -> impl Iterator<Item = Key> {
+        let (before, after) = self.keys.split_at(self.cursor.min(self.keys.len()));
+        after.iter().chain(before).copied()
+    }
+
     /// Goes on to the next place.
     pub(super) fn advance(&mut self) {
         self.cursor += 1;
@@ -78,6 +84,7 @@ mod tests {
             ring.advance();
         }
         assert_eq!(seen, [0, 1, 2, 3, 0, 1]);
+        assert!(ring.walk().eq([2, 3, 0, 1]));
         for (removed, left) in [(0, 3), (0, 3), (3, 2), (2, 1), (1, 0)] {
             ring.remove(removed);
             assert_eq!(ring.len(), left);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::World;
 use crate::build::JobState;
-use crate::control::builds::JobKey;
+use crate::build::extensions::input_folder;
+use crate::control::builds::{JobKey, LiveBuild};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
 use crate::control::{Contact, Control};
@@ -27,7 +28,7 @@ impl World {
                 let ended = status.as_ended().into_owned();
                 let times = (ended.queued_at, ended.started_at, ended.ended_at);
                 let words = (ended.message, ended.exit_code, ended.inputs, ended.log_lines);
-                (times, words, status.log_epoch())
+                (times, words, status.log_epoch(), ended.course)
             };
             assert_eq!(shown(old), shown(new), "a job that ended stays as it is");
             let renewed = old.is_recovering() && new.output_lost().is_none();
@@ -38,9 +39,23 @@ impl World {
             let is_over = old.state.terminal().is_some();
             assert!(!is_over || old == new || new.loss != old.loss, "{old:?} -> {new:?}");
         }
+        let tries = (old.tries(), new.tries());
+        assert!(tries.1.starts_with(tries.0), "tries are never forgotten: {tries:?}");
+        if let [.., last] = tries.1
+            && tries.1.len() > tries.0.len()
+        {
+            assert_eq!((tries.1.len(), last.epoch), (tries.0.len() + 1, old.epoch));
+            assert!(!old.cancel_requested, "what was cancelled is not tried again");
+        }
+        assert!(new.retry_at().is_none() || new.state == JobState::Waiting);
         if new.state == JobState::Queued && old.state != JobState::Queued {
             assert!(!old.cancel_requested, "a cancelled job is not placed again");
         }
+        let retry = self
+            .control
+            .job(new.id)
+            .and_then(|job| job.node.extensions.as_ref()?.retry);
+        assert!(new.tries().len() <= retry.map_or(new.tries().len(), |retry| retry.count as usize));
         assert!(new.replacements <= self.control.settings().max_replacements);
     }
 
@@ -138,6 +153,7 @@ impl World {
         };
         for build in self.control.builds.iter() {
             let id = build.record.id;
+            self.check_spread(build);
             assert_eq!(build.usage, taken(&|node| node.build == id));
             for ticket in &build.held {
                 let job = build.job(ticket.job.index).unwrap();
@@ -152,6 +168,13 @@ impl World {
             };
             assert_eq!(self.control.usage(project.id), taken(&of));
         }
+    }
+
+    /// Jobs that are spread are counted where they are, also by a master that starts now.
+    fn check_spread(&self, build: &LiveBuild) {
+        let held = build.jobs.iter().filter(|job| is_held(&job.status));
+        let spread = held.filter(|job| job.wishes().spread.is_some()).count();
+        assert_eq!(build.spread.total(), spread);
     }
 
     /// Clusters have what their attempts take.
@@ -190,7 +213,8 @@ impl World {
             let outputs = assignment
                 .parents
                 .iter()
-                .filter(|parent| parent.status.output.is_some());
+                .filter(|parent| parent.status.output.is_some())
+                .filter(|parent| input_folder(node.extensions.as_deref(), &parent.node.name).is_some());
             assert_eq!(assignment.inputs.len(), outputs.count());
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(
@@ -250,6 +274,10 @@ impl World {
         assert!(self.control.projects().eq(restored.projects()));
         assert!(self.control.tokens().eq(restored.tokens()));
         assert!(self.control.invites().eq(restored.invites()));
+        assert!(self.control.triggers().eq(restored.triggers()));
+        for project in self.control.projects() {
+            assert!(self.control.secrets(project.id).eq(restored.secrets(project.id)));
+        }
         assert!(self.control.builds().eq(restored.builds()));
         let clusters = |control: &Control| -> Vec<_> {
             let row = |view: crate::control::ClusterView<'_>| (view.record.clone(), view.used, view.attempts);

@@ -232,6 +232,13 @@ fn what_cannot_be_added_is_an_error_of_its_maker() {
             vec![named("a", crate::capability::Capability::Docker)],
             "no cluster here has what the build needs: `docker` (for job `gen/a`)",
         ),
+        (
+            vec![JobSpec {
+                secrets: [("X".to_owned(), crate::name::SecretName::new("gone").unwrap())].into(),
+                ..job("a")
+            }],
+            "the project lacks the secret `gone` (for job `gen/a`)",
+        ),
     ] {
         let mut world = World::with(settings.clone());
         world.up("east", &[], 8);

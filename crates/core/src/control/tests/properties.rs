@@ -17,9 +17,9 @@ use crate::placement::Availability;
 use crate::share::{Limits, Share};
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
-    ("east", &["AWS"], 3),
-    ("west", &["GCP"], 2),
-    ("north", &["AWS", "GCP"], 2),
+    ("east", &["AWS", "zone=1"], 3),
+    ("west", &["GCP", "zone=1"], 2),
+    ("north", &["AWS", "GCP", "zone=2"], 2),
 ];
 const SECOND: ProjectId = ProjectId::from_u128(2);
 const SELECTORS: [&str; 5] = ["", "AWS", "GCP", "!GCP", "AWS, GCP"];
@@ -129,9 +129,23 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
             _ => JobKind::Run,
         };
         let spec = JobSpec { kind, ..spec };
+        let spec = if parents % 3 == 0 {
+            spec.retried(u32::from(size % 3))
+        } else {
+            spec
+        };
+        let spec = if size % 7 == 3 { spec.spread_over("zone") } else { spec };
+        let spec = if parents % 5 == 1 { spec.found_within(100) } else { spec };
+        let first = (0..index).find(|parent| parents & (1 << parent) != 0);
+        let spec = match first {
+            // With a selector of its own it might fit nowhere.
+            Some(first) if size % 11 == 4 => spec.on("").cpu(500).beside(&name(first)),
+            _ => spec,
+        };
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)
             .fold(spec, |spec, parent| match selector % 3 {
+                1 if size % 5 == 2 => spec.after(&name(parent)).without_output_of(&name(parent)),
                 0 => spec.after_when(&name(parent), StateSet::ALL),
                 _ => spec.after(&name(parent)),
             })
@@ -240,6 +254,15 @@ impl World {
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
             Step::SetAvailability { .. } | Step::Remove(_) | Step::Join(_) => {}
             Step::Restart => self.restart(),
+        }
+    }
+
+    /// All clusters that are connected are heard of.
+    fn heartbeats(&mut self) {
+        for which in 0..CLUSTERS.len() {
+            if let Some((cluster, session)) = self.contact_of(which) {
+                self.done(Command::Heartbeat { cluster, session });
+            }
         }
     }
 
@@ -364,6 +387,9 @@ impl World {
             for attempt in self.current() {
                 self.report(attempt.job, ended(TerminalState::Finished));
             }
+            // Long enough for whoever waits for another attempt.
+            self.advance(Duration::from_secs(1));
+            self.heartbeats();
             self.done(Command::Tick);
             rounds += 1;
             assert!(rounds < 1000, "some build does not end: {:?}", self.live.jobs);

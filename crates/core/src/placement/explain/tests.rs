@@ -112,7 +112,7 @@ fn every_miss_is_found() {
         let selector = Selector::parse(selector).unwrap();
         let demand = Demand {
             selector: &selector,
-            prefer: None,
+            wishes: Default::default(),
             resources: request,
             volumes: &VolumeNeeds::NONE,
             needs: CapabilitySet::EMPTY,
@@ -216,7 +216,7 @@ fn summaries() {
     ] {
         let demand = Demand {
             selector,
-            prefer: None,
+            wishes: Default::default(),
             resources: resources(1, 1),
             volumes: &VolumeNeeds::NONE,
             needs: CapabilitySet::EMPTY,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tombolo_core::resources::Resources;
 
 use crate::decode::{Decoder, Step};
-use crate::fault::{Complaint, quote};
+use crate::fault::{Complaint, Position, quote};
 use crate::reader::{Piece, Scalar, Token};
 use crate::schema::fields;
 
@@ -28,24 +28,21 @@ const MAX_MEMORY_MEBIBYTES: u32 = 64 * 1024 * 1024;
 
 pub(super) const MEBIBYTE: u64 = 1024 * 1024;
 
-pub(super) fn image<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Option<String>> {
+/// Takes the name of an image, which [`check_image`] looks at when the values of a matrix are in it; with its place.
+pub(super) fn image<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<Option<(String, Position)>> {
     let at = value.at;
-    let Some(image) = decoder.filled_text(value, "text: an image's name")? else {
-        return Ok(None);
-    };
-    if image.len() > MAX_IMAGE_BYTES
-        || image
-            .chars()
-            .any(|character| character.is_whitespace() || character.is_control())
-    {
-        let complaint = Complaint::new(format!("{} is not the name of an image", quote(&image)));
-        decoder.fault(
-            at,
-            complaint.hint(format!("at most {MAX_IMAGE_BYTES} bytes without spaces")),
-        );
-        return Ok(None);
+    let image = decoder.filled_text(value, "text: an image's name")?;
+    Ok(image.map(|image| (image, at)))
+}
+
+/// Whether a text can be the name of an image.
+pub(super) fn check_image(decoder: &mut Decoder<'_>, image: &str, at: Position) {
+    let unusable = |character: char| character.is_whitespace() || character.is_control();
+    if image.len() > MAX_IMAGE_BYTES || image.chars().any(unusable) {
+        let complaint = Complaint::new(format!("{} is not the name of an image", quote(image)));
+        let hint = format!("at most {MAX_IMAGE_BYTES} bytes without spaces");
+        decoder.field_fault("image", at, complaint.hint(hint));
     }
-    Ok(Some(image))
 }
 
 pub(super) fn command<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<Vec<String>>> {

@@ -6,7 +6,7 @@ fn with_field(field: &str) -> String {
 }
 
 /// Checks fields and the only fault of each.
-fn check_fields(table: &[(&str, &str)]) {
+pub(super) fn check_fields(table: &[(&str, &str)]) {
     for (field, expected) in table {
         check("infrabox.yaml", &with_field(field), &[expected]);
     }
@@ -153,6 +153,10 @@ fn environments() {
         (
             "environment: {A: {}}",
             "3:18 jobs[0].environment.A[\"$secret\"]: the field is missing",
+        ),
+        (
+            "environment: {A: {$secret: a-b}}",
+            "3:28 jobs[0].environment.A[\"$secret\"]: `a-b` is not a valid name of a secret",
         ),
         (
             "environment: {A: {$vault: v, $vault_secret_path: p}}",

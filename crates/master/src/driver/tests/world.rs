@@ -189,6 +189,7 @@ fn spec(name: &str) -> JobSpec {
         image: "image".to_owned(),
         command: Some(vec!["run".to_owned(), name.to_owned()]),
         environment: BTreeMap::from([("NAME".to_owned(), name.to_owned())]),
+        secrets: Default::default(),
         timeout: Duration::from_secs(60),
         resources: Resources {
             cpu_milli: 1,
@@ -204,6 +205,7 @@ fn spec(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        extensions: None,
     }
 }
 

@@ -69,7 +69,8 @@ async fn tables_of_a_newer_version_are_refused() {
     drop(open(&SERVER, &name).await);
     // What is there is not made again.
     drop(open(&SERVER, &name).await);
-    assert_eq!(SERVER.sql(&name, "SELECT version FROM tombolo_migrations"), "1");
+    let whole = "SELECT COUNT(*) = MAX(version) FROM tombolo_migrations";
+    assert_eq!(SERVER.sql(&name, whole), "t");
     SERVER.sql(&name, "INSERT INTO tombolo_migrations (version) VALUES (1000)");
     let location = Location::new(SERVER.url(&name));
     let error = Postgres::open(&location, PATIENCE).await.unwrap_err();

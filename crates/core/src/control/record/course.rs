@@ -1,0 +1,105 @@
+//! What a job has gone through, if that was more than one attempt which ended.
+
+use serde::{Deserialize, Serialize};
+
+use super::{End, JobStatus};
+use crate::build::{JobState, TerminalState};
+use crate::id::Epoch;
+use crate::name::ClusterName;
+use crate::time::Timestamp;
+
+/// What a job has gone through before its latest attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Course {
+    /// The attempts that ended, and that the job's retry has another one follow; the first one first.
+    pub tries: Vec<Try>,
+    /// When the next one is due, for as long as that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// Since when it waits for a cluster, or did so last, if that may take only so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued_since: Option<Timestamp>,
+}
+
+/// An attempt that ended, and did not end its job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Try {
+    /// Which attempt.
+    pub epoch: Epoch,
+    /// How it ended.
+    pub state: TerminalState,
+    /// For people: why, if that needs a word.
+    pub message: String,
+    /// The command's exit code.
+    pub exit_code: Option<i32>,
+    /// The cluster that ran it.
+    pub cluster: Option<ClusterName>,
+    /// When its command started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How many lines its log has.
+    pub log_lines: Option<u64>,
+}
+
+impl JobStatus {
+    /// The attempts that ended and that others followed, by the job's retry.
+    pub fn tries(&self) -> &[Try] {
+        self.course
+            .as_ref()
+            .map(|course| course.tries.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// Such an attempt, by its number.
+    pub fn try_of(&self, epoch: Epoch) -> Option<&Try> {
+        self.tries().iter().find(|earlier| earlier.epoch == epoch)
+    }
+
+    /// When the next attempt is due, if that is waited for.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        self.course.as_ref()?.retry_at
+    }
+
+    /// Whether the job finished, and not at its first try.
+    pub fn is_flaky(&self) -> bool {
+        self.ended() == Some(TerminalState::Finished) && !self.tries().is_empty()
+    }
+
+    /// Puts aside how the latest attempt ended, as `state`: another one follows at `retry_at`.
+    pub(in crate::control) fn put_aside_try(&mut self, state: TerminalState, retry_at: Timestamp) {
+        let End {
+            state,
+            message,
+            exit_code,
+            cluster,
+            started_at,
+            ended_at,
+            log_lines,
+            inputs: _,
+        } = self.take_end(state);
+        let course = self.course.get_or_insert_default();
+        course.tries.push(Try {
+            epoch: self.epoch,
+            state,
+            message,
+            exit_code,
+            cluster,
+            started_at,
+            ended_at,
+            log_lines,
+        });
+        course.retry_at = Some(retry_at);
+        self.state = JobState::Waiting;
+        self.output = None;
+        // It is ready anew when it is due.
+        self.queued_at = None;
+    }
+
+    /// Nothing is waited for any more before the next attempt, if there is one.
+    pub(in crate::control) fn forget_retry(&mut self) {
+        if let Some(course) = &mut self.course {
+            course.retry_at = None;
+        }
+    }
+}

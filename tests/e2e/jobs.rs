@@ -172,10 +172,12 @@ fn a_secret_comes_to_a_pod_and_is_masked() {
             &["get", "pod,secret,configmap", "-o", "yaml"][..],
             &["logs", &pod, "--all-containers"],
         ] {
-            let shown = cluster
-                .kubectl(&[what, &["--namespace", &namespace]].concat())
-                .succeeded();
-            assert!(!shown.output.contains(value), "{what:?} shows it");
+            // The kubelet says a little later than the pod itself that its containers run.
+            let shown = wait_for("Kubernetes to show it", || {
+                let shown = cluster.kubectl(&[what, &["--namespace", &namespace]].concat());
+                (shown.code == 0).then_some(shown.output)
+            });
+            assert!(!shown.contains(value), "{what:?} shows it");
         }
         wait_for("the job to be let go", || {
             (build.tombolo("exec", &["it", "--", "touch", "go"]).code == 0).then_some(())

@@ -17,10 +17,6 @@ use crate::store::{self, ChunkStore};
 /// How many chunks are on their way at once; the budget may allow fewer. Enough average ones for 100 ms of delay at 2.5 Gbit/s.
 const WINDOW: usize = 8;
 
-/// The content of chunks on their way, in bytes: each is read, checked and written before its share is free again, so that twice as many
-/// are needed as to keep one store busy.
-const BUDGET_BYTES: u32 = 40 << 20;
-
 pub(super) struct Arrival<'a> {
     pub(super) store: &'a ChunkStore,
     pub(super) bandwidth: &'a Bandwidth,
@@ -31,7 +27,7 @@ pub(super) struct Arrival<'a> {
 impl Arrival<'_> {
     /// Brings all of them and yields how much content each stands for, as they come. After an error no further ones are begun.
     pub(super) fn all(&self, missing: Vec<(ListedChunk, u64)>) -> impl Stream<Item = Result<u64, Error>> {
-        let budget = Budget::of(BUDGET_BYTES);
+        let budget = Budget::new();
         let failed = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&failed);
         stream::iter(missing)

@@ -205,11 +205,15 @@ impl Inputs {
     ) -> Result<bool, Error> {
         self.distrust(assignment.build.project);
         let wanted = self.wanted(assignment)?;
-        let Some(wanted) = wanted.into_iter().find(|wanted| wanted.manifest == manifest) else {
-            return Ok(false);
-        };
-        self.bring_one(assignment, wanted, notices).await?;
-        Ok(true)
+        // Parents that left the same have it on clusters of their own.
+        let mut failed = None;
+        for wanted in wanted.into_iter().filter(|wanted| wanted.manifest == manifest) {
+            match self.bring_one(assignment, wanted, notices).await {
+                Ok(_) => return Ok(true),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(false), Err)
     }
 
     fn wanted(&self, assignment: &Assignment) -> Result<Vec<Wanted>, Error> {

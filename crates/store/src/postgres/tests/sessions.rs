@@ -213,7 +213,23 @@ async fn many_readers_share_connections() {
 #[tokio::test]
 async fn writing_reads_no_whole_tables() {
     let name = database(&SERVER);
-    drop(open(&SERVER, &name).await);
+    let store = open(&SERVER, &name).await;
+    let turn = store.inner.writer.turn().await.unwrap();
+    for (setting, expected) in [
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("plan_cache_mode", "force_generic_plan"),
+    ] {
+        let shown = turn
+            .connection()
+            .client()
+            .query_one(&format!("SHOW {setting}"), &[])
+            .await;
+        let shown: String = shown.unwrap().get(0);
+        assert_eq!(shown, expected, "{setting} of the session that writes");
+    }
+    turn.give_back();
     for table in [&table::JOB_STATUS, &table::BUILDS, &table::JOB_PARENTS] {
         for statement in [table.update(), table.delete()] {
             let statement = with_empty_arrays(&statement);

@@ -123,31 +123,58 @@ fn processes() -> io::Result<Vec<i32>> {
     Ok(numbers.collect())
 }
 
-/// The fourth field of `/proc/<pid>/stat`; the second, the name, may contain anything, but ends at the last `)`.
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+/// What `/proc/<pid>/stat` says of a process.
+struct Process {
+    /// It is a zombie: nothing of it is left but how it ended.
+    has_ended: bool,
+    parent: i32,
+    /// When it was started, in ticks since the system was: with its number, what makes it this process and no later one.
+    started: u64,
 }
 
-/// Kills every process whose environment has `name=value`, except this one; again and again until there is none.
+impl Process {
+    /// Fields 3, 4 and 22; the second, the name, may contain anything, but ends at the last `)`.
+    fn look(pid: i32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        Some(Self {
+            has_ended: fields.next()?.starts_with(['Z', 'X']),
+            parent: fields.next()?.parse().ok()?,
+            started: fields.nth(17)?.parse().ok()?,
+        })
+    }
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    Process::look(pid).map(|process| process.parent)
+}
+
+/// Kills every process whose environment has `name=value`, except this one; again and again until there is none, and waits until they have ended.
+/// Returns how many they were.
 pub(super) fn kill_by_variable(name: &str, value: &str) -> io::Result<usize> {
     let variable = format!("{name}={value}");
     let own = getpid();
     let deadline = Instant::now() + KILL_DEADLINE;
-    let mut killed = HashSet::new();
+    let mut killed = HashMap::new();
     loop {
         let marked: Vec<Pid> = processes()?
             .into_iter()
             .filter_map(Pid::from_raw)
             .filter(|pid| *pid != own && has_variable(*pid, variable.as_bytes()))
             .collect();
-        if marked.is_empty() || Instant::now() >= deadline {
-            return Ok(killed.len());
+        for pid in &marked {
+            if let Some(process) = Process::look(pid.as_raw_nonzero().get()) {
+                killed.insert(*pid, process.started);
+            }
+            let _ = kill_process(*pid, Signal::KILL);
         }
-        for pid in marked {
-            let _ = kill_process(pid, Signal::KILL);
-            killed.insert(pid);
+        // A process that is ending has no environment any more, but still its files and mounts.
+        let is_ending = |(pid, started): (&Pid, &u64)| {
+            Process::look(pid.as_raw_nonzero().get()).is_some_and(|process| process.started == *started && !process.has_ended)
+        };
+        if (marked.is_empty() && !killed.iter().any(is_ending)) || Instant::now() >= deadline {
+            return Ok(killed.len());
         }
         std::thread::sleep(KILL_PAUSE);
     }

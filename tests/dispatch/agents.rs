@@ -164,6 +164,7 @@ fn outcome(state: TerminalState, started_at: Timestamp) -> Outcome {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 0,
         generated: None,
     }

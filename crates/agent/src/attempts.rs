@@ -265,6 +265,7 @@ pub(crate) fn faulty(message: impl Into<String>, ended_at: Timestamp) -> Outcome
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 0,
         generated: None,
     }

@@ -73,6 +73,12 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub same_as: Option<JobName>,
+    /// What becomes of it when its cluster is not heard of, if it says so; else it is placed again after a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_disconnect: Option<OnDisconnect>,
+    /// Its command never runs twice at the same time.
+    #[serde(default)]
+    pub exclusive: bool,
     /// What it needs.
     pub resources: Resources,
     /// How long its command may run.
@@ -102,6 +108,27 @@ pub struct Job {
     /// The attempt that makes its output again, if there is one. The job stays ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
+}
+
+/// What becomes of a job when its cluster is not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// It is placed again at once.
+    Replace,
+    /// It waits until the cluster is back, or removed.
+    Wait,
+}
+
+impl OnDisconnect {
+    /// What a job says of it, if it does.
+    pub const fn of(says: extensions::OnDisconnect) -> Option<Self> {
+        match says {
+            extensions::OnDisconnect::Later => None,
+            extensions::OnDisconnect::Replace => Some(Self::Replace),
+            extensions::OnDisconnect::Wait => Some(Self::Wait),
+        }
+    }
 }
 
 /// Clusters that a job would rather have than others.

@@ -221,6 +221,9 @@ pub struct Outcome {
     /// The inputs that no cluster gave; the command has not started then.
     #[serde(default)]
     pub lost_inputs: Vec<LostInput>,
+    /// Its command was stopped because the cluster's lease ended: the job is placed again.
+    #[serde(default)]
+    pub lease_ended: bool,
     /// How many log lines it wrote: the log is whole when the master has as many.
     pub log_lines: u64,
     /// The job file that it left in its output folder, of jobs to be added to the build. Such an end is told in a report, never in a hello.

@@ -32,11 +32,13 @@ pub enum Capability {
     Git,
     /// Gives a job values out of a vault.
     Vault,
+    /// Stops a command when the cluster's lease ends, also if the agent is gone by then.
+    Exclusive,
 }
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Images,
         Self::Exec,
         Self::Volumes,
@@ -49,6 +51,7 @@ impl Capability {
         Self::Secrets,
         Self::Git,
         Self::Vault,
+        Self::Exclusive,
     ];
 
     /// The name, as job files have it where it is a type or field there.
@@ -66,6 +69,7 @@ impl Capability {
             Self::Secrets => "secrets",
             Self::Git => "git",
             Self::Vault => "vault",
+            Self::Exclusive => "exclusive",
         }
     }
 }

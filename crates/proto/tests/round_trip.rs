@@ -94,6 +94,7 @@ fn outcome(state: TerminalState) -> Outcome {
             missing: vec![cluster("east"), cluster("west")],
             unreachable: vec![cluster("north")],
         }],
+        lease_ended: state == TerminalState::Error,
         log_lines: 77,
         generated: (state == TerminalState::Finished).then(|| Box::new(generated(Ok("version: 1".to_owned())))),
     }
@@ -153,6 +154,7 @@ fn extensions() -> Extensions {
             folder: Some("dist".to_owned()),
         }],
         output_limit_bytes: Some(u64::MAX),
+        exclusive: true,
         ..Extensions::default()
     }
 }

@@ -104,6 +104,7 @@ impl Verdict {
             cache: None,
             inputs,
             lost_inputs: Vec::new(),
+            lease_ended: false,
             log_lines,
             generated: None,
         }

@@ -279,6 +279,7 @@ fn finished() -> Outcome {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 3,
     }
 }

@@ -32,6 +32,32 @@ pub struct Extensions {
     /// The most that its output may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit_bytes: Option<u64>,
+    /// What becomes of its command when its cluster is not heard of.
+    #[serde(default, skip_serializing_if = "OnDisconnect::is_default")]
+    pub on_disconnect: OnDisconnect,
+    /// Its command never runs twice at the same time: it is stopped when its cluster's lease ends, by whatever watches it there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exclusive: bool,
+}
+
+/// What becomes of an attempt whose command may run, when its cluster is not heard of any more. One whose command has not started is
+/// placed again when the lease ends, whatever is said here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// It is placed again some time after the end of the lease, as the master's settings say.
+    #[default]
+    Later,
+    /// It is placed again when the lease ends. The command may go on where it was.
+    Replace,
+    /// It is never placed again, until the cluster is removed or the job cancelled.
+    Wait,
+}
+
+impl OnDisconnect {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a job takes of the output of one of its parents.

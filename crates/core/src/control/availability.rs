@@ -56,7 +56,8 @@ impl Control {
     /// Takes the attempts of a cluster away that can begin anew elsewhere.
     fn move_away(&mut self, outbox: &mut Outbox, index: ClusterIndex, reason: &str) {
         for key in self.attempts_on(index) {
-            let movable = |(build, job): (&LiveBuild, &LiveJob)| !is_bound(build, job);
+            // The agent may just be starting the command of an exclusive one.
+            let movable = |(build, job): (&LiveBuild, &LiveJob)| !is_bound(build, job) && !is_exclusive(job);
             if self.builds.job(key).is_some_and(movable) {
                 self.relocate(outbox, key, reason);
             }
@@ -69,6 +70,10 @@ impl Control {
             .map(|member| member.attempts.iter().copied().collect())
             .unwrap_or_default()
     }
+}
+
+fn is_exclusive(job: &LiveJob) -> bool {
+    job.node.extensions.as_ref().is_some_and(|says| says.exclusive)
 }
 
 /// Whether the job works with a volume that has what others left in it, and so cannot begin anew elsewhere.

@@ -2,9 +2,11 @@
 
 use super::builds::JobKey;
 use super::outbox::Outbox;
+use super::view::Contact;
 use super::{Control, Refusal, Reply};
 use crate::build::{JobState, TerminalState};
 use crate::id::{BuildId, JobId};
+use crate::name::ClusterName;
 use crate::session::{Order, StopReason};
 
 impl Control {
@@ -49,6 +51,16 @@ impl Control {
             }
             (_, Some(attempt)) if !job.status.cancel_requested => {
                 job.status.cancel_requested = true;
+                let cluster = job.status.cluster.clone();
+                if let Some(cluster) = cluster.filter(|cluster| self.contact(cluster) == Some(Contact::Lost)) {
+                    // Nobody would ever say that it has stopped.
+                    outbox.order(&cluster, Order::Forget(attempt));
+                    self.kill_out_of_reach(outbox, key, &cluster);
+                    return true;
+                }
+                let Some(job) = self.builds.job_mut(key) else {
+                    return false;
+                };
                 if let Some(cluster) = &job.status.cluster {
                     let reason = StopReason::Cancelled;
                     outbox.order(cluster, Order::Stop { attempt, reason });
@@ -58,5 +70,12 @@ impl Control {
             }
             _ => false,
         }
+    }
+
+    fn kill_out_of_reach(&mut self, outbox: &mut Outbox, key: JobKey, cluster: &ClusterName) {
+        if let Some(job) = self.builds.job_mut(key) {
+            job.status.message = format!("cancelled; cluster `{cluster}` is lost, and its command may go on there until it is back");
+        }
+        self.end_only(outbox, key, TerminalState::Killed);
     }
 }

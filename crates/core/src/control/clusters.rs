@@ -79,6 +79,8 @@ pub(super) struct Member {
     /// The latest session that this process has seen, ended or not.
     pub(super) latest_session: Option<SessionId>,
     pub(super) lease: Lease,
+    /// The end of its last lease, whatever has become of that: from then on its agent does not act any more.
+    pub(super) acts_until: Option<Moment>,
     pub(super) last_heard: Option<Moment>,
     /// What its attempts take.
     pub(super) used: Resources,
@@ -103,6 +105,7 @@ impl Member {
             session: None,
             latest_session: None,
             lease: Lease::Over,
+            acts_until: None,
             last_heard: None,
             used: Resources::default(),
             attempts: BTreeSet::new(),

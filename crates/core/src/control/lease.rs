@@ -1,11 +1,12 @@
 //! Leases: how long a cluster is counted on without being heard of, and what happens when it is not any more.
 
-use super::builds::JobKey;
+use super::builds::{JobKey, LiveJob};
 use super::clusters::{ClusterIndex, Lease};
 use super::outbox::Outbox;
 use super::queue::ClassId;
 use super::{Control, Refusal, Reply};
 use crate::build::JobState;
+use crate::build::extensions::OnDisconnect;
 use crate::id::{InviteId, SessionId};
 use crate::name::ClusterName;
 use crate::time::Moment;
@@ -21,7 +22,7 @@ pub(super) enum Deadline {
     Caches,
     /// A cluster is there again that jobs may wait for because of their inputs.
     Parked,
-    /// The next attempt of a job.
+    /// The next attempt of a job, which its retry or the end of a lease is waited for.
     Retry(JobKey),
     /// The end of a job's time for finding a cluster.
     Queued(JobKey),
@@ -114,6 +115,9 @@ impl Control {
         if let Some(until) = lease.until() {
             self.deadlines.insert((until, Deadline::Cluster(index)));
         }
+        if let Lease::Runs { until } = lease {
+            member.acts_until = Some(until);
+        }
         member.lease = lease;
         self.clusters.refresh(index);
     }
@@ -128,8 +132,7 @@ impl Control {
         match lease {
             Lease::Runs { until } => {
                 let reason = format!("cluster `{name}` was not heard of for {:?}", self.settings.lease);
-                let not_started = |state| matches!(state, JobState::Assigned | JobState::Preparing);
-                self.give_up(outbox, index, &reason, not_started);
+                self.give_up(outbox, index, &reason, moves_at_once);
                 let until = until + self.settings.lost_after;
                 self.set_lease(index, Lease::Ended { until });
                 false
@@ -139,23 +142,38 @@ impl Control {
                 let reason = format!("cluster `{name}` was not heard of for {silence:?}");
                 // First, since what is given up is to look elsewhere for its inputs.
                 self.set_lease(index, Lease::Over);
-                self.give_up(outbox, index, &reason, |_| true);
+                self.give_up(outbox, index, &reason, |job| !waits_for_its_cluster(job));
                 true
             }
             Lease::Over => false,
         }
     }
 
-    /// Replaces the cluster's attempts that are in a state that `which` names.
-    fn give_up(&mut self, outbox: &mut Outbox, index: ClusterIndex, reason: &str, which: fn(JobState) -> bool) {
+    /// Replaces the cluster's attempts that `which` names.
+    fn give_up(&mut self, outbox: &mut Outbox, index: ClusterIndex, reason: &str, which: fn(&LiveJob) -> bool) {
         let Some(member) = self.clusters.get(index) else { return };
         let attempts: Vec<JobKey> = member.attempts.iter().copied().collect();
         for key in attempts {
-            if self.builds.job(key).is_some_and(|(_, job)| which(job.status.state)) {
+            if self.builds.job(key).is_some_and(|(_, job)| which(job)) {
                 self.replace(outbox, key, reason);
             }
         }
     }
+}
+
+/// Whether an attempt is placed again when the lease ends: its command has not started and will not, has been stopped by then, or its job would rather have
+/// it run twice.
+fn moves_at_once(job: &LiveJob) -> bool {
+    let says = job.node.extensions.as_deref();
+    matches!(job.status.state, JobState::Assigned | JobState::Preparing)
+        || says.is_some_and(|says| says.exclusive || says.on_disconnect == OnDisconnect::Replace)
+}
+
+/// Whether an attempt stays with a cluster of which nothing is expected.
+pub(super) fn waits_for_its_cluster(job: &LiveJob) -> bool {
+    let says = job.node.extensions.as_deref();
+    let may_wait = !job.status.cancel_requested && !job.status.is_recovering();
+    may_wait && says.is_some_and(|says| says.on_disconnect == OnDisconnect::Wait)
 }
 
 impl Lease {

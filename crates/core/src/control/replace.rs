@@ -1,16 +1,22 @@
 //! What becomes of an attempt that the system has lost.
 
+use std::time::Duration;
+
 use super::Control;
 use super::builds::JobKey;
+use super::lease::Deadline;
 use super::outbox::Outbox;
 use crate::build::{JobState, TerminalState};
 use crate::session::Order;
+use crate::time::{Moment, Timestamp};
 
 /// Who took an attempt away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The system lost it: after some of these the job ends.
     Lost,
+    /// As [`Self::Lost`], and its command is known to be stopped.
+    Stopped,
     /// An administrator wants it elsewhere.
     Moved,
 }
@@ -29,15 +35,51 @@ impl Control {
         self.place_again(outbox, key, reason, Cause::Moved);
     }
 
+    /// As [`Self::replace`], where the attempt's command is known to be stopped.
+    pub(super) fn replace_stopped(&mut self, outbox: &mut Outbox, key: JobKey, reason: &str) {
+        self.place_again(outbox, key, reason, Cause::Stopped);
+    }
+
     fn place_again(&mut self, outbox: &mut Outbox, key: JobKey, reason: &str, cause: Cause) {
+        // While its cluster is known.
+        let stopped_in = match cause {
+            Cause::Stopped => None,
+            Cause::Lost | Cause::Moved => self.stopped_in(key, outbox.now.steady),
+        };
         if !self.withdraw(outbox, key, reason, cause) {
             return;
         }
-        if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
+        if let Some(pause) = stopped_in {
+            self.hold_back(outbox, key, pause);
+        } else if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
             self.fail(outbox, key, message);
         }
         // Where the shared volume is to be may be open again.
         self.sharing_changed(outbox, key.build);
+    }
+
+    /// How long the command of an exclusive job may still run where it is, if it may: until its cluster's lease ends.
+    fn stopped_in(&self, key: JobKey, now: Moment) -> Option<Duration> {
+        let (_, job) = self.builds.job(key)?;
+        if !job.node.extensions.as_ref()?.exclusive {
+            return None;
+        }
+        let cluster = job.attempt().and(job.status.cluster.as_ref())?;
+        let left = match self.clusters.by_name(cluster) {
+            Some((_, member)) => member.acts_until?.since(now),
+            None => self.settings.lease,
+        };
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Has a job wait that was taken away from its cluster, until its command is stopped there.
+    fn hold_back(&mut self, outbox: &mut Outbox, key: JobKey, pause: Duration) {
+        let Some(job) = self.builds.job_mut(key) else { return };
+        let due = Timestamp(outbox.now.wall.0.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)));
+        job.status.put_off(due);
+        job.status.message.push_str("; it is `exclusive`, and starts when its command is sure to be stopped there");
+        outbox.touch(key, job);
+        self.deadlines.insert((outbox.now.steady + pause, Deadline::Retry(key)));
     }
 
     /// Takes the job's present attempt away from its cluster; if the system lost it, that counts as a replacement. Whether the job goes on: then it has to
@@ -58,7 +100,7 @@ impl Control {
         let status = &mut job.status;
         let end = if status.cancel_requested {
             Some((TerminalState::Killed, format!("cancelled; {reason}")))
-        } else if cause == Cause::Lost && status.replacements >= max_replacements {
+        } else if cause != Cause::Moved && status.replacements >= max_replacements {
             let message = format!("given up after {} attempts; {reason}", status.replacements + 1);
             Some((TerminalState::Error, message))
         } else {
@@ -70,7 +112,7 @@ impl Control {
             return false;
         }
         status.state = JobState::Waiting;
-        status.replacements += u32::from(cause == Cause::Lost);
+        status.replacements += u32::from(cause != Cause::Moved);
         status.message = format!("placed again: {reason}");
         status.cluster = None;
         status.started_at = None;

@@ -76,6 +76,9 @@ impl Control {
         if self.take_in_losses(outbox, key, &outcome) {
             return;
         }
+        if outcome.lease_ended {
+            return self.replace_stopped(outbox, key, &format!("its command was stopped because the lease of cluster `{cluster}` ended"));
+        }
         let Some(job) = self.builds.job_mut(key) else { return };
         // An attempt that only makes an output again leaves nothing else.
         let counts = !job.status.is_recovering();

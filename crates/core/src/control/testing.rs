@@ -188,6 +188,7 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 3,
         generated: None,
     }

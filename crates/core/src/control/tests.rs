@@ -7,6 +7,7 @@ mod cancel;
 mod clusters;
 mod companions;
 mod conditions;
+mod disconnect;
 mod generated;
 mod graph;
 mod inputs;

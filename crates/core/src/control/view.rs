@@ -246,6 +246,7 @@ impl Control {
         let (build, job) = self.builds.job_by_id(job)?;
         let queued = job.status.state == JobState::Queued;
         let limit = self.limit_on(build, job).filter(|_| queued);
+        let held_up = self.held_up(job);
         let situation = match (job.status.state, job.status.cluster.as_ref()) {
             (JobState::Waiting, _) if job.pending == 0 => Situation::Held(&job.status.message),
             (JobState::Waiting, _) => Situation::WaitsFor(
@@ -257,7 +258,7 @@ impl Control {
             ),
             (JobState::Terminal(state), _) => Situation::Ended(state),
             (JobState::Queued, _) | (_, None) => Situation::Queued(limit.as_deref()),
-            (_, Some(cluster)) => Situation::Placed(cluster, job.waits()),
+            (_, Some(cluster)) => Situation::Placed(cluster, held_up.as_deref()),
         };
         let clusters = self.clusters.iter().map(|(_, member)| Candidate {
             kept: member.is_kept_from(job.class),

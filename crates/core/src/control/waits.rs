@@ -4,7 +4,9 @@
 //! who wants to know asks ([`Control::waits`]). After a restart the agents say it again when they connect.
 
 use super::builds::LiveJob;
+use super::lease::waits_for_its_cluster;
 use super::report::one_line;
+use super::view::Contact;
 use super::{Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::id::{AttemptId, Epoch, JobId, SessionId};
@@ -50,7 +52,18 @@ impl Control {
         if live.status.state == JobState::Queued {
             return self.explain(job).map(|explanation| explanation.summary);
         }
-        live.waits().map(str::to_owned)
+        self.held_up(live)
+    }
+
+    /// Why the job's present attempt does not go on: its cluster is not heard of, or as its agent says.
+    pub(super) fn held_up(&self, job: &LiveJob) -> Option<String> {
+        let cluster = job.attempt().and(job.status.cluster.as_ref())?;
+        let what_then = match self.contact(cluster) {
+            Some(Contact::Connected) | None => return job.waits().map(str::to_owned),
+            Some(_) if waits_for_its_cluster(job) => "the job waits for it (`on_disconnect: wait`)",
+            Some(_) => "if it stays away the job is placed again",
+        };
+        Some(format!("cluster `{cluster}` is not heard of; {what_then}"))
     }
 }
 

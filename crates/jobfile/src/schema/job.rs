@@ -4,6 +4,7 @@ mod build;
 mod cache;
 mod cluster;
 mod dependency;
+mod disconnect;
 mod duration;
 mod environment;
 mod expand;
@@ -159,6 +160,11 @@ impl Draft {
             "priority" => self.priority = value::priority(decoder, &value)?,
             "cluster" => self.cluster = cluster::read(decoder, &value)?,
             "retry" => self.extensions.retry = retry::read(decoder, &value)?,
+            "on_disconnect" => self.extensions.on_disconnect = disconnect::read(decoder, value)?,
+            "exclusive" => {
+                self.extensions.exclusive = value::boolean(decoder, &value)? == Some(true);
+                self.need(Capability::Exclusive, self.extensions.exclusive);
+            }
             "inputs" => (self.extensions.inputs, self.input_places) = inputs::read(decoder, &value)?,
             "outputs" => self.extensions.output_limit_bytes = inputs::outputs(decoder, &value)?,
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
@@ -222,6 +228,9 @@ impl Draft {
                 decoder.field_fault("timeouts", at, timeouts::twice());
             }
             self.timeout = run;
+        }
+        if let Some(at) = self.place_of("on_disconnect") {
+            disconnect::check(decoder, &self.extensions, at);
         }
         inputs::check(decoder, &self.extensions.inputs, &self.input_places, &self.dependencies);
         let Some((name, name_at)) = self.name.take() else {

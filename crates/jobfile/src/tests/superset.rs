@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tombolo_core::build::extensions::Extensions;
+use tombolo_core::build::extensions::{Extensions, OnDisconnect};
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{JobKind, JobSpec, StateSet, TerminalState};
+use tombolo_core::capability::Capability;
 
 use super::*;
 
@@ -67,6 +68,19 @@ fn phases_have_limits_of_their_own() {
     let text = "{version: 1, jobs: [{type: docker-image, name: a, image: i, timeouts: {run: 2h}}]}";
     let job = &accept("tombolo.yaml", text).jobs[0];
     assert_eq!((job.timeout, &job.extensions), (Duration::from_secs(7200), &None));
+}
+
+#[test]
+fn what_becomes_of_a_job_without_its_cluster_is_read() {
+    assert_eq!(extensions("on_disconnect: wait").on_disconnect, OnDisconnect::Wait);
+    let text = "{version: 1, jobs: [{type: docker-image, name: a, image: i, exclusive: true, on_disconnect: replace}]}";
+    let job = &accept("tombolo.yaml", text).jobs[0];
+    let says = job.extensions.as_ref().unwrap();
+    assert_eq!((says.exclusive, says.on_disconnect), (true, OnDisconnect::Replace));
+    assert!(job.needs.contains(Capability::Exclusive));
+    let text = "{version: 1, jobs: [{type: docker-image, name: a, image: i, exclusive: false}]}";
+    let job = &accept("tombolo.yaml", text).jobs[0];
+    assert_eq!((&job.extensions, job.needs.is_empty()), (&None, true));
 }
 
 #[test]

@@ -111,6 +111,8 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
             .unwrap_or_default(),
         spread: extensions.and_then(|says| says.spread.clone()),
         same_as: extensions.and_then(|says| says.same_as.clone()),
+        on_disconnect: extensions.and_then(|says| api::OnDisconnect::of(says.on_disconnect)),
+        exclusive: extensions.is_some_and(|says| says.exclusive),
         resources: node.resources.into(),
         timeout_seconds: node.timeout.as_secs(),
         log_lines: None,

@@ -293,6 +293,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines,
         generated: None,
     })

@@ -158,6 +158,7 @@ impl From<JobSpec> for wire::JobSpec {
             transfer_limit_milliseconds: extensions.limits.transfer.map(milliseconds),
             inputs: extensions.inputs.into_iter().map(Into::into).collect(),
             output_limit_bytes: extensions.output_limit_bytes,
+            exclusive: extensions.exclusive,
         }
     }
 }
@@ -190,6 +191,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
                 .map(InputRule::try_from)
                 .collect::<Result<_, _>>()?,
             output_limit_bytes: job.output_limit_bytes,
+            exclusive: job.exclusive,
             ..Extensions::default()
         };
         let secrets = job.secrets.into_iter().map(|(variable, name)| {

@@ -21,6 +21,7 @@ impl From<Hello> for wire::Hello {
             Capability::Secrets => wire::Capability::Secrets.into(),
             Capability::Git => wire::Capability::Git.into(),
             Capability::Vault => wire::Capability::Vault.into(),
+            Capability::Exclusive => wire::Capability::Exclusive.into(),
         };
         Self {
             version: hello.version,
@@ -53,6 +54,7 @@ impl TryFrom<wire::Hello> for Hello {
             wire::Capability::Secrets => Some(Capability::Secrets),
             wire::Capability::Git => Some(Capability::Git),
             wire::Capability::Vault => Some(Capability::Vault),
+            wire::Capability::Exclusive => Some(Capability::Exclusive),
             wire::Capability::Unspecified => None,
         });
         Ok(Self {

@@ -128,6 +128,7 @@ impl From<Outcome> for wire::Outcome {
             cache: outcome.cache.map(|cache| (*cache).into()),
             inputs: outcome.inputs.into_iter().map(Into::into).collect(),
             lost_inputs: outcome.lost_inputs.into_iter().map(Into::into).collect(),
+            lease_ended: outcome.lease_ended,
             log_lines: outcome.log_lines,
             generated: outcome.generated.map(|file| (*file).into()),
         }
@@ -201,6 +202,7 @@ impl TryFrom<wire::Outcome> for Outcome {
                 .transpose()?,
             inputs: receipts(outcome.inputs, "Outcome.inputs")?,
             lost_inputs: lost_inputs(outcome.lost_inputs)?,
+            lease_ended: outcome.lease_ended,
             log_lines: outcome.log_lines,
             generated: outcome
                 .generated

@@ -96,6 +96,12 @@ impl JobStatus {
         self.queued_at = None;
     }
 
+    /// The next attempt follows at `due`, and not before.
+    pub(in crate::control) fn put_off(&mut self, due: Timestamp) {
+        self.course.get_or_insert_default().retry_at = Some(due);
+        self.queued_at = None;
+    }
+
     /// Nothing is waited for any more before the next attempt, if there is one.
     pub(in crate::control) fn forget_retry(&mut self) {
         if let Some(course) = &mut self.course {

@@ -350,6 +350,7 @@ fn stopped_before_start(wall: Timestamp) -> Outcome {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 0,
         generated: None,
     }

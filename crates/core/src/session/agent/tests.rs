@@ -47,6 +47,7 @@ fn ended(state: TerminalState) -> Phase {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 0,
         generated: None,
     })

@@ -56,6 +56,7 @@ fn skipped() -> Phase {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 0,
         generated: None,
     })

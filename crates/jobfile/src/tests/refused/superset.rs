@@ -50,6 +50,24 @@ fn retries() {
 }
 
 #[test]
+fn what_becomes_of_a_job_without_its_cluster() {
+    check_fields(&[
+        (
+            "on_disconnect: replaced",
+            "3:16 jobs[0].on_disconnect: `replaced` is nothing that can become of a job",
+        ),
+        (
+            "exclusive: 1",
+            "3:12 jobs[0].exclusive: expected `true` or `false`, found the number 1",
+        ),
+        (
+            "exclusive: true, on_disconnect: wait",
+            "3:18 jobs[0].on_disconnect: an `exclusive` job is stopped when its cluster is not heard of, so nothing is there to wait for",
+        ),
+    ]);
+}
+
+#[test]
 fn limits_of_phases() {
     check_fields(&[
         (

@@ -297,6 +297,7 @@ pub(crate) fn finished() -> Outcome {
         cache: None,
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
+        lease_ended: false,
         log_lines: 3,
         generated: None,
     }

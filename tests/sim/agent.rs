@@ -1,5 +1,6 @@
 //! An agent: its end of the link, a model of its executor, and a disk that survives them.
 
+mod exclusive;
 mod executor;
 mod volumes;
 
@@ -54,6 +55,8 @@ struct Stored {
     supervised_in: Option<u64>,
     /// How its command ended.
     exit: Option<Exit>,
+    /// The end of the lease that its supervisor knows of, if its command ends with that; in the time of the world.
+    leased_until: Duration,
 }
 
 /// What a supervisor writes down in the end.
@@ -61,6 +64,7 @@ struct Stored {
 pub(crate) enum Exit {
     Code(i32),
     Stopped,
+    LeaseEnded,
 }
 
 #[derive(Debug)]
@@ -143,7 +147,7 @@ impl Agent {
             version: "sim".to_owned(),
             capacity: self.capacity,
             slots: self.slots,
-            capabilities: vec![Capability::Volumes],
+            capabilities: vec![Capability::Volumes, Capability::Exclusive],
             facts: Labels::new(),
             peer_address: None,
             volumes: self.held_volumes(),
@@ -218,6 +222,7 @@ impl World {
         let agent = &mut self.agents[index];
         if damage != Damage::Process {
             agent.boots += 1;
+            self.history.fact(now, Fact::MachineDown(agent.name.clone()));
         }
         if self.bug == Some(Bug::AcceptedNotPersisted) {
             agent.disk.retain(|_, stored| matches!(stored.phase, Phase::Ended(_)));
@@ -356,6 +361,7 @@ impl World {
         for volume in released {
             self.release_volume(index, volume);
         }
+        self.tell_lease(index);
         self.plan_agent_tick(index);
     }
 

@@ -1,6 +1,7 @@
 //! The invariants, judged over the history of a world. Each checker says what is wrong, and where.
 
 mod ends;
+mod exclusive;
 mod inputs;
 mod record;
 mod volumes;
@@ -16,6 +17,7 @@ use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 
 use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
+use self::exclusive::exclusive_runs_alone;
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
 use self::volumes::sharers_together;
@@ -25,7 +27,7 @@ use crate::world::Outcome;
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 14] = [
+const ALL: [(&str, Checker); 15] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
@@ -33,6 +35,7 @@ const ALL: [(&str, Checker); 14] = [
     ),
     ("I2: a command runs once for each attempt", commands_run_once),
     ("I2: what was replaced does not start", replaced_never_starts),
+    ("exclusive jobs run once at a time", exclusive_runs_alone),
     ("what was stopped or forgotten does not start", ended_never_starts),
     ("I4: a child starts only with all inputs", inputs_complete),
     ("I5: selectors are honoured", selectors_honoured),

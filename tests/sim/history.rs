@@ -36,6 +36,10 @@ pub(crate) enum Fact {
         assignment: Box<Assignment>,
         arrived: Vec<Digest>,
     },
+    /// The command of an exclusive job, and all that it had started, have ended.
+    CommandOver { cluster: ClusterName, attempt: AttemptId },
+    /// The machine of a cluster ended, and all that ran there.
+    MachineDown(ClusterName),
     /// An executor wrote down how an attempt ended.
     Ended {
         cluster: ClusterName,

@@ -154,6 +154,7 @@ fn planted_bugs_are_found() {
         (Bug::EndNotReported, "I1: "),
         (Bug::ForgetIgnored, "I1: "),
         (Bug::ReleaseIgnored, "I1: "),
+        (Bug::LeaseOutlived, "exclusive jobs run once"),
     ] {
         let faults = |seed| {
             check::judge(&World::run(seed, Some(bug), Recording::Facts))

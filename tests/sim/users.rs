@@ -188,6 +188,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
             on: draw_condition(rng),
         })
         .collect();
+    let extensions = draw_extensions(rng);
     JobSpec {
         name: JobName::new(&format!("job-{index}")).expect("the name follows the grammar"),
         image: String::new(),
@@ -210,8 +211,8 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         pod: None,
         kind: Default::default(),
         source: true,
-        needs: Default::default(),
-        extensions: draw_extensions(rng).boxed(),
+        needs: extensions.exclusive.then_some(Capability::Exclusive).into_iter().collect(),
+        extensions: extensions.boxed(),
     }
 }
 
@@ -219,6 +220,7 @@ fn draw_extensions(rng: &mut ChaCha8Rng) -> Extensions {
     let queue = rng
         .random_bool(0.1)
         .then(|| Duration::from_secs(rng.random_range(1..60)));
+    let exclusive = rng.random_bool(0.25);
     Extensions {
         retry: draw_retry(rng),
         limits: PhaseLimits {
@@ -226,6 +228,12 @@ fn draw_extensions(rng: &mut ChaCha8Rng) -> Extensions {
             ..PhaseLimits::default()
         },
         spread: rng.random_bool(0.2).then(|| "zone".to_owned()),
+        on_disconnect: match rng.random_range(0..10) {
+            0 if !exclusive => OnDisconnect::Wait,
+            1 | 2 => OnDisconnect::Replace,
+            _ => OnDisconnect::Later,
+        },
+        exclusive,
         ..Extensions::default()
     }
 }

@@ -96,6 +96,8 @@ pub(crate) enum Bug {
     ForgetIgnored,
     /// A released volume stays on the disk.
     ReleaseIgnored,
+    /// A command that ends with its cluster's lease goes on.
+    LeaseOutlived,
 }
 
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use tombolo_core::volume::VolumeId;
 use crate::couriers::Losses;
 use crate::exec;
 use crate::folder::AttemptFolder;
-use crate::link::Lease;
+use crate::link::{Granted, Lease};
 use crate::secrets::Values;
 use crate::supervisor::Exit;
 use crate::xunit;
@@ -89,7 +89,7 @@ pub trait Executor: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
     /// Sees to it that the command starts, at most once for each attempt: one that was started is found. `secrets` are of use only if it
-    /// was not started yet.
+    /// was not started yet; so is `lease`, for a command that ends with its cluster's lease.
     ///
     /// # Errors
     /// [`Error::Lost`] if it was started and whatever watched it is gone; [`Error::Refused`]; [`Error::System`].
@@ -98,6 +98,7 @@ pub trait Executor: Send + Sync + 'static {
         folder: &AttemptFolder,
         assignment: &Assignment,
         secrets: &Values,
+        lease: Option<Granted>,
     ) -> impl Future<Output = Result<Self::Running, Error>> + Send;
 
     /// Starts another command beside that of an attempt that runs: with its variables, in its working directory, as its user, and
@@ -138,6 +139,12 @@ pub struct Material {
 /// The most that the job's output may have, in bytes, if it says so.
 pub(crate) fn output_limit(assignment: &Assignment) -> Option<u64> {
     assignment.job.extensions.as_ref()?.output_limit_bytes
+}
+
+/// Whether the command ends with the cluster's lease.
+pub(crate) fn is_exclusive(assignment: &Assignment) -> bool {
+    let says = assignment.job.extensions.as_ref();
+    says.is_some_and(|says| says.exclusive)
 }
 
 /// What an output may be at most.
@@ -222,6 +229,12 @@ pub trait Running: Send {
     /// # Errors
     /// [`Error::Lost`] if nobody knows how it ended; [`Error::System`].
     fn ended(&mut self, on_output: impl Fn() + Send + Sync) -> impl Future<Output = Result<Exit, Error>> + Send;
+
+    /// Lets a command that ends with its cluster's lease go on until the end of this one.
+    ///
+    /// # Errors
+    /// [`Error::System`]; none if it has ended.
+    fn hold(&mut self, lease: Granted) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Asks for its end, which [`Self::ended`] then brings. A command that does not run yet will not start.
     ///

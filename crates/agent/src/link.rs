@@ -27,7 +27,7 @@ use self::connection::{Connection, Failure, connect};
 use crate::pauses::Pauses;
 use crate::seam::{Instruction, Notice};
 
-pub use lease::Lease;
+pub use lease::{Granted, Lease};
 pub use renewal::renew;
 
 /// The first and the longest pause before connecting again. Short, so that agents are back soon after the master; with jitter,
@@ -65,7 +65,7 @@ pub struct Link {
     master: Master,
     session: Session,
     ends: Ends,
-    lease: watch::Sender<Option<Moment>>,
+    lease: watch::Sender<Option<Granted>>,
     state: State,
     pauses: Pauses,
     /// What the attempts have not taken yet. Nothing is read from the master while there is some, so that there are few.
@@ -177,9 +177,12 @@ impl Link {
         if self.session.is_up() {
             self.pauses.reset();
         }
-        let until = self.session.lease_until();
+        let granted = self.session.lease_until().map(|until| Granted {
+            until: until.0,
+            length: self.session.lease_length(),
+        });
         self.lease
-            .send_if_modified(|known| std::mem::replace(known, until) != until);
+            .send_if_modified(|known| std::mem::replace(known, granted) != granted);
         let mut lost = None;
         for action in actions {
             match action {

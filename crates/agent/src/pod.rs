@@ -17,6 +17,7 @@ mod proxy;
 mod session;
 mod settings;
 pub mod supervise;
+mod tenure;
 
 pub use install::install;
 pub use places::Places;

@@ -20,6 +20,7 @@ mod post;
 mod sessions;
 mod storage;
 mod surroundings;
+mod tenure;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,6 +34,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeSet;
 
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::link::Granted;
 use crate::mask::Masker;
 use crate::secrets::Values;
 use crate::spool;
@@ -78,6 +80,12 @@ pub struct Specification {
     /// The variables whose values are secrets. These come another way, never in a file: through the standard input, or from the courier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// The command ends with the cluster's lease.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// The lease at the start of such a command, by this machine's clock. Later ones are said at the socket.
+    #[serde(default)]
+    pub lease: Option<Granted>,
 }
 
 /// How the command finds its sandbox.
@@ -137,6 +145,8 @@ pub enum Ending {
     Stopped,
     /// The system asked the supervisor itself to end, by SIGTERM: its pod was deleted, or its node is drained.
     Terminated,
+    /// The cluster's lease was about to end.
+    LeaseEnded,
     /// It failed after the kernel had killed one of its processes for want of memory.
     OutOfMemory {
         /// What all of them together may use.
@@ -176,12 +186,34 @@ pub struct Usage {
 
 /// What a client of the socket may say, one line each.
 pub mod request {
+    use std::time::Duration;
+
+    use crate::link::Granted;
+
     /// Ask the command to stop, and kill it after the grace.
     pub const STOP: &[u8] = b"stop\n";
     /// Kill it at once.
     pub const KILL: &[u8] = b"kill\n";
     /// Start it, to a supervisor of a pod, which waits for that.
     pub const BEGIN: &[u8] = b"begin\n";
+    /// How the line begins that tells of a lease.
+    pub const LEASE: &str = "lease ";
+
+    /// Let a command that ends with its cluster's lease go on until the end of this one.
+    pub fn lease(lease: &Granted) -> Vec<u8> {
+        let (until, length) = (lease.until.as_millis(), lease.length.as_millis());
+        format!("{LEASE}{until} {length}\n").into_bytes()
+    }
+
+    /// The lease that such a line tells of.
+    pub fn read_lease(line: &[u8]) -> Option<Granted> {
+        let words = std::str::from_utf8(line).ok()?.strip_prefix(LEASE)?.strip_suffix('\n')?;
+        let (until, length) = words.split_once(' ')?;
+        Some(Granted {
+            until: Duration::from_millis(until.parse().ok()?),
+            length: Duration::from_millis(length.parse().ok()?),
+        })
+    }
 }
 
 /// What the supervisor prints on its standard output as soon as the command runs (or could not be started).

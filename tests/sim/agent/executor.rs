@@ -30,6 +30,8 @@ pub(crate) enum Step {
     Launch(AttemptId),
     /// The supervisor of this boot sees the command end.
     Exit(AttemptId, u64, Exit),
+    /// The supervisor of this boot sees the lease end.
+    LeaseDue(AttemptId, u64),
     /// Stores the output.
     Publish(AttemptId),
     /// Has stored it.
@@ -94,6 +96,9 @@ impl World {
         if let Step::Exit(attempt, boot, exit) = step {
             return self.command_ends(index, attempt, boot, exit);
         }
+        if let Step::LeaseDue(attempt, boot) = step {
+            return self.lease_due(index, attempt, boot);
+        }
         if self.agents[index].life != life || self.agents[index].process.is_none() {
             return;
         }
@@ -106,7 +111,7 @@ impl World {
             }
             Step::Fetched(attempt, tries) => self.fetched(index, attempt, tries),
             Step::Launch(attempt) => self.launch(index, attempt),
-            Step::Exit(..) => {}
+            Step::Exit(..) | Step::LeaseDue(..) => {}
             Step::Publish(attempt) => {
                 self.advance(index, attempt, 2, Phase::Publishing);
                 self.soon(index, Step::Published(attempt));
@@ -115,6 +120,7 @@ impl World {
             Step::Stop(attempt) => self.stop_attempt(index, attempt),
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
+                    self.note_command_over(index, attempt);
                     self.agents[index].disk.remove(&attempt);
                     self.agents[index].remove_volumes();
                 }
@@ -138,6 +144,7 @@ impl World {
             phase: Phase::Accepted,
             supervised_in: None,
             exit: None,
+            leased_until: Duration::ZERO,
         };
         agent.disk.insert(attempt, stored);
         self.take_volumes(index, attempt);
@@ -280,11 +287,12 @@ impl World {
                 step: exit,
             },
         );
+        self.heed_lease(index, attempt);
         self.advance(index, attempt, 1, running);
     }
 
     /// The supervisor writes down how the command ended, whether the agent's process is there or not.
-    fn command_ends(&mut self, index: usize, attempt: AttemptId, boot: u64, exit: Exit) {
+    pub(super) fn command_ends(&mut self, index: usize, attempt: AttemptId, boot: u64, exit: Exit) {
         let agent = &mut self.agents[index];
         if agent.boots != boot {
             return;
@@ -296,7 +304,8 @@ impl World {
             return;
         }
         stored.exit = Some(exit);
-        if agent.process.is_some() {
+        self.note_command_over(index, attempt);
+        if self.agents[index].process.is_some() {
             self.soon(index, Step::Publish(attempt));
         }
     }
@@ -313,6 +322,7 @@ impl World {
             Some(Exit::Code(3)) => (TerminalState::Unstable, Some(0), "tests failed"),
             Some(Exit::Code(code)) => (TerminalState::Failure, Some(code), "the command failed"),
             Some(Exit::Stopped) => (TerminalState::Killed, None, "stopped"),
+            Some(Exit::LeaseEnded) => (TerminalState::Error, None, "the lease ended"),
             None => (TerminalState::Error, None, "its supervisor is gone"),
         };
         self.end_attempt(index, attempt, state, code, message);
@@ -392,6 +402,7 @@ impl World {
             cache: left.filter(|_| stored.assignment.job.cache).map(Box::new),
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
             lost_inputs,
+            lease_ended: stored.exit == Some(Exit::LeaseEnded),
             log_lines,
             generated: generated.map(Box::new),
         };

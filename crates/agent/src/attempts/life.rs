@@ -15,7 +15,7 @@ use super::prepare::{Prepared, bring_again, prepare};
 use super::reasons::tell_reasons;
 use super::wish::{Wish, until_forgotten, until_stopped};
 use super::{Shared, faulty, inputs, log, progressed, secrets, wall};
-use crate::executor::{self, Collected, Executor, Running, Urgency};
+use crate::executor::{self, Collected, Executor, Running, Urgency, is_exclusive};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::link::Lease;
 use crate::mask::Masker;
@@ -224,13 +224,13 @@ impl<E: Executor> Life<E> {
         let mut running = shared
             .surroundings
             .executor
-            .start(&self.folder, assignment, &values)
+            .start(&self.folder, assignment, &values, lease.granted())
             .await
             .map_err(broken)?;
         let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
         let again = bring_again(&shared, assignment, running.losses());
         tokio::select! {
-            result = self.go_on(&mut running, &start, lease, prepared) => result,
+            result = self.go_on(&mut running, &start, lease, (assignment, prepared)) => result,
             error = again => Err(Broken::Input(Box::new(error))),
             () = reasons => Err(fault("nobody is told any more why an attempt waits")),
         }
@@ -242,7 +242,7 @@ impl<E: Executor> Life<E> {
         running: &mut E::Running,
         start: &Start,
         mut lease: Lease,
-        prepared: &Prepared,
+        (assignment, prepared): (&Assignment, &Prepared),
     ) -> Result<(Exit, Collected), Broken> {
         let shared = Arc::clone(&self.shared);
         let attempt = self.attempt;
@@ -255,9 +255,18 @@ impl<E: Executor> Life<E> {
             let inputs = prepared.inputs.clone();
             self.report(Phase::Running { started_at, inputs }).await;
         }
+        let exclusive = is_exclusive(assignment);
+        if let Some(lease) = lease.granted().filter(|_| exclusive) {
+            running.hold(lease).await.map_err(broken)?;
+        }
         let exit = loop {
             tokio::select! {
                 ended = running.ended(on_output) => break ended.map_err(broken)?,
+                () = lease.changed(), if exclusive && !stopping => {
+                    if let Some(lease) = lease.granted() {
+                        running.hold(lease).await.map_err(broken)?;
+                    }
+                }
                 () = until_stopped(&mut self.wish), if !stopping => {
                     stopping = true;
                     running.stop(Urgency::Graceful).await.map_err(broken)?;

@@ -53,6 +53,7 @@ impl Verdict {
             }
             Ending::Stopped => Self::killed("cancelled"),
             Ending::Terminated => Self::new(TerminalState::Error, TERMINATED),
+            Ending::LeaseEnded => Self::new(TerminalState::Error, LEASE_ENDED),
             Ending::OutOfMemory { limit_bytes, code } => Self {
                 exit_code: *code,
                 ..Self::new(TerminalState::Failure, out_of_memory(*limit_bytes))
@@ -104,7 +105,7 @@ impl Verdict {
             cache: None,
             inputs,
             lost_inputs: Vec::new(),
-            lease_ended: false,
+            lease_ended: exit.ending == Ending::LeaseEnded,
             log_lines,
             generated: None,
         }
@@ -113,6 +114,9 @@ impl Verdict {
 
 /// Nobody who may cancel the job has asked for it.
 const TERMINATED: &str = "the pod was asked to end from outside: it was deleted by hand, or its node is drained";
+
+/// The master hears it only if it has not given the job to another cluster yet.
+const LEASE_ENDED: &str = "the master was not heard of, and an exclusive command ends with its cluster's lease";
 
 fn out_of_memory(limit_bytes: Option<u64>) -> String {
     const MIB: u64 = 1024 * 1024;
@@ -219,6 +223,7 @@ mod tests {
             ),
             (Ending::Stopped, good, Killed, None, "cancelled"),
             (Ending::Terminated, good, Error, None, TERMINATED),
+            (Ending::LeaseEnded, good, Error, None, LEASE_ENDED),
             (
                 Ending::OutOfMemory {
                     limit_bytes: Some(128 << 20),

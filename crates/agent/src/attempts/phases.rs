@@ -89,10 +89,9 @@ impl Start {
 
 #[cfg(test)]
 mod tests {
-    use tombolo_core::time::Moment;
-
     use super::*;
     use crate::executor::{Collected, Error};
+    use crate::link::Granted;
     use crate::supervisor::Exit;
 
     /// A command that begins after a time, if ever.
@@ -119,6 +118,10 @@ mod tests {
             std::future::pending().await
         }
 
+        async fn hold(&mut self, _: Granted) -> Result<(), Error> {
+            Ok(())
+        }
+
         async fn stop(&mut self, _: Urgency) -> Result<(), Error> {
             self.stopped = true;
             Ok(())
@@ -141,14 +144,17 @@ mod tests {
     /// What becomes of a command that begins after so many seconds; somebody wants its end at once, or nobody does.
     async fn begin(limits: &PhaseLimits, after: u64, wish: Wish) -> Result<Option<Timestamp>, String> {
         let (_wishes, mut wish) = watch::channel(wish);
-        let (_moments, until) = watch::channel(Some(Moment(Duration::MAX)));
+        let (_leases, granted) = watch::channel(Some(Granted {
+            until: Duration::MAX,
+            length: Duration::from_secs(30),
+        }));
         let mut running = Slow {
             begins: Instant::now() + Duration::from_secs(after),
             reason: watch::Sender::new("no node has room".to_owned()),
             stopped: false,
         };
         let begun = Start::now(limits)
-            .until_begun(&mut running, &mut Lease::new(until), || {}, &mut wish, &mut false)
+            .until_begun(&mut running, &mut Lease::new(granted), || {}, &mut wish, &mut false)
             .await;
         begun.map_err(|broken| match broken {
             Broken::Fault(reason) => reason,

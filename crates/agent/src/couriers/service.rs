@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::Stream;
 use tokio::sync::{mpsc, watch};
@@ -11,6 +12,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
 use tombolo_proto::courier::v1 as wire;
 use tombolo_proto::courier::v1::courier_server::Courier;
+use tombolo_runtime::clock;
 use tombolo_transfer::peer::ChunkService;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -98,6 +100,20 @@ impl Courier for Service {
         // Ends with the courier's stream, with the next session, or when the attempt is dismissed.
         tokio::spawn(session.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(orders))))
+    }
+
+    async fn hold_lease(
+        &self,
+        request: Request<wire::HoldLeaseRequest>,
+    ) -> Result<Response<wire::HoldLeaseResponse>, Status> {
+        let (_, expected) = self.caller(&request)?;
+        let held = expected.held().unwrap_or_default();
+        let remaining = held.until.saturating_sub(clock::now().steady);
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Ok(Response::new(wire::HoldLeaseResponse {
+            remaining_milliseconds: milliseconds(remaining),
+            length_milliseconds: milliseconds(held.length),
+        }))
     }
 
     async fn attend(&self, request: Request<Streaming<wire::Attendance>>) -> Result<Response<Inputs>, Status> {
@@ -290,7 +306,8 @@ impl Session {
             self.send(Order::Stop(wire::Stop { immediately })).await?;
         }
         if wanted.begin && !self.told.begin && wanted.stop.is_none() {
-            self.send(Order::Begin(wire::Begin {})).await?;
+            let exclusive = self.expected.duty.command.exclusive;
+            self.send(Order::Begin(wire::Begin { exclusive })).await?;
         }
         for session in self.expected.entering.after(self.told.entering) {
             self.send(Order::Enter(wire::Enter { session })).await?;

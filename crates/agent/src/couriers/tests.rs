@@ -99,6 +99,8 @@ impl Port {
             output_limit_bytes: None,
             volumes: Default::default(),
             secrets: Vec::new(),
+            exclusive: false,
+            lease: None,
         };
         let duty = Duty {
             project: PROJECT,
@@ -285,7 +287,7 @@ async fn logs_and_the_exit_are_taken_once_also_by_the_next_agent() {
     talk.say(Report::Staged(wire::Staged {})).await;
     visit.staged().await;
     visit.begin();
-    assert_eq!(talk.order().await, Some(Order::Begin(wire::Begin {})));
+    assert_eq!(talk.order().await, Some(Order::Begin(wire::Begin::default())));
     talk.say(Report::Started(wire::Started { started_at: 5 })).await;
     assert_eq!(visit.begun().await, Some(Timestamp(5)));
     talk.lines(0, &["a", "b"]).await;
@@ -331,7 +333,7 @@ async fn a_new_session_ends_the_one_before() {
     assert_eq!(second.acknowledged().await, 0);
     assert_eq!(first.order().await, None);
     visit.begin();
-    assert_eq!(second.order().await, Some(Order::Begin(wire::Begin {})));
+    assert_eq!(second.order().await, Some(Order::Begin(wire::Begin::default())));
     port.couriers.dismiss(attempt(1));
     assert_eq!(second.order().await, None);
 }

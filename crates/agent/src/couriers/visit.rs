@@ -17,6 +17,7 @@ use super::{Duty, Progress};
 use crate::exec::{self, Failure, Reason};
 use crate::executor::{Collected, Urgency};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::link::Granted;
 use crate::supervisor::{Exit, SYSTEM_PREFIX, Started};
 
 /// How long a courier may take to attend to a command.
@@ -58,6 +59,8 @@ pub(super) struct Expected {
     pub(super) ledger: Ledger,
     /// What of its inputs is not whole.
     pub(super) losses: Losses,
+    /// The lease until whose end the command may go on, if it ends with that.
+    held: Mutex<Option<Granted>>,
 }
 
 pub(super) fn not_running() -> Failure {
@@ -87,7 +90,18 @@ impl Expected {
             contact: std::sync::Arc::new(Contact::new()),
             ledger: Ledger::default(),
             losses: Losses::default(),
+            held: Mutex::default(),
         })
+    }
+
+    /// The lease until whose end the command may go on; none if it is to stop.
+    pub(super) fn held(&self) -> Option<Granted> {
+        let is_to_stop = self.wanted.borrow().stop.is_some();
+        self.lock_held().filter(|_| !is_to_stop)
+    }
+
+    fn lock_held(&self) -> MutexGuard<'_, Option<Granted>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the courier start another command beside the attempt's own.
@@ -302,6 +316,11 @@ impl Visit {
     /// Lets the command start.
     pub fn begin(&self) {
         self.expected.wanted.send_modify(|wanted| wanted.begin = true);
+    }
+
+    /// Lets a command that ends with its cluster's lease go on until the end of this one.
+    pub fn hold(&self, lease: Granted) {
+        *self.expected.lock_held() = Some(lease);
     }
 
     /// Asks for the command's end; one that has not started will not.

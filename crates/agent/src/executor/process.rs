@@ -24,9 +24,10 @@ use tombolo_transfer::ChunkStore;
 use self::belongings::Belongings;
 use self::running::ProcessRunning;
 use super::cache::CacheFolder;
-use super::{Error, Executor, Material, contract, output_limit, sandbox_limits};
+use super::{Error, Executor, Material, contract, is_exclusive, output_limit, sandbox_limits};
 use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::link::Granted;
 use crate::secrets::Values;
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
 
@@ -104,7 +105,7 @@ impl ProcessExecutor {
         }
     }
 
-    fn specification(&self, assignment: &Assignment) -> Specification {
+    fn specification(&self, assignment: &Assignment, lease: Option<Granted>) -> Specification {
         Specification {
             attempt: assignment.attempt,
             command: assignment.job.command.clone().unwrap_or_default(),
@@ -118,6 +119,8 @@ impl ProcessExecutor {
             output_limit_bytes: output_limit(assignment),
             volumes: Default::default(),
             secrets: assignment.job.secrets.keys().cloned().collect(),
+            exclusive: is_exclusive(assignment),
+            lease: lease.filter(|_| is_exclusive(assignment)),
         }
     }
 
@@ -187,7 +190,12 @@ impl Executor for ProcessExecutor {
     type Running = ProcessRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        vec![Capability::Exec, Capability::Volumes, Capability::Secrets]
+        vec![
+            Capability::Exec,
+            Capability::Volumes,
+            Capability::Secrets,
+            Capability::Exclusive,
+        ]
     }
 
     fn is_lost(&self, folder: &AttemptFolder, attempt: AttemptId) -> io::Result<bool> {
@@ -268,6 +276,7 @@ impl Executor for ProcessExecutor {
         folder: &AttemptFolder,
         assignment: &Assignment,
         secrets: &Values,
+        lease: Option<Granted>,
     ) -> Result<ProcessRunning, Error> {
         let failed = Error::system::<io::Error>;
         let belongings = self.belongings(folder, assignment);
@@ -289,7 +298,7 @@ impl Executor for ProcessExecutor {
             }
             write_record(
                 &folder.specification(),
-                &self.specification(assignment),
+                &self.specification(assignment, lease),
                 Durability::Fast,
             )
             .map_err(failed("write what to run"))?;

@@ -15,6 +15,7 @@ use super::direct::Direct;
 use super::observer::{Observer, Over, Seen, Wish};
 use super::proxy::{self, Proxy};
 use super::session::Session;
+use super::tenure::Tenure;
 use super::{Places, Settings, settings};
 
 /// How long a courier that is asked to end waits for a supervisor that lives: it is asked to end too, and has its last word to say.
@@ -97,6 +98,7 @@ pub async fn run(settings: &Settings, places: &Places, stop: CancellationToken) 
         authorization: authorization.clone(),
     };
     let attendants = Attendants::new(way, folder.clone());
+    let tenure = Tenure::new(agent.clone(), authorization.clone(), wish.clone());
     let session = Session::new(
         agent.clone(),
         authorization.clone(),
@@ -123,6 +125,7 @@ pub async fn run(settings: &Settings, places: &Places, stop: CancellationToken) 
     let ended = tokio::select! {
         ended = observed => ended,
         () = session.run() => Ok(()),
+        () = tenure.run() => Ok(()),
         () = proxy.serve(listener) => Ok(()),
         () = dismissed(places, seen, stop) => Ok(()),
     };

@@ -13,6 +13,7 @@ use tombolo_core::time::Timestamp;
 use super::Places;
 use crate::executor::Urgency;
 use crate::folder::{AttemptFolder, read_record};
+use crate::link::Granted;
 use crate::supervisor::{self, Presence, Socket, Started, request};
 
 /// How often the folder is looked at without a hint.
@@ -50,10 +51,21 @@ pub(super) enum Over {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Wish {
     pub(super) begin: bool,
+    /// The command ends with the cluster's lease.
+    pub(super) exclusive: bool,
+    /// That lease, as far as it is known.
+    pub(super) lease: Option<Granted>,
     pub(super) stop: Option<Urgency>,
 }
 
 impl Wish {
+    /// What the supervisor is to hear.
+    fn words(self) -> Vec<u8> {
+        let mut words = self.lease.as_ref().map(request::lease).unwrap_or_default();
+        words.extend(self.word().unwrap_or_default());
+        words
+    }
+
     /// A command that is to stop need not begin.
     const fn word(self) -> Option<&'static [u8]> {
         match self {
@@ -65,6 +77,12 @@ impl Wish {
                 stop: Some(Urgency::Graceful),
                 ..
             } => Some(request::STOP),
+            // Without its lease such a command would end at once.
+            Self {
+                exclusive: true,
+                lease: None,
+                ..
+            } => None,
             Self { begin: true, .. } => Some(request::BEGIN),
             Self { begin: false, .. } => None,
         }
@@ -127,12 +145,11 @@ impl Observer {
 
     /// Says what is wished. A supervisor that does not hear it is gone, or hears it from the next connection.
     async fn say(&mut self) {
-        let word = self.wish.borrow_and_update().word();
-        if let (Some(word), Some(socket)) = (word, &mut self.socket) {
-            let said = socket.say(word).await;
-            if said.is_err() {
-                self.socket = None;
-            }
+        let words = self.wish.borrow_and_update().words();
+        if let Some(socket) = self.socket.as_mut().filter(|_| !words.is_empty())
+            && socket.say(&words).await.is_err()
+        {
+            self.socket = None;
         }
     }
 

@@ -205,9 +205,11 @@ impl Session {
 
     fn obey(&mut self, order: Option<Order>) {
         match order {
-            Some(Order::Begin(wire::Begin {})) => {
-                self.wish
-                    .send_if_modified(|wish| !std::mem::replace(&mut wish.begin, true));
+            Some(Order::Begin(wire::Begin { exclusive })) => {
+                self.wish.send_if_modified(|wish| {
+                    wish.exclusive = exclusive;
+                    !std::mem::replace(&mut wish.begin, true)
+                });
             }
             Some(Order::Stop(wire::Stop { immediately })) => self.wish.send_modify(|wish| {
                 if immediately || wish.stop.is_none() {

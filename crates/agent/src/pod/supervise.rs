@@ -144,7 +144,7 @@ fn exit_code(exit: &Exit) -> u8 {
         Ending::Exited { code } => *code,
         Ending::Signalled { signal } => 128 + signal,
         Ending::OutOfMemory { code, .. } => code.unwrap_or(KILLED),
-        Ending::Stopped | Ending::Terminated | Ending::StorageFull { .. } => TERMINATED,
+        Ending::Stopped | Ending::Terminated | Ending::LeaseEnded | Ending::StorageFull { .. } => TERMINATED,
         // As `timeout` and shells have it.
         Ending::TimedOut => 124,
         Ending::NotStarted { .. } => 127,

@@ -19,6 +19,7 @@ use super::memory::MemoryGroup;
 use super::sessions::Sessions;
 use super::storage::{Filling, Storage};
 use super::surroundings::Surroundings;
+use super::tenure::Tenure;
 use super::{Ending, Error, Exit, Specification, Started, Usage, descendants};
 use crate::folder::{AttemptFolder, Durability, write_record};
 use crate::secrets::Values;
@@ -51,7 +52,11 @@ pub(super) fn serve(
         secrets,
         surroundings,
     };
-    let (output, command) = match launch.start() {
+    let started = match Tenure::of(specification).is_over(listeners) {
+        true => Err(Ending::LeaseEnded),
+        false => launch.start(),
+    };
+    let (output, command) = match started {
         Ok(started) => started,
         Err(ending) => {
             let exit = end(ending, None, log, Usage::default())?;
@@ -139,6 +144,9 @@ struct Duty<'duty> {
     handle: OwnedFd,
     deadline: Duration,
     stopping: Option<Stopping>,
+    tenure: Tenure,
+    /// The command is being stopped because of that, or faster because of that.
+    lease_is_over: bool,
     storage: Option<Storage>,
 }
 
@@ -165,6 +173,8 @@ impl<'duty> Duty<'duty> {
             handle: pidfd_open(command, PidfdFlags::empty())?,
             deadline: now.saturating_add(launch.specification.timeout),
             stopping: None,
+            tenure: Tenure::of(launch.specification),
+            lease_is_over: false,
             storage: launch.specification.storage_limit_bytes.map(storage),
         })
     }
@@ -204,6 +214,8 @@ impl<'duty> Duty<'duty> {
             .stopping
             .as_ref()
             .map_or(self.deadline, |stopping| stopping.kill_at);
+        let stop_at = self.tenure.stop_at(self.listeners).filter(|_| !self.lease_is_over);
+        let next = stop_at.map_or(next, |at| at.min(next));
         let next = self.sessions.deadline().map_or(next, |deadline| deadline.min(next));
         let next = self
             .storage
@@ -273,6 +285,7 @@ impl<'duty> Duty<'duty> {
             }
             None => {}
         }
+        self.heed_lease(now);
         match &mut self.stopping {
             None if now >= self.deadline => self.stop(Ending::TimedOut, self.launch.specification.stop_grace),
             Some(stopping) if now >= stopping.kill_at => {
@@ -280,6 +293,18 @@ impl<'duty> Duty<'duty> {
                 descendants::signal_all(self.command, Signal::KILL);
             }
             _ => {}
+        }
+    }
+
+    /// A command that ends with its cluster's lease is gone before that does, also if it is being stopped for another reason.
+    fn heed_lease(&mut self, now: Duration) {
+        let Some(lease) = self.tenure.lease(self.listeners) else {
+            return;
+        };
+        if now >= lease.stop_at() && !self.lease_is_over {
+            self.lease_is_over = true;
+            let left = lease.kill_at().saturating_sub(now);
+            self.stop(Ending::LeaseEnded, left.min(self.launch.specification.stop_grace));
         }
     }
 
@@ -297,6 +322,7 @@ impl<'duty> Duty<'duty> {
             ),
             Ending::Fault { reason } => reason.clone(),
             Ending::Terminated => "the pod is to end".to_owned(),
+            Ending::LeaseEnded => "the master was not heard of, and the job is `exclusive`".to_owned(),
             Ending::StorageFull { .. } => "the job's files leave too little of what it may write".to_owned(),
             _ => "a stop was asked for".to_owned(),
         };

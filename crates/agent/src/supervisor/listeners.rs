@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::request;
 use crate::folder::AttemptFolder;
+use crate::link::Granted;
 
 /// The agent has one connection; a few more are for people and for an agent that has just been replaced.
 const LIMIT: usize = 16;
@@ -29,6 +30,8 @@ pub(super) struct Listeners {
     clients: Vec<Client>,
     /// Where signals arrive.
     signals: Option<UnixStream>,
+    /// The latest lease that somebody told of.
+    lease: Option<Granted>,
 }
 
 struct Client {
@@ -51,6 +54,7 @@ impl Listeners {
             socket,
             clients: Vec::new(),
             signals: None,
+            lease: None,
         })
     }
 
@@ -74,6 +78,11 @@ impl Listeners {
         std::iter::once(self.socket.as_fd()).chain(signals).chain(clients)
     }
 
+    /// The latest lease that somebody told of.
+    pub(super) const fn lease(&self) -> Option<Granted> {
+        self.lease
+    }
+
     /// Takes new clients in and reads what there is. Returns the strongest request.
     pub(super) fn serve(&mut self) -> Option<Request> {
         while let Ok((stream, _)) = self.socket.accept() {
@@ -86,7 +95,7 @@ impl Listeners {
         self.clients.retain_mut(|client| {
             // Who leaves after a request has made it all the same.
             let stays = client.read().is_ok();
-            match client.requests() {
+            match client.requests(&mut self.lease) {
                 Ok(request) => {
                     strongest = strongest.max(request);
                     stays
@@ -123,8 +132,8 @@ impl Client {
         Ok(())
     }
 
-    /// The strongest of the requests that were read whole.
-    fn requests(&mut self) -> Result<Option<Request>, Nonsense> {
+    /// The strongest of the requests that were read whole. What they tell of a lease is put into `lease`, if that lasts longer.
+    fn requests(&mut self, lease: &mut Option<Granted>) -> Result<Option<Request>, Nonsense> {
         let mut strongest = None;
         while let Some(end) = self.said.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.said.drain(..=end).collect();
@@ -132,7 +141,13 @@ impl Client {
                 request::BEGIN => Some(Request::Begin),
                 request::STOP => Some(Request::Stop),
                 request::KILL => Some(Request::Kill),
-                _ => return Err(Nonsense),
+                told => {
+                    let told = request::read_lease(told).ok_or(Nonsense)?;
+                    if lease.is_none_or(|known| known.until < told.until) {
+                        *lease = Some(told);
+                    }
+                    None
+                }
             });
         }
         if self.said.len() > REQUEST_LIMIT {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_agent::attempts::{Attempts, Found, Inputs, Settings, Surroundings};
 use tombolo_agent::executor::process::{self, Images, ProcessExecutor};
 use tombolo_agent::folder::AttemptFolder;
-use tombolo_agent::link::Lease;
+use tombolo_agent::link::{Granted, Lease};
 use tombolo_agent::network::Network;
 use tombolo_agent::prefetch::Prefetcher;
 use tombolo_agent::seam::{Instruction, Notice};
@@ -29,7 +29,7 @@ use tombolo_core::label::Labels;
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
 use tombolo_core::route::Cost;
 use tombolo_core::session::AttemptReport;
-use tombolo_core::time::{Moment, Timestamp};
+use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeId;
 use tombolo_identity::authority::Authority;
 use tombolo_identity::member::{Member, TrustDomain};
@@ -72,7 +72,7 @@ pub struct Cluster {
 pub struct Agent {
     instructions: mpsc::Sender<Instruction>,
     notices: mpsc::Receiver<Notice>,
-    lease: watch::Sender<Option<Moment>>,
+    lease: watch::Sender<Option<Granted>>,
     pub recovered: Vec<AttemptReport>,
     /// The volumes that its hello would name.
     pub held: Vec<VolumeId>,
@@ -110,10 +110,10 @@ impl Cluster {
         }
     }
 
-    /// Starts an agent with a lease.
+    /// Starts an agent with a lease that lasts.
     pub fn start(&self) -> Agent {
         let agent = self.start_without_lease();
-        agent.lease.send_replace(Some(Moment(Duration::MAX)));
+        agent.give_lease();
         agent
     }
 
@@ -243,7 +243,13 @@ fn unreachable_master() -> Links {
 
 impl Agent {
     pub fn give_lease(&self) {
-        self.lease.send_replace(Some(Moment(Duration::MAX)));
+        self.lease(Duration::from_secs(1_000_000));
+    }
+
+    /// Gives a lease that begins now.
+    pub fn lease(&self, length: Duration) {
+        let until = tombolo_runtime::clock::now().steady + length;
+        self.lease.send_replace(Some(Granted { until, length }));
     }
 
     pub async fn tell(&self, instruction: Instruction) {

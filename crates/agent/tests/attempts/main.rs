@@ -7,6 +7,7 @@ mod cluster;
 mod contract;
 mod crash;
 mod ending;
+mod exclusive;
 mod inputs;
 mod secrets;
 mod speed;

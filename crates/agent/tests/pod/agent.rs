@@ -52,6 +52,8 @@ pub(crate) struct Known {
     /// How many calls of this kind fail before one succeeds.
     pub(crate) faults: BTreeMap<&'static str, usize>,
     pub(crate) calls: BTreeMap<&'static str, usize>,
+    /// The lease that it has whenever it is asked; none if it says nothing of that.
+    pub(crate) lease: Option<Duration>,
 }
 
 /// What the pod is to do.
@@ -94,6 +96,8 @@ pub(crate) fn specification(script: &str) -> Specification {
         output_limit_bytes: None,
         volumes: Default::default(),
         secrets: Vec::new(),
+        exclusive: false,
+        lease: None,
     }
 }
 
@@ -304,7 +308,8 @@ impl Courier for Service {
                     Ok(()) = orders.changed() => {
                         let Orders { begin, stop } = *orders.borrow_and_update();
                         if begin {
-                            let _ = sender.send(order(Order::Begin(wire::Begin {}))).await;
+                            let exclusive = service.known().lease.is_some();
+                            let _ = sender.send(order(Order::Begin(wire::Begin { exclusive }))).await;
                         }
                         if let Some(immediately) = stop {
                             let _ = sender.send(order(Order::Stop(wire::Stop { immediately }))).await;
@@ -314,6 +319,19 @@ impl Courier for Service {
             }
         });
         Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn hold_lease(
+        &self,
+        request: Request<wire::HoldLeaseRequest>,
+    ) -> Result<Response<wire::HoldLeaseResponse>, Status> {
+        self.admit("hold_lease", &request)?;
+        let lease = self.known().lease.ok_or_else(|| Status::permission_denied("no lease"))?;
+        let milliseconds = lease.as_millis() as u64;
+        Ok(Response::new(wire::HoldLeaseResponse {
+            remaining_milliseconds: milliseconds,
+            length_milliseconds: milliseconds,
+        }))
     }
 
     async fn find_missing(

@@ -121,3 +121,23 @@ async fn every_call_that_fails_for_a_while_is_repeated() {
         agent.known().faults
     );
 }
+
+/// A command that ends with its cluster's lease, in a pod whose agent renews it and then is gone.
+#[tokio::test]
+async fn an_exclusive_command_ends_when_the_agent_stays_away_for_a_lease() {
+    const LEASE: Duration = Duration::from_secs(4);
+    let mut specification = specification("echo up; while :; do sleep 0.05; done");
+    specification.exclusive = true;
+    let mut agent = Agent::start("east", &specification).await;
+    agent.known().lease = Some(LEASE);
+    let mut pod = Pod::start(&agent);
+    until("the command runs", || agent.lines() == ["up"]).await;
+    tokio::time::sleep(2 * LEASE).await;
+    assert!(agent.known().exit.is_none(), "it goes on for as long as the agent answers");
+    agent.go().await;
+    let exit = pod.path("system/attempt/exit.json");
+    until("the command is stopped", || exit.exists()).await;
+    agent.come().await;
+    assert_eq!(pod.ended().await, (Some(143), Some(0)));
+    assert_eq!(agent.known().exit.as_ref().unwrap().ending, Ending::LeaseEnded);
+}

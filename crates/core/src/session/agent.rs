@@ -9,6 +9,8 @@ mod tests;
 mod volumes;
 mod waits;
 
+use std::time::Duration;
+
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
 use self::lease::Lease;
 use self::link::{Link, Up};
@@ -98,6 +100,8 @@ pub struct Session {
     waits: Waits,
     link: Link,
     lease: Lease,
+    /// How long a lease lasts, as the master said last.
+    lease_length: Duration,
 }
 
 impl Session {
@@ -115,6 +119,7 @@ impl Session {
             waits: Waits::default(),
             link: Link::Down,
             lease: Lease::default(),
+            lease_length: Duration::ZERO,
         }
     }
 
@@ -212,6 +217,11 @@ impl Session {
         self.lease.until()
     }
 
+    /// How long a lease lasts, counted from when it was asked for; zero before the first one.
+    pub const fn lease_length(&self) -> Duration {
+        self.lease_length
+    }
+
     /// Whether hello and welcome were exchanged on the present connection.
     pub const fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
@@ -257,6 +267,7 @@ impl Session {
                     });
                 }
                 let until = *first_at + welcome.lease;
+                self.lease_length = welcome.lease;
                 self.link = Link::Up(Up::new(&self.settings, welcome, now.steady));
                 self.renew(now.steady, until);
                 let survey = self.survey.clone().map(AgentFrame::Survey);

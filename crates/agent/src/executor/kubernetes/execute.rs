@@ -23,8 +23,9 @@ use super::{cluster, names, pod};
 use crate::couriers::{Couriers, Duty};
 use crate::exec;
 use crate::executor::cache::CacheFolder;
-use crate::executor::{Error, Executor, Material, contract, output_limit};
+use crate::executor::{Error, Executor, Material, contract, is_exclusive, output_limit};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::link::Granted;
 use crate::secrets::Values;
 use crate::supervisor::{SandboxPaths, Specification};
 
@@ -143,6 +144,9 @@ impl KubernetesExecutor {
             output_limit_bytes: output_limit(assignment),
             volumes: job.volumes,
             secrets: job.secrets.keys().cloned().collect(),
+            exclusive: is_exclusive(assignment),
+            // The courier asks for it when the command is to start.
+            lease: None,
         }
     }
 }
@@ -151,7 +155,12 @@ impl Executor for KubernetesExecutor {
     type Running = KubernetesRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        let mut capabilities = vec![Capability::Images, Capability::Exec, Capability::Secrets];
+        let mut capabilities = vec![
+            Capability::Images,
+            Capability::Exec,
+            Capability::Secrets,
+            Capability::Exclusive,
+        ];
         capabilities.extend(self.parts.settings.volumes.as_ref().map(|_| Capability::Volumes));
         capabilities
     }
@@ -245,6 +254,7 @@ impl Executor for KubernetesExecutor {
         folder: &AttemptFolder,
         assignment: &Assignment,
         secrets: &Values,
+        _: Option<Granted>,
     ) -> Result<KubernetesRunning, Error> {
         let failed = Error::system::<io::Error>;
         let materials: Option<Vec<Material>> =

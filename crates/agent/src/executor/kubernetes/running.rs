@@ -21,7 +21,7 @@ use super::view::PodView;
 use super::watch::{Health, Seen};
 use crate::couriers::{Losses, Visit};
 use crate::executor::{Collected, Error, Running, Urgency};
-use crate::link::Lease;
+use crate::link::{Granted, Lease};
 use crate::supervisor::Exit;
 use crate::xunit;
 
@@ -239,7 +239,12 @@ impl KubernetesRunning {
             self.visit.staged().await;
             lease.valid().await;
             self.visit.begin();
-            std::future::pending::<()>().await;
+            loop {
+                if let Some(lease) = lease.granted() {
+                    self.visit.hold(lease);
+                }
+                lease.changed().await;
+            }
         };
         tokio::select! {
             biased;
@@ -293,6 +298,11 @@ impl Running for KubernetesRunning {
             ended = self.pod_ends() => Err(error(ended)),
             () = at(self.stop_until) => Err(Error::Stopped),
         }
+    }
+
+    async fn hold(&mut self, lease: Granted) -> Result<(), Error> {
+        self.visit.hold(lease);
+        Ok(())
     }
 
     async fn stop(&mut self, urgency: Urgency) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use super::super::{Collected, Error, Running, Urgency};
 use super::belongings::Belongings;
 use super::{blocking, request};
 use crate::folder::{AttemptFolder, read_record};
-use crate::link::Lease;
+use crate::link::{Granted, Lease};
 use crate::supervisor::{self, Exit, Presence, Socket, Started};
 
 /// Between two tries to reach a supervisor that lives but does not listen (yet).
@@ -30,6 +30,8 @@ pub struct ProcessRunning {
     /// To be collected when it has ended; none for one that an earlier agent started.
     child: Option<Child>,
     socket: Option<Socket>,
+    /// The lease until whose end the command may go on, where that matters.
+    lease: Option<Granted>,
     exit: Option<Exit>,
 }
 
@@ -42,6 +44,7 @@ impl ProcessRunning {
             started_at: exit.started_at,
             child: None,
             socket: None,
+            lease: None,
             exit: Some(exit),
         }
     }
@@ -61,6 +64,7 @@ impl ProcessRunning {
             started_at: None,
             child,
             socket: None,
+            lease: None,
             exit: None,
         };
         running.connect(patience).await?;
@@ -97,12 +101,34 @@ impl ProcessRunning {
                 // Listening is not enough: it may be about to end. It runs if the start is recorded.
                 Ok(socket) if self.folder.started().exists() => {
                     self.socket = Some(socket);
-                    return Ok(());
+                    return self.say_lease().await;
                 }
                 _ if Instant::now() < deadline => tokio::time::sleep(CONNECT_PAUSE).await,
                 Ok(_) => return Err(failed("hear of the command's start")(io::ErrorKind::TimedOut.into())),
                 Err(error) => return Err(failed("reach the supervisor")(error)),
             }
+        }
+    }
+}
+
+impl ProcessRunning {
+    async fn say_lease(&mut self) -> Result<(), Error> {
+        match self.lease {
+            Some(lease) => self.say(&request::lease(&lease)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Says a word to the supervisor. A connection that breaks now is seen by who waits for the end.
+    async fn say(&mut self, word: &[u8]) -> Result<(), Error> {
+        let Some(socket) = &mut self.socket else {
+            return Ok(());
+        };
+        match socket.say(word).await {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Error::system::<io::Error>("speak to the supervisor")(error))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -137,16 +163,12 @@ impl Running for ProcessRunning {
             Urgency::Graceful => request::STOP,
             Urgency::Immediate => request::KILL,
         };
-        match &mut self.socket {
-            // A connection that breaks now is seen by who waits for the end.
-            Some(socket) => match socket.say(word).await {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    Err(Error::system::<io::Error>("stop the command")(error))
-                }
-                _ => Ok(()),
-            },
-            None => Ok(()),
-        }
+        self.say(word).await
+    }
+
+    async fn hold(&mut self, lease: Granted) -> Result<(), Error> {
+        self.lease = Some(lease);
+        self.say_lease().await
     }
 
     async fn collect(&mut self) -> Result<Collected, Error> {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
+mod exclusive;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -57,6 +59,8 @@ impl Attempt {
             output_limit_bytes: None,
             volumes: Default::default(),
             secrets: Vec::new(),
+            exclusive: false,
+            lease: None,
         };
         Self {
             folder,

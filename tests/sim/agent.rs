@@ -77,6 +77,8 @@ struct Process {
     /// What is to stop or to be forgotten: it does not begin any more, whenever the step is done.
     ends: BTreeSet<AttemptId>,
     tick_at: Option<Duration>,
+    /// Until when commands may go on that end with the lease, in the time of the world.
+    held: BTreeMap<AttemptId, Duration>,
 }
 
 /// What a crash takes along.
@@ -188,7 +190,12 @@ impl World {
             phase: stored.phase.clone(),
         };
         let recovered = agent.disk.iter().map(report).collect();
-        let session = Session::new(Settings::default(), agent.hello(), recovered);
+        let mut session = Session::new(Settings::default(), agent.hello(), recovered);
+        let exclusive = agent
+            .disk
+            .iter()
+            .filter(|(_, stored)| exclusive::is_exclusive(&stored.assignment));
+        session.note_exclusive(exclusive.map(|(attempt, _)| *attempt));
         agent.process = Some(Process {
             clock,
             session,
@@ -196,6 +203,7 @@ impl World {
             starting: BTreeMap::new(),
             ends: BTreeSet::new(),
             tick_at: None,
+            held: BTreeMap::new(),
         });
         self.plan_dial(index);
     }
@@ -335,7 +343,7 @@ impl World {
         let Some(process) = &mut self.agents[index].process else {
             return;
         };
-        let mut released = Vec::new();
+        let (mut released, mut held) = (Vec::new(), Vec::new());
         for action in process.session.handle(now, event) {
             match action {
                 Action::Send(frame) => {
@@ -350,6 +358,7 @@ impl World {
                 Action::Start(assignment) => self.begin_attempt(index, assignment),
                 Action::Stop { attempt, .. } => self.end_soon(index, attempt, Step::Stop(attempt)),
                 Action::Forget(attempt) => self.end_soon(index, attempt, Step::Forget(attempt)),
+                Action::Hold { attempt, until } => held.push((attempt, Self::time_at(clock, until))),
                 Action::Release(volume) => released.push(volume),
                 Action::AcceptTunnel(_) | Action::Prefetch(_) => {}
                 Action::Close(error) => {
@@ -361,7 +370,9 @@ impl World {
         for volume in released {
             self.release_volume(index, volume);
         }
-        self.tell_lease(index);
+        for (attempt, until) in held {
+            self.hold(index, attempt, until);
+        }
         self.plan_agent_tick(index);
     }
 

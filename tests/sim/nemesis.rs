@@ -63,7 +63,7 @@ impl World {
         }
         // Removals that were on their way are through by then.
         self.schedule.after(Duration::from_secs(5), Item::Readmit);
-        if self.scenario.hanging > 0.0 {
+        if self.scenario.hanging > 0.0 || self.scenario.one_dies {
             self.schedule.after(Duration::from_secs(240), Item::CancelAll);
         }
     }

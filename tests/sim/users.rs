@@ -6,9 +6,10 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::Revision;
-use tombolo_core::build::extensions::{Extensions, PhaseLimits};
+use tombolo_core::build::extensions::{Extensions, OnDisconnect, PhaseLimits};
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildDefinition, Dependency, JobSpec, StateSet, TerminalState};
+use tombolo_core::capability::Capability;
 use tombolo_core::control::{Command, Refusal, Reply, Submission};
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::label::{Operator, Requirement, Selector};
@@ -211,7 +212,11 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         pod: None,
         kind: Default::default(),
         source: true,
-        needs: extensions.exclusive.then_some(Capability::Exclusive).into_iter().collect(),
+        needs: extensions
+            .exclusive
+            .then_some(Capability::Exclusive)
+            .into_iter()
+            .collect(),
         extensions: extensions.boxed(),
     }
 }

@@ -32,9 +32,9 @@ use tombolo_runtime::clock;
 
 use self::life::{Begin, Life};
 use self::wish::Wish;
-use crate::executor::Executor;
+use crate::executor::{Executor, is_exclusive};
 use crate::folder::AttemptFolder;
-use crate::link::Lease;
+use crate::link::{Granted, Lease};
 use crate::seam::{Instruction, Notice};
 use crate::secrets::Source;
 use crate::shipper::Shipper;
@@ -107,6 +107,18 @@ impl Found {
         self.attempts.iter().map(|recovered| recovered.attempt)
     }
 
+    /// Those whose command ends with the lease.
+    pub fn exclusive(&self) -> impl Iterator<Item = AttemptId> {
+        let exclusive = |recovered: &&recover::Recovered| match &recovered.begin {
+            Begin::Resume(assignment) => is_exclusive(assignment),
+            _ => false,
+        };
+        self.attempts
+            .iter()
+            .filter(exclusive)
+            .map(|recovered| recovered.attempt)
+    }
+
     /// What a hello says of them.
     pub fn reports(&self) -> Vec<AttemptReport> {
         let report = |recovered: &recover::Recovered| AttemptReport {
@@ -130,6 +142,8 @@ pub struct Attempts<E: Executor> {
     /// By task, what it is about.
     owners: HashMap<Id, AttemptId>,
     wishes: HashMap<AttemptId, watch::Sender<Wish>>,
+    /// The leases of those whose command ends with that.
+    holds: HashMap<AttemptId, watch::Sender<Option<Granted>>>,
 }
 
 impl<E: Executor> Attempts<E> {
@@ -145,6 +159,7 @@ impl<E: Executor> Attempts<E> {
             tasks: JoinSet::new(),
             owners: HashMap::new(),
             wishes: HashMap::new(),
+            holds: HashMap::new(),
         };
         for recovered in found.attempts {
             if let Begin::Resume(assignment) = &recovered.begin {
@@ -198,6 +213,11 @@ impl<E: Executor> Attempts<E> {
                     });
                 }
             }
+            Instruction::Hold { attempt, lease } => {
+                if let Some(hold) = self.holds.get(&attempt) {
+                    hold.send_replace(Some(lease));
+                }
+            }
             Instruction::Release(volume) => {
                 let release = self.shared.surroundings.volumes.clone().release(volume);
                 self.tasks.spawn(release);
@@ -224,10 +244,12 @@ impl<E: Executor> Attempts<E> {
     fn begin_with(&mut self, attempt: AttemptId, begin: Begin, wish: Wish) {
         let (sender, receiver) = watch::channel(wish);
         let folder = self.folder_of(attempt);
-        let life = Life::new(Arc::clone(&self.shared), attempt, folder, receiver);
+        let (hold, held) = watch::channel(None);
+        let life = Life::new(Arc::clone(&self.shared), attempt, folder, (receiver, Lease::new(held)));
         let task = self.tasks.spawn(life.run(begin));
         self.owners.insert(task.id(), attempt);
         self.wishes.insert(attempt, sender);
+        self.holds.insert(attempt, hold);
     }
 
     fn folder_of(&self, attempt: AttemptId) -> AttemptFolder {
@@ -243,6 +265,7 @@ impl<E: Executor> Attempts<E> {
         };
         let Some(attempt) = self.owners.remove(&id) else { return };
         let wish = self.wishes.remove(&attempt);
+        self.holds.remove(&attempt);
         if !panicked {
             return;
         }

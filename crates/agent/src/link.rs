@@ -107,6 +107,13 @@ impl Link {
         }
     }
 
+    /// Says which of the attempts that were found have a command that ends with the lease.
+    #[must_use]
+    pub fn with_exclusive(mut self, attempts: impl IntoIterator<Item = AttemptId>) -> Self {
+        self.session.note_exclusive(attempts);
+        self
+    }
+
     /// Tells how long the agent may start commands.
     pub fn lease(&self) -> Lease {
         Lease::new(self.lease.subscribe())
@@ -196,6 +203,11 @@ impl Link {
                 Action::Start(assignment) => self.waiting.push_back(Instruction::Start(assignment)),
                 Action::Stop { attempt, reason } => self.waiting.push_back(Instruction::Stop { attempt, reason }),
                 Action::Forget(attempt) => self.waiting.push_back(Instruction::Forget(attempt)),
+                Action::Hold { attempt, until } => {
+                    let (until, length) = (until.0, self.session.lease_length());
+                    let lease = Granted { until, length };
+                    self.waiting.push_back(Instruction::Hold { attempt, lease });
+                }
                 Action::Release(volume) => self.waiting.push_back(Instruction::Release(volume)),
                 Action::Prefetch(prefetch) => self.waiting.push_back(Instruction::Prefetch(prefetch)),
                 Action::AcceptTunnel(tunnel) => {

@@ -210,6 +210,7 @@ impl Parts {
             Volumes::open(&self.volumes_folder(), notices.clone()).context("cannot read what volumes there are")?;
         let hello = self.hello(executor.capabilities(), facts, volumes.held());
         let link = Link::new(master.clone(), SessionSettings::default(), hello, found.reports(), ends);
+        let link = link.with_exclusive(found.exclusive());
 
         let entrance = Entrance::new(executor.clone(), settings.folder.clone());
         let shipper = Shipper::new();

@@ -55,6 +55,13 @@ pub enum Instruction {
     },
     /// Stop it if it runs, remove what is left of it, and say `Forgotten`, also if there was nothing.
     Forget(AttemptId),
+    /// The command of this attempt, which ends with the lease, may start and go on until the end of this one.
+    Hold {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The lease.
+        lease: Granted,
+    },
     /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
     Release(VolumeId),
     /// Bring this when there is nothing better to do.

@@ -207,7 +207,10 @@ pub mod request {
 
     /// The lease that such a line tells of.
     pub fn read_lease(line: &[u8]) -> Option<Granted> {
-        let words = std::str::from_utf8(line).ok()?.strip_prefix(LEASE)?.strip_suffix('\n')?;
+        let words = std::str::from_utf8(line)
+            .ok()?
+            .strip_prefix(LEASE)?
+            .strip_suffix('\n')?;
         let (until, length) = words.split_once(' ')?;
         Some(Granted {
             until: Duration::from_millis(until.parse().ok()?),

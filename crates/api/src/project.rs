@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::id::ProjectId;
+use tombolo_core::label::{ParseSelectorError, Requirement};
 use tombolo_core::name::{ClusterName, ProjectName};
 use tombolo_core::retention::Policy;
 use tombolo_core::share;
@@ -32,7 +33,7 @@ pub struct Project {
 }
 
 /// What a project may have of the clusters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
     /// How much it gets beside others, when all want more than there is: one of weight 2 twice as much as one of weight 1.
@@ -44,6 +45,9 @@ pub struct Share {
     /// What the jobs of each of its builds may take at once.
     #[serde(default)]
     pub build_limits: Limits,
+    /// The clusters that its jobs may run on, whatever these say: requirements that all must hold. All clusters if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
 }
 
 /// The most that jobs may take at once. What is not given has no limit.
@@ -64,17 +68,22 @@ impl From<share::Share> for Share {
             weight: share.weight,
             limits: share.limits.into(),
             build_limits: share.build_limits.into(),
+            clusters: share.clusters.requirements.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-impl From<Share> for share::Share {
-    fn from(share: Share) -> Self {
-        Self {
+impl TryFrom<Share> for share::Share {
+    type Error = ParseSelectorError;
+
+    fn try_from(share: Share) -> Result<Self, ParseSelectorError> {
+        let clusters = share.clusters.iter().map(|text| text.parse::<Requirement>());
+        Ok(Self {
             weight: share.weight,
             limits: share.limits.into(),
             build_limits: share.build_limits.into(),
-        }
+            clusters: clusters.collect::<Result<_, _>>()?,
+        })
     }
 }
 

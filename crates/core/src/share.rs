@@ -4,11 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::label::Selector;
 use crate::placement::words;
 use crate::resources::Resources;
 
 /// How much of the clusters a project gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Share {
     /// How much it gets beside others, when all want more than there is: one of weight 2 twice as much as one of weight 1.
@@ -17,6 +18,9 @@ pub struct Share {
     pub limits: Limits,
     /// What the attempts of each of its builds may take together.
     pub build_limits: Limits,
+    /// The clusters that may run its jobs, and so have its sources and outputs. Holds for builds that are submitted from then on.
+    #[serde(skip_serializing_if = "Selector::is_empty")]
+    pub clusters: Selector,
 }
 
 impl Share {
@@ -30,6 +34,7 @@ impl Default for Share {
             weight: 1,
             limits: Limits::default(),
             build_limits: Limits::default(),
+            clusters: Selector::default(),
         }
     }
 }

@@ -238,7 +238,7 @@ impl World {
         if process.ends.contains(&attempt) {
             return;
         }
-        if !process.session.lease_valid(self.now_at(process.clock).steady) {
+        if !process.session.lease_valid(self.now_at(process.clock).steady) || !self.is_held(index, stored) {
             return self.soon(index, Step::Launch(attempt));
         }
         let assignment = stored.assignment.clone();

@@ -18,7 +18,9 @@ pub(super) fn exclusive_runs_alone(outcome: &Outcome) -> Result<(), String> {
             } if assignment.job.extensions.as_ref().is_some_and(|says| says.exclusive) => {
                 let attempt = assignment.attempt;
                 if let Some((before, other)) = running.insert(attempt.job, (attempt, cluster)) {
-                    return Err(format!("{at:?}: {attempt} starts on {cluster} while {before} runs on {other}"));
+                    return Err(format!(
+                        "{at:?}: {attempt} starts on {cluster} while {before} runs on {other}"
+                    ));
                 }
             }
             Fact::CommandOver { attempt, .. } => {

@@ -46,6 +46,8 @@ pub(super) struct Life<E> {
     attempt: AttemptId,
     pub(super) folder: AttemptFolder,
     wish: watch::Receiver<Wish>,
+    /// The lease, if the command ends with that.
+    held: Lease,
     /// Whose it is, as far as that is known.
     project: Option<ProjectId>,
     /// Takes its secrets out of messages; none before they are known.
@@ -69,13 +71,14 @@ impl<E: Executor> Life<E> {
         shared: Arc<Shared<E>>,
         attempt: AttemptId,
         folder: AttemptFolder,
-        wish: watch::Receiver<Wish>,
+        (wish, held): (watch::Receiver<Wish>, Lease),
     ) -> Self {
         Self {
             shared,
             attempt,
             folder,
             wish,
+            held,
             project: None,
             masker: None,
         }
@@ -206,7 +209,10 @@ impl<E: Executor> Life<E> {
 
     /// Runs the command to its end, and stores what it leaves behind.
     async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
-        let mut lease = self.shared.surroundings.lease.clone();
+        let mut lease = match is_exclusive(assignment) {
+            true => self.held.clone(),
+            false => self.shared.surroundings.lease.clone(),
+        };
         let shared = Arc::clone(&self.shared);
         let mut values = Values::default();
         if !self.folder.started().exists() && !self.folder.exit().exists() {

@@ -48,7 +48,8 @@ impl Lease {
 
     /// Whether it lasts.
     pub fn is_valid(&self) -> bool {
-        self.granted().is_some_and(|granted| now().steady < Moment(granted.until))
+        self.granted()
+            .is_some_and(|granted| now().steady < Moment(granted.until))
     }
 
     /// Waits until it lasts. Never returns if the link has ended and the lease with it.

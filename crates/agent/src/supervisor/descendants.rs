@@ -171,7 +171,8 @@ pub(super) fn kill_by_variable(name: &str, value: &str) -> io::Result<usize> {
         }
         // A process that is ending has no environment any more, but still its files and mounts.
         let is_ending = |(pid, started): (&Pid, &u64)| {
-            Process::look(pid.as_raw_nonzero().get()).is_some_and(|process| process.started == *started && !process.has_ended)
+            Process::look(pid.as_raw_nonzero().get())
+                .is_some_and(|process| process.started == *started && !process.has_ended)
         };
         if (marked.is_empty() && !killed.iter().any(is_ending)) || Instant::now() >= deadline {
             return Ok(killed.len());

@@ -246,8 +246,15 @@ impl Agent {
         self.lease(Duration::from_secs(1_000_000));
     }
 
+    /// Lets a command that ends with the lease go on for so long.
+    pub async fn hold(&self, attempt: AttemptId, length: Duration) {
+        let until = tombolo_runtime::clock::now().steady + length;
+        let lease = Granted { until, length };
+        self.tell(Instruction::Hold { attempt, lease }).await;
+    }
+
     /// Gives a lease that begins now.
-    pub fn lease(&self, length: Duration) {
+    fn lease(&self, length: Duration) {
         let until = tombolo_runtime::clock::now().steady + length;
         self.lease.send_replace(Some(Granted { until, length }));
     }

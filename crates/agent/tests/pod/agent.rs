@@ -326,7 +326,10 @@ impl Courier for Service {
         request: Request<wire::HoldLeaseRequest>,
     ) -> Result<Response<wire::HoldLeaseResponse>, Status> {
         self.admit("hold_lease", &request)?;
-        let lease = self.known().lease.ok_or_else(|| Status::permission_denied("no lease"))?;
+        let lease = self
+            .known()
+            .lease
+            .ok_or_else(|| Status::permission_denied("no lease"))?;
         let milliseconds = lease.as_millis() as u64;
         Ok(Response::new(wire::HoldLeaseResponse {
             remaining_milliseconds: milliseconds,

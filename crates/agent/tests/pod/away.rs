@@ -133,7 +133,10 @@ async fn an_exclusive_command_ends_when_the_agent_stays_away_for_a_lease() {
     let mut pod = Pod::start(&agent);
     until("the command runs", || agent.lines() == ["up"]).await;
     tokio::time::sleep(2 * LEASE).await;
-    assert!(agent.known().exit.is_none(), "it goes on for as long as the agent answers");
+    assert!(
+        agent.known().exit.is_none(),
+        "it goes on for as long as the agent answers"
+    );
     agent.go().await;
     let exit = pod.path("system/attempt/exit.json");
     until("the command is stopped", || exit.exists()).await;

@@ -24,7 +24,10 @@ fn exclusive(script: &str, lease: Option<Granted>) -> Attempt {
 #[test]
 fn nothing_is_left_when_the_lease_ends_whatever_the_command_does_about_it() {
     let lease = lease(8000);
-    let attempt = exclusive(&format!("trap '' TERM; {FAMILY} echo up; while :; do sleep 1; done"), Some(lease));
+    let attempt = exclusive(
+        &format!("trap '' TERM; {FAMILY} echo up; while :; do sleep 1; done"),
+        Some(lease),
+    );
     let mut child = attempt.start();
     attempt.until_printed("up");
     family_is_gone_by(&attempt, lease.until);
@@ -44,7 +47,10 @@ fn family_is_gone_by(attempt: &Attempt, until: Duration) {
 
 #[test]
 fn a_command_may_clean_up_before_the_lease_ends() {
-    let attempt = exclusive("trap 'echo cleaned; exit 0' TERM; echo up; while :; do sleep 0.02; done", Some(lease(4000)));
+    let attempt = exclusive(
+        "trap 'echo cleaned; exit 0' TERM; echo up; while :; do sleep 0.02; done",
+        Some(lease(4000)),
+    );
     let mut child = attempt.start();
     attempt.until_printed("up");
     assert!(child.wait().unwrap().success());
@@ -84,7 +90,10 @@ fn it_does_not_start_without_a_lease_that_lasts() {
 #[test]
 fn a_command_that_was_asked_to_stop_is_gone_by_the_end_of_the_lease_as_well() {
     let lease = lease(8000);
-    let attempt = exclusive(&format!("trap '' TERM; {FAMILY} echo up; while :; do sleep 1; done"), Some(lease));
+    let attempt = exclusive(
+        &format!("trap '' TERM; {FAMILY} echo up; while :; do sleep 1; done"),
+        Some(lease),
+    );
     let mut child = attempt.start();
     attempt.until_printed("up");
     attempt.connect().write_all(request::STOP).unwrap();
@@ -97,10 +106,20 @@ fn a_command_that_was_asked_to_stop_is_gone_by_the_end_of_the_lease_as_well() {
 fn what_is_no_lease_is_not_taken() {
     let attempt = exclusive("echo up; while :; do sleep 0.05; done", Some(lease(4000)));
     let mut child = attempt.start();
-    for said in ["lease\n", "lease 1\n", "lease -1 5\n", "lease 99999999999999999999999 5\n", "lease 1 2 3\n"] {
+    for said in [
+        "lease\n",
+        "lease 1\n",
+        "lease -1 5\n",
+        "lease 99999999999999999999999 5\n",
+        "lease 1 2 3\n",
+    ] {
         let mut socket = attempt.connect();
         socket.write_all(said.as_bytes()).unwrap();
-        assert_eq!(socket.read_to_end(&mut Vec::new()).map(|_| ()).ok(), Some(()), "it hangs up: {said}");
+        assert_eq!(
+            socket.read_to_end(&mut Vec::new()).map(|_| ()).ok(),
+            Some(()),
+            "it hangs up: {said}"
+        );
     }
     assert!(child.wait().unwrap().success());
     assert_eq!(attempt.exit().ending, Ending::LeaseEnded);

@@ -164,7 +164,12 @@ fn show(format: Format, project: &Described) -> Result<(), Failure> {
             render::line(&format!(
                 "Those of each build: {}",
                 share::describe(&project.share.build_limits)
-            ))
+            ))?;
+            let clusters = match project.share.clusters.as_slice() {
+                [] => "any".to_owned(),
+                requirements => requirements.join(", "),
+            };
+            render::line(&format!("Clusters that may run its jobs: {clusters}"))
         }
         Format::Name => render::line(project.name.as_str()),
         Format::Json | Format::Yaml => render::print_value(format, project),
@@ -193,7 +198,7 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
         }
         Project::Set { name, keep, share } => {
             let mut project: Described = session.client.get(&path::project(name)).await?;
-            if let Some(share) = share.over(project.share) {
+            if let Some(share) = share.over(&project.share) {
                 project = session.client.put(&path::project_share(name), &share).await?;
             }
             if keep.is_given() {

@@ -74,7 +74,8 @@ impl Control {
 
     fn kill_out_of_reach(&mut self, outbox: &mut Outbox, key: JobKey, cluster: &ClusterName) {
         if let Some(job) = self.builds.job_mut(key) {
-            job.status.message = format!("cancelled; cluster `{cluster}` is lost, and its command may go on there until it is back");
+            job.status.message =
+                format!("cancelled; cluster `{cluster}` is lost, and its command may go on there until it is back");
         }
         self.end_only(outbox, key, TerminalState::Killed);
     }

@@ -30,7 +30,7 @@ type Follower = (u32, Vec<(u32, StateSet)>);
 impl Control {
     /// Adds the jobs that the job `maker` has made, which is about to end. An error says why none is added.
     pub(super) fn generate(&mut self, outbox: &mut Outbox, maker: JobKey, generated: Generated) -> Result<(), String> {
-        let jobs = generated.jobs?;
+        let mut jobs = generated.jobs?;
         if jobs.is_empty() {
             return Ok(());
         }
@@ -38,6 +38,7 @@ impl Control {
             return Ok(());
         };
         self.check_generated(build, maker.index, jobs.len())?;
+        self.confine(build.record.project, jobs.iter_mut().map(|(_, job)| job));
         let plan = build.plan(maker.index, jobs)?;
         let project = build.record.project;
         self.check_needs(&plan.specs)

@@ -15,7 +15,7 @@ impl Control {
             let message = format!("the weight is {}: give 1 to {}", share.weight, Share::MAX_WEIGHT);
             return Err(Refusal::Conflict(message));
         }
-        project.share = share;
+        project.share = share.clone();
         let project = project.clone();
         outbox.changes.push(Change::PutProject(project.clone()));
         self.queue.set_share(id, share);

@@ -67,7 +67,8 @@ impl Control {
     pub fn plan(&self, project: ProjectId, definition: BuildDefinition) -> Result<Vec<PlannedJob>, Refusal> {
         let project = self.projects.get(project);
         let project = project.ok_or_else(|| Refusal::not_found("project", &"?"))?;
-        let submission = unborn(project.id, definition);
+        let mut submission = unborn(project.id, definition);
+        self.confine(project.id, &mut submission.definition.jobs);
         self.check_limits(&submission)?;
         self.check_needs(&submission.definition.jobs)?;
         self.check_secrets(submission.project, &submission.definition.jobs)?;

@@ -325,6 +325,8 @@ impl JobStatus {
         let mut status = self.clone();
         status.cluster = None;
         status.put_back(end.clone());
+        // What is waited for is the attempt that makes its output again.
+        status.forget_retry();
         Cow::Owned(status)
     }
 

@@ -75,9 +75,17 @@ impl Control {
     /// Has a job wait that was taken away from its cluster, until its command is stopped there.
     fn hold_back(&mut self, outbox: &mut Outbox, key: JobKey, pause: Duration) {
         let Some(job) = self.builds.job_mut(key) else { return };
-        let due = Timestamp(outbox.now.wall.0.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)));
+        let due = Timestamp(
+            outbox
+                .now
+                .wall
+                .0
+                .saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+        );
         job.status.put_off(due);
-        job.status.message.push_str("; it is `exclusive`, and starts when its command is sure to be stopped there");
+        job.status
+            .message
+            .push_str("; it is `exclusive`, and starts when its command is sure to be stopped there");
         outbox.touch(key, job);
         self.deadlines.insert((outbox.now.steady + pause, Deadline::Retry(key)));
     }

@@ -77,7 +77,11 @@ impl Control {
             return;
         }
         if outcome.lease_ended {
-            return self.replace_stopped(outbox, key, &format!("its command was stopped because the lease of cluster `{cluster}` ended"));
+            return self.replace_stopped(
+                outbox,
+                key,
+                &format!("its command was stopped because the lease of cluster `{cluster}` ended"),
+            );
         }
         let Some(job) = self.builds.job_mut(key) else { return };
         // An attempt that only makes an output again leaves nothing else.

@@ -49,7 +49,7 @@ impl Control {
     pub fn restore(settings: Settings, live: LiveState, now: Now) -> Result<Self, Error> {
         let mut control = Self::new(settings);
         for project in live.projects {
-            control.queue.set_share(project.id, project.share);
+            control.queue.set_share(project.id, project.share.clone());
             control.projects.insert(project);
         }
         live.tokens.into_iter().for_each(|token| control.tokens.insert(token));

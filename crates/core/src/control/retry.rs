@@ -66,7 +66,12 @@ impl Control {
 
     /// Waits again for the next attempt of a job, as before a restart.
     pub(super) fn resume_retry(&mut self, key: JobKey, due: Timestamp, now: Now) {
-        let left = Duration::from_millis(due.0.saturating_sub(now.wall.0));
+        // As all leases begin anew, and calendars of two machines differ.
+        let is_held_back = self.builds.job(key).is_some_and(|(_, job)| job.status.is_held_back());
+        let left = match is_held_back {
+            true => self.settings.lease,
+            false => Duration::from_millis(due.0.saturating_sub(now.wall.0)),
+        };
         self.deadlines.insert((now.steady + left, Deadline::Retry(key)));
     }
 }

@@ -227,8 +227,8 @@ impl LiveBuild {
         } else {
             job.status.state = JobState::Terminal(state);
             job.status.ended_at.get_or_insert(outbox.now.wall);
-            job.status.forget_retry();
         }
+        job.status.forget_retry();
         outbox.touch(key, job);
         self.open = self.open.saturating_sub(1);
     }

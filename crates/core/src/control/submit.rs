@@ -14,8 +14,9 @@ use crate::share::Usage;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 impl Control {
-    pub(super) fn submit(&mut self, outbox: &mut Outbox, submission: Submission) -> Result<Reply, Refusal> {
+    pub(super) fn submit(&mut self, outbox: &mut Outbox, mut submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
+        self.confine(submission.project, &mut submission.definition.jobs);
         self.check_needs(&submission.definition.jobs)?;
         self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut nodes = nodes(&submission)?;

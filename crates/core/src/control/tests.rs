@@ -20,6 +20,7 @@ mod properties;
 mod queue_limit;
 mod recovery;
 mod rerun;
+mod residency;
 mod restore;
 mod retry;
 mod secrets;

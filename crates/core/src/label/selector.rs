@@ -66,6 +66,20 @@ impl Selector {
         parse::selector(text)
     }
 
+    /// Whether every cluster meets it.
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    /// As well as what it says already.
+    pub fn require(&mut self, other: &Self) {
+        let new = other
+            .requirements
+            .iter()
+            .filter(|requirement| !self.requirements.contains(requirement));
+        self.requirements = self.requirements.iter().chain(new).cloned().collect();
+    }
+
     /// Whether all requirements hold for `labels`.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.requirements.iter().all(|requirement| requirement.matches(labels))

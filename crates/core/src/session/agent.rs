@@ -1,6 +1,7 @@
 //! The agent's end of the link.
 
 mod attempts;
+mod holds;
 mod lease;
 mod link;
 mod settings;
@@ -12,6 +13,7 @@ mod waits;
 use std::time::Duration;
 
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
+use self::holds::Holds;
 use self::lease::Lease;
 use self::link::{Link, Up};
 pub use self::settings::Settings;
@@ -79,6 +81,14 @@ pub enum Action {
     /// Stop it if it runs, remove what is left of it, and say `Forgotten` (also if there was nothing). If its command has
     /// not begun, it must not begin any more, also if the lease becomes valid by the same event.
     Forget(AttemptId),
+    /// The command of this attempt ends with the lease: it may start, and go on, until then. Nothing of it may be left at that time, unless a later one
+    /// was told.
+    Hold {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The end of the lease.
+        until: Moment,
+    },
     /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
     Release(VolumeId),
     /// Bring this when there is nothing better to do.
@@ -100,6 +110,7 @@ pub struct Session {
     waits: Waits,
     link: Link,
     lease: Lease,
+    holds: Holds,
     /// How long a lease lasts, as the master said last.
     lease_length: Duration,
 }
@@ -119,8 +130,14 @@ impl Session {
             waits: Waits::default(),
             link: Link::Down,
             lease: Lease::default(),
+            holds: Holds::default(),
             lease_length: Duration::ZERO,
         }
+    }
+
+    /// Says which of the attempts that were found have a command that ends with the lease. Before the first event.
+    pub fn note_exclusive(&mut self, attempts: impl IntoIterator<Item = AttemptId>) {
+        attempts.into_iter().for_each(|attempt| self.holds.add(attempt));
     }
 
     /// Takes in one event. Call it also when [`Self::deadline`] has come.
@@ -128,7 +145,8 @@ impl Session {
         let mut actions = Vec::new();
         let taken = match event {
             Event::Connected => {
-                self.attempts.reconnected();
+                self.holds.reconnected();
+                self.attempts.reconnected(&self.holds);
                 self.volumes.reconnected();
                 self.lease.disconnected();
                 self.link = Link::Greeting {
@@ -154,6 +172,7 @@ impl Session {
             }
             Event::Forgotten(attempt) => {
                 self.waits.set(attempt, String::new());
+                self.holds.remove(attempt);
                 if let Some(sequence) = self.attempts.forgotten(attempt) {
                     self.acknowledge(sequence, &mut actions);
                 }
@@ -194,6 +213,8 @@ impl Session {
             self.link = Link::Down;
             actions.push(Action::Close(error));
         }
+        let holds = self.holds.extend(self.lease.until());
+        actions.extend(holds.map(|(attempt, until)| Action::Hold { attempt, until }));
         actions
     }
 
@@ -291,6 +312,7 @@ impl Session {
             MasterFrame::ReportAcknowledged { sequence } => {
                 if let Some(attempt) = up.report_acknowledged(sequence)? {
                     self.lease.reported(attempt, sequence);
+                    self.holds.confirm(attempt);
                 }
             }
             MasterFrame::Order { sequence, order } => {
@@ -317,6 +339,10 @@ impl Session {
         let done = match order {
             OrderFrame::Assign(assignment) => match self.attempts.assign(assignment.attempt, sequence) {
                 Assigned::Fresh => {
+                    if assignment.job.extensions.as_ref().is_some_and(|says| says.exclusive) {
+                        self.holds.add(assignment.attempt);
+                        self.holds.confirm(assignment.attempt);
+                    }
                     actions.push(Action::Start(assignment));
                     false
                 }
@@ -324,19 +350,23 @@ impl Session {
                 Assigned::Waiting | Assigned::Full => false,
             },
             OrderFrame::Stop { attempt, reason } => {
+                self.holds.remove(attempt);
                 if self.attempts.stop(attempt, now.wall) == Stopping::Begin {
                     actions.push(Action::Stop { attempt, reason });
                 }
                 true
             }
-            OrderFrame::Forget(attempt) => match self.attempts.forget(attempt, sequence) {
-                Forgetting::Begin => {
-                    actions.push(Action::Forget(attempt));
-                    false
+            OrderFrame::Forget(attempt) => {
+                self.holds.remove(attempt);
+                match self.attempts.forget(attempt, sequence) {
+                    Forgetting::Begin => {
+                        actions.push(Action::Forget(attempt));
+                        false
+                    }
+                    Forgetting::Waiting => false,
+                    Forgetting::Done => true,
                 }
-                Forgetting::Waiting => false,
-                Forgetting::Done => true,
-            },
+            }
             OrderFrame::Release(volume) => {
                 if self.volumes.release(volume, sequence) {
                     actions.push(Action::Release(volume));

@@ -42,7 +42,10 @@ pub(super) async fn set_share(
         .handle
         .query(move |control| control.project(&lookup).map(|project| project.id));
     let id = found.await?.ok_or_else(|| Error::not_found("project", &name))?;
-    let share = request.into();
+    let share = share::Share::try_from(request).map_err(|error| {
+        let error = Error::new(Code::InvalidRequest, format_args!("body: `clusters`: {error}"));
+        error.with_hint("each is a requirement as in `cluster.selector`, such as `region=eu`")
+    })?;
     match state.handle.apply(Command::SetShare { id, share }).await? {
         Reply::Project(project) => Ok(Answer(view::project(&project))),
         reply => Err(unexpected_reply(&reply)),

@@ -16,7 +16,7 @@ pub(crate) fn project(project: &Project) -> api::Project {
         last_build: project.last_build,
         workspace: project.workspace.clone(),
         retention: project.retention.map(Into::into),
-        share: project.share.into(),
+        share: project.share.clone().into(),
     }
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     job.output_lost = live.output_lost().map(str::to_owned);
     job.recovery = recovery;
     job.tries = live.tries().iter().map(Into::into).collect();
-    job.retry_at = live.retry_at().map(Into::into);
+    job.retry_at = status.retry_at().map(Into::into);
     job.flaky = live.is_flaky();
     job.state = status.state.into();
     job.cluster = status.cluster.clone();

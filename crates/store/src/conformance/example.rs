@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
-use tombolo_core::build::extensions::{OnDisconnect, Extensions, InputRule, PhaseLimits, Preference};
+use tombolo_core::build::extensions::{Extensions, InputRule, OnDisconnect, PhaseLimits, Preference};
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use tombolo_api::{Limits, Share as Described};
+use tombolo_core::label::Requirement;
 
 use crate::{number, render};
 
@@ -30,7 +31,23 @@ pub(crate) struct Share {
     /// As `--max-memory`, for each build of the project.
     #[arg(long, group = "change", value_name = "SIZE", allow_negative_numbers = true, value_parser = |text: &str| bound(text, number::size))]
     build_max_memory: Option<Bound<u64>>,
+    /// Lets its jobs run on clusters alone that meet this, such as `region=eu`, whatever the jobs say; may be repeated, and all must hold. `any` for all clusters.
+    #[arg(long, group = "change", value_name = "REQUIREMENT", value_parser = requirement)]
+    clusters: Vec<String>,
 }
+
+fn requirement(text: &str) -> Result<String, String> {
+    if text == ANY {
+        return Ok(text.to_owned());
+    }
+    let requirement = text.parse::<Requirement>();
+    requirement
+        .map(|requirement| requirement.to_string())
+        .map_err(|error| error.to_string())
+}
+
+/// The word that lifts what holds of clusters.
+const ANY: &str = "any";
 
 /// A limit, or the word that there is none.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +63,7 @@ fn bound<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Bound<T>,
 
 impl Share {
     /// What the project may have from now on; none if nothing is said of it.
-    pub(crate) fn over(&self, now: Described) -> Option<Described> {
+    pub(crate) fn over(&self, now: &Described) -> Option<Described> {
         let next = Described {
             weight: self.weight.unwrap_or(now.weight),
             limits: Limits {
@@ -61,8 +78,12 @@ impl Share {
                     .build_max_memory
                     .map_or(now.build_limits.memory_bytes, |bound| bound.0),
             },
+            clusters: match self.clusters.is_empty() {
+                true => now.clusters.clone(),
+                false => self.clusters.iter().filter(|text| *text != ANY).cloned().collect(),
+            },
         };
-        (next != now).then_some(next)
+        (next != *now).then_some(next)
     }
 }
 

@@ -16,6 +16,9 @@ pub struct Course {
     /// When the next one is due, for as long as that is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// That is waited for because its command may still run elsewhere, and must not run twice.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held_back: bool,
     /// Since when it waits for a cluster, or did so last, if that may take only so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_since: Option<Timestamp>,
@@ -98,14 +101,22 @@ impl JobStatus {
 
     /// The next attempt follows at `due`, and not before.
     pub(in crate::control) fn put_off(&mut self, due: Timestamp) {
-        self.course.get_or_insert_default().retry_at = Some(due);
-        self.queued_at = None;
+        let course = self.course.get_or_insert_default();
+        course.retry_at = Some(due);
+        course.held_back = true;
+    }
+
+    /// Whether the next attempt waits for the end of an earlier one's command.
+    pub(in crate::control) fn is_held_back(&self) -> bool {
+        self.course.as_ref().is_some_and(|course| course.held_back)
     }
 
     /// Nothing is waited for any more before the next attempt, if there is one.
     pub(in crate::control) fn forget_retry(&mut self) {
         if let Some(course) = &mut self.course {
             course.retry_at = None;
+            course.held_back = false;
         }
+        self.course.take_if(|course| **course == Course::default());
     }
 }

@@ -10,6 +10,7 @@ use crate::build::extensions::OnDisconnect;
 use crate::build::{JobSpec, JobState};
 use crate::id::{Epoch, JobId};
 use crate::placement::Availability;
+use crate::time::Timestamp;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -62,7 +63,10 @@ fn at_the_end_of_the_lease_those_move_that_say_so() {
     without_the_east(&mut world, 300);
     assert_eq!(world.states(&jobs), ["assigned", "assigned", "running", "assigned"]);
     without_the_east(&mut world, 3600);
-    assert_eq!((world.state(jobs[2]), world.cluster_of(jobs[2])), (JobState::Running, "east".to_owned()));
+    assert_eq!(
+        (world.state(jobs[2]), world.cluster_of(jobs[2])),
+        (JobState::Running, "east".to_owned())
+    );
     assert_eq!(
         world.control.waiting_reason(jobs[2]).unwrap(),
         "cluster `east` is not heard of; the job waits for it (`on_disconnect: wait`)"
@@ -78,16 +82,23 @@ fn at_the_end_of_the_lease_those_move_that_say_so() {
 
 #[test]
 fn one_that_waits_for_a_lost_cluster_can_be_cancelled_and_goes_with_it() {
-    let (mut world, jobs) = running_in_the_east(["a", "b"].map(|name| on_disconnect(name, OnDisconnect::Wait)).to_vec());
+    let (mut world, jobs) =
+        running_in_the_east(["a", "b"].map(|name| on_disconnect(name, OnDisconnect::Wait)).to_vec());
     world.up("west", &[], 4);
     without_the_east(&mut world, 400);
     world.done(Command::CancelJob { job: jobs[0] });
     assert_eq!(world.states(&jobs), ["killed", "running"]);
     assert!(world.seen[&jobs[0]].message.contains("cluster `east` is lost"));
     let stale = (world.attempt(jobs[0]), running());
-    assert_eq!(orders(&world.hello("east", 4, &[stale, (world.attempt(jobs[1]), running())])), ["east: forget 1"]);
+    assert_eq!(
+        orders(&world.hello("east", 4, &[stale, (world.attempt(jobs[1]), running())])),
+        ["east: forget 1"]
+    );
     world.done(Command::RemoveCluster { name: cluster("east") });
-    assert_eq!((world.states(&jobs[1..]), world.cluster_of(jobs[1])), (vec!["assigned".to_owned()], "west".to_owned()));
+    assert_eq!(
+        (world.states(&jobs[1..]), world.cluster_of(jobs[1])),
+        (vec!["assigned".to_owned()], "west".to_owned())
+    );
 }
 
 #[test]
@@ -134,11 +145,30 @@ fn an_exclusive_job_that_is_taken_away_waits_until_its_command_is_stopped() {
         let left = if disable { 20 } else { 30 };
         without_the_east(&mut world, left - 1);
         assert_eq!(world.states(&jobs[..1]), ["waiting"]);
-        world.restart();
-        world.hello_again("west", 4);
-        world.pass(SECOND);
-        assert_eq!((world.states(&jobs[..1]), world.cluster_of(jobs[0])), (vec!["assigned".to_owned()], "west".to_owned()));
+        without_the_east(&mut world, 1);
+        assert_eq!(
+            (world.states(&jobs[..1]), world.cluster_of(jobs[0])),
+            (vec!["assigned".to_owned()], "west".to_owned())
+        );
     }
+}
+
+#[test]
+fn a_master_that_starts_waits_for_a_whole_lease() {
+    let (mut world, jobs) = running_in_the_east(vec![exclusive("a")]);
+    world.up("west", &[], 4);
+    world.done(Command::RemoveCluster { name: cluster("east") });
+    without_the_east(&mut world, 20);
+    // Its calendar is ahead.
+    world.now.wall = Timestamp(world.now.wall.0 + 3_600_000);
+    world.restart();
+    without_the_east(&mut world, 29);
+    assert_eq!(world.states(&jobs), ["waiting"]);
+    without_the_east(&mut world, 1);
+    assert_eq!(
+        (world.states(&jobs), world.cluster_of(jobs[0])),
+        (vec!["assigned".to_owned()], "west".to_owned())
+    );
 }
 
 #[test]
@@ -151,6 +181,9 @@ fn an_exclusive_job_is_not_moved_by_a_drain() {
         availability: Availability::Draining,
         present: Present::Move,
     });
-    assert_eq!((world.states(&more), world.cluster_of(more[0])), (vec!["assigned".to_owned(); 2], "east".to_owned()));
+    assert_eq!(
+        (world.states(&more), world.cluster_of(more[0])),
+        (vec!["assigned".to_owned(); 2], "east".to_owned())
+    );
     assert_eq!([world.cluster_of(more[1]), world.cluster_of(jobs[0])], ["west", "west"]);
 }

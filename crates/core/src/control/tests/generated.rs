@@ -58,7 +58,7 @@ fn report(
     }
 }
 
-fn make(world: &mut World, maker: JobId, jobs: Vec<JobSpec>) -> Vec<JobId> {
+pub(super) fn make(world: &mut World, maker: JobId, jobs: Vec<JobSpec>) -> Vec<JobId> {
     make_in(world, maker, Finished, jobs).1
 }
 

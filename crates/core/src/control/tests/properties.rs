@@ -77,6 +77,7 @@ fn share() -> impl Strategy<Value = Share> {
             weight,
             limits: limits(jobs, None),
             build_limits: limits(build_jobs, cpu_milli),
+            clusters: crate::label::Selector::default(),
         }
     })
 }

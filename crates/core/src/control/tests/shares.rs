@@ -16,6 +16,7 @@ fn share(weight: u32, limits: Limits, build_limits: Limits) -> Share {
         weight,
         limits,
         build_limits,
+        ..Share::default()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use super::holds::Holds;
 use crate::attempt::{Outcome, Phase};
 use crate::build::TerminalState;
 use crate::id::{AttemptId, Epoch, JobId};
@@ -107,8 +108,9 @@ impl Attempts {
         }
     }
 
-    /// The hello of a new connection will list all that is present; orders of the old connection need no answer.
-    pub(super) fn reconnected(&mut self) {
+    /// The hello of a new connection will list all that is present; orders of the old connection need no answer. Those that the master has to confirm
+    /// are reported besides.
+    pub(super) fn reconnected(&mut self, to_confirm: &Holds) {
         self.unreported.clear();
         self.forgotten.clear();
         for (id, attempt) in &mut self.attempts {
@@ -120,8 +122,9 @@ impl Attempts {
                 ..
             } = &mut attempt.stage
             {
-                *reported = Some(told(phase).rank());
-                *listed = told(phase).rank() < phase.rank();
+                let is_to_confirm = to_confirm.contains(*id);
+                *reported = (!is_to_confirm).then(|| told(phase).rank());
+                *listed = is_to_confirm || told(phase).rank() < phase.rank();
                 if *listed {
                     self.unreported.push_back(*id);
                 }

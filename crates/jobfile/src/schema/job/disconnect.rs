@@ -23,7 +23,10 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<OnDi
         at,
         complaint.hint(match nearest(&text, names()) {
             Some(word) => format!("did you mean `{word}`?"),
-            None => format!("there are {}; without the field the job is placed again after a while", fields::listed(names())),
+            None => format!(
+                "there are {}; without the field the job is placed again after a while",
+                fields::listed(names())
+            ),
         }),
     );
     Ok(OnDisconnect::default())
@@ -32,7 +35,9 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<OnDi
 /// A job cannot be stopped when its lease ends and be waited for as well.
 pub(super) fn check(decoder: &mut Decoder<'_>, says: &Extensions, at: Position) {
     if says.exclusive && says.on_disconnect == OnDisconnect::Wait {
-        let complaint = Complaint::new("an `exclusive` job is stopped when its cluster is not heard of, so nothing is there to wait for");
+        let complaint = Complaint::new(
+            "an `exclusive` job is stopped when its cluster is not heard of, so nothing is there to wait for",
+        );
         decoder.field_fault("on_disconnect", at, complaint.hint("leave out one of the two"));
     }
 }

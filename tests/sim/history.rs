@@ -37,7 +37,7 @@ pub(crate) enum Fact {
         arrived: Vec<Digest>,
     },
     /// The command of an exclusive job, and all that it had started, have ended.
-    CommandOver { cluster: ClusterName, attempt: AttemptId },
+    CommandOver(AttemptId),
     /// The machine of a cluster ended, and all that ran there.
     MachineDown(ClusterName),
     /// An executor wrote down how an attempt ended.

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tombolo_core::id::TunnelId;
+use tombolo_core::id::{AttemptId, TunnelId};
 use tombolo_core::session::agent::{Action, Event, Session, Settings};
 use tombolo_core::session::{AttemptReport, Hello};
 use tombolo_core::time::{Moment, Now, Timestamp};

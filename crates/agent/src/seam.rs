@@ -6,6 +6,8 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::session::{StopReason, Survey};
 use tombolo_core::volume::VolumeId;
 
+use crate::link::Granted;
+
 /// Notices that may wait for the link: it takes them at once unless it is busy writing a hello. Who has more waits.
 pub const NOTICES_WAITING: usize = 256;
 /// Instructions that may wait for the attempts. A full channel holds up the link, and with it the master's next orders: the

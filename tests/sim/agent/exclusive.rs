@@ -98,9 +98,7 @@ impl World {
                 && is_exclusive(&stored.assignment)
         };
         if agent.disk.get(&attempt).filter(runs).is_some() {
-            let cluster = agent.name.clone();
-            self.history
-                .fact(self.schedule.now(), Fact::CommandOver { cluster, attempt });
+            self.history.fact(self.schedule.now(), Fact::CommandOver(attempt));
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn exclusive_runs_alone(outcome: &Outcome) -> Result<(), String> {
                     ));
                 }
             }
-            Fact::CommandOver { attempt, .. } => {
+            Fact::CommandOver(attempt) => {
                 running.retain(|_, (runs, _)| runs != attempt);
             }
             Fact::MachineDown(cluster) => running.retain(|_, (_, on)| *on != cluster),

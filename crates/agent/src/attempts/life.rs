@@ -67,7 +67,7 @@ pub(super) enum Broken {
 }
 
 impl<E: Executor> Life<E> {
-    pub(super) const fn new(
+    pub(super) fn new(
         shared: Arc<Shared<E>>,
         attempt: AttemptId,
         folder: AttemptFolder,

@@ -67,6 +67,7 @@ pub(super) fn project(seed: u128) -> Project {
                 memory_bytes: Some(u64::MAX),
             },
             build_limits: Limits::default(),
+            clusters: Selector::parse("region in (eu, us), !spot").unwrap(),
         },
     }
 }
@@ -339,6 +340,7 @@ fn course() -> Course {
             log_lines: Some(u64::MAX),
         }],
         retry_at: Some(Timestamp(u64::MAX)),
+        held_back: true,
         queued_since: Some(Timestamp(0)),
     }
 }

@@ -16,6 +16,7 @@ mod full_disk;
 mod graph;
 mod interrupted;
 mod large;
+mod lost_clusters;
 mod outputs;
 mod postgres;
 mod recovery;

@@ -13,6 +13,7 @@ mod death;
 mod downloads;
 mod exec;
 mod full_disk;
+mod git;
 mod graph;
 mod interrupted;
 mod large;

@@ -211,6 +211,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        repository: None,
         extensions: draw_extensions(rng).boxed(),
     }
 }

@@ -33,6 +33,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeSet;
 
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+pub use crate::generated::Looked;
 use crate::mask::Masker;
 use crate::secrets::Values;
 use crate::spool;
@@ -78,6 +79,9 @@ pub struct Specification {
     /// The variables whose values are secrets. These come another way, never in a file: through the standard input, or from the courier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<String>,
+    /// Where the job file that it leaves is looked for.
+    #[serde(default, skip_serializing_if = "Looked::is_usual")]
+    pub generated: Looked,
 }
 
 /// How the command finds its sandbox.

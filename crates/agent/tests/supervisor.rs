@@ -57,6 +57,7 @@ impl Attempt {
             output_limit_bytes: None,
             volumes: Default::default(),
             secrets: Vec::new(),
+            generated: Default::default(),
         };
         Self {
             folder,

@@ -231,9 +231,21 @@ pub struct Outcome {
 /// A job file that an attempt has left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GeneratedFile {
-    /// Its name: one of [`GeneratedFile::NAMES`].
+    /// Its name: one of [`GeneratedFile::NAMES`], or its path from the top of what the attempt has cloned.
     pub name: String,
     /// Its text, as it is; or why it cannot be taken, in words.
+    pub text: Result<String, String>,
+    /// The files of its workflows, if the attempt's source is a clone, which only its cluster has.
+    #[serde(default)]
+    pub workflows: Vec<WorkflowFile>,
+}
+
+/// A file that a job file names, directly or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkflowFile {
+    /// Its path from the top of the source.
+    pub path: String,
+    /// Its text, or why it cannot be taken.
     pub text: Result<String, String>,
 }
 
@@ -247,8 +259,24 @@ impl GeneratedFile {
         "infrabox.yaml",
     ];
 
-    /// The most that is taken: several hundred jobs. It travels in one message, and is held in memory.
+    /// The most that is taken, with the files of its workflows: several hundred jobs. It travels in one message, and is held in memory.
     pub const MAX_BYTES: usize = 512 * 1024;
+
+    /// The most files of workflows that are taken along.
+    pub const MAX_WORKFLOWS: usize = 1000;
+
+    /// How many bytes it has, with the files of its workflows.
+    pub fn bytes(&self) -> usize {
+        let of = |text: &Result<String, String>| match text {
+            Ok(words) | Err(words) => words.len(),
+        };
+        of(&self.text)
+            + self
+                .workflows
+                .iter()
+                .map(|file| file.path.len() + of(&file.text))
+                .sum::<usize>()
+    }
 }
 
 /// An input that could not be had, because no cluster that was asked has it or can be reached.

@@ -1,4 +1,5 @@
 mod accepted;
+mod git;
 mod hostile;
 mod property;
 mod refused;

@@ -99,6 +99,7 @@ impl Port {
             output_limit_bytes: None,
             volumes: Default::default(),
             secrets: Vec::new(),
+            generated: Default::default(),
         };
         let duty = Duty {
             project: PROJECT,

@@ -366,6 +366,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

@@ -316,6 +316,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

@@ -94,6 +94,7 @@ pub(crate) fn specification(script: &str) -> Specification {
         output_limit_bytes: None,
         volumes: Default::default(),
         secrets: Vec::new(),
+        generated: Default::default(),
     }
 }
 

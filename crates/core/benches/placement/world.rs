@@ -257,6 +257,7 @@ fn spec(build: usize, index: usize) -> JobSpec {
         volumes: VolumeSet::default(),
         cache: false,
         needs: CapabilitySet::default(),
+        repository: None,
         extensions: None,
         source: true,
         pod: None,

@@ -9,7 +9,7 @@ use super::record::{Build, JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
-use crate::build::extensions::input_folder;
+use crate::build::extensions::takes_input;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::name::JobName;
 use crate::share::Usage;
@@ -53,7 +53,7 @@ impl LiveJob {
 
     /// Whether it is given the output of this parent.
     pub(super) fn takes(&self, parent: &JobName) -> bool {
-        input_folder(self.node.extensions.as_deref(), parent).is_some()
+        takes_input(self.node.extensions.as_deref(), parent)
     }
 
     /// The attempt that a cluster has in hands now.

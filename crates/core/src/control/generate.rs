@@ -124,14 +124,16 @@ impl LiveBuild {
         let maker = self.job(maker).ok_or("the job is gone")?;
         let first = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
         let (ids, specs): (Vec<JobId>, Vec<JobSpec>) = jobs.into_iter().unzip();
+        let clone = self.clone_of(maker);
         let specs = specs
             .into_iter()
-            .map(|spec| placed(spec, &maker.node.name))
+            .map(|spec| Ok(with_source(placed(spec, &maker.node.name)?, clone)))
             .collect::<Result<Vec<_>, String>>()?;
         self.check_names(&specs)?;
         let mut nodes = Vec::with_capacity(specs.len());
         let mut indexes: HashMap<&JobName, u32> = specs.iter().map(|spec| &spec.name).zip(first..).collect();
         indexes.insert(&maker.node.name, maker.node.index);
+        indexes.extend(clone.map(|clone| (&clone.name, clone.index)));
         for ((index, spec), id) in (first..).zip(&specs).zip(ids) {
             let parent = |dependency: &Dependency| {
                 let index = indexes.get(&dependency.job);
@@ -177,6 +179,16 @@ impl LiveBuild {
             specs,
             followers,
         })
+    }
+
+    /// The job whose clone is the source of what `maker` makes; none if that is the build's.
+    pub(super) fn clone_of<'a>(&'a self, maker: &'a LiveJob) -> Option<&'a JobNode> {
+        let mut job = maker;
+        // Makers come before what they have made.
+        while !job.node.is_clone() {
+            job = self.job(job.node.generated_by?)?;
+        }
+        Some(&job.node)
     }
 
     fn check_names(&self, specs: &[JobSpec]) -> Result<(), String> {
@@ -247,6 +259,23 @@ fn placed(mut spec: JobSpec, maker: &JobName) -> Result<JobSpec, String> {
         });
     }
     Ok(spec)
+}
+
+/// The job with the clone as its source, if it is given one. That makes it an input, with all that is so of inputs.
+fn with_source(mut spec: JobSpec, clone: Option<&JobNode>) -> JobSpec {
+    let Some(clone) = clone.filter(|_| spec.source && spec.kind == JobKind::Run) else {
+        return spec;
+    };
+    if !spec.dependencies.iter().any(|dependency| dependency.job == clone.name) {
+        spec.dependencies.push(Dependency {
+            job: clone.name.clone(),
+            on: StateSet::of(&[TerminalState::Finished]),
+        });
+    }
+    spec.extensions
+        .get_or_insert_default()
+        .take_source_of(clone.name.clone());
+    spec
 }
 
 fn too_many_dependencies() -> String {

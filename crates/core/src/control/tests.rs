@@ -4,6 +4,7 @@ mod attempts;
 mod availability;
 mod caches;
 mod cancel;
+mod clones;
 mod clusters;
 mod companions;
 mod conditions;

@@ -196,6 +196,12 @@ impl Control {
             .flat_map(|build| build.jobs.iter().map(move |job| build.view(job)))
     }
 
+    /// Whether what a job makes has a clone as its source, and not the source of the build.
+    pub fn makes_on_clone(&self, id: JobId) -> bool {
+        let job = self.builds.job_by_id(id);
+        job.is_some_and(|(build, job)| build.clone_of(job).is_some())
+    }
+
     /// The job with this id, if its build is not over.
     pub fn job(&self, id: JobId) -> Option<JobView<'_>> {
         let (build, job) = self.builds.job_by_id(id)?;

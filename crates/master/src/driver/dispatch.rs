@@ -170,7 +170,7 @@ impl<S: Store> Driver<S> {
         let source = view
             .build
             .source
-            .filter(|_| spec.source)
+            .filter(|_| spec.source && !has_clone(spec))
             .map(|manifest| SourceReference {
                 manifest,
                 grant: grant(manifest),
@@ -283,6 +283,12 @@ impl<S: Store> Driver<S> {
             revision: view.build.revision.clone(),
         }
     }
+}
+
+/// Whether a job's source is what another job has cloned.
+fn has_clone(spec: &JobSpec) -> bool {
+    let says = spec.extensions.as_deref();
+    says.is_some_and(|says| says.source().is_some())
 }
 
 fn parents(view: &AssignmentView<'_>) -> Vec<ParentJob> {

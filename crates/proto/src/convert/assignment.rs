@@ -158,6 +158,7 @@ impl From<JobSpec> for wire::JobSpec {
             transfer_limit_milliseconds: extensions.limits.transfer.map(milliseconds),
             inputs: extensions.inputs.into_iter().map(Into::into).collect(),
             output_limit_bytes: extensions.output_limit_bytes,
+            repository: job.repository.map(|repository| (*repository).into()),
         }
     }
 }
@@ -206,6 +207,10 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             kind: JobKind::Run,
             source: true,
             needs: CapabilitySet::EMPTY,
+            repository: job
+                .repository
+                .map(|repository| repository.try_into().map(Box::new))
+                .transpose()?,
             extensions: extensions.boxed(),
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,

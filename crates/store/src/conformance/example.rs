@@ -318,6 +318,7 @@ fn extensions() -> Extensions {
             wanted: true,
             paths: vec![HARD_TEXT.to_owned()],
             folder: Some(HARD_TEXT.to_owned()),
+            is_source: true,
         }],
         output_limit_bytes: Some(u64::MAX),
     }

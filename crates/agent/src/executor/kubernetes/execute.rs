@@ -1,7 +1,9 @@
 //! The executor: one pod for each attempt, and the couriers of these pods.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ use crate::exec;
 use crate::executor::cache::CacheFolder;
 use crate::executor::{Error, Executor, Material, contract, output_limit};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::generated::Looked;
 use crate::secrets::Values;
 use crate::supervisor::{SandboxPaths, Specification};
 
@@ -86,6 +89,20 @@ impl KubernetesExecutor {
         image.map(Some).map_err(|error| refused_image(&error))
     }
 
+    /// The assignment as a pod runs it: what clones is this program, in its own image and as its own user, with no more rights than any job.
+    fn as_run<'a>(&self, assignment: &'a Assignment) -> Cow<'a, Assignment> {
+        let program = Path::new(pod::PROGRAM_IN_POD);
+        let Some(command) = contract::clone_command(assignment, program) else {
+            return Cow::Borrowed(assignment);
+        };
+        let mut assignment = assignment.clone();
+        assignment.job.image.clone_from(&self.parts.settings.image);
+        assignment.job.command = Some(command);
+        let pod = assignment.job.pod.get_or_insert_default();
+        pod.run_as_user.get_or_insert(pod::OWN_USER);
+        Cow::Owned(assignment)
+    }
+
     /// Whether the pod of an attempt that is cleared away stays for people to look at.
     async fn fate(&self, folder: &AttemptFolder, attempt: AttemptId) -> Fate {
         let parts = &self.parts;
@@ -126,6 +143,14 @@ impl KubernetesExecutor {
         Ok(())
     }
 
+    fn environment(&self, assignment: &Assignment) -> BTreeMap<String, String> {
+        let mut variables = contract::variables(assignment, &self.parts.name);
+        if assignment.job.repository.is_some() {
+            variables.extend(contract::proxies(std::env::vars()));
+        }
+        variables
+    }
+
     /// What the supervisor of an attempt is to run.
     fn specification(&self, assignment: &Assignment, image: Option<&Image>) -> Specification {
         let job = &assignment.job;
@@ -133,8 +158,8 @@ impl KubernetesExecutor {
         Specification {
             attempt: assignment.attempt,
             command: job.command.clone().unwrap_or_else(of_image),
-            environment: contract::variables(assignment, &self.parts.name),
-            job_environment: job.environment.clone(),
+            environment: self.environment(assignment),
+            job_environment: contract::job_environment(assignment),
             paths: SandboxPaths::Absolute,
             timeout: job.timeout,
             stop_grace: self.parts.limits.stop_grace,
@@ -143,6 +168,7 @@ impl KubernetesExecutor {
             output_limit_bytes: output_limit(assignment),
             volumes: job.volumes,
             secrets: job.secrets.keys().cloned().collect(),
+            generated: Looked::of(assignment),
         }
     }
 }
@@ -151,7 +177,12 @@ impl Executor for KubernetesExecutor {
     type Running = KubernetesRunning;
 
     fn capabilities(&self) -> Vec<Capability> {
-        let mut capabilities = vec![Capability::Images, Capability::Exec, Capability::Secrets];
+        let mut capabilities = vec![
+            Capability::Images,
+            Capability::Exec,
+            Capability::Secrets,
+            Capability::Git,
+        ];
         capabilities.extend(self.parts.settings.volumes.as_ref().map(|_| Capability::Volumes));
         capabilities
     }
@@ -163,6 +194,7 @@ impl Executor for KubernetesExecutor {
 
     /// Nothing is made yet; but a job that gets no pod here is refused before its inputs are fetched.
     async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
+        let assignment = &*self.as_run(assignment);
         let image = self.look_up(assignment).await?;
         let job = job_settings(assignment);
         let facts = Facts {
@@ -246,6 +278,7 @@ impl Executor for KubernetesExecutor {
         assignment: &Assignment,
         secrets: &Values,
     ) -> Result<KubernetesRunning, Error> {
+        let assignment = &*self.as_run(assignment);
         let failed = Error::system::<io::Error>;
         let materials: Option<Vec<Material>> =
             read_record(&folder.materials()).map_err(failed("read what belongs into the sandbox"))?;

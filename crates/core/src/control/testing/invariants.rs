@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::World;
 use crate::build::JobState;
-use crate::build::extensions::input_folder;
+use crate::build::extensions::takes_input;
 use crate::control::builds::{JobKey, LiveBuild};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
@@ -214,7 +214,7 @@ impl World {
                 .parents
                 .iter()
                 .filter(|parent| parent.status.output.is_some())
-                .filter(|parent| input_folder(node.extensions.as_deref(), &parent.node.name).is_some());
+                .filter(|parent| takes_input(node.extensions.as_deref(), &parent.node.name));
             assert_eq!(assignment.inputs.len(), outputs.count());
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(

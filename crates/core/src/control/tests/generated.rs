@@ -14,6 +14,7 @@ fn with_file(state: TerminalState) -> Phase {
     let file = GeneratedFile {
         name: "infrabox.json".to_owned(),
         text: Ok("{}".to_owned()),
+        workflows: Vec::new(),
     };
     Phase::Ended(Outcome {
         generated: Some(Box::new(file)),
@@ -58,7 +59,7 @@ fn report(
     }
 }
 
-fn make(world: &mut World, maker: JobId, jobs: Vec<JobSpec>) -> Vec<JobId> {
+pub(super) fn make(world: &mut World, maker: JobId, jobs: Vec<JobSpec>) -> Vec<JobId> {
     make_in(world, maker, Finished, jobs).1
 }
 
@@ -66,7 +67,7 @@ fn name_of(world: &World, job: JobId) -> String {
     world.control.job(job).unwrap().node.name.to_string()
 }
 
-fn parents_of(world: &World, job: JobId) -> Vec<String> {
+pub(super) fn parents_of(world: &World, job: JobId) -> Vec<String> {
     let view = world.control.job(job).unwrap();
     let jobs: Vec<_> = world.control.jobs(view.build.id).collect();
     let parents = view.node.parents.iter();

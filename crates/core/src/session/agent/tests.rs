@@ -89,6 +89,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

@@ -103,6 +103,7 @@ fn whole(name: JobName, spec: &JobSpec, dependencies: Vec<Dependency>) -> JobSpe
         pod: None,
         source: true,
         needs: CapabilitySet::EMPTY,
+        repository: None,
         extensions: None,
     }
 }

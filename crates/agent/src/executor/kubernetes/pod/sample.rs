@@ -70,6 +70,7 @@ pub(crate) fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

@@ -90,6 +90,8 @@ impl Control {
             .map(|node| LiveJob::new(node.clone(), JobStatus::waiting(node.id)));
         self.builds.extend(id, jobs.collect());
         let Some(build) = self.builds.get_mut(id) else { return };
+        // The job that has cloned for them may be over, and their maker is not.
+        build.count_pending_from(build.jobs.len() - nodes.len());
         let mut parents = Vec::with_capacity(followers.len());
         for (index, more) in followers {
             let Some(job) = build.job_mut(index) else { continue };

@@ -177,12 +177,17 @@ impl Control {
 impl LiveBuild {
     /// Counts for each job the edges from parents that are not terminal.
     pub(super) fn count_pending(&mut self) {
+        self.count_pending_from(0);
+    }
+
+    /// The same for the jobs from an index on.
+    pub(super) fn count_pending_from(&mut self, first: usize) {
         let ended: Vec<bool> = self
             .jobs
             .iter()
             .map(|job| job.status.state.terminal().is_some())
             .collect();
-        for job in &mut self.jobs {
+        for job in self.jobs.iter_mut().skip(first) {
             let parents = job.node.parents.iter();
             let pending = parents.filter(|(parent, _)| !ended.get(*parent as usize).copied().unwrap_or_default());
             job.pending = u32::try_from(pending.count()).unwrap_or(u32::MAX);

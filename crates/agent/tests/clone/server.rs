@@ -59,25 +59,6 @@ impl Repository {
         self.git(&["rev-parse", &format!("refs/heads/{branch}")], b"")
     }
 
-    /// Commits a folder with these entries (`mode name`, id) on a branch, whatever they are called.
-    pub(crate) fn commit_raw(&self, branch: &str, entries: &[(&str, &str)]) -> String {
-        let mut tree = Vec::new();
-        for (name, id) in entries {
-            tree.extend_from_slice(name.as_bytes());
-            tree.push(0);
-            let bytes = (0..20).map(|at| u8::from_str_radix(&id[2 * at..2 * at + 2], 16).expect("hexadecimal"));
-            tree.extend(bytes);
-        }
-        let tree = self.git(&["hash-object", "-t", "tree", "-w", "--stdin", "--literally"], &tree);
-        let commit = self.git(&["commit-tree", "-m", "x", &tree], b"");
-        self.git(&["update-ref", &format!("refs/heads/{branch}"), &commit], b"");
-        commit
-    }
-
-    pub(crate) fn blob(&self, content: &[u8]) -> String {
-        self.git(&["hash-object", "-w", "--stdin"], content)
-    }
-
     fn has(&self, branch: &str) -> bool {
         let mut command = git(self.path());
         let found = command.args(["rev-parse", "-q", "--verify", &format!("refs/heads/{branch}")]);

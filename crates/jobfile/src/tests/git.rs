@@ -53,31 +53,31 @@ fn what_cannot_be_cloned_is_refused_with_its_place() {
     for (fields, expected) in [
         (
             "clone_url: 'git@git.example:shop.git', commit: a",
-            "2:39 jobs[0].clone_url: `git@git.example:shop.git` cannot be cloned: only `https` and `http` are spoken",
+            "2:40 jobs[0].clone_url: `git@git.example:shop.git` cannot be cloned: only `https` and `http` are spoken",
         ),
         (
             "clone_url: 'https://a:b@git.example/shop', commit: a",
-            "2:39 jobs[0].clone_url: the address has a password in it, which everybody sees who sees the job file",
+            "2:40 jobs[0].clone_url: the address has a password in it, which everybody sees who sees the job file",
         ),
         (
             "clone_url: 'https://git.example', commit: a",
-            "2:39 jobs[0].clone_url: `https://git.example` is not the address of a repository",
+            "2:40 jobs[0].clone_url: `https://git.example` is not the address of a repository",
         ),
         (
             "clone_url: 'https://git.example/a', commit: a b",
-            "2:72 jobs[0].commit: `a b` is not the name of a commit, branch or tag",
+            "2:73 jobs[0].commit: `a b` is not the name of a commit, branch or tag",
         ),
         (
             "clone_url: 'https://git.example/a', commit: a, infrabox_file: ../x",
-            "2:90 jobs[0].infrabox_file: `../x` leads out of the source",
+            "2:91 jobs[0].infrabox_file: `../x` leads out of the source",
         ),
         (
             "clone_url: 'https://git.example/a', commit: a, credentials: {username: a}",
-            "2:88 jobs[0].credentials.password: the field is missing",
+            "2:89 jobs[0].credentials.password: the field is missing",
         ),
         (
             "clone_url: 'https://git.example/a', commit: a, credentials: {password: hunter2}",
-            "2:99 jobs[0].credentials.password: the password is not a secret of the project",
+            "2:100 jobs[0].credentials.password: the password is not a secret of the project",
         ),
     ] {
         let text = format!("version: 1\njobs: [{{type: git, name: a, {fields}}}]");

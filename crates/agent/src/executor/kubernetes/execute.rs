@@ -1,9 +1,8 @@
 //! The executor: one pod for each attempt, and the couriers of these pods.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tombolo_core::name::ClusterName;
 use tombolo_core::session::Capability;
 use tombolo_core::volume::VolumeId;
 
+use super::clone::as_run;
 use super::cluster::Cluster;
 use super::entrypoint::{self, Entrypoints, Image};
 use super::keep::{self, Fate};
@@ -87,20 +87,6 @@ impl KubernetesExecutor {
         }
         let image = parts.entrypoints.command_of(&assignment.job.image, &secrets).await;
         image.map(Some).map_err(|error| refused_image(&error))
-    }
-
-    /// The assignment as a pod runs it: what clones is this program, in its own image and as its own user, with no more rights than any job.
-    fn as_run<'a>(&self, assignment: &'a Assignment) -> Cow<'a, Assignment> {
-        let program = Path::new(pod::PROGRAM_IN_POD);
-        let Some(command) = contract::clone_command(assignment, program) else {
-            return Cow::Borrowed(assignment);
-        };
-        let mut assignment = assignment.clone();
-        assignment.job.image.clone_from(&self.parts.settings.image);
-        assignment.job.command = Some(command);
-        let pod = assignment.job.pod.get_or_insert_default();
-        pod.run_as_user.get_or_insert(pod::OWN_USER);
-        Cow::Owned(assignment)
     }
 
     /// Whether the pod of an attempt that is cleared away stays for people to look at.
@@ -194,7 +180,7 @@ impl Executor for KubernetesExecutor {
 
     /// Nothing is made yet; but a job that gets no pod here is refused before its inputs are fetched.
     async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
-        let assignment = &*self.as_run(assignment);
+        let assignment = &*as_run(&self.parts.settings, assignment);
         let image = self.look_up(assignment).await?;
         let job = job_settings(assignment);
         let facts = Facts {
@@ -278,7 +264,7 @@ impl Executor for KubernetesExecutor {
         assignment: &Assignment,
         secrets: &Values,
     ) -> Result<KubernetesRunning, Error> {
-        let assignment = &*self.as_run(assignment);
+        let assignment = &*as_run(&self.parts.settings, assignment);
         let failed = Error::system::<io::Error>;
         let materials: Option<Vec<Material>> =
             read_record(&folder.materials()).map_err(failed("read what belongs into the sandbox"))?;

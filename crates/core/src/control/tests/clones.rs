@@ -61,8 +61,8 @@ fn the_clone_is_the_source_of_all_jobs_that_come_of_it() {
 
     // What these jobs make has the same source, also if their maker has none itself.
     let of_a = make(&mut world, made[0], vec![job("x")]);
-    let of_sourceless = make(&mut world, made[2], vec![job("x")]);
-    let of_inner = make(&mut world, made[4], vec![job("x")]);
+    let of_sourceless = make(&mut world, made[2], vec![job("y")]);
+    let of_inner = make(&mut world, made[4], vec![job("z")]);
     let of_other = make(&mut world, jobs[2], vec![job("x")]);
     for (job, source, parents) in [
         (of_a[0], Some("git"), vec!["git/a", "git"]),

@@ -129,6 +129,8 @@ fn a_clone_survives_crashes() {
     );
     repository.commit("main", &[("ci/infrabox.json", &waiting)]);
     let number = world.submit(&file);
+    // Only then there is the other one.
+    world.wait_for_state(number, "shop", "finished");
     world.wait_for_state(number, "shop/compile", "running");
     world.kill("master");
     world.kill("east");

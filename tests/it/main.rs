@@ -15,6 +15,7 @@ mod exec;
 mod full_disk;
 mod git;
 mod graph;
+mod hooks;
 mod interrupted;
 mod large;
 mod outputs;

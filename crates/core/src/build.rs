@@ -2,10 +2,12 @@
 
 pub mod extensions;
 pub mod graph;
+pub mod hook;
+mod inherit;
 pub mod repository;
 pub mod retry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -102,6 +104,9 @@ pub struct JobSpec {
     /// What its executor must be able to do.
     #[serde(default)]
     pub needs: CapabilitySet,
+    /// Those of its variables that the jobs which it makes have as well.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub passes_on: BTreeSet<String>,
     /// What it clones. Such a job runs no command of its own, and needs [`Capability::Git`](crate::capability::Capability::Git).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<Box<Repository>>,

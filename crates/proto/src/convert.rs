@@ -1,6 +1,7 @@
 //! Between wire and domain.
 
 mod assignment;
+mod build_outcome;
 mod cache;
 mod frame;
 mod generated_file;

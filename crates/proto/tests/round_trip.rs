@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, GeneratedFile, InputReference, InputSource, LostInput, Outcome,
-    OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference,
-    TransferReceipt, WorkflowFile,
+    Assignment, BuildContext, BuildOutcome, CacheOrder, CacheStart, GeneratedFile, InputReference, InputSource,
+    LostInput, Outcome, OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport,
+    SourceReference, TransferReceipt, WorkflowFile,
 };
 use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::repository::Repository;
@@ -185,6 +185,14 @@ fn assignment() -> Assignment {
                 commit: None,
                 tag: Some(String::new()),
             },
+            outcome: Some(BuildOutcome {
+                state: TerminalState::Failure,
+                failed: vec![ParentJob {
+                    job: JobId::from_u128(11),
+                    name: JobName::new("a/b").expect("a valid name"),
+                    state: TerminalState::Unstable,
+                }],
+            }),
         },
         job: JobSpec {
             name: job("test"),
@@ -219,6 +227,7 @@ fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
             repository: Some(Box::new(Repository {
                 url: "https://git.example/shop".to_owned(),
                 commit: "main".to_owned(),

@@ -164,6 +164,7 @@ fn spec(index: u32) -> Outcome<JobSpec> {
         name: JobName::new(&format!("job-{index}"))?,
         kind: JobKind::Run,
         needs: CapabilitySet::default(),
+        passes_on: Default::default(),
         repository: None,
         extensions: None,
         source: false,

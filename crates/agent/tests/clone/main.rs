@@ -429,8 +429,8 @@ fn what_is_too_large_is_given_up_on_the_way_or_when_it_is_written() {
 #[test]
 fn names_that_lead_elsewhere_are_refused() {
     let repository = Repository::new();
-    let blob = blob(&repository, b"x");
     let link = blob(&repository, b"b");
+    let blob = blob(&repository, b"x");
     let folder = repository.git(&["mktree"], b"");
     for (at, entries) in [
         vec![("100644 ..", blob.as_str())],

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hook::Hook;
 use super::retry::Retry;
 use crate::label::Selector;
 use crate::name::JobName;
@@ -32,6 +33,9 @@ pub struct Extensions {
     /// The most that its output may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit_bytes: Option<u64>,
+    /// When it runs, if that is when the others are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Hook>,
 }
 
 /// What a job takes of the output of one of its parents.

@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{JobKind, JobSpec};
-use crate::capability::Capability;
-
 /// What a job of the type `git` clones. The clone is its output, and the source of the jobs that it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repository {
@@ -26,22 +23,4 @@ pub struct Repository {
 impl Repository {
     /// The variable with the password, which is a secret of the project. Jobs that the clone makes do not get it.
     pub const PASSWORD: &'static str = "TOMBOLO_GIT_PASSWORD";
-}
-
-impl JobSpec {
-    /// Has the variables of the job that has cloned where this one comes from; they outrank its own.
-    pub fn inherit(&mut self, clone: &Self) {
-        if self.kind != JobKind::Run {
-            return;
-        }
-        for (name, value) in &clone.environment {
-            self.secrets.remove(name);
-            self.environment.insert(name.clone(), value.clone());
-        }
-        for (name, secret) in clone.secrets.iter().filter(|(name, _)| *name != Repository::PASSWORD) {
-            self.environment.remove(name);
-            self.secrets.insert(name.clone(), secret.clone());
-            self.needs.insert(Capability::Secrets);
-        }
-    }
 }

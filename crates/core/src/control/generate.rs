@@ -38,6 +38,12 @@ impl Control {
             return Ok(());
         };
         self.check_generated(build, maker.index, jobs.len())?;
+        if let Some(hook) = jobs.iter().find_map(|(_, spec)| spec.hook()) {
+            let hook = hook.as_str();
+            return Err(format!(
+                "its job file has `{hook}`, which only the job file of a build may have"
+            ));
+        }
         let plan = build.plan(maker.index, jobs)?;
         let project = build.record.project;
         self.check_needs(&plan.specs)
@@ -129,7 +135,11 @@ impl LiveBuild {
         let clone = self.clone_of(maker);
         let specs = specs
             .into_iter()
-            .map(|spec| Ok(with_source(placed(spec, &maker.node.name)?, clone)))
+            .map(|spec| {
+                let mut spec = with_source(placed(spec, &maker.node.name)?, clone);
+                spec.set_hook(maker.node.hook());
+                Ok(spec)
+            })
             .collect::<Result<Vec<_>, String>>()?;
         self.check_names(&specs)?;
         let mut nodes = Vec::with_capacity(specs.len());

@@ -85,6 +85,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
         repository: None,
         extensions: None,
     }

@@ -10,6 +10,7 @@ mod companions;
 mod conditions;
 mod generated;
 mod graph;
+mod hooks;
 mod inputs;
 mod invites;
 mod placement;

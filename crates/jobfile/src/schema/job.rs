@@ -20,10 +20,10 @@ mod timeouts;
 mod value;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_core::build::extensions::Extensions;
-use tombolo_core::build::repository::Repository;
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds};
 use tombolo_core::capability::{Capability, CapabilitySet};
 use tombolo_core::name::JobName;
@@ -239,6 +239,7 @@ impl Draft {
             return Vec::new();
         };
         let place = Place {
+            hook: None,
             index,
             name: name_at,
             dependencies: std::mem::take(&mut self.dependency_places),
@@ -293,22 +294,6 @@ impl Draft {
         }
     }
 
-    /// What it clones. The password goes with the secrets, by a name that nothing else has.
-    fn take_repository(&mut self) -> Option<Box<Repository>> {
-        let file = self.include.take().map(|(path, _)| path);
-        let mut cloning = std::mem::take(&mut self.cloning);
-        if self.kind != Some(JobType::Git) {
-            return None;
-        }
-        self.environment.texts.remove(Repository::PASSWORD);
-        self.environment.secrets.remove(Repository::PASSWORD);
-        if let Some(password) = cloning.password.take() {
-            let variable = Repository::PASSWORD.to_owned();
-            self.environment.secrets.insert(variable, password);
-        }
-        cloning.finish(file).map(Box::new)
-    }
-
     fn place_of(&self, field: &str) -> Option<Position> {
         let mut given = self.given.iter();
         given.find(|(given, _)| *given == field).map(|(_, at)| *at)
@@ -320,7 +305,9 @@ impl Draft {
             Some(JobType::Wait) => JobKind::Wait,
             _ => JobKind::Run,
         };
-        let repository = self.take_repository();
+        let file = self.include.take().map(|(path, _)| path);
+        let cloning = std::mem::take(&mut self.cloning).finish(file, &mut self.environment);
+        let repository = cloning.filter(|_| self.kind == Some(JobType::Git));
         self.extensions.preferences = self.cluster.preferences;
         self.extensions.spread = self.cluster.spread;
         self.extensions.same_as = self.cluster.same_as.map(|(job, _)| job);
@@ -347,6 +334,7 @@ impl Draft {
             // What it clones is all that it has of sources.
             source: self.source && repository.is_none(),
             needs: self.needs,
+            passes_on: BTreeSet::new(),
             repository,
             extensions: self.extensions.boxed(),
         }

@@ -124,6 +124,7 @@ fn every_field_is_read() {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
         repository: None,
         extensions: None,
     };

@@ -70,7 +70,6 @@ impl Reader {
             Some(Origin {
                 project: job.build.project,
                 source: job.build.source,
-                is_clone: job.node.is_clone(),
                 on_clone: control.makes_on_clone(attempt.job),
             })
         });
@@ -98,11 +97,11 @@ impl Reader {
             }
         };
         let mut read = read.map_err(|error| later(&error))?;
-        if let (true, Ok(definition)) = (origin.is_clone, &mut read) {
+        if let Ok(definition) = &mut read {
             let found = self.store.specs(vec![attempt.job]).await;
             let found = found.map_err(|error| later(&error))?;
-            for (_, clone) in &found {
-                definition.jobs.iter_mut().for_each(|job| job.inherit(clone));
+            for (_, maker) in &found {
+                definition.jobs.iter_mut().for_each(|job| job.inherit(maker));
             }
         }
         let jobs = read.map(|definition| {
@@ -120,8 +119,6 @@ struct Origin {
     project: ProjectId,
     /// The source of the build.
     source: Option<Digest>,
-    /// It was cloned, so that its jobs have the variables of the one that has cloned it.
-    is_clone: bool,
     /// Its jobs have a clone as their source. Then the files of its workflows came with it.
     on_clone: bool,
 }

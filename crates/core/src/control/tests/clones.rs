@@ -118,6 +118,16 @@ fn jobs_have_the_variables_of_the_clone_that_they_come_of() {
     );
     assert_eq!(inner.secrets, [named("C", "of_outer")].into());
     assert!(inner.needs.contains(Capability::Secrets));
+    // What a trigger gives, any job passes on, and so do those that it makes.
+    let mut triggered = job("gen");
+    triggered.environment = [text("A", "of the trigger"), text("B", "its own")].into();
+    triggered.passes_on = ["A".to_owned()].into();
+    let mut made = job("made");
+    made.environment = [text("A", "of the file")].into();
+    made.inherit(&triggered);
+    let mut of_made = job("made");
+    of_made.inherit(&made);
+    assert_eq!(of_made.environment, [text("A", "of the trigger")].into());
     let mut gate = JobSpec {
         kind: JobKind::Wait,
         ..job("gate")

@@ -309,7 +309,10 @@ fn cancelling_the_build_cancels_what_was_made() {
     world.up("east", &[], 8);
     let (build, jobs) = world.submit(vec![job("gen"), job("child").after("gen"), job("other")]);
     let made = make(&mut world, jobs[0], vec![job("a"), job("b").after("a")]);
-    world.done(Command::CancelBuild { build });
+    world.done(Command::CancelBuild {
+        build,
+        extent: Default::default(),
+    });
     for running in [made[0], jobs[2]] {
         world.report(running, ended(Killed));
     }

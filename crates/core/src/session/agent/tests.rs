@@ -70,6 +70,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             restarts: 0,
             public_url: String::new(),
             revision: Revision::default(),
+            outcome: None,
         },
         job: JobSpec {
             name: JobName::new("j").unwrap(),
@@ -89,6 +90,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
             repository: None,
             extensions: None,
         },

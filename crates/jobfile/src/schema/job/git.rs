@@ -3,7 +3,7 @@
 use tombolo_core::build::repository::Repository;
 use tombolo_core::name::SecretName;
 
-use super::environment::{self, Reference};
+use super::environment::{self, Environment, Reference};
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, quote};
 use crate::reader::{Piece, Token};
@@ -37,15 +37,23 @@ impl Cloning {
         Ok(())
     }
 
-    /// The repository, with the job file that is named in it; none if what must be said of it is missing.
-    pub(super) fn finish(self, file: Option<String>) -> Option<Repository> {
-        Some(Repository {
+    /// The repository, with the job file that is named in it; none if what must be said of it is missing. The password goes with the secrets of
+    /// the environment, by a name that nothing else has.
+    pub(super) fn finish(self, file: Option<String>, environment: &mut Environment) -> Option<Box<Repository>> {
+        let repository = Repository {
             url: self.url?,
             commit: self.commit?,
             branch: self.branch,
             file,
             username: self.username,
-        })
+        };
+        environment.texts.remove(Repository::PASSWORD);
+        environment.secrets.remove(Repository::PASSWORD);
+        let variable = Repository::PASSWORD.to_owned();
+        environment
+            .secrets
+            .extend(self.password.map(|password| (variable, password)));
+        Some(Box::new(repository))
     }
 
     fn take_url<'a>(&mut self, decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<()> {

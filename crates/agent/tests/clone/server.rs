@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,7 +162,7 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
     Ok(Request { line, headers, body })
 }
 
-fn serve(mut stream: TcpStream, folder: &PathBuf, manner: &Manner, ended: &AtomicBool) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, folder: &Path, manner: &Manner, ended: &AtomicBool) -> std::io::Result<()> {
     let request = read_request(&stream)?;
     while manner.silent && !ended.load(Ordering::Acquire) {
         thread::sleep(Duration::from_millis(20));

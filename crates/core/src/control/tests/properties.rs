@@ -53,7 +53,7 @@ enum Step {
     Heartbeat(usize),
     Pass(u16),
     CancelJob(usize),
-    CancelBuild(usize, bool),
+    CancelBuild(usize, Extent),
     /// A cluster is cordoned, drained, disabled, or takes jobs again; those that it has move perhaps.
     SetAvailability {
         which: usize,
@@ -95,7 +95,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => which.clone().prop_map(Step::Heartbeat),
         3 => (0..400_u16).prop_map(Step::Pass),
         1 => any::<usize>().prop_map(Step::CancelJob),
-        1 => (any::<usize>(), any::<bool>()).prop_map(|(pick, whole)| Step::CancelBuild(pick, whole)),
+        1 => (any::<usize>(), prop::sample::select(&[Extent::Jobs, Extent::Whole][..])).prop_map(|(pick, extent)| Step::CancelBuild(pick, extent)),
         3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
             .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
         1 => which.clone().prop_map(Step::Remove),
@@ -241,11 +241,10 @@ impl World {
                     self.done(Command::CancelJob { job });
                 }
             }
-            Step::CancelBuild(pick, whole) => {
+            Step::CancelBuild(pick, extent) => {
                 let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
                 if !builds.is_empty() {
                     let build = builds[pick % builds.len()];
-                    let extent = if whole { Extent::Whole } else { Extent::Jobs };
                     self.done(Command::CancelBuild { build, extent });
                 }
             }

@@ -20,7 +20,9 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("transfer", &["artifact", "core", "identity", "proto"]),
     (
         "agent",
-        &["artifact", "core", "identity", "proto", "runtime", "transfer"],
+        &[
+            "artifact", "core", "identity", "jobfile", "proto", "runtime", "transfer",
+        ],
     ),
     (
         "master",

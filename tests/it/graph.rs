@@ -274,10 +274,6 @@ fn what_no_cluster_here_can_do_is_refused_in_a_sentence() {
             "{name: a, type: docker-image, image: b, environment: {A: {$vault: v, $vault_secret_path: p, $vault_secret_key: k}}}",
             "`vault` (for job `a`)",
         ),
-        (
-            "{name: a, type: git, clone_url: 'https://git.example/x', commit: main}",
-            "`git` (for job `a`)",
-        ),
     ] {
         let file = world.write("needs.yaml", &format!("{{version: 1, jobs: [{job}]}}"));
         let file = file.display().to_string();

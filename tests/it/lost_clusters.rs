@@ -51,7 +51,11 @@ fn an_exclusive_command_is_gone_before_it_starts_elsewhere() {
     let migrated = job(&build, "migrate");
     assert_eq!((&migrated["cluster"], &migrated["epoch"]), (&"west".into(), &2.into()));
     let diary = lines(&world);
-    assert_eq!(diary.last().map(String::as_str), Some("start west"), "nobody writes after it");
+    assert_eq!(
+        diary.last().map(String::as_str),
+        Some("start west"),
+        "nobody writes after it"
+    );
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(lines(&world), diary, "nobody writes any more");
 }
@@ -69,7 +73,10 @@ fn a_job_that_waits_for_its_cluster_is_not_placed_again() {
     std::thread::sleep(Duration::from_secs(15));
     let jobs = world.tombolo(&["jobs", &text, "-o", "json"]).succeeded().json();
     let job = job(&jobs, "migrate");
-    assert_eq!((&job["state"], &job["epoch"], &job["on_disconnect"]), (&"running".into(), &1.into(), &"wait".into()));
+    assert_eq!(
+        (&job["state"], &job["epoch"], &job["on_disconnect"]),
+        (&"running".into(), &1.into(), &"wait".into())
+    );
     world.tombolo(&["cancel", &text]).succeeded();
     let build = world.finish(number);
     assert_eq!(build["state"], "killed", "{build:#}");

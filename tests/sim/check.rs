@@ -2,6 +2,7 @@
 
 mod ends;
 mod exclusive;
+mod hooks;
 mod inputs;
 mod record;
 mod volumes;
@@ -18,6 +19,7 @@ use tombolo_core::resources::Resources;
 
 use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
 use self::exclusive::exclusive_runs_alone;
+use self::hooks::hooks_come_last;
 pub(crate) use self::inputs::inputs_complete;
 pub(crate) use self::record::Record;
 use self::volumes::sharers_together;
@@ -27,7 +29,7 @@ use crate::world::Outcome;
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 15] = [
+const ALL: [(&str, Checker); 16] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
@@ -46,6 +48,7 @@ const ALL: [(&str, Checker); 15] = [
     ("only what was cancelled is killed", killed_by_somebody),
     ("nothing is visible before it is durable", orders_are_durable),
     ("builds end as their jobs did", builds_end_right),
+    ("hooks run when the others are over", hooks_come_last),
 ];
 
 /// What is wrong: the invariants that do not hold, each with the first place where.

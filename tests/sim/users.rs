@@ -7,10 +7,11 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::Revision;
 use tombolo_core::build::extensions::{Extensions, OnDisconnect, PhaseLimits};
+use tombolo_core::build::hook::Hook;
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildDefinition, Dependency, JobSpec, StateSet, TerminalState};
 use tombolo_core::capability::Capability;
-use tombolo_core::control::{Command, Refusal, Reply, Submission};
+use tombolo_core::control::{Command, Extent, Refusal, Reply, Submission};
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::label::{Operator, Requirement, Selector};
 use tombolo_core::name::JobName;
@@ -73,7 +74,13 @@ impl World {
                 Some(victim) => return self.user_acts(victim),
                 None => return,
             },
-            Act::CancelBuild(build) => (act, Command::CancelBuild { build }),
+            Act::CancelBuild(build) => (
+                act,
+                Command::CancelBuild {
+                    build,
+                    extent: Extent::Whole,
+                },
+            ),
             Act::CancelJob(job) => (act, Command::CancelJob { job }),
         };
         if let Some(jobs) = self.victims(&act) {
@@ -145,6 +152,7 @@ impl World {
         if !self.scenario.one_dies && self.rng.random_bool(0.3) {
             self.draw_sharers(&mut jobs);
         }
+        self.draw_hooks(&mut jobs);
         let mut ids = Vec::new();
         for _ in 0..count {
             ids.push(JobId::from_u128(self.fresh()));
@@ -163,6 +171,18 @@ impl World {
 }
 
 impl World {
+    /// Has the last jobs of a build be hooks, now and then: nobody but they follow them.
+    fn draw_hooks(&mut self, jobs: &mut [JobSpec]) {
+        if !self.rng.random_bool(0.3) {
+            return;
+        }
+        let on_error = self.rng.random_range(1..=jobs.len());
+        let after = self.rng.random_range(on_error..=jobs.len());
+        for (index, job) in jobs.iter_mut().enumerate().skip(on_error) {
+            job.set_hook(Some(if index >= after { Hook::After } else { Hook::OnError }));
+        }
+    }
+
     /// Has some jobs of a build share its volume: they all match the clusters that the first does.
     fn draw_sharers(&mut self, jobs: &mut [JobSpec]) {
         let Some(selector) = jobs.first().map(|job| job.selector.clone()) else {
@@ -217,6 +237,8 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
             .then_some(Capability::Exclusive)
             .into_iter()
             .collect(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: extensions.boxed(),
     }
 }

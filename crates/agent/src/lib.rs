@@ -1,6 +1,7 @@
 //! One cluster's part: the link to the master, executors, and the supervisor of a job.
 
 pub mod attempts;
+pub mod clone;
 pub mod configuration;
 pub mod couriers;
 pub mod doctor;

@@ -34,6 +34,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_core::volume::VolumeSet;
 
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+pub use crate::generated::Looked;
 use crate::link::Granted;
 use crate::mask::Masker;
 use crate::secrets::Values;
@@ -86,6 +87,9 @@ pub struct Specification {
     /// The lease at the start of such a command, by this machine's clock. Later ones are said at the socket.
     #[serde(default)]
     pub lease: Option<Granted>,
+    /// Where the job file that it leaves is looked for.
+    #[serde(default, skip_serializing_if = "Looked::is_usual")]
+    pub generated: Looked,
 }
 
 /// How the command finds its sandbox.

@@ -31,6 +31,9 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub generated_by: Option<JobName>,
+    /// When it runs, if that is when the others are over: `on_error`, `after`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// Where it stands.
     pub state: JobState,
     /// Why it waits, if it does and that is known: for a cluster, or on one (for a node, for an image).

@@ -121,6 +121,12 @@ enum Command {
     /// Runs one attempt; started by the agent.
     #[command(hide = true)]
     Supervise(command::server::Supervise),
+    /// Clones for a job; started by its supervisor.
+    #[command(hide = true)]
+    Clone {
+        /// What to clone, as JSON.
+        order: String,
+    },
     /// Works in the pod of an attempt; started by Kubernetes.
     #[command(hide = true, subcommand)]
     Courier(command::server::Courier),
@@ -190,6 +196,7 @@ pub fn main() -> process::ExitCode {
     let ended = match &arguments.command {
         // Their exit codes are those of the commands.
         Command::Supervise(command) => command::server::supervise(command),
+        Command::Clone { order } => Ok(process::ExitCode::from(tombolo_agent::clone::main(order))),
         Command::Exec(command) => exec::main(command, &arguments.shared),
         _ => run(arguments).map(|()| process::ExitCode::SUCCESS),
     };

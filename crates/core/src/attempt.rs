@@ -1,7 +1,10 @@
 //! Attempts: what an agent is asked to run, and what it says of it.
 
+mod generated;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::generated::{GeneratedFile, WorkflowFile};
 use crate::build::{JobSpec, TerminalState};
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
@@ -77,6 +80,23 @@ pub struct BuildContext {
     pub public_url: String,
     /// What was built, as far as the submitter said.
     pub revision: Revision,
+    /// How it stands, for jobs that run when the others are over.
+    #[serde(default)]
+    pub outcome: Option<BuildOutcome>,
+}
+
+/// How a build stands whose jobs are over, but for its hooks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildOutcome {
+    /// How it would end now.
+    pub state: TerminalState,
+    /// The jobs that did not end well, at most [`BuildOutcome::MAX_FAILED`] of them.
+    pub failed: Vec<ParentJob>,
+}
+
+impl BuildOutcome {
+    /// The most jobs that a hook is told of.
+    pub const MAX_FAILED: usize = 1000;
 }
 
 /// What the submitter said about the version of the source.
@@ -229,29 +249,6 @@ pub struct Outcome {
     /// The job file that it left in its output folder, of jobs to be added to the build. Such an end is told in a report, never in a hello.
     #[serde(default)]
     pub generated: Option<Box<GeneratedFile>>,
-}
-
-/// A job file that an attempt has left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GeneratedFile {
-    /// Its name: one of [`GeneratedFile::NAMES`].
-    pub name: String,
-    /// Its text, as it is; or why it cannot be taken, in words.
-    pub text: Result<String, String>,
-}
-
-impl GeneratedFile {
-    /// The names that are looked for directly in the output folder, the first one first.
-    pub const NAMES: [&'static str; 5] = [
-        "tombolo.yaml",
-        "tombolo.yml",
-        "tombolo.json",
-        "infrabox.json",
-        "infrabox.yaml",
-    ];
-
-    /// The most that is taken: several hundred jobs. It travels in one message, and is held in memory.
-    pub const MAX_BYTES: usize = 512 * 1024;
 }
 
 /// An input that could not be had, because no cluster that was asked has it or can be reached.

@@ -2,15 +2,19 @@
 
 pub mod extensions;
 pub mod graph;
+pub mod hook;
+mod inherit;
+pub mod repository;
 pub mod retry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use self::extensions::Extensions;
+use self::repository::Repository;
 use crate::capability::CapabilitySet;
 use crate::label::Selector;
 use crate::name::{ClusterName, JobName, SecretName};
@@ -100,6 +104,12 @@ pub struct JobSpec {
     /// What its executor must be able to do.
     #[serde(default)]
     pub needs: CapabilitySet,
+    /// Those of its variables that the jobs which it makes have as well.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub passes_on: BTreeSet<String>,
+    /// What it clones. Such a job runs no command of its own, and needs [`Capability::Git`](crate::capability::Capability::Git).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Box<Repository>>,
     /// What it says beyond InfraBox's fields, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Box<Extensions>>,

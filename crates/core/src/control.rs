@@ -15,6 +15,7 @@ mod edges;
 pub mod event;
 mod generate;
 mod holders;
+mod hooks;
 mod invites;
 mod lease;
 mod limits;
@@ -55,7 +56,7 @@ use std::collections::BTreeSet;
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use command::{Command, Extent, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedJob};
@@ -194,7 +195,7 @@ impl Control {
             } => self.set_availability(outbox, &name, availability, present),
             Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
             Command::Submit(submission) => self.submit(outbox, *submission),
-            Command::CancelBuild { build } => self.cancel_build(outbox, build),
+            Command::CancelBuild { build, extent } => self.cancel_build(outbox, build, extent),
             Command::CancelJob { job } => self.cancel_job(outbox, job),
             Command::Connect {
                 cluster,

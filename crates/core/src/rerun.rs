@@ -71,7 +71,13 @@ pub enum Error {
 /// # Errors
 /// If nothing can be run again like that.
 pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec]) -> Result<Plan, Error> {
-    let runs = closed(scope, jobs, first(scope, jobs)?);
+    let mut runs = closed(scope, jobs, first(scope, jobs)?);
+    // They are there for each build anew.
+    runs.extend(
+        jobs.iter()
+            .filter(|(node, _)| node.hook().is_some())
+            .map(|(node, _)| node.index),
+    );
     // What was made by one that runs again is made again, if it is.
     let mut kept: Vec<Option<u32>> = Vec::with_capacity(jobs.len());
     let mut next = 0;
@@ -172,7 +178,11 @@ fn check_shared(plan: &Plan) -> Result<(), Error> {
             .as_ref()
             .is_some_and(|status| status.as_ended().started_at.is_some())
     };
-    let runs = sharing.clone().find(|(_, known)| known.ended.is_none());
+    // Hooks find what there is.
+    let is_job = |spec: &JobSpec| spec.hook().is_none();
+    let runs = sharing
+        .clone()
+        .find(|(spec, known)| known.ended.is_none() && is_job(spec));
     let taken_over = sharing.find(|(_, known)| has_run(known));
     match runs.zip(taken_over) {
         Some(((runs, _), (taken_over, _))) => Err(Error::Shared {

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use tombolo_core::build::graph::{MAX_DEPENDENCIES, MAX_JOBS};
+use tombolo_core::build::hook::Hook;
 use tombolo_core::build::{BuildDefinition, Dependency, JobKind, JobSpec, StateSet};
 use tombolo_core::name::JobName;
 
@@ -51,6 +52,8 @@ struct Site {
     outer: Option<JobName>,
     /// What those without parents follow.
     inherited: Vec<Dependency>,
+    /// The list of hooks that the workflow is in, if it is in one.
+    hook: Option<Hook>,
     /// The paths of the files that led here, and of the file itself.
     trail: Vec<String>,
 }
@@ -72,6 +75,7 @@ pub(crate) fn expand(limit: usize, file: File<'_>, files: &mut dyn Files) -> Res
     let site = Site {
         outer: None,
         inherited: Vec::new(),
+        hook: None,
         trail: vec![file.path.to_owned()],
     };
     expander.take_file(file, &site);
@@ -146,9 +150,16 @@ impl Expander<'_> {
                 let message = format!("the name becomes too long behind `{outer}/`");
                 let hint = format!("a name is {}", JobName::RULE);
                 let complaint = Complaint::new(message).hint(hint);
-                self.fault(file, &format!("jobs[{}].name", place.index), place.name, complaint);
+                self.fault(file, &format!("{}.name", place.path()), place.name, complaint);
                 return None;
             };
+            if let Some(hook) = spec.hook() {
+                let message = format!("the file of a workflow has no `{}`", hook.as_str());
+                let complaint = Complaint::new(message).hint("only the job file of the build has that");
+                self.fault(file, &place.path(), place.name, complaint);
+                return None;
+            }
+            spec.set_hook(site.hook);
             spec.name = name;
             for (dependency, parent) in spec.dependencies.iter_mut().zip(parents) {
                 dependency.job = parent;
@@ -174,12 +185,7 @@ impl Expander<'_> {
             let message = format!(
                 "with its workflows, the build has more than {MAX_JOBS} jobs, or more than {MAX_DEPENDENCIES} dependencies"
             );
-            self.fault(
-                file,
-                &format!("jobs[{}]", place.index),
-                place.name,
-                Complaint::new(message),
-            );
+            self.fault(file, &place.path(), place.name, Complaint::new(message));
             self.full = true;
             return None;
         }
@@ -202,6 +208,7 @@ impl Expander<'_> {
                 let inner = Site {
                     outer: Some(spec.name.clone()),
                     inherited: spec.dependencies.clone(),
+                    hook: spec.hook(),
                     trail,
                 };
                 let file = File {
@@ -212,7 +219,7 @@ impl Expander<'_> {
                 self.take_file(file, &inner)
             }
             Err(complaint) => {
-                self.fault(file, &format!("jobs[{}].infrabox_file", place.index), *at, complaint);
+                self.fault(file, &format!("{}.infrabox_file", place.path()), *at, complaint);
                 Vec::new()
             }
         }

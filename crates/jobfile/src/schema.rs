@@ -6,6 +6,7 @@ mod job;
 
 use tombolo_core::build::JobSpec;
 use tombolo_core::build::graph::{MAX_DEPENDENCIES, MAX_JOBS};
+use tombolo_core::build::hook::Hook;
 
 pub(crate) use job::{folder_of, resolve};
 
@@ -15,7 +16,11 @@ use job::MAX_FILLED_BYTES;
 
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Faults, Position};
+use crate::format::Dialect;
 use crate::reader::{Piece, Scalar, Token};
+
+/// The most jobs in one list of hooks.
+const MAX_HOOKS: usize = 100;
 
 /// Reads the whole file and checks it: the jobs, as far as they could be read, and all faults.
 pub(crate) fn read(mut decoder: Decoder<'_>, file_name: &str) -> (Jobs, Faults) {
@@ -52,7 +57,9 @@ impl Default for Jobs {
 /// Where a job is in the file.
 #[derive(Clone)]
 pub(crate) struct Place {
-    /// The job's index in the file's list.
+    /// The list that it is in, if that is one of hooks.
+    pub(crate) hook: Option<Hook>,
+    /// The job's index in that list.
     pub(crate) index: usize,
     /// Its name.
     pub(crate) name: Position,
@@ -62,6 +69,18 @@ pub(crate) struct Place {
     pub(crate) include: Option<(String, Position)>,
     /// The job on whose cluster it is to run.
     same_as: Option<Position>,
+}
+
+impl Place {
+    /// The job's path in the file.
+    pub(crate) fn path(&self) -> String {
+        format!("{}[{}]", list_name(self.hook), self.index)
+    }
+}
+
+/// What the list is called.
+fn list_name(hook: Option<Hook>) -> &'static str {
+    hook.map_or("jobs", Hook::as_str)
 }
 
 fn read_root(decoder: &mut Decoder<'_>, jobs: &mut Jobs) -> Step<()> {
@@ -77,10 +96,17 @@ fn read_root(decoder: &mut Decoder<'_>, jobs: &mut Jobs) -> Step<()> {
             }
             "jobs" => {
                 jobs_given = true;
-                read_jobs(decoder, &value, jobs)
+                read_jobs(decoder, &value, jobs, None)
             }
             other => {
-                decoder.fault(at, fields::unknown(other, ["version", "jobs"]));
+                // InfraBox has none.
+                let known = decoder.dialect == Dialect::Tombolo;
+                if let Some(hook) = Hook::ALL.into_iter().find(|hook| known && hook.as_str() == other) {
+                    return read_jobs(decoder, &value, jobs, Some(hook));
+                }
+                let names = ["version", "jobs", "on_error", "after"];
+                let count = if known { names.len() } else { 2 };
+                decoder.fault(at, fields::unknown(other, names.into_iter().take(count)));
                 decoder.skip(&value)
             }
         },
@@ -111,9 +137,12 @@ fn read_version<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<()> {
     }
 }
 
-fn read_jobs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>, jobs: &mut Jobs) -> Step<()> {
-    let count = decoder.list(value, "a list of jobs", MAX_JOBS, |decoder, index, item| {
-        for (spec, place) in job::read(decoder, index, &item, &mut jobs.text_left)? {
+fn read_jobs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>, jobs: &mut Jobs, hook: Option<Hook>) -> Step<()> {
+    let limit = hook.map_or(MAX_JOBS, |_| MAX_HOOKS);
+    let count = decoder.list(value, "a list of jobs", limit, |decoder, index, item| {
+        for (mut spec, mut place) in job::read(decoder, index, &item, &mut jobs.text_left)? {
+            spec.set_hook(hook);
+            place.hook = hook;
             jobs.dependencies += spec.dependencies.len();
             let limit = match (jobs.dependencies > MAX_DEPENDENCIES, jobs.specs.len() >= MAX_JOBS) {
                 (true, _) => Some((
@@ -135,6 +164,6 @@ fn read_jobs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>, jobs: &mut Jobs) 
         }
         Ok(())
     })?;
-    jobs.too_many |= count.is_some_and(|count| count > MAX_JOBS);
+    jobs.too_many |= count.is_some_and(|count| count > limit);
     Ok(())
 }

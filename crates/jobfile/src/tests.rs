@@ -1,4 +1,6 @@
 mod accepted;
+mod git;
+mod hooks;
 mod hostile;
 mod property;
 mod refused;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tombolo_artifact::{EntryKind, Manifest};
+use tombolo_core::attempt::{GeneratedFile, WorkflowFile};
 use tombolo_core::build::BuildDefinition;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
@@ -38,6 +39,23 @@ impl Definitions {
             sources,
             turns: Arc::new(Semaphore::new(AT_ONCE)),
         }
+    }
+
+    /// What a job file says that came with the files of its workflows; or what is wrong with it.
+    pub(crate) async fn read_with(
+        &self,
+        file: GeneratedFile,
+        text: String,
+    ) -> Result<Result<BuildDefinition, Faults>, Unreadable> {
+        let failed = |error: &dyn std::fmt::Display| Unreadable(error.to_string());
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.map_err(|error| failed(&error))?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let mut files = TakenAlong(file.workflows);
+            tombolo_jobfile::parse_with(&file.name, text.as_bytes(), &mut files)
+        });
+        reading.await.map_err(|error| failed(&error))
     }
 
     /// What a job file says, with the workflows that it names in the build's source; or what is wrong with it.
@@ -78,6 +96,18 @@ impl Definitions {
             }
         });
         reading.await.map_err(|error| failed(&error))?
+    }
+}
+
+/// The files that came with a job file.
+struct TakenAlong(Vec<WorkflowFile>);
+
+impl Files for TakenAlong {
+    fn read(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        let file = self.0.iter().find(|file| file.path == path);
+        let text = file.map(|file| file.text.clone());
+        let text = text.unwrap_or_else(|| Err("the repository has no such file".to_owned()));
+        text.map(String::into_bytes)
     }
 }
 

@@ -227,6 +227,7 @@ impl<S: Store> Triggers<S> {
             for (variable, value) in &variables {
                 job.secrets.remove(variable);
                 job.environment.insert(variable.clone(), value.clone());
+                job.passes_on.insert(variable.clone());
             }
         }
         let fresh = || clock::fresh_id(&*self.clock);

@@ -1,11 +1,14 @@
 //! Between wire and domain.
 
 mod assignment;
+mod build_outcome;
 mod cache;
 mod frame;
+mod generated_file;
 mod hello;
 mod input_rule;
 mod phase;
+mod repository;
 mod route;
 
 use std::collections::HashMap;
@@ -19,8 +22,6 @@ use tombolo_core::volume::VolumeId;
 use uuid::Uuid;
 
 use crate::agent::v1 as wire;
-
-pub use phase::generated_file;
 
 /// Something from the wire that the domain does not take.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

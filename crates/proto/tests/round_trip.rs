@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use prost::Message;
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, GeneratedFile, InputReference, InputSource, LostInput, Outcome,
-    OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport, SourceReference,
-    TransferReceipt,
+    Assignment, BuildContext, BuildOutcome, CacheOrder, CacheStart, GeneratedFile, InputReference, InputSource,
+    LostInput, Outcome, OutputReference, ParentJob, Phase, Prefetch, Revision, RouteKind, RouteOutcome, RouteReport,
+    SourceReference, TransferReceipt, WorkflowFile,
 };
 use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
+use tombolo_core::build::repository::Repository;
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
 use tombolo_core::digest::Digest;
@@ -102,7 +103,17 @@ fn outcome(state: TerminalState) -> Outcome {
 
 fn generated(text: Result<String, String>) -> GeneratedFile {
     let name = "infrabox.json".to_owned();
-    GeneratedFile { name, text }
+    let workflows = vec![
+        WorkflowFile {
+            path: "ci/unit.json".to_owned(),
+            text: Ok("{}".to_owned()),
+        },
+        WorkflowFile {
+            path: "ci/gone.json".to_owned(),
+            text: Err("there is none".to_owned()),
+        },
+    ];
+    GeneratedFile { name, text, workflows }
 }
 
 fn sources() -> Vec<InputSource> {
@@ -152,6 +163,7 @@ fn extensions() -> Extensions {
             wanted: true,
             paths: vec!["dist/**".to_owned()],
             folder: Some("dist".to_owned()),
+            is_source: true,
         }],
         output_limit_bytes: Some(u64::MAX),
         exclusive: true,
@@ -175,6 +187,14 @@ fn assignment() -> Assignment {
                 commit: None,
                 tag: Some(String::new()),
             },
+            outcome: Some(BuildOutcome {
+                state: TerminalState::Failure,
+                failed: vec![ParentJob {
+                    job: JobId::from_u128(11),
+                    name: JobName::new("a/b").expect("a valid name"),
+                    state: TerminalState::Unstable,
+                }],
+            }),
         },
         job: JobSpec {
             name: job("test"),
@@ -209,6 +229,14 @@ fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
+            repository: Some(Box::new(Repository {
+                url: "https://git.example/shop".to_owned(),
+                commit: "main".to_owned(),
+                branch: Some("release".to_owned()),
+                file: Some("ci/infrabox.json".to_owned()),
+                username: Some("robot".to_owned()),
+            })),
             extensions: extensions().boxed(),
         },
         source: Some(SourceReference {

@@ -164,6 +164,8 @@ fn spec(index: u32) -> Outcome<JobSpec> {
         name: JobName::new(&format!("job-{index}"))?,
         kind: JobKind::Run,
         needs: CapabilitySet::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
         source: false,
         image: "busybox".to_owned(),

@@ -140,6 +140,8 @@ fn definition() -> Outcome<BuildDefinition> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
+            repository: None,
             extensions: None,
         });
     }

@@ -428,7 +428,8 @@ fn draw_file(rng: &mut ChaCha8Rng) -> Option<GeneratedFile> {
         _ => return None,
     };
     let name = GeneratedFile::NAMES[0].to_owned();
-    Some(GeneratedFile { name, text })
+    let workflows = Vec::new();
+    Some(GeneratedFile { name, text, workflows })
 }
 
 fn receipt(input: &InputReference) -> TransferReceipt {

@@ -104,6 +104,8 @@ fn spec(index: usize, kind: JobKind, dependencies: Vec<Dependency>) -> JobSpec {
         pod: None,
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
     }
 }

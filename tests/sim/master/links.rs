@@ -80,6 +80,7 @@ impl World {
                 restarts: view.build.restarts,
                 public_url: String::new(),
                 revision: view.build.revision.clone(),
+                outcome: None,
             },
             job: process.specs.get(&attempt.job)?.clone(),
             source: None,

@@ -230,13 +230,14 @@ impl Inputs {
         let mut taken = HashSet::new();
         for input in &assignment.inputs {
             let says = assignment.job.extensions.as_deref();
-            let Some(segment) = input_folder(says, &input.name) else {
-                continue;
-            };
-            if !taken.insert(segment) {
-                return Err(Error::Clash(segment.to_owned()));
-            }
             let rule = says.and_then(|says| says.input(&input.name));
+            let folder = match input_folder(says, &input.name) {
+                Some(segment) if !taken.insert(segment) => return Err(Error::Clash(segment.to_owned())),
+                Some(segment) => format!("inputs/{segment}"),
+                // What a clone has made has the clone where others have the build's source.
+                None if rule.is_some_and(|rule| rule.is_source && rule.wanted) => SOURCE.to_owned(),
+                None => continue,
+            };
             wanted.push(Wanted {
                 parent: Some(Parent {
                     job: input.job,
@@ -244,7 +245,7 @@ impl Inputs {
                     is_here: input.sources.iter().any(|source| source.cluster == *self.network.own()),
                 }),
                 manifest: input.output.manifest,
-                folder: format!("inputs/{segment}"),
+                folder,
                 paths: rule.map(|rule| rule.paths.clone()).unwrap_or_default(),
                 ways: self.network.input(input, assignment.waiting_per_hour),
             });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tombolo_core::attempt::{Outcome, OutputReference, TransferReceipt};
+use tombolo_core::attempt::{GeneratedFile, Outcome, OutputReference, TransferReceipt};
 use tombolo_core::build::TerminalState;
 
 use crate::supervisor::{Ending, Exit};
@@ -63,6 +63,28 @@ impl Verdict {
             }
             Ending::NotStarted { reason } => Self::new(TerminalState::Failure, reason.clone()),
             Ending::Fault { reason } => Self::new(TerminalState::Error, reason.clone()),
+        }
+    }
+
+    /// The verdict on a clone: nothing of it is the fault of a command of the job's.
+    pub(super) fn on_clone(exit: &Exit, timeout: Duration, found: Option<&GeneratedFile>) -> Self {
+        let verdict = Self::on(exit, timeout, &xunit::Results::default());
+        let obstacle = found.and_then(|file| file.text.as_ref().err());
+        match (verdict.state, &exit.ending) {
+            (TerminalState::Finished, _) => match obstacle {
+                Some(reason) => Self::new(TerminalState::Error, reason.clone()),
+                None => verdict,
+            },
+            (TerminalState::Failure, Ending::Exited { .. }) => {
+                let unknown = "see its log".to_owned();
+                let reason = obstacle.unwrap_or(&unknown);
+                Self::new(TerminalState::Error, format!("nothing was cloned: {reason}"))
+            }
+            (TerminalState::Failure, _) => {
+                let words = format!("nothing was cloned: {}", verdict.message);
+                Self::new(TerminalState::Error, words)
+            }
+            _ => verdict,
         }
     }
 

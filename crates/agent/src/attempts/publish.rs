@@ -20,7 +20,10 @@ impl<E: Executor> Life<E> {
         // What an earlier agent gave to the command may be another value than the one that there is now.
         let is_certain = self.masker.is_some() || assignment.job.secrets.is_empty();
         let masker = self.known_masker(assignment).await;
-        let verdict = Verdict::on(&exit, assignment.job.timeout, &collected.tests);
+        let verdict = match &assignment.job.repository {
+            Some(_) => Verdict::on_clone(&exit, assignment.job.timeout, collected.generated.as_ref()),
+            None => Verdict::on(&exit, assignment.job.timeout, &collected.tests),
+        };
         let (mut verdict, output) = match collected.output {
             Ok(output) => (verdict, output),
             Err(reason) => (verdict.without_output(&reason), None),
@@ -60,9 +63,12 @@ impl<E: Executor> Life<E> {
 
 /// What a job file says is kept and shown: a value in it would be neither secret nor masked any more.
 fn without_secrets(file: GeneratedFile, masker: &Masker, is_certain: bool) -> GeneratedFile {
-    let GeneratedFile { name, text } = file;
+    let GeneratedFile { name, text, workflows } = file;
+    let in_workflows = workflows.iter().any(|file| match &file.text {
+        Ok(words) | Err(words) => masker.finds(words),
+    });
     let text = text.and_then(|text| {
-        if masker.finds(&text) {
+        if in_workflows || masker.finds(&text) {
             return Err("it has the value of a secret in it: refer to the secret by its name".to_owned());
         }
         if !is_certain {
@@ -72,5 +78,6 @@ fn without_secrets(file: GeneratedFile, masker: &Masker, is_certain: bool) -> Ge
         }
         Ok(text)
     });
-    GeneratedFile { name, text }
+    let workflows = if text.is_ok() { workflows } else { Vec::new() };
+    GeneratedFile { name, text, workflows }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tombolo_core::attempt::GeneratedFile;
 use tombolo_core::id::AttemptId;
 use tombolo_core::time::Timestamp;
 use tombolo_proto::courier::v1 as wire;
@@ -233,22 +234,11 @@ impl Courier for Service {
                 failed: tests.failed,
                 unreadable: tests.unreadable.into_iter().take(UNREADABLE_LIMIT).collect(),
             },
-            generated: generated
-                .map(|file| tombolo_proto::convert::generated_file(file.name, file.content.map(from_courier)))
-                .transpose()
-                .map_err(|error| Status::invalid_argument(error.to_string()))?,
+            generated: generated.map(GeneratedFile::try_from).transpose()?,
         };
         recorded(attempt, expected.finish(collected))?;
         expected.ledger.tell(attempt);
         Ok(Response::new(wire::FinishResponse {}))
-    }
-}
-
-/// The content of a job file as it was handed over, or why it was not.
-fn from_courier(content: wire::generated_file::Content) -> Result<String, String> {
-    match content {
-        wire::generated_file::Content::Text(text) => Ok(text),
-        wire::generated_file::Content::Obstacle(reason) => Err(reason),
     }
 }
 

@@ -101,6 +101,7 @@ impl Port {
             secrets: Vec::new(),
             exclusive: false,
             lease: None,
+            generated: Default::default(),
         };
         let duty = Duty {
             project: PROJECT,

@@ -4,6 +4,7 @@
 //! courier cannot tell: that the pod cannot be scheduled, that its image cannot be pulled, that it was killed or lost. All
 //! that decides is pure (`pod`, `verdict`, `security`); `cluster` and `watch` talk to the API server.
 
+mod clone;
 pub mod cluster;
 pub mod entrypoint;
 mod execute;

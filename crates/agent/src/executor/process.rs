@@ -27,6 +27,7 @@ use super::cache::CacheFolder;
 use super::{Error, Executor, Material, contract, is_exclusive, output_limit, sandbox_limits};
 use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::generated::Looked;
 use crate::link::Granted;
 use crate::secrets::Values;
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
@@ -42,6 +43,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// What is inherited from the agent's own environment, and what stands for it if it is not there. All else stays out.
 const INHERITED: [(&str, &str); 3] = [("PATH", DEFAULT_PATH), ("LANG", "C.UTF-8"), ("TERM", "xterm-256color")];
+
+/// The variables that say whom TLS believes, for clones.
+const AUTHORITIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
 /// What to do with a job's image, which cannot be run here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +96,14 @@ impl ProcessExecutor {
             let value = std::env::var(name).unwrap_or_else(|_| default.to_owned());
             variables.insert(name.to_owned(), value);
         }
+        if assignment.job.repository.is_some() {
+            variables.extend(contract::proxies(std::env::vars()));
+            variables.extend(
+                AUTHORITIES
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))),
+            );
+        }
         variables
     }
 
@@ -102,15 +114,18 @@ impl ProcessExecutor {
             sandbox: folder.sandbox(),
             cache: assignment.cache.as_ref().map(CacheFolder::from),
             limits: sandbox_limits(output_limit(assignment)),
+            generated: Looked::of(assignment),
         }
     }
 
     fn specification(&self, assignment: &Assignment, lease: Option<Granted>) -> Specification {
         Specification {
             attempt: assignment.attempt,
-            command: assignment.job.command.clone().unwrap_or_default(),
+            command: contract::clone_command(assignment, &self.settings.supervisor)
+                .or_else(|| assignment.job.command.clone())
+                .unwrap_or_default(),
             environment: self.environment(assignment),
-            job_environment: assignment.job.environment.clone(),
+            job_environment: contract::job_environment(assignment),
             paths: self.settings.paths,
             timeout: assignment.job.timeout,
             stop_grace: self.settings.stop_grace,
@@ -121,7 +136,15 @@ impl ProcessExecutor {
             secrets: assignment.job.secrets.keys().cloned().collect(),
             exclusive: is_exclusive(assignment),
             lease: lease.filter(|_| is_exclusive(assignment)),
+            generated: Looked::of(assignment),
         }
+    }
+
+    async fn make_sandbox(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<(), Error> {
+        let (folder, assignment, cluster) = (folder.clone(), assignment.clone(), self.settings.cluster.clone());
+        let volumes = self.settings.volumes.clone();
+        let made = blocking(move || sandbox::make(&folder, &assignment, &cluster, &volumes)).await;
+        made.map_err(Error::system("make the sandbox"))
     }
 
     /// Starts a supervisor, and returns when the command runs or has turned out not to. None if this supervisor gave up: then
@@ -195,6 +218,7 @@ impl Executor for ProcessExecutor {
             Capability::Volumes,
             Capability::Secrets,
             Capability::Exclusive,
+            Capability::Git,
         ]
     }
 
@@ -212,6 +236,13 @@ impl Executor for ProcessExecutor {
 
     async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
         let image = &assignment.job.image;
+        if assignment.job.repository.is_some() {
+            self.make_sandbox(folder, assignment).await?;
+            return Ok(vec![format!(
+                "the repository is cloned on cluster `{}`",
+                self.settings.cluster
+            )]);
+        }
         if self.settings.images == Images::Refuse {
             return Err(Error::Refused(format!(
                 "cluster `{}` runs commands without images and refuses those that name one (`{image}`): let a selector \
@@ -231,10 +262,7 @@ impl Executor for ProcessExecutor {
             .pod
             .as_ref()
             .map_or("", |_| ", nor what it says under `kubernetes`");
-        let (folder, assignment, cluster) = (folder.clone(), assignment.clone(), self.settings.cluster.clone());
-        let volumes = self.settings.volumes.clone();
-        let made = blocking(move || sandbox::make(&folder, &assignment, &cluster, &volumes)).await;
-        made.map_err(Error::system("make the sandbox"))?;
+        self.make_sandbox(folder, assignment).await?;
         Ok(vec![format!(
             "the image `{image}` is not used{also}: cluster `{}` runs commands on its agent's own system",
             self.settings.cluster

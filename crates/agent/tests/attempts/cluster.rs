@@ -360,6 +360,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
                 commit: Some("abc123".to_owned()),
                 tag: None,
             },
+            outcome: None,
         },
         job: JobSpec {
             name: JobName::new(name).unwrap(),
@@ -379,6 +380,8 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

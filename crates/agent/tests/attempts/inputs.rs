@@ -126,6 +126,7 @@ async fn a_job_takes_what_it_asks_for_under_the_name_that_it_gives() {
             wanted: true,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),
             folder: Some("first".to_owned()),
+            is_source: false,
         };
         let inputs = vec![rule];
         assignment.job.extensions = Extensions {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
 
 mod caches;
+mod clones;
 mod cluster;
 mod contract;
 mod crash;

@@ -6,6 +6,7 @@
 //! supervise-for-tests stage, publish <root folder>  as steps of that
 //! supervise-for-tests courier <root folder>       as the courier's
 //! supervise-for-tests install <root folder>       as the first container
+//! supervise-for-tests clone <order>               as the command of a job that clones
 //! supervise-for-tests enter ...                   as the beginning of another command beside the attempt's
 //! ```
 
@@ -30,6 +31,10 @@ fn main() -> ExitCode {
     let (Some(command), Some(folder)) = (arguments.next(), arguments.next().map(PathBuf::from)) else {
         return ExitCode::from(2);
     };
+    if command == tombolo_agent::clone::WORD {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        return ExitCode::from(tombolo_agent::clone::main(&folder.to_string_lossy()));
+    }
     let places = places(&folder);
     let ended = match command.as_str() {
         "supervise" => supervisor::run(&folder).map(|()| 0).map_err(|error| error.to_string()),

@@ -297,6 +297,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             restarts: 0,
             public_url: String::new(),
             revision: Revision::default(),
+            outcome: None,
         },
         job: JobSpec {
             name: JobName::new("test").unwrap(),
@@ -316,6 +317,8 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

@@ -98,6 +98,7 @@ pub(crate) fn specification(script: &str) -> Specification {
         secrets: Vec::new(),
         exclusive: false,
         lease: None,
+        generated: Default::default(),
     }
 }
 

@@ -119,7 +119,12 @@ async fn a_job_file_in_the_output_is_handed_over() {
     let generated = agent.known().finish.as_ref().unwrap().generated.clone();
     let content = Some(wire::generated_file::Content::Text("version: 1\n".to_owned()));
     let name = "infrabox.yaml".to_owned();
-    assert_eq!(generated, Some(wire::GeneratedFile { name, content }));
+    let expected = wire::GeneratedFile {
+        name,
+        content,
+        workflows: Vec::new(),
+    };
+    assert_eq!(generated, Some(expected));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod away;
 mod azurite;
 mod buckets;
 mod caches;
+mod clones;
 mod damage;
 mod direct;
 mod ending;
@@ -17,6 +18,8 @@ mod entering;
 #[allow(dead_code)] // its own crate's tests use more of it
 #[path = "../../../transfer/src/store/tests/gcs.rs"]
 mod gcs;
+#[path = "../clone/server.rs"] // as its own tests have it
+mod git;
 mod hostile;
 mod life;
 mod link;

@@ -61,6 +61,7 @@ impl Attempt {
             secrets: Vec::new(),
             exclusive: false,
             lease: None,
+            generated: Default::default(),
         };
         Self {
             folder,

@@ -36,6 +36,9 @@ pub(crate) struct Cancel {
     build: u64,
     /// The job; the whole build if absent.
     job: Option<JobName>,
+    /// The jobs of `after` do not run, either. So it is, too, if a build is cancelled once more.
+    #[arg(long, conflicts_with = "job")]
+    now: bool,
 }
 
 #[derive(Debug, Args)]
@@ -264,7 +267,10 @@ pub(crate) async fn cancel(command: &Cancel, session: &Session) -> Result<(), Fa
     let (project, number) = (&session.project, command.build);
     let (cancel, shown, name, sentence) = match &command.job {
         None => (
-            path::build_cancel(project, number),
+            match command.now {
+                true => format!("{}?now=true", path::build_cancel(project, number)),
+                false => path::build_cancel(project, number),
+            },
             path::build(project, number),
             number.to_string(),
             format!("Build {number} is being cancelled."),

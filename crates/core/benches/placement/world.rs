@@ -257,6 +257,8 @@ fn spec(build: usize, index: usize) -> JobSpec {
         volumes: VolumeSet::default(),
         cache: false,
         needs: CapabilitySet::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
         source: true,
         pod: None,

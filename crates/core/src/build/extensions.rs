@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hook::Hook;
 use super::retry::Retry;
 use crate::label::Selector;
 use crate::name::JobName;
@@ -32,6 +33,9 @@ pub struct Extensions {
     /// The most that its output may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit_bytes: Option<u64>,
+    /// When it runs, if that is when the others are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Hook>,
     /// What becomes of its command when its cluster is not heard of.
     #[serde(default, skip_serializing_if = "OnDisconnect::is_default")]
     pub on_disconnect: OnDisconnect,
@@ -73,12 +77,21 @@ pub struct InputRule {
     /// The folder under `inputs` that they come to; the last part of the parent's name if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
+    /// It is the job's source, in the place of the build's. No job file says so: it is so for jobs that a clone makes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_source: bool,
 }
 
-/// The folder under `inputs` that a parent's output comes to; none if the job takes nothing of it.
+/// Whether a job is given the output of a parent, in whichever place.
+pub fn takes_input(extensions: Option<&Extensions>, parent: &JobName) -> bool {
+    let rule = extensions.and_then(|says| says.input(parent));
+    rule.is_none_or(|rule| rule.wanted)
+}
+
+/// The folder under `inputs` that a parent's output comes to; none if the job takes nothing of it, or as its source.
 pub fn input_folder<'a>(extensions: Option<&'a Extensions>, parent: &'a JobName) -> Option<&'a str> {
     match extensions.and_then(|says| says.input(parent)) {
-        Some(InputRule { wanted: false, .. }) => None,
+        Some(InputRule { wanted: false, .. } | InputRule { is_source: true, .. }) => None,
         Some(InputRule {
             folder: Some(folder), ..
         }) => Some(folder),
@@ -121,6 +134,24 @@ impl Extensions {
     /// What it says of the output of a parent.
     pub fn input(&self, parent: &JobName) -> Option<&InputRule> {
         self.inputs.iter().find(|rule| rule.job == *parent)
+    }
+
+    /// The parent whose output is its source, if that is not the build's.
+    pub fn source(&self) -> Option<&JobName> {
+        let rule = self.inputs.iter().find(|rule| rule.is_source)?;
+        Some(&rule.job)
+    }
+
+    /// Has the output of `parent` be its source.
+    pub(crate) fn take_source_of(&mut self, parent: JobName) {
+        self.inputs.retain(|rule| rule.job != parent);
+        self.inputs.push(InputRule {
+            job: parent,
+            wanted: true,
+            paths: Vec::new(),
+            folder: None,
+            is_source: true,
+        });
     }
 
     /// Calls the jobs that it names as `name` says, since they came to another place.

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::companions::Spread;
 use super::edges::Edges;
+use super::hooks::Stages;
 use super::queue::{ClassId, Ticket};
 use super::record::{Build, JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
-use crate::build::extensions::input_folder;
+use crate::build::extensions::takes_input;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::name::JobName;
 use crate::share::Usage;
@@ -53,7 +54,7 @@ impl LiveJob {
 
     /// Whether it is given the output of this parent.
     pub(super) fn takes(&self, parent: &JobName) -> bool {
-        input_folder(self.node.extensions.as_deref(), parent).is_some()
+        takes_input(self.node.extensions.as_deref(), parent)
     }
 
     /// The attempt that a cluster has in hands now.
@@ -77,8 +78,8 @@ pub(super) struct LiveBuild {
     pub(super) edges: Edges,
     /// What the jobs that use its shared volume ask for; none if no job does.
     pub(super) sharing: Option<Box<Sharing>>,
-    /// How many of its jobs are not terminal.
-    pub(super) open: usize,
+    /// How many of its jobs are not terminal, and whose turn it is.
+    pub(super) stages: Stages,
     /// What its attempts take.
     pub(super) usage: Usage,
     /// How many of its attempts are where that are to be spread.
@@ -176,8 +177,8 @@ impl Builds {
     /// Adds jobs to a build, after those that it has. Its edges have to be turned round again.
     pub(super) fn extend(&mut self, id: BuildId, jobs: Vec<LiveJob>) {
         let Some(build) = self.by_id.get_mut(&id) else { return };
-        build.open += jobs.len();
         for job in jobs {
+            build.stages.add(&job);
             let index = u32::try_from(build.jobs.len()).unwrap_or(u32::MAX);
             self.jobs.insert(job.node.id, JobKey { build: id, index });
             build.jobs.push(job);

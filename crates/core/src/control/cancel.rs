@@ -1,20 +1,27 @@
 //! Cancels jobs: at once what no cluster has, and by an order to its cluster what one has.
 
-use super::builds::JobKey;
+use super::builds::{JobKey, LiveJob};
+use super::command::Extent;
 use super::outbox::Outbox;
 use super::view::Contact;
 use super::{Control, Refusal, Reply};
+use crate::build::hook::Hook;
 use crate::build::{JobState, TerminalState};
 use crate::id::{BuildId, JobId};
 use crate::name::ClusterName;
 use crate::session::{Order, StopReason};
 
 impl Control {
-    pub(super) fn cancel_build(&mut self, outbox: &mut Outbox, id: BuildId) -> Result<Reply, Refusal> {
+    /// Cancels the jobs of a build. Those for afterwards are spared the first time, unless there is nothing else to cancel, or `whole` is to end.
+    pub(super) fn cancel_build(&mut self, outbox: &mut Outbox, id: BuildId, extent: Extent) -> Result<Reply, Refusal> {
         let build = self.builds.get(id).ok_or_else(|| Refusal::not_found("build", &id))?;
-        let indexes = 0..u32::try_from(build.jobs.len()).unwrap_or(u32::MAX);
+        let spares = extent == Extent::Jobs && self.spares_hooks(id);
+        let is_spared = |job: &LiveJob| spares && job.node.hook() == Some(Hook::After);
+        let indexes = (0_u32..).zip(&build.jobs).filter(|(_, job)| !is_spared(job));
+        let indexes: Vec<u32> = indexes.map(|(index, _)| index).collect();
         // All are cancelled before any child is looked at: no child is to start because its parent was killed.
         let ended = indexes
+            .into_iter()
             .filter(|index| {
                 self.cancel_only(
                     outbox,

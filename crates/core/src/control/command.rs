@@ -132,10 +132,12 @@ pub enum Command {
     },
     /// Submits a build.
     Submit(Box<Submission>),
-    /// Cancels all jobs of a build.
+    /// Cancels the jobs of a build.
     CancelBuild {
         /// Which.
         build: BuildId,
+        /// Which of its jobs.
+        extent: Extent,
     },
     /// Cancels one job.
     CancelJob {
@@ -352,4 +354,14 @@ impl Refusal {
         let name = name.to_string();
         Self::Exists { kind, name }
     }
+}
+
+/// What of a build is cancelled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Extent {
+    /// Its jobs, and not those for afterwards: these run now. If there is nothing else to cancel any more, they are.
+    #[default]
+    Jobs,
+    /// All of it.
+    Whole,
 }

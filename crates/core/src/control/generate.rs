@@ -38,6 +38,12 @@ impl Control {
             return Ok(());
         };
         self.check_generated(build, maker.index, jobs.len())?;
+        if let Some(hook) = jobs.iter().find_map(|(_, spec)| spec.hook()) {
+            let hook = hook.as_str();
+            return Err(format!(
+                "its job file has `{hook}`, which only the job file of a build may have"
+            ));
+        }
         self.confine(build.record.project, jobs.iter_mut().map(|(_, job)| job));
         let plan = build.plan(maker.index, jobs)?;
         let project = build.record.project;
@@ -91,6 +97,8 @@ impl Control {
             .map(|node| LiveJob::new(node.clone(), JobStatus::waiting(node.id)));
         self.builds.extend(id, jobs.collect());
         let Some(build) = self.builds.get_mut(id) else { return };
+        // The job that has cloned for them may be over, and their maker is not.
+        build.count_pending_from(build.jobs.len() - nodes.len());
         let mut parents = Vec::with_capacity(followers.len());
         for (index, more) in followers {
             let Some(job) = build.job_mut(index) else { continue };
@@ -125,14 +133,20 @@ impl LiveBuild {
         let maker = self.job(maker).ok_or("the job is gone")?;
         let first = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);
         let (ids, specs): (Vec<JobId>, Vec<JobSpec>) = jobs.into_iter().unzip();
+        let clone = self.clone_of(maker);
         let specs = specs
             .into_iter()
-            .map(|spec| placed(spec, &maker.node.name))
+            .map(|spec| {
+                let mut spec = with_source(placed(spec, &maker.node.name)?, clone);
+                spec.set_hook(maker.node.hook());
+                Ok(spec)
+            })
             .collect::<Result<Vec<_>, String>>()?;
         self.check_names(&specs)?;
         let mut nodes = Vec::with_capacity(specs.len());
         let mut indexes: HashMap<&JobName, u32> = specs.iter().map(|spec| &spec.name).zip(first..).collect();
         indexes.insert(&maker.node.name, maker.node.index);
+        indexes.extend(clone.map(|clone| (&clone.name, clone.index)));
         for ((index, spec), id) in (first..).zip(&specs).zip(ids) {
             let parent = |dependency: &Dependency| {
                 let index = indexes.get(&dependency.job);
@@ -178,6 +192,16 @@ impl LiveBuild {
             specs,
             followers,
         })
+    }
+
+    /// The job whose clone is the source of what `maker` makes; none if that is the build's.
+    pub(super) fn clone_of<'a>(&'a self, maker: &'a LiveJob) -> Option<&'a JobNode> {
+        let mut job = maker;
+        // Makers come before what they have made.
+        while !job.node.is_clone() {
+            job = self.job(job.node.generated_by?)?;
+        }
+        Some(&job.node)
     }
 
     fn check_names(&self, specs: &[JobSpec]) -> Result<(), String> {
@@ -248,6 +272,23 @@ fn placed(mut spec: JobSpec, maker: &JobName) -> Result<JobSpec, String> {
         });
     }
     Ok(spec)
+}
+
+/// The job with the clone as its source, if it is given one. That makes it an input, with all that is so of inputs.
+fn with_source(mut spec: JobSpec, clone: Option<&JobNode>) -> JobSpec {
+    let Some(clone) = clone.filter(|_| spec.source && spec.kind == JobKind::Run) else {
+        return spec;
+    };
+    if !spec.dependencies.iter().any(|dependency| dependency.job == clone.name) {
+        spec.dependencies.push(Dependency {
+            job: clone.name.clone(),
+            on: StateSet::of(&[TerminalState::Finished]),
+        });
+    }
+    spec.extensions
+        .get_or_insert_default()
+        .take_source_of(clone.name.clone());
+    spec
 }
 
 fn too_many_dependencies() -> String {

@@ -12,7 +12,7 @@ use crate::access::Right;
 use crate::attempt::{OutputReference, Revision, TransferReceipt};
 use crate::build::extensions::Extensions;
 use crate::build::{BuildState, JobKind, JobSpec, JobState, StateSet, TerminalState};
-use crate::capability::CapabilitySet;
+use crate::capability::{Capability, CapabilitySet};
 use crate::digest::Digest;
 use crate::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use crate::label::{Labels, Selector};
@@ -158,6 +158,11 @@ pub struct JobNode {
 }
 
 impl JobNode {
+    /// Whether it clones a repository, which is the source of the jobs that it makes.
+    pub fn is_clone(&self) -> bool {
+        self.needs.contains(Capability::Git)
+    }
+
     /// The part of `spec` that the live state needs, for the job at `index` of `build`.
     pub(super) fn new(id: JobId, build: BuildId, index: u32, spec: &JobSpec, parents: Vec<(u32, StateSet)>) -> Self {
         Self {

@@ -161,7 +161,8 @@ impl Control {
         job.status.replacements += 1;
         job.status.message = "makes its output again, which was lost".to_owned();
         outbox.touch(key, job);
-        build.open += 1;
+        let stage = job.node.stage();
+        build.stages.reopen(stage);
         let mut queued = Vec::new();
         for place in 0..build.edges.children(key.index).len() {
             let index = build.edges.children(key.index)[place];

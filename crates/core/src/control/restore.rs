@@ -4,6 +4,7 @@ use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::Lease;
 use super::companions::Spread;
 use super::edges::{self, Edges};
+use super::hooks::Stages;
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus};
 use super::volumes::Sharing;
@@ -107,8 +108,8 @@ impl Control {
             .zip(statuses)
             .map(|(node, status)| LiveJob::new(node, status))
             .collect();
-        let open = jobs.iter().filter(|job| job.status.state.terminal().is_none()).count();
-        if open == 0 {
+        let stages = Stages::of(jobs.iter());
+        if stages.are_over() {
             return Err(Error::NothingToDo(id));
         }
         let mut build = LiveBuild {
@@ -116,7 +117,7 @@ impl Control {
             jobs,
             edges,
             sharing,
-            open,
+            stages,
             usage: Usage::default(),
             spread: Spread::default(),
             held: BTreeSet::new(),
@@ -129,20 +130,18 @@ impl Control {
 
     /// Puts the build's queued jobs into the queue and its attempts on their clusters.
     fn resume(&mut self, id: BuildId, now: Now) -> Result<(), Error> {
-        let jobs = self
-            .builds
-            .get(id)
-            .map(|build| build.jobs.as_slice())
-            .unwrap_or_default();
+        let Some(build) = self.builds.get(id) else {
+            return Ok(());
+        };
         let (mut queued, mut placed, mut retried) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, job) in (0_u32..).zip(jobs) {
+        for (index, job) in (0_u32..).zip(&build.jobs) {
             let key = JobKey { build: id, index };
             if job.status.is_recovering() {
                 self.recoveries.insert(key);
             }
             if let Some(due) = job.status.retry_at() {
                 retried.push((key, due));
-            } else if job.status.state == JobState::Waiting && job.pending == 0 {
+            } else if job.status.state == JobState::Waiting && job.pending == 0 && build.is_turn(job) {
                 self.parked.insert(key);
             }
             if job.status.state == JobState::Queued {
@@ -177,12 +176,17 @@ impl Control {
 impl LiveBuild {
     /// Counts for each job the edges from parents that are not terminal.
     pub(super) fn count_pending(&mut self) {
+        self.count_pending_from(0);
+    }
+
+    /// The same for the jobs from an index on.
+    pub(super) fn count_pending_from(&mut self, first: usize) {
         let ended: Vec<bool> = self
             .jobs
             .iter()
             .map(|job| job.status.state.terminal().is_some())
             .collect();
-        for job in &mut self.jobs {
+        for job in self.jobs.iter_mut().skip(first) {
             let parents = job.node.parents.iter();
             let pending = parents.filter(|(parent, _)| !ended.get(*parent as usize).copied().unwrap_or_default());
             job.pending = u32::try_from(pending.count()).unwrap_or(u32::MAX);

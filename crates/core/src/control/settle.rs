@@ -11,7 +11,7 @@ use crate::id::BuildId;
 use crate::name::ClusterName;
 
 /// The states of jobs that a build takes over, the first that one of its jobs has; else it is finished.
-const WORST_FIRST: [TerminalState; 4] = [
+pub(super) const WORST_FIRST: [TerminalState; 4] = [
     TerminalState::Killed,
     TerminalState::Error,
     TerminalState::Failure,
@@ -66,18 +66,24 @@ impl Control {
 
     /// Does what follows from the end of some jobs of a build: in linear time, however deep the graph.
     pub(super) fn follow(&mut self, outbox: &mut Outbox, id: BuildId, mut ended: Vec<u32>) {
-        while !ended.is_empty() {
-            let mut ready = self.settle(outbox, id, &mut ended);
-            ready.sort_unstable();
-            for index in ready {
-                let key = JobKey { build: id, index };
-                if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
-                    self.fail_only(outbox, key, message);
-                    ended.push(index);
+        loop {
+            while !ended.is_empty() {
+                let mut ready = self.settle(outbox, id, &mut ended);
+                ready.sort_unstable();
+                for index in ready {
+                    let key = JobKey { build: id, index };
+                    if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
+                        self.fail_only(outbox, key, message);
+                        ended.push(index);
+                    }
                 }
             }
+            ended = self.begin_stage(outbox, id);
+            if ended.is_empty() {
+                break;
+            }
         }
-        if self.builds.get(id).is_some_and(|build| build.open == 0) {
+        if self.builds.get(id).is_some_and(|build| build.stages.are_over()) {
             outbox.ended.push(id);
         }
     }
@@ -94,6 +100,9 @@ impl Control {
                 job.pending = job.pending.saturating_sub(1);
                 let between_attempts = job.status.retry_at().is_some();
                 if job.pending > 0 || job.status.state != JobState::Waiting || between_attempts {
+                    continue;
+                }
+                if build.job(child).is_some_and(|job| !build.is_turn(job)) {
                     continue;
                 }
                 match build.what_next(child, &self.clusters) {
@@ -132,7 +141,7 @@ impl Control {
                 continue;
             };
             self.release_shared(outbox, &build);
-            build.record.state = BuildState::Terminal(build.worst());
+            build.record.state = BuildState::Terminal(build.worst_before(usize::MAX));
             build.record.ended_at = Some(outbox.now.wall);
             outbox.changes.push(Change::PutBuild(build.record.clone()));
             outbox.event(&build.record, EventKind::Build(build.record.clone()));
@@ -150,8 +159,11 @@ pub(super) enum Next {
 
 impl LiveBuild {
     /// What becomes of a job whose parents are all terminal.
-    fn what_next(&self, index: u32, clusters: &Clusters) -> Next {
+    pub(super) fn what_next(&self, index: u32, clusters: &Clusters) -> Next {
         let Some(job) = self.job(index) else { return Next::Queue };
+        if let Some(end) = self.uncalled(job) {
+            return end;
+        }
         for (parent, on) in &job.node.parents {
             let Some(parent) = self.job(*parent) else { continue };
             if let Some(state) = parent.status.ended().filter(|state| !on.contains(*state)) {
@@ -208,7 +220,7 @@ impl LiveBuild {
     }
 
     /// Ends a job that no cluster has, and never will.
-    fn end_unrun(&mut self, outbox: &mut Outbox, index: u32, state: TerminalState, message: String) {
+    pub(super) fn end_unrun(&mut self, outbox: &mut Outbox, index: u32, state: TerminalState, message: String) {
         if let Some(job) = self.job_mut(index) {
             job.status.message = message;
         }
@@ -230,12 +242,7 @@ impl LiveBuild {
         }
         job.status.forget_retry();
         outbox.touch(key, job);
-        self.open = self.open.saturating_sub(1);
-    }
-
-    fn worst(&self) -> TerminalState {
-        let mut states = WORST_FIRST.into_iter();
-        let has = |state: &TerminalState| self.jobs.iter().any(|job| job.status.ended() == Some(*state));
-        states.find(has).unwrap_or(TerminalState::Finished)
+        let stage = job.node.stage();
+        self.stages.close(stage);
     }
 }

@@ -3,6 +3,7 @@
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::companions::Spread;
 use super::edges::Edges;
+use super::hooks::Stages;
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus, Loss};
 use super::volumes::Sharing;
@@ -66,7 +67,7 @@ impl Control {
         live.find_shared();
         let roots: Vec<u32> = (0_u32..)
             .zip(&live.jobs)
-            .filter(|(_, job)| job.pending == 0 && job.status.state.terminal().is_none())
+            .filter(|(_, job)| job.pending == 0 && job.status.state.terminal().is_none() && live.is_turn(job))
             .map(|(index, _)| index)
             .collect();
         self.builds.insert(live);
@@ -122,10 +123,9 @@ fn live_with(record: Build, nodes: Vec<JobNode>, taken_over: Vec<Option<JobStatu
         LiveJob::new(node, status)
     };
     let jobs: Vec<LiveJob> = nodes.into_iter().zip(taken_over).map(begin).collect();
-    let open = jobs.iter().filter(|job| job.status.state.terminal().is_none()).count();
     LiveBuild {
         record,
-        open,
+        stages: Stages::of(jobs.iter()),
         jobs,
         edges,
         sharing,

@@ -85,6 +85,8 @@ pub(super) fn job(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
     }
 }
@@ -152,6 +154,7 @@ impl JobSpec {
             wanted: false,
             paths: Vec::new(),
             folder: None,
+            is_source: false,
         });
         self
     }
@@ -213,7 +216,7 @@ pub(super) fn hello(slots: u32, attempts: &[(AttemptId, Phase)]) -> Hello {
             memory_bytes: 1 << 30,
         },
         slots,
-        capabilities: vec![Capability::Volumes],
+        capabilities: vec![Capability::Volumes, Capability::Git],
         facts: Labels::parse(["os=linux"]).unwrap(),
         peer_address: None,
         volumes: Vec::new(),

@@ -7,8 +7,8 @@ use super::clusters::Member;
 use super::prefetch::MAX_CHILDREN;
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use super::volumes::demand;
-use crate::attempt::OutputReference;
-use crate::build::JobState;
+use crate::attempt::{BuildOutcome, OutputReference};
+use crate::build::{JobState, TerminalState};
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId};
 use crate::label::Labels;
@@ -116,6 +116,17 @@ pub struct AssignmentView<'a> {
     pub volumes_together: VolumeSet,
     /// The cache that it is given; none if it asks for none.
     pub cache: Option<CacheView<'a>>,
+    /// How the build stands, for one of its hooks.
+    pub so_far: Option<SoFar<'a>>,
+}
+
+/// How a build stands that has come to its hooks.
+#[derive(Debug, Clone)]
+pub struct SoFar<'a> {
+    /// How it would end without this hook and those after it.
+    pub state: TerminalState,
+    /// The jobs that did not end well, the first of them.
+    pub failed: Vec<JobView<'a>>,
 }
 
 /// An output of a job, as an input of another.
@@ -128,6 +139,9 @@ pub struct InputView<'a> {
     /// The clusters that have it, those first that are connected; none if it is lost.
     pub holders: Vec<&'a ClusterName>,
 }
+
+/// What a hook waits for.
+const TURN: &str = "waits until the jobs that come before it in the build are over";
 
 impl Control {
     /// All projects, by name.
@@ -196,6 +210,12 @@ impl Control {
             .flat_map(|build| build.jobs.iter().map(move |job| build.view(job)))
     }
 
+    /// Whether what a job makes has a clone as its source, and not the source of the build.
+    pub fn makes_on_clone(&self, id: JobId) -> bool {
+        let job = self.builds.job_by_id(id);
+        job.is_some_and(|(build, job)| build.clone_of(job).is_some())
+    }
+
     /// The job with this id, if its build is not over.
     pub fn job(&self, id: JobId) -> Option<JobView<'_>> {
         let (build, job) = self.builds.job_by_id(id)?;
@@ -248,6 +268,7 @@ impl Control {
         let limit = self.limit_on(build, job).filter(|_| queued);
         let held_up = self.held_up(job);
         let situation = match (job.status.state, job.status.cluster.as_ref()) {
+            (JobState::Waiting, _) if !build.is_turn(job) => Situation::Held(TURN),
             (JobState::Waiting, _) if job.pending == 0 => Situation::Held(&job.status.message),
             (JobState::Waiting, _) => Situation::WaitsFor(
                 build
@@ -297,6 +318,14 @@ impl Control {
                 .collect(),
             volumes_together: build.volumes_together(job),
             cache: self.cache_for(build, job, cluster),
+            so_far: job.node.hook().map(|_| SoFar {
+                state: build.worst_before(job.node.stage()),
+                failed: build
+                    .failed_before(job.node.stage())
+                    .take(BuildOutcome::MAX_FAILED)
+                    .map(|job| build.view(job))
+                    .collect(),
+            }),
         })
     }
 }

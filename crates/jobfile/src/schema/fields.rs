@@ -71,25 +71,25 @@ const GIT: &[JobType] = &[JobType::Git];
 const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
 
 /// The fields of jobs, and the types that have them.
-pub(crate) const FIELDS: [(&str, &[JobType]); 40] = [
+pub(crate) const FIELDS: [(&str, &[JobType]); 41] = [
     ("type", ALL),
     ("name", ALL),
     ("depends_on", ALL),
     ("image", IMAGE),
     ("command", CONTAINER),
     ("environment", RUN_OR_CLONE),
-    ("timeout", RUN),
-    ("timeouts", RUN),
-    ("resources", RUN),
-    ("cluster", RUN),
+    ("timeout", RUN_OR_CLONE),
+    ("timeouts", RUN_OR_CLONE),
+    ("resources", RUN_OR_CLONE),
+    ("cluster", RUN_OR_CLONE),
     ("matrix", RUN),
-    ("priority", RUN),
-    ("retry", RUN),
+    ("priority", RUN_OR_CLONE),
+    ("retry", RUN_OR_CLONE),
     ("on_disconnect", RUN),
     ("exclusive", RUN),
     ("cache", RUN),
     ("inputs", RUN),
-    ("outputs", RUN),
+    ("outputs", RUN_OR_CLONE),
     ("volumes", IMAGE),
     ("kubernetes", IMAGE),
     ("repository", RUN_OR_WORKFLOW),
@@ -112,6 +112,7 @@ pub(crate) const FIELDS: [(&str, &[JobType]); 40] = [
     ("clone_url", GIT),
     ("commit", GIT),
     ("branch", GIT),
+    ("credentials", GIT),
 ];
 
 /// The field as it is known, and the types that have it.

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 
 use tombolo_core::build::graph::{self, Fault};
+use tombolo_core::build::hook::Hook;
 use tombolo_core::build::{JobKind, JobSpec};
 use tombolo_core::name::JobName;
 
-use super::{Jobs, Place};
+use super::Jobs;
 use crate::fault::{Collector, Complaint, Position, nearest};
 
 /// How many names are looked at for the one that was meant: the hint is not worth more time.
@@ -14,6 +15,7 @@ const MAX_CANDIDATES: usize = 1000;
 
 pub(super) fn check(jobs: &Jobs, faults: &mut Collector) {
     check_companions(jobs, faults);
+    check_stages(jobs, faults);
     let Err(found) = graph::check(&jobs.specs) else { return };
     for fault in found {
         let (path, at) = locate(jobs, &fault);
@@ -48,22 +50,42 @@ fn check_companions(jobs: &Jobs, faults: &mut Collector) {
             }
             _ => continue,
         };
-        faults.add(format_args!("jobs[{}].cluster.same_as", place.index), at, complaint);
+        faults.add(format_args!("{}.cluster.same_as", place.path()), at, complaint);
+    }
+}
+
+/// What runs first cannot follow what runs when that is over.
+fn check_stages(jobs: &Jobs, faults: &mut Collector) {
+    if !jobs.specs.iter().any(|spec| spec.hook().is_some()) {
+        return;
+    }
+    let hooks: HashMap<&JobName, Option<Hook>> = jobs.specs.iter().map(|spec| (&spec.name, spec.hook())).collect();
+    for (spec, place) in jobs.specs.iter().zip(&jobs.places) {
+        for (dependency, (item, at)) in spec.dependencies.iter().zip(&place.dependencies) {
+            let Some(Some(later)) = hooks.get(&dependency.job).filter(|hook| **hook > spec.hook()) else {
+                continue;
+            };
+            let message = format!(
+                "`{}` runs when this job is over: it is in `{}`",
+                dependency.job,
+                later.as_str()
+            );
+            let complaint = Complaint::new(message).hint("take the dependency out");
+            faults.add(format_args!("{}.depends_on[{item}]", place.path()), *at, complaint);
+        }
     }
 }
 
 fn locate(jobs: &Jobs, fault: &Fault) -> (String, Position) {
     let place = |job: u32| &jobs.places[job as usize];
     let edge = |job: u32, dependency: usize| {
-        let Place {
-            index, dependencies, ..
-        } = place(job);
-        let (item, at) = dependencies[dependency];
-        (format!("jobs[{index}].depends_on[{item}]"), at)
+        let place = place(job);
+        let (item, at) = place.dependencies[dependency];
+        (format!("{}.depends_on[{item}]", place.path()), at)
     };
     match fault {
         Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => ("jobs".to_owned(), Position::START),
-        Fault::DuplicateName { job, .. } => (format!("jobs[{}].name", place(*job).index), place(*job).name),
+        Fault::DuplicateName { job, .. } => (format!("{}.name", place(*job).path()), place(*job).name),
         Fault::MissingParent { job, dependency, .. }
         | Fault::SelfDependency { job, dependency, .. }
         | Fault::DuplicateDependency { job, dependency, .. }
@@ -90,8 +112,9 @@ fn explain(jobs: &Jobs, fault: &Fault) -> Complaint {
         Fault::DuplicateName { first, .. } => {
             let place = &jobs.places[*first as usize];
             complaint.hint(format!(
-                "the other one is jobs[{}] on line {}",
-                place.index, place.name.line
+                "the other one is {} on line {}",
+                place.path(),
+                place.name.line
             ))
         }
         Fault::MissingParent { name, .. } => {

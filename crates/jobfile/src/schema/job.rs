@@ -8,6 +8,7 @@ mod disconnect;
 mod duration;
 mod environment;
 mod expand;
+mod git;
 mod inputs;
 mod matrix;
 mod place;
@@ -20,6 +21,7 @@ mod timeouts;
 mod value;
 mod volumes;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_core::build::extensions::Extensions;
@@ -90,8 +92,10 @@ struct Draft {
     cache: bool,
     pod: Option<Box<PodNeeds>>,
     source: bool,
-    /// The job file of a workflow, and where it is named.
+    /// The job file of a workflow or repository as it is named, and where.
     include: Option<(String, Position)>,
+    /// What it clones.
+    cloning: git::Cloning,
     needs: CapabilitySet,
     extensions: Extensions,
     /// What `timeouts` says of the command, and where.
@@ -121,6 +125,7 @@ impl Default for Draft {
             pod: None,
             source: true,
             include: None,
+            cloning: git::Cloning::default(),
             needs: CapabilitySet::EMPTY,
             extensions: Extensions::default(),
             run_limit: None,
@@ -173,7 +178,12 @@ impl Draft {
             "repository" => self.source = repository::read(decoder, &value)?,
             "infrabox_file" => {
                 let at = value.at;
-                self.include = place::file(decoder, value)?.map(|path| (path, at));
+                let path = decoder.filled_text(value, "text: a path within the source")?;
+                self.include = path.map(|path| (path, at));
+            }
+            "clone_url" | "commit" | "branch" | "credentials" => {
+                self.cloning.take(decoder, known, value)?;
+                self.need(Capability::Secrets, self.cloning.password.is_some());
             }
             other => self.take_special(decoder, other, value)?,
         }
@@ -232,15 +242,17 @@ impl Draft {
         if let Some(at) = self.place_of("on_disconnect") {
             disconnect::check(decoder, &self.extensions, at);
         }
+        self.resolve_include(decoder);
         inputs::check(decoder, &self.extensions.inputs, &self.input_places, &self.dependencies);
         let Some((name, name_at)) = self.name.take() else {
             return Vec::new();
         };
         let place = Place {
+            hook: None,
             index,
             name: name_at,
             dependencies: std::mem::take(&mut self.dependency_places),
-            include: self.include.take(),
+            include: self.include.take_if(|_| self.kind != Some(JobType::Git)),
             same_as: self.cluster.same_as.as_ref().map(|(_, at)| *at),
         };
         let field_at = |field: &str| self.place_of(field).unwrap_or(at);
@@ -277,6 +289,20 @@ impl Draft {
         jobs
     }
 
+    /// Finds what the job file of a workflow is called in the source: paths begin at the folder of the file that names them. In a repository,
+    /// they begin at its top.
+    fn resolve_include(&mut self, decoder: &mut Decoder<'_>) {
+        let Some((path, at)) = self.include.take() else { return };
+        let folder = match self.kind {
+            Some(JobType::Git) => "",
+            _ => decoder.folder.as_str(),
+        };
+        match resolve(folder, &path) {
+            Ok(path) => self.include = Some((path, at)),
+            Err(complaint) => decoder.field_fault("infrabox_file", at, complaint),
+        }
+    }
+
     fn place_of(&self, field: &str) -> Option<Position> {
         let mut given = self.given.iter();
         given.find(|(given, _)| *given == field).map(|(_, at)| *at)
@@ -288,6 +314,9 @@ impl Draft {
             Some(JobType::Wait) => JobKind::Wait,
             _ => JobKind::Run,
         };
+        let file = self.include.take().map(|(path, _)| path);
+        let cloning = std::mem::take(&mut self.cloning).finish(file, &mut self.environment);
+        let repository = cloning.filter(|_| self.kind == Some(JobType::Git));
         self.extensions.preferences = self.cluster.preferences;
         self.extensions.spread = self.cluster.spread;
         self.extensions.same_as = self.cluster.same_as.map(|(job, _)| job);
@@ -311,8 +340,11 @@ impl Draft {
             volumes: self.volumes,
             cache: self.cache,
             pod: self.pod,
-            source: self.source,
+            // What it clones is all that it has of sources.
+            source: self.source && repository.is_none(),
             needs: self.needs,
+            passes_on: BTreeSet::new(),
+            repository,
             extensions: self.extensions.boxed(),
         }
     }

@@ -124,6 +124,8 @@ fn every_field_is_read() {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
     };
     let test = JobSpec {
@@ -268,7 +270,7 @@ fn every_type_of_infrabox_is_accepted() {
             run(true, "docker services deployments registries privileged secrets"),
         ),
         ("compose", run(true, "docker-compose registries")),
-        ("cloned", run(true, "secrets git")),
+        ("cloned", run(false, "secrets git")),
         ("gate", (JobKind::Wait, true, String::new())),
     ] {
         assert_eq!(needs(name), expected, "{name}");

@@ -12,7 +12,7 @@ fn faults(file: &str, bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-fn check(file: &str, text: &str, expected: &[&str]) {
+pub(super) fn check(file: &str, text: &str, expected: &[&str]) {
     assert_eq!(faults(file, text.as_bytes()), expected, "{text}");
 }
 

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, CacheStart, InputReference, InputSource, ParentJob, Prefetch, SourceReference,
+    Assignment, BuildContext, BuildOutcome, CacheOrder, CacheStart, InputReference, InputSource, ParentJob, Prefetch,
+    SourceReference,
 };
 use tombolo_core::build::JobSpec;
 use tombolo_core::cache::Cache;
-use tombolo_core::control::{AssignmentView, Change, Command, InputView, Reply};
+use tombolo_core::control::{AssignmentView, Change, Command, InputView, JobView, Reply};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId, SessionId};
 use tombolo_core::label::Labels;
@@ -170,7 +171,7 @@ impl<S: Store> Driver<S> {
         let source = view
             .build
             .source
-            .filter(|_| spec.source)
+            .filter(|_| spec.source && !has_clone(spec))
             .map(|manifest| SourceReference {
                 manifest,
                 grant: grant(manifest),
@@ -281,17 +282,28 @@ impl<S: Store> Driver<S> {
             restarts: view.build.restarts,
             public_url: self.options.public_url.clone(),
             revision: view.build.revision.clone(),
+            outcome: view.so_far.as_ref().map(|so_far| BuildOutcome {
+                state: so_far.state,
+                failed: so_far.failed.iter().filter_map(as_parent).collect(),
+            }),
         }
     }
 }
 
+/// Whether a job's source is what another job has cloned.
+fn has_clone(spec: &JobSpec) -> bool {
+    let says = spec.extensions.as_deref();
+    says.is_some_and(|says| says.source().is_some())
+}
+
 fn parents(view: &AssignmentView<'_>) -> Vec<ParentJob> {
-    let parents = view.parents.iter().filter_map(|parent| {
-        Some(ParentJob {
-            job: parent.node.id,
-            name: parent.node.name.clone(),
-            state: parent.status.ended()?,
-        })
-    });
-    parents.collect()
+    view.parents.iter().filter_map(as_parent).collect()
+}
+
+fn as_parent(job: &JobView<'_>) -> Option<ParentJob> {
+    Some(ParentJob {
+        job: job.node.id,
+        name: job.node.name.clone(),
+        state: job.status.ended()?,
+    })
 }

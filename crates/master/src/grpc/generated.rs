@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use tombolo_core::attempt::{GeneratedFile, Phase};
 use tombolo_core::control::{Command, Generated};
-use tombolo_core::id::{AttemptId, JobId};
+use tombolo_core::digest::Digest;
+use tombolo_core::id::{AttemptId, JobId, ProjectId};
 use tombolo_jobfile::Faults;
+use tombolo_store::Store;
 
 use super::Services;
+use crate::Database;
 use crate::clock::{Clock, fresh_id};
 use crate::definitions::Definitions;
 use crate::driver::{ApplyError, Handle};
@@ -18,6 +21,7 @@ const SHOWN: usize = 5;
 pub(super) struct Reader {
     handle: Handle,
     definitions: Definitions,
+    store: Arc<Database>,
     clock: Arc<dyn Clock>,
 }
 
@@ -26,6 +30,7 @@ impl Reader {
         Self {
             handle: services.handle.clone(),
             definitions: services.definitions.clone(),
+            store: services.store.clone(),
             clock: services.clock.clone(),
         }
     }
@@ -60,26 +65,45 @@ impl Reader {
     }
 
     async fn read(&self, attempt: AttemptId, file: &GeneratedFile) -> Result<Generated, ApplyError> {
-        let build = self.handle.query(move |control| {
+        let origin = self.handle.query(move |control| {
             let job = control.job(attempt.job)?;
-            Some((job.build.project, job.build.source))
+            Some(Origin {
+                project: job.build.project,
+                source: job.build.source,
+                on_clone: control.makes_on_clone(attempt.job),
+            })
         });
-        let Some((project, source)) = build.await? else {
+        let Some(origin) = origin.await? else {
             // What is in it does not matter: the attempt does not count any more.
             return Ok(Generated { jobs: Ok(Vec::new()) });
         };
         let text = match &file.text {
-            Ok(text) => text.clone().into_bytes(),
+            Ok(text) => text.clone(),
             Err(reason) => {
                 let words = format!("its job file `output/{}` cannot be taken: {reason}", file.name);
                 return Ok(Generated { jobs: Err(words) });
             }
         };
-        let read = self.definitions.read(project, source, file.name.clone(), text).await;
-        let read = read.map_err(|error| {
+        let later = |error: &dyn std::fmt::Display| {
             tracing::warn!(%attempt, %error, "a job file that a job has left cannot be read at the moment");
             ApplyError::Overloaded
-        })?;
+        };
+        let Origin { project, source, .. } = origin;
+        let read = match origin.on_clone {
+            true => self.definitions.read_with(file.clone(), text).await,
+            false => {
+                let bytes = text.into_bytes();
+                self.definitions.read(project, source, file.name.clone(), bytes).await
+            }
+        };
+        let mut read = read.map_err(|error| later(&error))?;
+        if let Ok(definition) = &mut read {
+            let found = self.store.specs(vec![attempt.job]).await;
+            let found = found.map_err(|error| later(&error))?;
+            for (_, maker) in &found {
+                definition.jobs.iter_mut().for_each(|job| job.inherit(maker));
+            }
+        }
         let jobs = read.map(|definition| {
             let fresh = |spec| (JobId::new(fresh_id(&*self.clock)), spec);
             definition.jobs.into_iter().map(fresh).collect()
@@ -88,6 +112,15 @@ impl Reader {
             jobs: jobs.map_err(|faults| in_a_line(&faults)),
         })
     }
+}
+
+/// Where a job file comes from.
+struct Origin {
+    project: ProjectId,
+    /// The source of the build.
+    source: Option<Digest>,
+    /// Its jobs have a clone as their source. Then the files of its workflows came with it.
+    on_clone: bool,
 }
 
 /// The first faults, for the job's message.

@@ -11,7 +11,7 @@ use tombolo_api::problem::{Code, Fault, Problem};
 use tombolo_api::{Build, BuildList, BuildSummary, JobFile, Revision, SubmitBuild, limit};
 use tombolo_core::build::{BuildDefinition, BuildState};
 use tombolo_core::control::record::{self, JobNode, JobStatus, Project};
-use tombolo_core::control::{Command, Reply, Submission};
+use tombolo_core::control::{Command, Extent, Reply, Submission};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_store::Store;
@@ -165,13 +165,15 @@ pub(super) async fn show_build(
 
 /// Cancels a build
 ///
-/// All its jobs that are not over end as `killed`. A build that is over is refused.
+/// All its jobs that are not over end as `killed`, but those of `after`, which run now; if nothing else goes on that was not cancelled before, they end as well. A build
+/// that is over is refused.
 #[utoipa::path(
     post, path = "/api/v1/projects/{project}/builds/{number}/cancel", tag = "builds", security(("token" = [])),
     extensions(("x-tombolo-role" = json!("developer")), ("x-tombolo-reach" = json!("project"))),
     params(
         ("project" = String, Path, description = "The project's name"),
         ("number" = u64, Path, description = "The build's number"),
+        ("now" = Option<bool>, Query, description = "Its jobs of `after` are cancelled, too"),
     ),
     responses((status = 202), Problems)
 )]
@@ -179,6 +181,7 @@ pub(super) async fn cancel_build(
     State(state): State<Arc<Application>>,
     access: InProject<Developer>,
     Path(path): Path<BuildPath>,
+    Query(how): Query<Cancelling>,
 ) -> Result<StatusCode, Error> {
     let build = find_build(&state, &access.project, path.number).await?;
     if build.state != BuildState::Running {
@@ -187,8 +190,22 @@ pub(super) async fn cancel_build(
             format_args!("build {} is over: {}", build.number, build.state),
         ));
     }
-    state.handle.apply(Command::CancelBuild { build: build.id }).await?;
+    let extent = if how.now { Extent::Whole } else { Extent::Jobs };
+    let command = Command::CancelBuild {
+        build: build.id,
+        extent,
+    };
+    state.handle.apply(command).await?;
     Ok(StatusCode::ACCEPTED)
+}
+
+/// How a build is cancelled.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cancelling {
+    /// All of it.
+    #[serde(default)]
+    now: bool,
 }
 
 /// The build with this number.

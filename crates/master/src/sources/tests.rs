@@ -98,7 +98,13 @@ impl Setting {
     /// Ends the build, and gives up its outputs.
     async fn give_up(&self, build: Build) {
         let handle = &self.world.handle;
-        handle.apply(Command::CancelBuild { build: build.id }).await.unwrap();
+        handle
+            .apply(Command::CancelBuild {
+                build: build.id,
+                extent: Default::default(),
+            })
+            .await
+            .unwrap();
         let over = self.world.store.build(build.id).await.unwrap().unwrap();
         handle.apply(Command::ReleaseOutputs(Box::new(over))).await.unwrap();
     }

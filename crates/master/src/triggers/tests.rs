@@ -219,5 +219,7 @@ async fn the_environment_reaches_the_jobs_and_the_call_outranks_the_trigger() {
         ("TOMBOLO_CRONJOB_NAME", "nightly"),
     ] {
         assert_eq!(environment.get(variable).map(String::as_str), Some(value), "{variable}");
+        // What jobs make has what the trigger gives, and not what the file says of its own jobs.
+        assert_eq!(specs[0].1.passes_on.contains(variable), value != "file", "{variable}");
     }
 }

@@ -1,9 +1,11 @@
 //! Assignments.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_core::attempt::{
-    Assignment, BuildContext, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision, SourceReference,
+    Assignment, BuildContext, BuildOutcome, CacheOrder, InputReference, InputSource, ParentJob, Prefetch, Revision,
+    SourceReference,
 };
 use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds, StateSet, TerminalState};
@@ -107,6 +109,7 @@ impl From<BuildContext> for wire::BuildContext {
             branch: build.revision.branch,
             commit: build.revision.commit,
             tag: build.revision.tag,
+            outcome: build.outcome.map(Into::into),
         }
     }
 }
@@ -129,6 +132,7 @@ impl TryFrom<wire::BuildContext> for BuildContext {
                 commit: optional(build.commit, "BuildContext.commit")?,
                 tag: optional(build.tag, "BuildContext.tag")?,
             },
+            outcome: build.outcome.map(BuildOutcome::try_from).transpose()?,
         })
     }
 }
@@ -159,6 +163,7 @@ impl From<JobSpec> for wire::JobSpec {
             inputs: extensions.inputs.into_iter().map(Into::into).collect(),
             output_limit_bytes: extensions.output_limit_bytes,
             exclusive: extensions.exclusive,
+            repository: job.repository.map(|repository| (*repository).into()),
         }
     }
 }
@@ -208,6 +213,11 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             kind: JobKind::Run,
             source: true,
             needs: CapabilitySet::EMPTY,
+            passes_on: BTreeSet::new(),
+            repository: job
+                .repository
+                .map(|repository| repository.try_into().map(Box::new))
+                .transpose()?,
             extensions: extensions.boxed(),
             image: text(job.image, "JobSpec.image")?,
             command: command.transpose()?,

@@ -14,6 +14,7 @@ impl From<InputRule> for wire::InputRule {
             wanted: rule.wanted,
             paths: rule.paths,
             folder: rule.folder,
+            is_source: rule.is_source,
         }
     }
 }
@@ -33,6 +34,7 @@ impl TryFrom<wire::InputRule> for InputRule {
             wanted: rule.wanted,
             paths: paths.collect::<Result<_, _>>()?,
             folder: folder.transpose()?,
+            is_source: rule.is_source,
         })
     }
 }

@@ -135,52 +135,6 @@ impl From<Outcome> for wire::Outcome {
     }
 }
 
-impl From<GeneratedFile> for wire::GeneratedFile {
-    fn from(file: GeneratedFile) -> Self {
-        use wire::generated_file::Content;
-        Self {
-            name: file.name,
-            content: Some(match file.text {
-                Ok(text) => Content::Text(text),
-                Err(reason) => Content::Obstacle(reason),
-            }),
-        }
-    }
-}
-
-impl TryFrom<wire::GeneratedFile> for GeneratedFile {
-    type Error = Error;
-
-    fn try_from(file: wire::GeneratedFile) -> Result<Self, Error> {
-        use wire::generated_file::Content;
-        let content = file.content.map(|content| match content {
-            Content::Text(text) => Ok(text),
-            Content::Obstacle(reason) => Err(reason),
-        });
-        generated_file(file.name, content)
-    }
-}
-
-/// A job file that was handed over, if it can be one: by either of the services that hand one over.
-///
-/// # Errors
-/// If its name is not one that is looked for, or nothing or too much is in it.
-pub fn generated_file(name: String, content: Option<Result<String, String>>) -> Result<GeneratedFile, Error> {
-    if !GeneratedFile::NAMES.contains(&name.as_str()) {
-        return Err(Error::new("GeneratedFile.name", "is not one that is looked for"));
-    }
-    let text = required(content, "GeneratedFile.content")?;
-    let (Ok(words) | Err(words)) = &text;
-    if words.len() > GeneratedFile::MAX_BYTES {
-        let limit = GeneratedFile::MAX_BYTES;
-        return Err(Error::new(
-            "GeneratedFile.content",
-            format!("has {} bytes, more than {limit}", words.len()),
-        ));
-    }
-    Ok(GeneratedFile { name, text })
-}
-
 impl TryFrom<wire::Outcome> for Outcome {
     type Error = Error;
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tombolo_core::access::{Right, Role};
 use tombolo_core::attempt::{OutputReference, Revision, RouteKind, TransferReceipt};
 use tombolo_core::build::extensions::{Extensions, InputRule, OnDisconnect, PhaseLimits, Preference};
+use tombolo_core::build::hook::Hook;
+use tombolo_core::build::repository::Repository;
 use tombolo_core::build::retry::{Backoff, Retry};
 use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, StateSet, TerminalState};
 use tombolo_core::cache::{Cache, CacheKey};
@@ -213,6 +215,14 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         kind: node.kind,
         source: node.cache,
         needs: node.needs,
+        passes_on: [HARD_TEXT.to_owned()].into(),
+        repository: Some(Box::new(Repository {
+            url: HARD_TEXT.to_owned(),
+            commit: HARD_TEXT.to_owned(),
+            branch: Some(HARD_TEXT.to_owned()),
+            file: None,
+            username: Some(String::new()),
+        })),
         extensions: node.extensions.clone(),
     }
 }
@@ -319,10 +329,12 @@ fn extensions() -> Extensions {
             wanted: true,
             paths: vec![HARD_TEXT.to_owned()],
             folder: Some(HARD_TEXT.to_owned()),
+            is_source: true,
         }],
         output_limit_bytes: Some(u64::MAX),
         on_disconnect: OnDisconnect::Wait,
         exclusive: true,
+        hook: Some(Hook::After),
     }
 }
 

@@ -39,6 +39,10 @@ pub(in crate::executor) fn variables(assignment: &Assignment, cluster: &ClusterN
         ("CLUSTER_NAME", Some(cluster.to_string())),
         ("CLUSTER_LABELS", Some(labels.to_string())),
         ("ATTEMPT_EPOCH", Some(attempt.epoch.to_string())),
+        (
+            "BUILD_STATE",
+            build.outcome.as_ref().map(|outcome| outcome.state.to_string()),
+        ),
     ];
     let mut variables = BTreeMap::new();
     for (name, value) in named {

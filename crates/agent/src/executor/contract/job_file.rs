@@ -1,7 +1,7 @@
 //! `job.json`.
 
 use serde_json::{Value, json};
-use tombolo_core::attempt::Assignment;
+use tombolo_core::attempt::{Assignment, ParentJob};
 use tombolo_core::name::ClusterName;
 
 /// `job.json`: what the command may want to know.
@@ -13,11 +13,9 @@ pub(in crate::executor) fn job_file(assignment: &Assignment, cluster: &ClusterNa
         parents,
         ..
     } = assignment;
-    let parents: Vec<Value> = parents
-        .iter()
-        .map(|parent| json!({ "id": parent.job.to_string(), "name": parent.name, "state": parent.state }))
-        .collect();
-    let text = json!({
+    let named = |job: &ParentJob| json!({ "id": job.job.to_string(), "name": job.name, "state": job.state });
+    let parents: Vec<Value> = parents.iter().map(named).collect();
+    let mut text = json!({
         "job": {
             "id": attempt.job.to_string(),
             "name": job.name,
@@ -39,5 +37,9 @@ pub(in crate::executor) fn job_file(assignment: &Assignment, cluster: &ClusterNa
         },
         "parent_jobs": parents,
     });
+    if let Some(outcome) = &build.outcome {
+        text["build"]["state"] = json!(outcome.state);
+        text["build"]["failed_jobs"] = outcome.failed.iter().map(named).collect();
+    }
     serde_json::to_vec_pretty(&text).expect("a tree of strings and numbers is a text")
 }

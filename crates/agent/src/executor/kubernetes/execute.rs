@@ -1,5 +1,6 @@
 //! The executor: one pod for each attempt, and the couriers of these pods.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tombolo_core::name::ClusterName;
 use tombolo_core::session::Capability;
 use tombolo_core::volume::VolumeId;
 
+use super::clone::as_run;
 use super::cluster::Cluster;
 use super::entrypoint::{self, Entrypoints, Image};
 use super::keep::{self, Fate};
@@ -25,6 +27,7 @@ use crate::exec;
 use crate::executor::cache::CacheFolder;
 use crate::executor::{Error, Executor, Material, contract, is_exclusive, output_limit};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
+use crate::generated::Looked;
 use crate::link::Granted;
 use crate::secrets::Values;
 use crate::supervisor::{SandboxPaths, Specification};
@@ -127,6 +130,14 @@ impl KubernetesExecutor {
         Ok(())
     }
 
+    fn environment(&self, assignment: &Assignment) -> BTreeMap<String, String> {
+        let mut variables = contract::variables(assignment, &self.parts.name);
+        if assignment.job.repository.is_some() {
+            variables.extend(contract::proxies(std::env::vars()));
+        }
+        variables
+    }
+
     /// What the supervisor of an attempt is to run.
     fn specification(&self, assignment: &Assignment, image: Option<&Image>) -> Specification {
         let job = &assignment.job;
@@ -134,8 +145,8 @@ impl KubernetesExecutor {
         Specification {
             attempt: assignment.attempt,
             command: job.command.clone().unwrap_or_else(of_image),
-            environment: contract::variables(assignment, &self.parts.name),
-            job_environment: job.environment.clone(),
+            environment: self.environment(assignment),
+            job_environment: contract::job_environment(assignment),
             paths: SandboxPaths::Absolute,
             timeout: job.timeout,
             stop_grace: self.parts.limits.stop_grace,
@@ -147,6 +158,7 @@ impl KubernetesExecutor {
             exclusive: is_exclusive(assignment),
             // The courier asks for it when the command is to start.
             lease: None,
+            generated: Looked::of(assignment),
         }
     }
 }
@@ -160,6 +172,7 @@ impl Executor for KubernetesExecutor {
             Capability::Exec,
             Capability::Secrets,
             Capability::Exclusive,
+            Capability::Git,
         ];
         capabilities.extend(self.parts.settings.volumes.as_ref().map(|_| Capability::Volumes));
         capabilities
@@ -172,6 +185,7 @@ impl Executor for KubernetesExecutor {
 
     /// Nothing is made yet; but a job that gets no pod here is refused before its inputs are fetched.
     async fn prepare(&self, folder: &AttemptFolder, assignment: &Assignment) -> Result<Vec<String>, Error> {
+        let assignment = &*as_run(&self.parts.settings, assignment);
         let image = self.look_up(assignment).await?;
         let job = job_settings(assignment);
         let facts = Facts {
@@ -256,6 +270,7 @@ impl Executor for KubernetesExecutor {
         secrets: &Values,
         _: Option<Granted>,
     ) -> Result<KubernetesRunning, Error> {
+        let assignment = &*as_run(&self.parts.settings, assignment);
         let failed = Error::system::<io::Error>;
         let materials: Option<Vec<Material>> =
             read_record(&folder.materials()).map_err(failed("read what belongs into the sandbox"))?;

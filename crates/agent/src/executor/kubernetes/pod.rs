@@ -19,6 +19,7 @@ use tombolo_core::attempt::Assignment;
 use tombolo_core::name::ClusterName;
 use tombolo_core::volume::VolumeKind;
 
+pub(super) use self::containers::{OWN_USER, PROGRAM_IN_POD};
 pub use self::overlay::{InvalidOverlay, Overlay};
 use self::sandbox::Sandbox;
 pub use self::token::{Unowned, token_secret};

@@ -10,9 +10,10 @@ use tombolo_transfer::{ChunkStore, store};
 use super::super::cache::CacheFolder;
 use super::super::{Collected, Error, Material};
 use super::blocking;
+use crate::generated::Looked;
 use crate::sandbox::CACHE;
 use crate::supervisor::Exit;
-use crate::{generated, xunit};
+use crate::xunit;
 
 /// A sandbox on the agent's own system, and the store that its contents come from and go to.
 pub(super) struct Belongings {
@@ -23,6 +24,8 @@ pub(super) struct Belongings {
     pub(super) cache: Option<CacheFolder>,
     /// What the output may be at most.
     pub(super) limits: PackLimits,
+    /// Where the job file that it leaves is looked for.
+    pub(super) generated: Looked,
 }
 
 impl Belongings {
@@ -56,10 +59,10 @@ impl Belongings {
     pub(super) async fn collect(&self, exit: Option<&Exit>) -> Result<Collected, Error> {
         let folder = self.sandbox.join("upload/testresult");
         // A job that has removed the folder reports nothing.
-        let output = self.sandbox.join("output");
+        let (sandbox, looked) = (self.sandbox.clone(), self.generated.clone());
         let read = blocking(move || {
             let tests = xunit::read_folder(&folder).unwrap_or_default();
-            Ok((tests, generated::read_folder(&output)))
+            Ok((tests, looked.read(&sandbox)))
         });
         let (tests, generated) = read.await.map_err(Error::system("read test results"))?;
         Ok(Collected {

@@ -7,7 +7,6 @@ use tokio::time::timeout;
 use tombolo_artifact::PackLimits;
 use tombolo_proto::courier::v1 as wire;
 use tombolo_proto::courier::v1::finish_request::{Cache, Output};
-use tombolo_proto::courier::v1::generated_file::Content;
 use tombolo_transfer::Remote;
 
 use super::super::Places;
@@ -18,7 +17,7 @@ use crate::executor::sandbox_limits;
 use crate::folder::read_record;
 use crate::sandbox::CACHE;
 use crate::supervisor::{Ending, Exit, Specification};
-use crate::{generated, sandbox, xunit};
+use crate::{sandbox, xunit};
 
 /// How long the output of a pod that is to end may take: the system waits for half a minute all in all.
 const HURRY: Duration = Duration::from_secs(10);
@@ -29,10 +28,10 @@ pub(super) async fn publish(places: Places) -> Result<(), Error> {
     let errand = Errand::open(places.courier(), PATIENCE).await?;
     // A job that has removed the folder reports nothing.
     let tests = xunit::read_folder(&places.sandbox.join("upload/testresult")).unwrap_or_default();
-    let generated = generated::read_folder(&places.sandbox.join("output"));
     let artifacts = errand.artifacts();
     let specification: Specification = serde_json::from_slice(&errand.describe().await?.command)
         .map_err(|error| Error::Stage(format!("the agent's description cannot be read: {error}")))?;
+    let generated = specification.generated.read(&places.sandbox);
     let limits = sandbox_limits(specification.output_limit_bytes);
     let output = output(&artifacts, &places.sandbox.join("output"), exit.as_ref(), limits).await;
     let cache = match exit.as_ref().filter(|exit| CacheFolder::may_be_kept(exit)) {
@@ -50,13 +49,7 @@ pub(super) async fn publish(places: Places) -> Result<(), Error> {
         }),
         output: Some(output),
         cache,
-        generated: generated.map(|file| wire::GeneratedFile {
-            name: file.name,
-            content: Some(match file.text {
-                Ok(text) => Content::Text(text),
-                Err(reason) => Content::Obstacle(reason),
-            }),
-        }),
+        generated: generated.map(Into::into),
     };
     Ok(errand.finish(finish).await?)
 }

@@ -32,6 +32,8 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::World;
 use crate::build::JobState;
-use crate::build::extensions::input_folder;
+use crate::build::extensions::takes_input;
 use crate::control::builds::{JobKey, LiveBuild};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
@@ -56,7 +56,22 @@ impl World {
             .job(new.id)
             .and_then(|job| job.node.extensions.as_ref()?.retry);
         assert!(new.tries().len() <= retry.map_or(new.tries().len(), |retry| retry.count as usize));
+        if new.epoch > old.epoch {
+            self.check_turn(new);
+        }
         assert!(new.replacements <= self.control.settings().max_replacements);
+    }
+
+    /// Hooks run when all that comes before them is over.
+    fn check_turn(&self, new: &JobStatus) {
+        let Some((build, job)) = self.control.builds.job_by_id(new.id) else {
+            return;
+        };
+        let mut before = build.jobs.iter().filter(|other| other.node.stage() < job.node.stage());
+        assert!(
+            before.all(|other| other.status.ended().is_some()),
+            "a hook runs before its turn"
+        );
     }
 
     /// No new attempt goes where there is no room for it.
@@ -214,7 +229,7 @@ impl World {
                 .parents
                 .iter()
                 .filter(|parent| parent.status.output.is_some())
-                .filter(|parent| input_folder(node.extensions.as_deref(), &parent.node.name).is_some());
+                .filter(|parent| takes_input(node.extensions.as_deref(), &parent.node.name));
             assert_eq!(assignment.inputs.len(), outputs.count());
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(
@@ -262,6 +277,14 @@ impl World {
             jobs.collect()
         };
         assert_eq!(pending(&self.control), pending(restored));
+        for build in self.control.builds.iter() {
+            let id = build.record.id;
+            let mut due = build.due_hooks().into_iter().map(|index| JobKey { build: id, index });
+            assert!(
+                due.all(|key| self.control.parked.contains(&key)),
+                "nobody begins with a hook"
+            );
+        }
         for key in &restored.parked {
             assert!(self.control.parked.contains(key), "a job waits for nothing: {key:?}");
         }

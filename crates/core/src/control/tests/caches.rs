@@ -224,7 +224,10 @@ fn caches_are_cleared_by_users_and_go_with_what_they_belong_to() {
         for (branch, selector, manifest) in [("main", "AWS", 1), ("main", "GCP", 2), ("topic", "AWS", 3)] {
             let (build, job) = submit(&mut world, branch, selector);
             world.report(job, leaves(Finished, manifest));
-            world.done(Command::CancelBuild { build });
+            world.done(Command::CancelBuild {
+                build,
+                extent: Default::default(),
+            });
         }
         world
     };

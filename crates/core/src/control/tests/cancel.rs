@@ -68,13 +68,22 @@ fn a_cancelled_build_starts_nothing_more() {
         job("c").after_when("b", StateSet::ALL),
         job("d").after_when("a", StateSet::ALL),
     ]);
-    world.done(Command::CancelBuild { build });
+    world.done(Command::CancelBuild {
+        build,
+        extent: Default::default(),
+    });
     assert_eq!(world.states(&jobs), ["assigned", "killed", "killed", "killed"]);
     world.report(jobs[0], ended(Finished));
     assert_eq!(world.states(&jobs[..1]), ["killed"]);
     assert_eq!(world.control.builds().count(), 0);
     for (command, kind) in [
-        (Command::CancelBuild { build }, "build"),
+        (
+            Command::CancelBuild {
+                build,
+                extent: Default::default(),
+            },
+            "build",
+        ),
         (Command::CancelJob { job: jobs[0] }, "job"),
     ] {
         assert!(matches!(world.refused(command), Refusal::NotFound { kind: found, .. } if found == kind));

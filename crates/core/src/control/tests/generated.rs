@@ -14,6 +14,7 @@ fn with_file(state: TerminalState) -> Phase {
     let file = GeneratedFile {
         name: "infrabox.json".to_owned(),
         text: Ok("{}".to_owned()),
+        workflows: Vec::new(),
     };
     Phase::Ended(Outcome {
         generated: Some(Box::new(file)),
@@ -66,7 +67,7 @@ fn name_of(world: &World, job: JobId) -> String {
     world.control.job(job).unwrap().node.name.to_string()
 }
 
-fn parents_of(world: &World, job: JobId) -> Vec<String> {
+pub(super) fn parents_of(world: &World, job: JobId) -> Vec<String> {
     let view = world.control.job(job).unwrap();
     let jobs: Vec<_> = world.control.jobs(view.build.id).collect();
     let parents = view.node.parents.iter();
@@ -308,7 +309,10 @@ fn cancelling_the_build_cancels_what_was_made() {
     world.up("east", &[], 8);
     let (build, jobs) = world.submit(vec![job("gen"), job("child").after("gen"), job("other")]);
     let made = make(&mut world, jobs[0], vec![job("a"), job("b").after("a")]);
-    world.done(Command::CancelBuild { build });
+    world.done(Command::CancelBuild {
+        build,
+        extent: Default::default(),
+    });
     for running in [made[0], jobs[2]] {
         world.report(running, ended(Killed));
     }

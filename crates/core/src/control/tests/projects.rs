@@ -56,7 +56,10 @@ fn a_project_goes_with_its_tokens_but_not_while_it_builds() {
         refusal.to_string(),
         "project `demo` has 1 running build: cancel what runs first"
     );
-    world.done(Command::CancelBuild { build });
+    world.done(Command::CancelBuild {
+        build,
+        extent: Default::default(),
+    });
     assert_eq!(world.done(delete()).changes, [Change::DeleteProject(PROJECT)]);
     assert_eq!(world.control.tokens().count(), 1);
     let now = world.now.wall;
@@ -166,7 +169,10 @@ fn outputs_of_a_build_that_runs_are_not_given_up() {
     let mut over = running;
     over.state = BuildState::Terminal(TerminalState::Killed);
     assert!(matches!(world.refused(release(&over)), Refusal::Conflict(_)));
-    world.done(Command::CancelBuild { build });
+    world.done(Command::CancelBuild {
+        build,
+        extent: Default::default(),
+    });
     let effects = world.done(release(&over));
     let [Change::PutBuild(released)] = &effects.changes[..] else {
         panic!("{:?}", effects.changes)

@@ -8,8 +8,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
-use super::super::{Command, Generated, Present, Settings};
+use super::super::{Command, Extent, Generated, Present, Settings};
 use crate::attempt::{LostInput, Outcome, Phase};
+use crate::build::hook::Hook;
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId};
 use crate::name::{ClusterName, ProjectName};
@@ -52,7 +53,7 @@ enum Step {
     Heartbeat(usize),
     Pass(u16),
     CancelJob(usize),
-    CancelBuild(usize),
+    CancelBuild(usize, Extent),
     /// A cluster is cordoned, drained, disabled, or takes jobs again; those that it has move perhaps.
     SetAvailability {
         which: usize,
@@ -95,7 +96,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => which.clone().prop_map(Step::Heartbeat),
         3 => (0..400_u16).prop_map(Step::Pass),
         1 => any::<usize>().prop_map(Step::CancelJob),
-        1 => any::<usize>().prop_map(Step::CancelBuild),
+        1 => (any::<usize>(), prop::sample::select(&[Extent::Jobs, Extent::Whole][..])).prop_map(|(pick, extent)| Step::CancelBuild(pick, extent)),
         3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
             .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
         1 => which.clone().prop_map(Step::Remove),
@@ -154,6 +155,18 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
     shape.iter().enumerate().map(with_parents).collect()
 }
 
+/// The same for a build of its own: now and then the last of them are hooks, which others do not follow.
+fn with_hooks(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
+    let mut jobs = jobs(shape);
+    let (count, (first, second, _)) = (shape.len(), shape[0]);
+    let on_error = 1 + usize::from(first) % (2 * count);
+    let after = on_error + usize::from(second) % count;
+    for (index, job) in jobs.iter_mut().enumerate().skip(on_error) {
+        job.set_hook(Some(if index >= after { Hook::After } else { Hook::OnError }));
+    }
+    jobs
+}
+
 impl World {
     /// With a second project.
     fn of_two(settings: Settings) -> Self {
@@ -188,7 +201,7 @@ impl World {
     fn take(&mut self, step: Step) {
         match step {
             Step::Submit(shape, second) => {
-                let submission = self.submission(self.project(second), jobs(&shape));
+                let submission = self.submission(self.project(second), with_hooks(&shape));
                 self.done(Command::Submit(Box::new(submission)));
             }
             Step::SetShare { second, share } => {
@@ -229,11 +242,11 @@ impl World {
                     self.done(Command::CancelJob { job });
                 }
             }
-            Step::CancelBuild(pick) => {
+            Step::CancelBuild(pick, extent) => {
                 let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
                 if !builds.is_empty() {
                     let build = builds[pick % builds.len()];
-                    self.done(Command::CancelBuild { build });
+                    self.done(Command::CancelBuild { build, extent });
                 }
             }
             Step::SetAvailability {

@@ -314,7 +314,10 @@ fn what_a_recovery_needs_is_made_again_before() {
     world.report(jobs[1], leaves(12));
     world.report(jobs[2], leaves(13));
     assert_eq!(world.states(&jobs), ["finished", "finished", "finished", "queued"]);
-    world.done(Command::CancelBuild { build });
+    world.done(Command::CancelBuild {
+        build,
+        extent: Default::default(),
+    });
     assert_eq!(world.shown(&jobs), ["finished", "finished", "finished", "killed"]);
 }
 

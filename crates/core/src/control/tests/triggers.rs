@@ -125,7 +125,10 @@ fn a_trigger_that_is_not_to_overlap_waits_for_the_end_of_its_build() {
     );
     world.done(pass("often", 2));
     assert_eq!(known(&world, "often").obstacle.as_deref(), Some("no room"));
-    world.done(Command::CancelBuild { build: build.id });
+    world.done(Command::CancelBuild {
+        build: build.id,
+        extent: Default::default(),
+    });
     let third = fire(&mut world, "often", Some(3));
     world.done(third);
     assert_eq!(known(&world, "often").obstacle, None);

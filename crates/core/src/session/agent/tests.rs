@@ -71,6 +71,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             restarts: 0,
             public_url: String::new(),
             revision: Revision::default(),
+            outcome: None,
         },
         job: JobSpec {
             name: JobName::new("j").unwrap(),
@@ -90,6 +91,8 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

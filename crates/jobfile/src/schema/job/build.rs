@@ -1,4 +1,4 @@
-//! The fields of jobs that build images, run compose files or clone: checked here, and of use to an executor that can do it.
+//! The fields of jobs that build images or run compose files: checked here, and of use to an executor that can do it.
 
 use super::{place, value};
 use crate::decode::{Decoder, Step};
@@ -16,8 +16,6 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, field: &str, value: Token<'a>)
         "docker_file" | "docker_compose_file" | "build_context" => drop(place::file(decoder, value)?),
         "build_only" | "enable_docker_build_kit" | "parallel_build" => drop(value::boolean(decoder, &value)?),
         "target" => drop(decoder.filled_text(value, "text: a stage of the docker file")?),
-        "clone_url" => drop(decoder.filled_text(value, "text: the address of a repository")?),
-        "commit" | "branch" => drop(decoder.filled_text(value, "text: a commit, branch or tag")?),
         "stop_timeout" => {
             decoder.whole(&value, "a whole number of seconds", 0..=MAX_STOP_SECONDS)?;
         }

@@ -103,6 +103,8 @@ fn whole(name: JobName, spec: &JobSpec, dependencies: Vec<Dependency>) -> JobSpe
         pod: None,
         source: true,
         needs: CapabilitySet::EMPTY,
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<(Ve
                 wanted,
                 paths,
                 folder,
+                is_source: false,
             });
             places.push(at);
         }

@@ -359,12 +359,12 @@ fn fields_of_other_types() {
              type `docker-compose`",
         ),
         (
-            "{type: git, name: a, clone_url: u, commit: ''}",
-            "2:51 jobs[0].commit: expected text: a commit, branch or tag, found an empty one",
+            "{type: git, name: a, clone_url: 'http://h/u', commit: ''}",
+            "2:62 jobs[0].commit: expected text: a commit, branch or tag, found an empty one",
         ),
         (
-            "{type: git, name: a, clone_url: u, commit: c, cluster: {}}",
-            "2:54 jobs[0].cluster: the field `cluster` belongs to jobs of type `docker`, `docker-image` and `docker-compose`, \
+            "{type: git, name: a, clone_url: 'http://h/u', commit: c, cache: true}",
+            "2:65 jobs[0].cache: the field `cache` belongs to jobs of type `docker`, `docker-image` and `docker-compose`, \
              and this one is of type `git`",
         ),
     ] {

@@ -205,6 +205,8 @@ fn spec(name: &str) -> JobSpec {
         kind: Default::default(),
         source: true,
         needs: Default::default(),
+        passes_on: Default::default(),
+        repository: None,
         extensions: None,
     }
 }

@@ -7,20 +7,22 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use tombolo_core::resources::Resources;
 
 use super::{COURIER, Facts, INSTALL, JOB, SANDBOX, SYSTEM, TOKEN};
-use crate::executor::kubernetes::settings::{PodSecurity, Settings};
+use crate::executor::kubernetes::settings::{PodSecurity, PullPolicy, Settings};
 
 /// Where the program is in its own image.
 const PROGRAM: &str = "/tombolo";
 /// Where the volume with the supervisor and its socket is, in all containers.
 pub(super) const SYSTEM_FOLDER: &str = "/run/tombolo";
+/// Where the program is in all containers, once it was installed.
+pub(in crate::executor::kubernetes) const PROGRAM_IN_POD: &str = "/run/tombolo/tombolo";
 /// What the job's container runs.
-const SUPERVISE: [&str; 3] = ["/run/tombolo/tombolo", "supervise", "--pod"];
+const SUPERVISE: [&str; 3] = [PROGRAM_IN_POD, "supervise", "--pod"];
 /// Where the sandbox is in the job's container, by both of its names.
 pub(super) const SANDBOX_FOLDERS: [&str; 2] = ["/tombolo", "/infrabox"];
 /// Where the token is in the courier's container.
 pub(super) const TOKEN_FOLDER: &str = "/var/run/secrets/tombolo";
 /// The user of our own containers: `nobody` of most images.
-const OWN_USER: i64 = 65532;
+pub(in crate::executor::kubernetes) const OWN_USER: u32 = 65532;
 
 /// The most that a courier may use: it holds a few chunks at a time.
 const COURIER_LIMIT: Resources = Resources {
@@ -93,7 +95,7 @@ pub(super) fn job(shape: &Shape<'_>) -> Container {
     Container {
         name: JOB.to_owned(),
         image: Some(shape.facts.assignment.job.image.clone()),
-        image_pull_policy: Some(shape.settings.job_image_pull_policy.as_str().to_owned()),
+        image_pull_policy: Some(pull_policy(shape).as_str().to_owned()),
         command: Some(strings(SUPERVISE)),
         resources: Some(requirements(&request, &limit)),
         security_context: Some(SecurityContext {
@@ -106,6 +108,14 @@ pub(super) fn job(shape: &Shape<'_>) -> Container {
         }),
         volume_mounts: Some(mounts),
         ..Container::default()
+    }
+}
+
+/// What clones has our own image.
+fn pull_policy<'a>(shape: &'a Shape<'_>) -> &'a PullPolicy {
+    match shape.facts.assignment.job.repository {
+        Some(_) => &shape.settings.image_pull_policy,
+        None => &shape.settings.job_image_pull_policy,
     }
 }
 
@@ -125,7 +135,7 @@ fn own(shape: &Shape<'_>, name: &str) -> Container {
         image_pull_policy: Some(shape.settings.image_pull_policy.as_str().to_owned()),
         resources: Some(requirements(&request, &limit)),
         security_context: Some(SecurityContext {
-            run_as_user: Some(OWN_USER),
+            run_as_user: Some(i64::from(OWN_USER)),
             run_as_non_root: Some(true),
             read_only_root_filesystem: Some(true),
             ..confined()

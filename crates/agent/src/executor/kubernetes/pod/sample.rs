@@ -51,6 +51,7 @@ pub(crate) fn assignment() -> Assignment {
             restarts: 0,
             public_url: "https://master".to_owned(),
             revision: Revision::default(),
+            outcome: None,
         },
         job: JobSpec {
             name: JobName::new("web/test").unwrap(),
@@ -70,6 +71,8 @@ pub(crate) fn assignment() -> Assignment {
             kind: Default::default(),
             source: true,
             needs: Default::default(),
+            passes_on: Default::default(),
+            repository: None,
             extensions: None,
         },
         source: None,

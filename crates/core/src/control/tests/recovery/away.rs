@@ -121,7 +121,10 @@ fn cancelling_a_build_stops_what_is_made_again() {
             world.report(jobs[2], ended(Finished));
         }
         let build = world.control.job(jobs[0]).unwrap().build.id;
-        let effects = world.done(Command::CancelBuild { build });
+        let effects = world.done(Command::CancelBuild {
+            build,
+            extent: Default::default(),
+        });
         assert_eq!(world.shown(&jobs[..2]), ["finished", "killed"]);
         if accepted {
             assert_eq!(orders(&effects)[0], "west: stop 2");

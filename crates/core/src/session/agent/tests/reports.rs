@@ -219,6 +219,7 @@ fn an_end_that_brings_a_job_file_is_reported_after_the_hello() {
     let file = GeneratedFile {
         name: "infrabox.json".to_owned(),
         text: Ok("{}".to_owned()),
+        workflows: Vec::new(),
     };
     let end = Phase::Ended(Outcome {
         generated: Some(Box::new(file)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::array::Array;
 use super::retry::Retry;
 use crate::label::Selector;
 use crate::name::JobName;
@@ -29,6 +30,9 @@ pub struct Extensions {
     /// What it takes of the outputs of its parents; all of it where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputRule>,
+    /// How many of it there are, if it is an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<Array>,
     /// The most that its output may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit_bytes: Option<u64>,
@@ -47,6 +51,15 @@ pub struct InputRule {
     /// The folder under `inputs` that they come to; the last part of the parent's name if none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
+    /// Of an array, an index takes the output of the same index only; both have as many.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub same_index: bool,
+}
+
+/// For what is not written unless it is so.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// The folder under `inputs` that a parent's output comes to; none if the job takes nothing of it.

@@ -27,6 +27,9 @@ pub struct Job {
     /// Whether a cluster runs it at all.
     #[serde(default)]
     pub kind: JobKind,
+    /// Its indexes, if it is an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<Array>,
     /// The job that made it while the build ran; none for what was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -102,6 +105,53 @@ pub struct Job {
     /// The attempt that makes its output again, if there is one. The job stays ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<Recovery>,
+}
+
+/// The indexes of an array: jobs named `array/index`, which are listed by themselves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Array {
+    /// How many there are; the indexes are those below.
+    pub count: u32,
+    /// How many may run at once; any number if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u32>,
+    /// The states that any is in, in their order, with how many are.
+    pub counts: Vec<StateCount>,
+}
+
+/// How many indexes of an array are in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StateCount {
+    /// The state.
+    pub state: JobState,
+    /// How many.
+    pub count: u32,
+}
+
+impl Array {
+    /// With so many indexes in each state.
+    pub fn new(array: build::array::Array, counts: &build::array::Counts) -> Self {
+        let of = |(state, count): (build::JobState, u32)| StateCount {
+            state: state.into(),
+            count,
+        };
+        Self {
+            count: array.count,
+            parallel: array.parallel,
+            counts: counts.iter().map(of).collect(),
+        }
+    }
+}
+
+/// A page of the indexes of an array.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IndexList {
+    /// How many there are in all, and in which states.
+    pub array: Array,
+    /// The indexes of this page, as jobs, in their order.
+    pub jobs: Vec<Job>,
+    /// Where the next page begins, if there are more.
+    pub next_first: Option<u32>,
 }
 
 /// Clusters that a job would rather have than others.
@@ -259,6 +309,22 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Waiting,
+        Self::Queued,
+        Self::Assigned,
+        Self::Preparing,
+        Self::Running,
+        Self::Publishing,
+        Self::Finished,
+        Self::Failure,
+        Self::Error,
+        Self::Unstable,
+        Self::Killed,
+        Self::Skipped,
+    ];
+
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@
 //! with every role to hold that. Errors are problem documents ([`Error`]).
 
 mod audit;
+mod array;
 mod authorization;
 mod build;
 mod cache;
@@ -208,6 +209,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(job::show_job))
         .routes(routes!(job::cancel_job))
         .routes(routes!(job::explain_job))
+        .routes(routes!(array::list_indexes))
         .routes(routes!(transfer::list_transfers))
         .routes(routes!(exec::exec_job))
         .routes(routes!(log::read_log))

@@ -52,8 +52,9 @@ impl World {
             relay_per_gigabyte: Cost(0),
         };
         let input = |input: &control::InputView<'_>| InputReference {
-            job: input.parent.node.id,
+            job: input.parent.id(),
             name: input.parent.node.name.clone(),
+            index: input.index,
             output: input.output,
             sources: input.holders.iter().map(source).collect(),
             grant: Vec::new(),

@@ -233,18 +233,23 @@ impl Inputs {
             let Some(segment) = input_folder(says, &input.name) else {
                 continue;
             };
-            if !taken.insert(segment) {
-                return Err(Error::Clash(segment.to_owned()));
+            let folder = match input.index {
+                Some(index) => format!("{segment}/{index}"),
+                None => segment.to_owned(),
+            };
+            if !taken.insert(folder.clone()) {
+                return Err(Error::Clash(folder));
             }
+            let of_index = input.index.and_then(|index| input.name.of_index(index).ok());
             let rule = says.and_then(|says| says.input(&input.name));
             wanted.push(Wanted {
                 parent: Some(Parent {
                     job: input.job,
-                    name: input.name.clone(),
+                    name: of_index.unwrap_or_else(|| input.name.clone()),
                     is_here: input.sources.iter().any(|source| source.cluster == *self.network.own()),
                 }),
                 manifest: input.output.manifest,
-                folder: format!("inputs/{segment}"),
+                folder: format!("inputs/{folder}"),
                 paths: rule.map(|rule| rule.paths.clone()).unwrap_or_default(),
                 ways: self.network.input(input, assignment.waiting_per_hour),
             });

@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, script};
 
 fn input(name: &str, parent: &Outcome) -> InputReference {
     InputReference {
+        index: None,
         job: JobId::from_u128(rand::random()),
         name: JobName::new(name).unwrap(),
         output: parent.output.unwrap(),
@@ -122,6 +123,7 @@ async fn a_job_takes_what_it_asks_for_under_the_name_that_it_gives() {
             vec![input("a/test", &parent), input("b/test", &parent)],
         );
         let rule = InputRule {
+            same_index: false,
             job: JobName::new("a/test").unwrap(),
             wanted: true,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),

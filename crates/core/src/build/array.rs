@@ -54,8 +54,8 @@ impl JobSpec {
 pub struct Counts([u32; Counts::STATES.len()]);
 
 impl Counts {
-    /// The states, in the order in which they are shown.
-    const STATES: [JobState; 12] = [
+    /// All states, in the order in which they are shown.
+    pub const STATES: [JobState; 12] = [
         JobState::Waiting,
         JobState::Queued,
         JobState::Assigned,

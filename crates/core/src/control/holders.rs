@@ -95,12 +95,14 @@ impl LiveJob {
     /// Whether its command has begun with this output of a parent, which its cluster therefore has.
     fn works_with(&self, parent: &Self, output: OutputReference) -> bool {
         let mut inputs = self.status.inputs.iter();
-        let name = parent.name();
+        // Who takes the outputs of all indexes says which it was; who takes that of one says the array.
+        let own = parent.name();
+        let names = [Some(&own), Some(&parent.node.name)];
         self.status.started_at.is_some()
             && inputs.any(|input| {
                 input.failure.is_none()
                     && input.manifest == output.manifest
-                    && input.parent.as_ref() == Some(&name)
+                    && names.contains(&input.parent.as_ref())
             })
     }
 }

@@ -71,7 +71,7 @@ const GIT: &[JobType] = &[JobType::Git];
 const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
 
 /// The fields of jobs, and the types that have them.
-pub(crate) const FIELDS: [(&str, &[JobType]); 38] = [
+pub(crate) const FIELDS: [(&str, &[JobType]); 40] = [
     ("type", ALL),
     ("name", ALL),
     ("depends_on", ALL),
@@ -83,6 +83,8 @@ pub(crate) const FIELDS: [(&str, &[JobType]); 38] = [
     ("resources", RUN),
     ("cluster", RUN),
     ("matrix", RUN),
+    ("count", RUN),
+    ("parallel", RUN),
     ("priority", RUN),
     ("retry", RUN),
     ("cache", RUN),

@@ -88,6 +88,7 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         id: node.id,
         name: node.name.clone(),
         kind: node.kind.into(),
+        array: None,
         generated_by: node
             .generated_by
             .and_then(|maker| names.get(maker as usize).copied().cloned()),

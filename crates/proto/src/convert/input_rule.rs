@@ -33,6 +33,8 @@ impl TryFrom<wire::InputRule> for InputRule {
             wanted: rule.wanted,
             paths: paths.collect::<Result<_, _>>()?,
             folder: folder.transpose()?,
+            // The master knows whose outputs are taken.
+            same_index: false,
         })
     }
 }

@@ -30,6 +30,14 @@ impl Control {
         })
     }
 
+    /// What the first index waits for that has not begun, if it waits for a cluster.
+    pub(in crate::control) fn array_waits(&self, build: &LiveBuild, job: &LiveJob) -> Option<String> {
+        let array = build.array(job.index)?;
+        let index = array.head.filter(|index| array.begun.get(index).is_some_and(|job| job.is_queued()))?;
+        let explanation = self.explain(job.node.id.of_index(index))?;
+        Some(format!("index {index}: {}", explanation.summary))
+    }
+
     /// Why an index of an array has not begun.
     pub(in crate::control) fn explain_unbegun(&self, id: JobId) -> Option<Explanation> {
         let (array_id, _) = id.array_and_index()?;

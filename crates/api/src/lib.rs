@@ -34,7 +34,9 @@ pub use cluster::{
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};
-pub use job::{Array, IndexList, Job, JobKind, JobState, Output, Parent, PhaseLimits, Preference, Recovery, StateCount, Try};
+pub use job::{
+    Array, IndexList, Job, JobKind, JobState, Output, Parent, PhaseLimits, Preference, Recovery, StateCount, Try,
+};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedJob};

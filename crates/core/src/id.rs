@@ -202,7 +202,10 @@ mod tests {
                 assert_eq!(of_index.array_and_index(), Some((array, index)), "{text}");
                 assert_eq!(of_index.specified_by(), array);
             }
-            assert!(array.of_index(9) < array.of_index(10), "they are in the order of the indexes");
+            assert!(
+                array.of_index(9) < array.of_index(10),
+                "they are in the order of the indexes"
+            );
         }
         let array: JobId = "018f3c8e-1234-7abc-9def-012300000000".parse().unwrap();
         assert_eq!(array.of_index(17).to_string(), "018f3c8e-1234-8abc-9def-012300000011");

@@ -74,12 +74,7 @@ pub enum Error {
 ///
 /// # Errors
 /// If nothing can be run again like that.
-pub fn plan(
-    scope: &Scope,
-    jobs: &[(JobNode, JobStatus)],
-    specs: &[JobSpec],
-    indexes: &Indexes,
-) -> Result<Plan, Error> {
+pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec], indexes: &Indexes) -> Result<Plan, Error> {
     let first = first(scope, jobs)?;
     let after: BTreeSet<u32> = children_of(jobs, &first);
     let after = closed(jobs, after);

@@ -153,13 +153,7 @@ impl Store for Database {
         either!(self, jobs(build, first, limit))
     }
 
-    async fn indexes(
-        &self,
-        array: JobId,
-        first: u32,
-        limit: u32,
-        state: Option<JobState>,
-    ) -> Read<Vec<JobStatus>> {
+    async fn indexes(&self, array: JobId, first: u32, limit: u32, state: Option<JobState>) -> Read<Vec<JobStatus>> {
         either!(self, indexes(array, first, limit, state))
     }
 

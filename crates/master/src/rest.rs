@@ -3,8 +3,8 @@
 //! Every handler has an extractor of [`authorization`] among its arguments; a test calls every route of the OpenAPI document
 //! with every role to hold that. Errors are problem documents ([`Error`]).
 
-mod audit;
 mod array;
+mod audit;
 mod authorization;
 mod build;
 mod cache;

@@ -216,7 +216,7 @@ fn assignment() -> Assignment {
             grant: vec![1, 2],
         }),
         inputs: vec![InputReference {
-            index: None,
+            index: Some(17),
             job: JobId::from_u128(5),
             name: job("a/build"),
             output: output(),

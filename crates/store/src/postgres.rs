@@ -289,9 +289,8 @@ impl Store for Postgres {
         limit: u32,
         state: Option<JobState>,
     ) -> Result<Vec<JobStatus>, Error> {
-        let read = |connection: Arc<Connection>| async move {
-            indexes::list(&connection, array, first, limit, state).await
-        };
+        let read =
+            |connection: Arc<Connection>| async move { indexes::list(&connection, array, first, limit, state).await };
         self.inner.readers.read(read).await
     }
 

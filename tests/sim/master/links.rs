@@ -71,6 +71,11 @@ impl World {
                 state,
             })
         };
+        let spec = process.specs.get(&attempt.job.specified_by())?;
+        let job = match attempt.job.array_and_index() {
+            Some((_, index)) => spec.of_index(index).ok()?,
+            None => spec.clone(),
+        };
         Some(Assignment {
             attempt,
             build: BuildContext {
@@ -82,7 +87,7 @@ impl World {
                 public_url: String::new(),
                 revision: view.build.revision.clone(),
             },
-            job: process.specs.get(&attempt.job)?.clone(),
+            job,
             source: None,
             inputs,
             parents: view.parents.iter().filter_map(parent).collect(),

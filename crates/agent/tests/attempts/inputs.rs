@@ -33,6 +33,31 @@ fn child(text: &str, inputs: Vec<InputReference>) -> Assignment {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn outputs_of_the_indexes_of_an_array_have_folders_of_their_own() {
+    let cluster = Cluster::new().await;
+    let parent = cluster.run(&script("echo text > /tombolo/output/f")).await;
+    let of_index = |index| InputReference {
+        index: Some(index),
+        ..input("work/sim", &parent)
+    };
+    let assignment = child(
+        "cat /tombolo/inputs/sim/0/f /tombolo/inputs/sim/17/f; ls /tombolo/inputs",
+        vec![of_index(0), of_index(17)],
+    );
+    let outcome = cluster.run(&assignment).await;
+    assert_eq!(outcome.state, TerminalState::Finished, "{outcome:?}");
+    assert_eq!(cluster.printed(assignment.attempt), ["text", "text", "sim"]);
+    let names: Vec<&str> = outcome
+        .inputs
+        .iter()
+        .filter_map(|receipt| Some(receipt.parent.as_ref()?.as_str()))
+        .collect();
+    assert_eq!(names, ["work/sim/0", "work/sim/17"]);
+    let twice = child("true", vec![of_index(1), of_index(1)]);
+    assert_eq!(cluster.run(&twice).await.state, TerminalState::Error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn outputs_become_inputs_by_the_last_segment_of_the_name() {
     let cluster = Cluster::new().await;
     let parent = script(

@@ -54,7 +54,11 @@ impl Rows for IndexList {
 /// How many indexes of an array are in which state; nothing for other jobs.
 pub(crate) fn of_array(job: &Job) -> String {
     let Some(array) = &job.array else { return String::new() };
-    let counts: Vec<String> = array.counts.iter().map(|of| format!("{} {}", of.count, of.state)).collect();
+    let counts: Vec<String> = array
+        .counts
+        .iter()
+        .map(|of| format!("{} {}", of.count, of.state))
+        .collect();
     format!("{} of {}", counts.join(", "), array.count)
 }
 
@@ -67,7 +71,10 @@ pub(super) async fn list(build: u64, array: &JobName, page: &Page, session: &Ses
         false => page.limit.unwrap_or(limit::INDEXES_PAGE_DEFAULT),
     };
     let read = async |first: u32| -> Result<IndexList, Failure> {
-        session.client.get(&format!("{path}?first={first}&limit={limit}{state}")).await
+        session
+            .client
+            .get(&format!("{path}?first={first}&limit={limit}{state}"))
+            .await
     };
     let mut list = read(page.first.unwrap_or(0)).await?;
     while let Some(next) = list.next_first.filter(|_| page.all) {

@@ -99,7 +99,11 @@ impl LiveJob {
 
     /// Whether it takes of this parent's array what the same index has left, and nothing else.
     pub(super) fn takes_same_index(&self, parent: &Self) -> bool {
-        let rule = self.node.extensions.as_deref().and_then(|says| says.input(&parent.node.name));
+        let rule = self
+            .node
+            .extensions
+            .as_deref()
+            .and_then(|says| says.input(&parent.node.name));
         rule.is_some_and(|rule| rule.same_index)
     }
 
@@ -262,7 +266,11 @@ impl Builds {
             };
             self.jobs.insert(job.node.id, key);
         }
-        self.indexes += build.arrays.iter().map(|array| array.array.count as usize).sum::<usize>();
+        self.indexes += build
+            .arrays
+            .iter()
+            .map(|array| array.array.count as usize)
+            .sum::<usize>();
         *self.running.entry(build.record.project).or_default() += 1;
         self.by_id.insert(build.record.id, Box::new(build));
     }
@@ -287,7 +295,11 @@ impl Builds {
         for job in &build.jobs {
             self.jobs.remove(&job.node.id);
         }
-        self.indexes -= build.arrays.iter().map(|array| array.array.count as usize).sum::<usize>();
+        self.indexes -= build
+            .arrays
+            .iter()
+            .map(|array| array.array.count as usize)
+            .sum::<usize>();
         if let Some(count) = self.running.get_mut(&build.record.project) {
             *count -= 1;
             if *count == 0 {

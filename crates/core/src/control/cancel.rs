@@ -24,7 +24,10 @@ impl Control {
             })
             .collect();
         // What is next for them is done after this, when no child can start any more.
-        let arrays = self.builds.get(id).map(|build| build.arrays.iter().map(|array| array.job).collect());
+        let arrays = self
+            .builds
+            .get(id)
+            .map(|build| build.arrays.iter().map(|array| array.job).collect());
         let arrays: Vec<u32> = arrays.unwrap_or_default();
         for index in arrays {
             self.cancel_array(outbox, JobKey { build: id, index });

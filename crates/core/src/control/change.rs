@@ -190,7 +190,8 @@ impl LiveState {
         self.builds.retain(|build| build.id != id);
         let over = |(node, _): &&(JobNode, JobStatus)| node.build == id && node.array().is_some();
         let arrays: Vec<JobId> = self.jobs.iter().filter(over).map(|(node, _)| node.id).collect();
-        self.indexes.retain(|status| !arrays.contains(&status.id.specified_by()));
+        self.indexes
+            .retain(|status| !arrays.contains(&status.id.specified_by()));
         self.jobs.retain(|(node, _)| node.build != id);
     }
 }

@@ -37,7 +37,10 @@ impl Control {
             return Ok(());
         }
         if maker.index >= FIRST_OF_INDEXES {
-            return Err("it left a job file, and an index of an array cannot make jobs: have a job after the array make them".to_owned());
+            return Err(
+                "it left a job file, and an index of an array cannot make jobs: have a job after the array make them"
+                    .to_owned(),
+            );
         }
         let Some(build) = self.builds.get(maker.build) else {
             return Ok(());
@@ -67,7 +70,11 @@ impl Control {
             ));
         }
         let all = build.jobs.len() + new;
-        let more: usize = jobs.iter().filter_map(|(_, spec)| spec.array()).map(|array| array.count as usize).sum();
+        let more: usize = jobs
+            .iter()
+            .filter_map(|(_, spec)| spec.array())
+            .map(|array| array.count as usize)
+            .sum();
         if all > settings.max_jobs_per_build {
             return Err(format!(
                 "with the {new} jobs of its job file the build has {all}, the limit is {}",

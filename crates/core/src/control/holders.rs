@@ -100,9 +100,7 @@ impl LiveJob {
         let names = [Some(&own), Some(&parent.node.name)];
         self.status.started_at.is_some()
             && inputs.any(|input| {
-                input.failure.is_none()
-                    && input.manifest == output.manifest
-                    && names.contains(&input.parent.as_ref())
+                input.failure.is_none() && input.manifest == output.manifest && names.contains(&input.parent.as_ref())
             })
     }
 }

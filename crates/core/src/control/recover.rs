@@ -68,7 +68,11 @@ impl Control {
             self.begin_recovery(outbox, job, reason);
         }
         for job in jobs() {
-            if self.builds.job(job).is_some_and(|(build, job)| build.pending(job.index) == 0) {
+            if self
+                .builds
+                .job(job)
+                .is_some_and(|(build, job)| build.pending(job.index) == 0)
+            {
                 self.enqueue(outbox, job);
             }
         }

@@ -88,7 +88,9 @@ impl Control {
         }
         let mut indexes: BTreeMap<BuildId, Vec<JobStatus>> = BTreeMap::new();
         for status in live.indexes {
-            let build = arrays.get(&status.id.specified_by()).ok_or(Error::UnknownBuild(status.id))?;
+            let build = arrays
+                .get(&status.id.specified_by())
+                .ok_or(Error::UnknownBuild(status.id))?;
             indexes.entry(*build).or_default().push(status);
         }
         for build in live.builds {

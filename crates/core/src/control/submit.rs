@@ -20,8 +20,14 @@ impl Control {
         self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut nodes = nodes(&submission)?;
         let (taken_over, indexes) = take_known(&submission, &mut nodes)?;
-        let mut live = live_with(record_of(&submission, outbox), nodes.clone(), taken_over, edges(&nodes)?);
-        live.take_indexes(indexes).map_err(|id| Refusal::not_found("job", &id))?;
+        let mut live = live_with(
+            record_of(&submission, outbox),
+            nodes.clone(),
+            taken_over,
+            edges(&nodes)?,
+        );
+        live.take_indexes(indexes)
+            .map_err(|id| Refusal::not_found("job", &id))?;
         if self.builds.get(submission.id).is_some() || nodes.iter().any(|node| self.builds.key(node.id).is_some()) {
             return Err(Refusal::exists("build", &submission.id));
         }

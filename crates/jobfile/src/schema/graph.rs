@@ -40,10 +40,10 @@ fn check_companions(jobs: &Jobs, faults: &mut Collector) {
         let is_parent = spec.dependencies.iter().any(|dependency| dependency.job == name);
         let other = specs.get(&name);
         let complaint = match other.map(|other| other.kind) {
-            _ if other.is_some_and(|other| other.array().is_some()) => {
-                Complaint::new(format!("`{name}` is an array, whose indexes run wherever there is room"))
-                    .hint("name a job that runs once")
-            }
+            _ if other.is_some_and(|other| other.array().is_some()) => Complaint::new(format!(
+                "`{name}` is an array, whose indexes run wherever there is room"
+            ))
+            .hint("name a job that runs once"),
             _ if !is_parent => Complaint::new(format!(
                 "the job does not follow `{name}`, so that it is not known where that runs"
             ))
@@ -68,7 +68,9 @@ fn locate(jobs: &Jobs, fault: &Fault) -> (String, Position) {
     };
     match fault {
         Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => ("jobs".to_owned(), Position::START),
-        Fault::DuplicateName { job, .. } | Fault::WithinArray { job, .. } | Fault::NoArray { job, .. } => (format!("jobs[{}].name", place(*job).index), place(*job).name),
+        Fault::DuplicateName { job, .. } | Fault::WithinArray { job, .. } | Fault::NoArray { job, .. } => {
+            (format!("jobs[{}].name", place(*job).index), place(*job).name)
+        }
         Fault::MissingParent { job, dependency, .. }
         | Fault::SelfDependency { job, dependency, .. }
         | Fault::DuplicateDependency { job, dependency, .. }

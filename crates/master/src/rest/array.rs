@@ -67,7 +67,10 @@ pub(super) async fn list_indexes(
         return Err(path.unknown(&build, &access.project));
     };
     let Some(array) = node.array() else {
-        return Err(Error::new(Code::NotFound, format_args!("job `{}` is no array", node.name)));
+        return Err(Error::new(
+            Code::NotFound,
+            format_args!("job `{}` is no array", node.name),
+        ));
     };
     let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
     let counts = counts(&state, node, status).await?;
@@ -113,7 +116,10 @@ async fn read_page(
     let of_unbegun = |index: u32| status.of_unbegun(node.id.of_index(index));
     let takes_unbegun = wanted.is_none_or(|wanted| of_unbegun(0).state == wanted);
     if !takes_unbegun {
-        let found = state.store.indexes(node.id, first, limit.saturating_add(1), wanted).await?;
+        let found = state
+            .store
+            .indexes(node.id, first, limit.saturating_add(1), wanted)
+            .await?;
         let index = |status: &JobStatus| status.id.array_and_index().map(|(_, index)| index);
         let next = found.get(limit as usize).and_then(index);
         return Ok((found.into_iter().take(limit as usize).collect(), next));
@@ -173,7 +179,9 @@ pub(super) async fn find_index(
     }) else {
         return Ok(None);
     };
-    let found = jobs.iter().find(|(node, _)| node.name.as_str() == array && node.array().is_some());
+    let found = jobs
+        .iter()
+        .find(|(node, _)| node.name.as_str() == array && node.array().is_some());
     let Some((node, _)) = found else { return Ok(None) };
     let record = state.store.job(node.id.of_index(index)).await?;
     Ok(record.map(|record| (record.node, record.status)))
@@ -187,7 +195,9 @@ pub(super) async fn read_indexes(state: &Application, jobs: &[(JobNode, JobStatu
         while let Some(first) = next {
             let page = state.store.indexes(node.id, first, PAGE, None).await?;
             let last = page.last().and_then(|last| last.id.array_and_index());
-            next = last.filter(|_| page.len() == PAGE as usize).map(|(_, last)| last.saturating_add(1));
+            next = last
+                .filter(|_| page.len() == PAGE as usize)
+                .map(|(_, last)| last.saturating_add(1));
             all.extend(page);
         }
         indexes.insert(node.id, all);

@@ -143,6 +143,7 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
         (message, _) => summary.push_str(&format!(" ({message})")),
     }
     match &status.cluster {
+        None if node.array().is_some() => {}
         None => summary.push_str("; no cluster had it"),
         Some(cluster) => {
             let requirements: Vec<String> = node.selector.requirements.iter().map(ToString::to_string).collect();
@@ -189,6 +190,23 @@ pub(super) struct FoundJob {
     pub(super) node: JobNode,
     pub(super) status: JobStatus,
     jobs: Vec<(JobNode, JobStatus)>,
+}
+
+impl FoundJob {
+    /// Refuses an array where one of its indexes has to be named. `what` is what each of them has.
+    pub(super) fn refuse_array(&self, what: &str) -> Result<(), Error> {
+        let Some(array) = self.node.array() else { return Ok(()) };
+        let name = &self.node.name;
+        let detail = format!(
+            "job `{name}` is an array: each of its {} indexes has a {what} of its own",
+            array.count
+        );
+        let hint = format!(
+            "name an index: `{name}/0`; `tombolo jobs {} {name}` lists them",
+            self.build.number
+        );
+        Err(Error::new(Code::Conflict, detail).with_hint(hint))
+    }
 }
 
 /// The job that the path names.

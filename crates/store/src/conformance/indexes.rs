@@ -15,7 +15,10 @@ use crate::{CommitError, LogSegment, LogWrite, Store};
 /// A build of an array and a job after it.
 fn insert(build: &Build, count: u32) -> (JobNode, Change) {
     let extensions = Extensions {
-        array: Some(Array { count, parallel: Some(7) }),
+        array: Some(Array {
+            count,
+            parallel: Some(7),
+        }),
         ..Extensions::default()
     };
     let array = JobNode {
@@ -57,22 +60,36 @@ pub async fn indexes_are_there_when_they_begin<S: Store>(store: &S) {
         in_state(array.id.of_index(999), JobState::Queued),
     );
     leader
-        .commit([&full, &queued, &placed, &new].map(|status| Change::PutJob(status.clone())).to_vec())
+        .commit(
+            [&full, &queued, &placed, &new]
+                .map(|status| Change::PutJob(status.clone()))
+                .to_vec(),
+        )
         .await;
     leader.check().await;
 
-    assert_eq!(store.jobs(first.id, 0, 10).await.unwrap().len(), 2, "indexes are not jobs of the build");
+    assert_eq!(
+        store.jobs(first.id, 0, 10).await.unwrap().len(),
+        2,
+        "indexes are not jobs of the build"
+    );
     let all = store.indexes(array.id, 0, 10, None).await.unwrap();
     assert_eq!(all, [full.clone(), placed.clone(), new.clone()]);
     assert_eq!(store.indexes(array.id, 1, 1, None).await.unwrap(), [placed.clone()]);
     let unstable = Some(JobState::Terminal(TerminalState::Unstable));
     assert_eq!(store.indexes(array.id, 0, 10, unstable).await.unwrap(), [full.clone()]);
-    let counts: Counts = [full.state, placed.state, new.state].into_iter().map(|state| (state, 1)).collect();
+    let counts: Counts = [full.state, placed.state, new.state]
+        .into_iter()
+        .map(|state| (state, 1))
+        .collect();
     assert_eq!(store.index_counts(array.id).await.unwrap(), counts);
 
     let record = store.job(placed.id).await.unwrap().unwrap();
     assert_eq!((record.build, record.status), (first.clone(), placed));
-    assert_eq!((record.node.id, record.node.name.as_str()), (array.id.of_index(2), "group/job-0/2"));
+    assert_eq!(
+        (record.node.id, record.node.name.as_str()),
+        (array.id.of_index(2), "group/job-0/2")
+    );
     let unbegun = store.job(array.id.of_index(500)).await.unwrap().unwrap();
     assert_eq!(unbegun.status, running.of_unbegun(array.id.of_index(500)));
     assert_eq!(unbegun.status.state, JobState::Queued);
@@ -82,17 +99,26 @@ pub async fn indexes_are_there_when_they_begin<S: Store>(store: &S) {
     let kept = store.kept_builds(home.id, None, 10).await.unwrap();
     let lost = full.output_lost().is_some();
     assert_eq!(kept[0].bytes, if lost { 0 } else { full.output.unwrap().bytes });
-    let attempt = AttemptId { job: full.id, epoch: Epoch(1) };
+    let attempt = AttemptId {
+        job: full.id,
+        epoch: Epoch(1),
+    };
     let line = LogLine {
         number: 0,
         at: Timestamp(1),
         text: b"it begins".to_vec(),
     };
     let segment = LogSegment::encode(std::slice::from_ref(&line));
-    store.append_log(leader.epoch, vec![LogWrite { attempt, segment }]).await.unwrap();
+    store
+        .append_log(leader.epoch, vec![LogWrite { attempt, segment }])
+        .await
+        .unwrap();
     assert_eq!(store.read_log(attempt, 0, 10).await.unwrap(), [line]);
     let manifest = full.output.unwrap().manifest;
-    let wanted = store.are_wanted(cluster_name("east"), home.id, vec![manifest]).await.unwrap();
+    let wanted = store
+        .are_wanted(cluster_name("east"), home.id, vec![manifest])
+        .await
+        .unwrap();
     assert_eq!(wanted, [!lost]);
 
     // A build that is over is history, with its indexes.
@@ -128,7 +154,9 @@ pub async fn indexes_need_their_array<S: Store>(store: &S) {
     leader.commit(vec![Change::PutProject(home), insert]).await;
     let stranger = in_state(JobId::from_u128(99 << 32).of_index(1), JobState::Queued);
     let own = in_state(array.id.of_index(1), JobState::Queued);
-    let refused = leader.try_commit(vec![Change::PutJob(own), Change::PutJob(stranger)]).await;
+    let refused = leader
+        .try_commit(vec![Change::PutJob(own), Change::PutJob(stranger)])
+        .await;
     assert!(matches!(refused, Err(CommitError::Rejected(_))), "{refused:?}");
     leader.check().await;
 }

@@ -8,7 +8,7 @@ use tombolo_core::id::JobId;
 
 use super::read::all;
 use super::row::{self, Columns};
-use super::write::{bind_status, SQL_INSERT_STATUS, SQL_PUT_STATUS};
+use super::write::{SQL_INSERT_STATUS, SQL_PUT_STATUS, bind_status};
 use crate::port::{CommitError, JobRecord};
 use crate::sqlite::{error, read};
 use crate::state::job_state;
@@ -26,16 +26,20 @@ pub(super) fn put(connection: &Connection, array: JobId, index: u32, status: &Jo
             return Ok(written);
         }
         let (id, array) = (status.id.uuid(), array.uuid());
-        let inserted = connection
-            .prepare_cached(SQL_INSERT)?
-            .execute(params![id.as_bytes(), array.as_bytes(), index])?;
+        let inserted =
+            connection
+                .prepare_cached(SQL_INSERT)?
+                .execute(params![id.as_bytes(), array.as_bytes(), index])?;
         if inserted > 0 {
             bind_status(&mut connection.prepare_cached(SQL_INSERT_STATUS)?, status)?;
         }
         Ok(inserted)
     };
     match written().map_err(error::statement)? {
-        0 => Err(CommitError::Rejected(format!("there is no array {array:?} with {:?}", status.id))),
+        0 => Err(CommitError::Rejected(format!(
+            "there is no array {array:?} with {:?}",
+            status.id
+        ))),
         _ => Ok(()),
     }
 }
@@ -64,7 +68,12 @@ pub(super) fn list(
         connection,
         row::STATUS,
         "FROM job_status WHERE job BETWEEN ?1 AND ?2 AND (?3 IS NULL OR state = ?3) ORDER BY job LIMIT ?4",
-        params![first.as_bytes(), last.as_bytes(), state.map(|state| state.as_str().to_owned()), limit],
+        params![
+            first.as_bytes(),
+            last.as_bytes(),
+            state.map(|state| state.as_str().to_owned()),
+            limit
+        ],
         row::index,
     )
 }
@@ -88,7 +97,9 @@ pub(super) fn one(connection: &Connection, array: JobId, index: u32) -> rusqlite
     };
     let status = connection
         .prepare_cached(&format!("SELECT {} FROM job_status WHERE job = ?1", row::STATUS))?
-        .query_row([array.of_index(index).uuid().as_bytes()], |row| row::index(&mut Columns::new(row)))
+        .query_row([array.of_index(index).uuid().as_bytes()], |row| {
+            row::index(&mut Columns::new(row))
+        })
         .optional()?;
     Ok(record.of_index(index, status))
 }

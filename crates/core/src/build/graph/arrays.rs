@@ -25,14 +25,11 @@ fn takes_own_index(spec: &JobSpec) -> bool {
 }
 
 /// The names within that of an array are those of its indexes.
-fn check_name<'a>(
-    job: u32,
-    spec: &JobSpec,
-    find: &impl Fn(&JobName) -> Option<&'a JobSpec>,
-    faults: &mut Vec<Fault>,
-) {
+fn check_name<'a>(job: u32, spec: &JobSpec, find: &impl Fn(&JobName) -> Option<&'a JobSpec>, faults: &mut Vec<Fault>) {
     let name = spec.name.as_str();
-    let outer = name.match_indices('/').filter_map(|(end, _)| JobName::new(&name[..end]).ok());
+    let outer = name
+        .match_indices('/')
+        .filter_map(|(end, _)| JobName::new(&name[..end]).ok());
     for array in outer {
         if find(&array).is_some_and(|outer| outer.array().is_some()) {
             let name = spec.name.clone();

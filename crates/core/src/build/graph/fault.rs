@@ -164,7 +164,10 @@ impl fmt::Display for Fault {
                 )
             }
             Self::TooManyInputs { name, count, own, .. } => {
-                write!(formatter, "with those of `{name}`, the job takes the outputs of {count} indexes")?;
+                write!(
+                    formatter,
+                    "with those of `{name}`, the job takes the outputs of {count} indexes"
+                )?;
                 match own {
                     Some(own) => write!(
                         formatter,

@@ -1,11 +1,11 @@
 //! Has indexes of arrays begin when it is their turn, and ends arrays.
 
 use crate::build::JobState;
+use crate::build::TerminalState;
 use crate::control::Control;
 use crate::control::builds::{JobKey, LiveJob};
 use crate::control::outbox::Outbox;
 use crate::control::record::{JobStatus, Unbegun};
-use crate::build::TerminalState;
 
 /// What is next for an array.
 enum Step {
@@ -29,7 +29,9 @@ impl Control {
         loop {
             match self.next_step(array) {
                 Step::Begin(index) => {
-                    let Some(key) = self.begin_index(array, index) else { return };
+                    let Some(key) = self.begin_index(array, index) else {
+                        return;
+                    };
                     if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
                         self.fail_only(outbox, key, message);
                     }
@@ -44,7 +46,9 @@ impl Control {
         let Some(build) = self.builds.get_mut(key.build) else {
             return Step::Wait;
         };
-        let Some(job) = build.job(key.index) else { return Step::Wait };
+        let Some(job) = build.job(key.index) else {
+            return Step::Wait;
+        };
         if matches!(job.status.state, JobState::Waiting | JobState::Terminal(_)) {
             return Step::Wait;
         }
@@ -79,7 +83,11 @@ impl Control {
 
     /// An index that has not begun is needed by itself: makes it, if there is such an index and it is not over.
     pub(in crate::control) fn begin_out_of_turn(&mut self, key: JobKey) {
-        let Some(build) = self.builds.get(key.build).filter(|build| build.job(key.index).is_none()) else {
+        let Some(build) = self
+            .builds
+            .get(key.build)
+            .filter(|build| build.job(key.index).is_none())
+        else {
             return;
         };
         let Some(array) = build.array_of(key.index) else { return };
@@ -103,19 +111,23 @@ impl Control {
 
     /// The index of an array that stood for those behind it was placed: the next one may begin.
     pub(in crate::control) fn index_placed(&mut self, outbox: &mut Outbox, key: JobKey) {
-        let Some(build) = self.builds.get_mut(key.build) else { return };
-        let Some(live) = build.array_of_mut(key.index) else { return };
+        let Some(build) = self.builds.get_mut(key.build) else {
+            return;
+        };
+        let Some(live) = build.array_of_mut(key.index) else {
+            return;
+        };
         let index = key.index - live.first;
         if live.head == Some(index) {
             live.head = None;
         }
-        let array = JobKey {
-            index: live.job,
-            ..key
-        };
+        let array = JobKey { index: live.job, ..key };
         outbox.arrays.push(array);
         let now = outbox.now.wall;
-        if let Some(job) = build.job_mut(array.index).filter(|job| job.status.state == JobState::Queued) {
+        if let Some(job) = build
+            .job_mut(array.index)
+            .filter(|job| job.status.state == JobState::Queued)
+        {
             job.status.state = JobState::Running;
             job.status.started_at = Some(now);
             outbox.touch(array, job);
@@ -131,7 +143,9 @@ impl Control {
         message: &str,
     ) {
         let now = outbox.now.wall;
-        let Some(build) = self.builds.get_mut(array.build) else { return };
+        let Some(build) = self.builds.get_mut(array.build) else {
+            return;
+        };
         let left = build.array(array.index).map_or(0, super::LiveArray::unbegun);
         let Some(job) = build.job_mut(array.index) else { return };
         if left > 0 && job.status.unbegun().is_none() {

@@ -9,7 +9,9 @@ use crate::control::settle::WORST_FIRST;
 impl Control {
     /// Ends an array whose indexes are all over, and does what follows.
     pub(super) fn end_array(&mut self, outbox: &mut Outbox, key: JobKey) {
-        let Some(build) = self.builds.get(key.build) else { return };
+        let Some(build) = self.builds.get(key.build) else {
+            return;
+        };
         let (state, message) = build.end_of_array(key.index);
         if let Some(job) = self.builds.job_mut(key) {
             job.status.message = message;
@@ -48,7 +50,9 @@ impl LiveBuild {
         let unbegun = job.status.unbegun();
         let worst = WORST_FIRST.into_iter().find_map(|worst| {
             let begun = array.begun.iter();
-            let mut of = begun.filter(|(_, job)| job.status.ended() == Some(worst)).map(|(index, _)| *index);
+            let mut of = begun
+                .filter(|(_, job)| job.status.ended() == Some(worst))
+                .map(|(index, _)| *index);
             let first = of.next();
             let rest = unbegun.filter(|unbegun| unbegun.state == worst);
             let count = first.map_or(0, |_| 1 + of.count()) + rest.map_or(0, |_| array.unbegun() as usize);
@@ -62,7 +66,10 @@ impl LiveBuild {
             (_, true) => format!("cancelled; {of}"),
             (Some(first), _) if count == 1 => format!("index {first} of {} ended as `{state}`", array.array.count),
             (Some(first), _) => format!("{of}, the first of them {first}"),
-            (None, _) => format!("{of} before they began: {}", unbegun.map_or("", |unbegun| &unbegun.message)),
+            (None, _) => format!(
+                "{of} before they began: {}",
+                unbegun.map_or("", |unbegun| &unbegun.message)
+            ),
         };
         (state, message)
     }

@@ -2,8 +2,8 @@
 
 use super::LiveArray;
 use crate::build::JobState;
-use crate::control::builds::{LiveBuild, LiveJob};
 use crate::control::Control;
+use crate::control::builds::{LiveBuild, LiveJob};
 use crate::id::JobId;
 use crate::placement::Explanation;
 
@@ -33,7 +33,9 @@ impl Control {
     /// What the first index waits for that has not begun, if it waits for a cluster.
     pub(in crate::control) fn array_waits(&self, build: &LiveBuild, job: &LiveJob) -> Option<String> {
         let array = build.array(job.index)?;
-        let index = array.head.filter(|index| array.begun.get(index).is_some_and(|job| job.is_queued()))?;
+        let index = array
+            .head
+            .filter(|index| array.begun.get(index).is_some_and(|job| job.is_queued()))?;
         let explanation = self.explain(job.node.id.of_index(index))?;
         Some(format!("index {index}: {}", explanation.summary))
     }

@@ -32,7 +32,11 @@ impl Tally {
 
     /// Says in the place of the first index where those would go with it.
     pub(super) fn tell(&self, place: &mut Place, count: u32, most: usize) {
-        let on: Vec<String> = self.0.iter().map(|(cluster, count)| format!("{count} to `{cluster}`")).collect();
+        let on: Vec<String> = self
+            .0
+            .iter()
+            .map(|(cluster, count)| format!("{count} to `{cluster}`"))
+            .collect();
         let rest = count.saturating_sub(u32::try_from(self.total()).unwrap_or(u32::MAX));
         let rest = match (rest, self.total() >= most) {
             (0, _) => String::new(),

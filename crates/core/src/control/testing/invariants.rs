@@ -224,7 +224,9 @@ impl World {
         );
         for cluster in self.control.clusters() {
             let mut held = self.records();
-            held.retain(|(node, status)| is_held(node, status) && status.cluster.as_ref() == Some(&cluster.record.name));
+            held.retain(|(node, status)| {
+                is_held(node, status) && status.cluster.as_ref() == Some(&cluster.record.name)
+            });
             let used = held
                 .iter()
                 .fold(Resources::default(), |sum, (node, _)| sum.plus(&node.resources));
@@ -234,7 +236,10 @@ impl World {
 
     /// Attempts are where their selectors allow it, and have all their inputs.
     fn check_attempts(&self) {
-        let held = self.records().into_iter().filter(|(node, status)| is_held(node, status));
+        let held = self
+            .records()
+            .into_iter()
+            .filter(|(node, status)| is_held(node, status));
         for (node, status) in held {
             let attempt = self.attempt(status.id);
             let assignment = self.control.assignment(attempt).unwrap();
@@ -357,7 +362,10 @@ impl World {
     /// Arrays go on where they were.
     fn check_restored_arrays(&self, restored: &Control) {
         let arrays = |control: &Control| -> Vec<_> {
-            let arrays = control.builds.iter().flat_map(|build| build.arrays.iter().map(move |array| (build, array)));
+            let arrays = control
+                .builds
+                .iter()
+                .flat_map(|build| build.arrays.iter().map(move |array| (build, array)));
             let row = |(build, array): (&LiveBuild, &crate::control::arrays::LiveArray)| {
                 let status = &build.job(array.job).unwrap().status;
                 (array.job, array.first, array.head, array.open, array.counts(status))

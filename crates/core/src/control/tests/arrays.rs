@@ -22,10 +22,15 @@ fn world(slots: u32) -> World {
 /// The indexes of the array that a cluster has, in order.
 fn held(world: &World, array: JobId) -> Vec<u32> {
     let statuses = world.live.indexes.iter().filter(|status| {
-        let held = matches!(status.state, JobState::Assigned | JobState::Preparing | JobState::Running);
+        let held = matches!(
+            status.state,
+            JobState::Assigned | JobState::Preparing | JobState::Running
+        );
         held && status.id.specified_by() == array
     });
-    statuses.filter_map(|status| Some(status.id.array_and_index()?.1)).collect()
+    statuses
+        .filter_map(|status| Some(status.id.array_and_index()?.1))
+        .collect()
 }
 
 fn counts(world: &World, array: JobId) -> String {
@@ -61,8 +66,15 @@ fn what_has_not_begun_is_neither_in_memory_nor_written() {
     assert_eq!(counts(&world, jobs[0]), "99998 queued, 2 assigned");
     assert_eq!(world.control.builds.job_count(), 100_001);
     let effects = world.report(jobs[0].of_index(0), ended(Finished));
-    let written = effects.changes.iter().filter(|change| matches!(change, Change::PutJob(_)));
-    assert_eq!(written.count(), 3, "the one that ended, the one that was placed, and the next in the queue");
+    let written = effects
+        .changes
+        .iter()
+        .filter(|change| matches!(change, Change::PutJob(_)));
+    assert_eq!(
+        written.count(),
+        3,
+        "the one that ended, the one that was placed, and the next in the queue"
+    );
 }
 
 #[test]
@@ -78,7 +90,12 @@ fn no_more_run_at_once_than_the_array_says() {
     );
     assert!(explained.limit.is_some());
     let explained = world.control.explain(jobs[0]).unwrap();
-    assert!(explained.summary.starts_with("of its 6 indexes, 4 queued, 2 assigned; as many have begun"), "{explained:?}");
+    assert!(
+        explained
+            .summary
+            .starts_with("of its 6 indexes, 4 queued, 2 assigned; as many have begun"),
+        "{explained:?}"
+    );
     world.report(jobs[0].of_index(1), ended(Failure));
     assert_eq!(held(&world, jobs[0]), [0, 2]);
     world.restart();
@@ -91,8 +108,16 @@ fn no_more_run_at_once_than_the_array_says() {
 fn an_array_ends_as_the_worst_of_its_indexes() {
     for (ends, state, message) in [
         ([Finished, Finished, Finished], Finished, ""),
-        ([Finished, Failure, Finished], Failure, "index 1 of 3 ended as `failure`"),
-        ([Failure, Finished, Failure], Failure, "2 of 3 indexes ended as `failure`, the first of them 0"),
+        (
+            [Finished, Failure, Finished],
+            Failure,
+            "index 1 of 3 ended as `failure`",
+        ),
+        (
+            [Failure, Finished, Failure],
+            Failure,
+            "2 of 3 indexes ended as `failure`, the first of them 0",
+        ),
         ([Failure, Finished, Error], Error, "index 2 of 3 ended as `error`"),
     ] {
         let mut world = world(3);
@@ -121,7 +146,10 @@ fn each_index_is_retried_and_replaced_by_itself() {
     let again = world.attempt(jobs[0].of_index(0));
     assert_eq!((again.epoch.0, world.state(again.job)), (2, JobState::Assigned));
     // What the first attempt still says does not count.
-    let stale = crate::id::AttemptId { epoch: crate::id::Epoch(1), ..again };
+    let stale = crate::id::AttemptId {
+        epoch: crate::id::Epoch(1),
+        ..again
+    };
     let effects = world.apply(world.report_command("east", stale, ended(Finished)));
     assert!(effects.reply.is_err());
     assert_eq!(orders(&effects), ["east: forget 1"]);
@@ -149,7 +177,10 @@ fn a_cancelled_array_ends_without_what_has_not_begun() {
         world.report(jobs[0].of_index(index), ended(Killed));
     }
     assert_eq!(world.states(&jobs), ["killed", "skipped"]);
-    assert_eq!(world.seen[&jobs[0]].message, "cancelled; 1000 of 1000 indexes ended as `killed`");
+    assert_eq!(
+        world.seen[&jobs[0]].message,
+        "cancelled; 1000 of 1000 indexes ended as `killed`"
+    );
     assert_eq!(world.live.indexes.len(), 0, "the build is over");
 }
 
@@ -158,15 +189,29 @@ fn one_index_is_cancelled_whether_it_has_begun_or_not() {
     let mut world = world(1);
     let (_, jobs) = world.submit(vec![job("sim").times(4)]);
     for index in [3, 1] {
-        world.done(Command::CancelJob { job: jobs[0].of_index(index) });
+        world.done(Command::CancelJob {
+            job: jobs[0].of_index(index),
+        });
     }
     assert_eq!(counts(&world, jobs[0]), "1 queued, 1 assigned, 2 killed");
-    world.done(Command::CancelJob { job: jobs[0].of_index(3) });
-    assert!(world.apply(Command::CancelJob { job: jobs[0].of_index(4) }).reply.is_err());
+    world.done(Command::CancelJob {
+        job: jobs[0].of_index(3),
+    });
+    assert!(
+        world
+            .apply(Command::CancelJob {
+                job: jobs[0].of_index(4)
+            })
+            .reply
+            .is_err()
+    );
     world.report(jobs[0].of_index(0), ended(Finished));
     assert_eq!(held(&world, jobs[0]), [2]);
     world.report(jobs[0].of_index(2), ended(Finished));
-    assert_eq!(world.seen[&jobs[0]].message, "2 of 4 indexes ended as `killed`, the first of them 1");
+    assert_eq!(
+        world.seen[&jobs[0]].message,
+        "2 of 4 indexes ended as `killed`, the first of them 1"
+    );
 }
 
 #[test]
@@ -190,7 +235,10 @@ fn those_behind_one_that_waited_too_long_end_with_it() {
     world.pass(Duration::from_secs(1));
     let status = &world.seen[&jobs[0]];
     assert_eq!(status.state, JobState::Terminal(Error));
-    assert_eq!(status.message, "1000 of 1000 indexes ended as `error`, the first of them 0");
+    assert_eq!(
+        status.message,
+        "1000 of 1000 indexes ended as `error`, the first of them 0"
+    );
     assert!(world.seen[&jobs[0].of_index(0)].message.contains("`timeouts.queue`"));
     let unbegun = status.of_unbegun(jobs[0].of_index(5));
     assert_eq!(unbegun.message, world.seen[&jobs[0].of_index(0)].message);
@@ -248,7 +296,10 @@ fn the_order_in_the_queue_is_as_if_all_indexes_stood_in_it() {
         world.report(id, ended(Finished));
     }
     let sim = first[0];
-    assert_eq!(order, [sim.of_index(0), second[1], sim.of_index(1), sim.of_index(2), second[0]]);
+    assert_eq!(
+        order,
+        [sim.of_index(0), second[1], sim.of_index(1), sim.of_index(2), second[0]]
+    );
 }
 
 #[test]
@@ -276,7 +327,14 @@ fn an_index_makes_no_jobs() {
     }));
     let made = vec![(JobId::from_u128(77), job("made"))];
     let command = world.report_command("east", world.attempt(jobs[0].of_index(0)), Phase::Ended(end));
-    let Command::Report { cluster, session, attempt, phase, .. } = command else {
+    let Command::Report {
+        cluster,
+        session,
+        attempt,
+        phase,
+        ..
+    } = command
+    else {
         unreachable!("it is a report")
     };
     world.done(Command::Report {
@@ -288,7 +346,11 @@ fn an_index_makes_no_jobs() {
     });
     let status = &world.seen[&jobs[0].of_index(0)];
     assert_eq!(status.state, JobState::Terminal(Error));
-    assert!(status.message.contains("an index of an array cannot make jobs"), "{}", status.message);
+    assert!(
+        status.message.contains("an index of an array cannot make jobs"),
+        "{}",
+        status.message
+    );
 }
 
 #[test]
@@ -308,10 +370,21 @@ fn an_agent_that_connects_is_asked_for_each_index() {
     assert_eq!(again, [attempts[0]]);
     assert_eq!(world.state(jobs[0].of_index(1)), JobState::Running);
     // One that was never given out is forgotten.
-    let unknown = crate::id::AttemptId { job: jobs[0].of_index(9), ..attempts[0] };
+    let unknown = crate::id::AttemptId {
+        job: jobs[0].of_index(9),
+        ..attempts[0]
+    };
     let hello = hello(2, &[(unknown, running())]);
     assert_eq!(hello.attempts.len(), 1);
-    let effects = world.hello("east", 2, &[(attempts[0], Phase::Accepted), (attempts[1], running()), (unknown, running())]);
+    let effects = world.hello(
+        "east",
+        2,
+        &[
+            (attempts[0], Phase::Accepted),
+            (attempts[1], running()),
+            (unknown, running()),
+        ],
+    );
     assert_eq!(orders(&effects), ["east: forget 1"]);
     assert_eq!(world.control.cluster(&cluster("east")).unwrap().attempts, 2);
 }

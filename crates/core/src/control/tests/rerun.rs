@@ -86,7 +86,10 @@ fn what_runs_again_and_what_is_taken_over() {
         Error::UnknownJob(JobName::new("z").unwrap())
     );
     let well = build_of(&specs, &[Finished; 7]);
-    assert_eq!(plan(&Scope::Failed, &well, &specs, &Indexes::default()).unwrap_err(), Error::NothingFailed);
+    assert_eq!(
+        plan(&Scope::Failed, &well, &specs, &Indexes::default()).unwrap_err(),
+        Error::NothingFailed
+    );
 }
 
 /// `gen` made `gen/x`, and that `gen/x/y`; `last` follows `gen` and all that.

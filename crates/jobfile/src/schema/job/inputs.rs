@@ -99,7 +99,10 @@ fn read_index<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<bool> {
     };
     if text != "same" {
         let complaint = Complaint::new(format!("{} says no index", quote(&text)));
-        decoder.fault(at, complaint.hint("`index: same` takes the output of the same index; without it those of all are taken"));
+        decoder.fault(
+            at,
+            complaint.hint("`index: same` takes the output of the same index; without it those of all are taken"),
+        );
     }
     Ok(text == "same")
 }

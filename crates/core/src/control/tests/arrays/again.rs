@@ -62,7 +62,11 @@ fn what_failed_runs_again_and_the_rest_is_taken_over() {
             world.report(ids[0].of_index(index), ended(Finished));
         }
         // With index 2 alone, what failed is taken over as it failed.
-        let state = if scope == of_index("sim/2") { "failure" } else { "finished" };
+        let state = if scope == of_index("sim/2") {
+            "failure"
+        } else {
+            "finished"
+        };
         assert_eq!(world.states(&ids), [state, "assigned"], "{scope:?}");
         let left = if state == "failure" { 2 } else { 3 };
         let given = world.control.assignment(world.attempt(ids[1])).unwrap().inputs.len();

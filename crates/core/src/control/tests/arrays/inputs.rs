@@ -2,14 +2,18 @@
 
 use super::*;
 use crate::attempt::{LostInput, Outcome};
-use crate::id::AttemptId;
 use crate::build::graph::{Fault, check};
 use crate::build::{JobKind, JobSpec};
+use crate::id::AttemptId;
 
 /// The ids of the jobs whose outputs an attempt is given, with the index if it takes those of all.
 fn inputs(world: &World, attempt: AttemptId) -> Vec<(JobId, Option<u32>)> {
     let assignment = world.control.assignment(attempt).unwrap();
-    assignment.inputs.iter().map(|input| (input.parent.id(), input.index)).collect()
+    assignment
+        .inputs
+        .iter()
+        .map(|input| (input.parent.id(), input.index))
+        .collect()
 }
 
 #[test]
@@ -18,7 +22,9 @@ fn a_dependent_is_given_the_outputs_of_all_indexes() {
     let (_, jobs) = world.submit(vec![
         job("sim").times(3),
         job("after").after_when("sim", crate::build::StateSet::ALL),
-        job("without").after_when("sim", crate::build::StateSet::ALL).without_output_of("sim"),
+        job("without")
+            .after_when("sim", crate::build::StateSet::ALL)
+            .without_output_of("sim"),
     ]);
     let sim = jobs[0];
     for (index, end) in [(2, Finished), (0, Finished), (1, Failure)] {
@@ -52,7 +58,11 @@ fn a_lost_output_of_an_index_is_made_again_by_that_index() {
     let (_, jobs) = world.submit(vec![
         job("sim").times(3).on("cluster=east"),
         job("sum").after("sim").on("cluster=west"),
-        job("each").times(3).after("sim").with_same_index_of("sim").on("cluster=west"),
+        job("each")
+            .times(3)
+            .after("sim")
+            .with_same_index_of("sim")
+            .on("cluster=west"),
     ]);
     let sim = jobs[0];
     for index in 0..3 {
@@ -68,13 +78,24 @@ fn a_lost_output_of_an_index_is_made_again_by_that_index() {
         missing: vec![cluster("east")],
         unreachable: Vec::new(),
     };
-    let without = Phase::Ended(Outcome { lost_inputs: vec![lost(1)], output: None, ..outcome(Error) });
+    let without = Phase::Ended(Outcome {
+        lost_inputs: vec![lost(1)],
+        output: None,
+        ..outcome(Error)
+    });
     world.report(jobs[1], without.clone());
     let again = &world.seen[&sim.of_index(1)];
     assert!(again.is_recovering());
-    assert_eq!((again.state, again.ended(), again.epoch.0), (JobState::Assigned, Some(Finished), 2));
+    assert_eq!(
+        (again.state, again.ended(), again.epoch.0),
+        (JobState::Assigned, Some(Finished), 2)
+    );
     assert_eq!(world.state(jobs[1]), JobState::Waiting);
-    assert_eq!(world.seen[&sim].state, JobState::Terminal(Finished), "the array stays as it ended");
+    assert_eq!(
+        world.seen[&sim].state,
+        JobState::Terminal(Finished),
+        "the array stays as it ended"
+    );
     assert_eq!(world.seen[&sim.of_index(0)].epoch.0, 1);
     world.report(jobs[2].of_index(1), without);
     assert_eq!(world.state(jobs[2].of_index(1)), JobState::Waiting);
@@ -107,7 +128,11 @@ fn indexes_that_wait_in_the_queue_wait_for_a_lost_input_again() {
         missing: vec![cluster("east")],
         unreachable: Vec::new(),
     };
-    let without = Phase::Ended(Outcome { lost_inputs: vec![lost], output: None, ..outcome(Error) });
+    let without = Phase::Ended(Outcome {
+        lost_inputs: vec![lost],
+        output: None,
+        ..outcome(Error)
+    });
     world.report(jobs[1].of_index(0), without);
     assert_eq!(counts(&world, jobs[1]), "2 waiting, 2 queued");
     world.report(jobs[0], ended(Finished));
@@ -136,7 +161,10 @@ fn arrays_that_cannot_be_are_refused() {
         job("sim").times(0),
         job("sim").times(100_001),
         job("sim").times_at_once(3, Some(0)),
-        JobSpec { kind: JobKind::Wait, ..job("sim").times(3) },
+        JobSpec {
+            kind: JobKind::Wait,
+            ..job("sim").times(3)
+        },
     ] {
         assert_eq!(faults(vec![spec]).len(), 1);
     }

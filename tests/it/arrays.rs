@@ -53,7 +53,7 @@ fn an_array_runs_is_listed_and_runs_again_in_part() {
     let file = world.write("array.yaml", FILE).display().to_string();
     let plan = world.tombolo(&["plan", &file]).succeeded();
     assert!(plan.output.contains("index 0 of 12"), "{plan:?}");
-    let build = world.submit(&file);
+    let build = world.submit(FILE);
     let ended = world.finish(build);
     let square = job(&ended, "square");
     assert_eq!(square["state"], "failure", "{square:#}");
@@ -132,9 +132,8 @@ fn an_array_runs_is_listed_and_runs_again_in_part() {
 fn ten_thousand_indexes_are_submitted_and_cancelled_at_once() {
     let world = World::start();
     let text = r#"{"version": 1, "jobs": [{"type": "docker-image", "name": "many", "image": "b", "command": ["sleep", "600"], "count": 10000}]}"#;
-    let file = world.write("many.json", text).display().to_string();
     let before = std::time::Instant::now();
-    let build = world.submit(&file);
+    let build = world.submit(text);
     let took = before.elapsed();
     println!("submitting 10,000 indexes took {took:?}, with the start of the program");
     let number = build.to_string();

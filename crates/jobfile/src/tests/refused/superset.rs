@@ -87,32 +87,32 @@ fn arrays() {
         (
             "count: 3",
             "count: 4, inputs: {a: {index: same}}",
-            "3:58 jobs[1].depends_on[0]: each index is to take the output of the same index of `a`, and this job has 4 indexes, `a` 3 indexes",
+            "3:54 jobs[1].depends_on[0]: each index is to take the output of the same index of `a`, and this job has 4 indexes, `a` 3 indexes",
         ),
         (
             "count: 3",
             "inputs: {a: {index: same}}",
-            "3:58 jobs[1].depends_on[0]: each index is to take the output of the same index of `a`, and this job has none, `a` 3 indexes",
+            "3:54 jobs[1].depends_on[0]: each index is to take the output of the same index of `a`, and this job has none, `a` 3 indexes",
         ),
         (
             "count: 3",
             "count: 3, inputs: {a: {index: 2}}",
-            "3:87 jobs[1].inputs.a.index: expected text: `same`, found the number 2",
+            "3:88 jobs[1].inputs.a.index: expected text: `same`, found the number 2",
         ),
         (
             "count: 3",
             "inputs: {a: {index: all}}",
-            "3:77 jobs[1].inputs.a.index: `all` says no index",
+            "3:78 jobs[1].inputs.a.index: `all` says no index",
         ),
         (
             "count: 10001",
             "timeout: 5",
-            "3:58 jobs[1].depends_on[0]: with those of `a`, the job takes the outputs of 10001 indexes: 10000 are the most",
+            "3:54 jobs[1].depends_on[0]: with those of `a`, the job takes the outputs of 10001 indexes: 10000 are the most",
         ),
         (
             "count: 3",
             "cluster: {same_as: a}",
-            "3:80 jobs[1].cluster.same_as: `a` is an array, whose indexes run wherever there is room",
+            "3:77 jobs[1].cluster.same_as: `a` is an array, whose indexes run wherever there is room",
         ),
     ] {
         check("tombolo.yaml", &two(first, second), &[expected]);
@@ -256,7 +256,7 @@ fn inputs_and_outputs() {
     for (rule, expected) in [
         (
             "1",
-            "2:20 jobs[1].inputs.b: expected `true`, `false`, or an object with `paths` and `as`, found the number 1",
+            "2:20 jobs[1].inputs.b: expected `true`, `false`, or an object with `paths`, `as` and `index`, found the number 1",
         ),
         ("{path: [a]}", "2:21 jobs[1].inputs.b.path: unknown field `path`"),
         ("{paths: []}", "2:28 jobs[1].inputs.b.paths: the list is empty"),

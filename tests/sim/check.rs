@@ -239,7 +239,7 @@ fn selectors_honoured(outcome: &Outcome) -> Result<(), String> {
                     epoch: status.epoch,
                 };
                 let cluster = status.cluster.as_ref().and_then(|name| record.clusters.get(name));
-                let (Some(cluster), Some(node)) = (cluster, record.nodes.get(&status.id)) else {
+                let (Some(cluster), Some(node)) = (cluster, record.node(status.id)) else {
                     return Err(format!(
                         "{at:?}: attempt {attempt} was given to {:?}, which is not there",
                         status.cluster

@@ -4,6 +4,7 @@
 //! are RFC 3339 in UTC, sizes are whole numbers with the unit in the name, ids and digests are strings, enumerations are in
 //! snake case.
 
+pub mod array;
 pub mod build;
 pub mod cache;
 pub mod cluster;
@@ -26,6 +27,7 @@ pub mod transfer;
 pub mod trigger;
 pub mod version;
 
+pub use array::{Array, IndexList, StateCount};
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{
@@ -34,9 +36,7 @@ pub use cluster::{
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};
-pub use job::{
-    Array, IndexList, Job, JobKind, JobState, Output, Parent, PhaseLimits, Preference, Recovery, StateCount, Try,
-};
+pub use job::{Job, JobKind, JobState, Output, Parent, PhaseLimits, Preference, Recovery, Try};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedJob};

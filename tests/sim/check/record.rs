@@ -93,6 +93,11 @@ impl Record {
         self.specs.extend(spec.map(|spec| (id, spec)));
     }
 
+    /// The node of a job, or the array's of an index that is first heard of.
+    pub(crate) fn node(&self, id: JobId) -> Option<&JobNode> {
+        self.nodes.get(&id).or_else(|| self.nodes.get(&id.specified_by()))
+    }
+
     /// The jobs whose outputs are those of a job: all indexes of an array.
     pub(crate) fn leaving(&self, job: JobId) -> impl Iterator<Item = &JobStatus> {
         let indexes = job.of_index(0)..=job.of_index(u32::MAX);

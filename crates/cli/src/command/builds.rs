@@ -5,6 +5,7 @@ use reqwest::Method;
 use tombolo_api::{Build, BuildList, BuildSummary, ClusterVerdict, Explanation, Job, JobState, path};
 use tombolo_core::name::JobName;
 
+use super::indexes::{job_header, job_row};
 use crate::failure::Failure;
 use crate::render::{self, Format, Rows, Wide};
 use crate::{Session, number};
@@ -140,44 +141,6 @@ impl Rows for Build {
 
     fn empty(&self) -> &'static str {
         "The build has no jobs."
-    }
-}
-
-/// The columns of jobs.
-pub(super) fn job_header(wide: Wide) -> Vec<&'static str> {
-    let mut header = vec!["job", "state", "cluster", "duration", "output"];
-    if wide == Wide::Yes {
-        header.extend(["attempt", "exit", "digest", "id"]);
-    }
-    header.push("why");
-    header
-}
-
-/// A job as a row; `released`: the outputs of its build were removed.
-pub(super) fn job_row(job: &Job, wide: Wide, released: bool, why: String) -> Vec<String> {
-    let mut row = vec![
-        job.name.to_string(),
-        job_state(job),
-        job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
-        render::between(job.started_at, job.ended_at),
-        output(job, released),
-    ];
-    if wide == Wide::Yes {
-        row.push(job.epoch.to_string());
-        row.push(job.exit_code.map(|code| code.to_string()).unwrap_or_default());
-        row.push(job.output.map(|output| output.digest.short()).unwrap_or_default());
-        row.push(job.id.to_string());
-    }
-    row.push(why);
-    row
-}
-
-/// The size of what it left behind, or that retention has removed it.
-fn output(job: &Job, is_released: bool) -> String {
-    match job.output {
-        None => String::new(),
-        Some(_) if is_released => "removed".to_owned(),
-        Some(output) => render::bytes(output.bytes),
     }
 }
 

@@ -1,10 +1,10 @@
-//! The indexes of arrays.
+//! Jobs as rows, and the indexes of arrays.
 
 use clap::Args;
 use tombolo_api::{IndexList, Job, JobState, limit, path};
 use tombolo_core::name::JobName;
 
-use super::builds::{job_header, job_row, why};
+use super::builds::{job_state, why};
 use crate::Session;
 use crate::failure::Failure;
 use crate::render::{self, Rows, Wide};
@@ -60,6 +60,44 @@ pub(crate) fn of_array(job: &Job) -> String {
         .map(|of| format!("{} {}", of.count, of.state))
         .collect();
     format!("{} of {}", counts.join(", "), array.count)
+}
+
+/// The columns of jobs.
+pub(super) fn job_header(wide: Wide) -> Vec<&'static str> {
+    let mut header = vec!["job", "state", "cluster", "duration", "output"];
+    if wide == Wide::Yes {
+        header.extend(["attempt", "exit", "digest", "id"]);
+    }
+    header.push("why");
+    header
+}
+
+/// A job as a row; `released`: the outputs of its build were removed.
+pub(super) fn job_row(job: &Job, wide: Wide, released: bool, why: String) -> Vec<String> {
+    let mut row = vec![
+        job.name.to_string(),
+        job_state(job),
+        job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
+        render::between(job.started_at, job.ended_at),
+        output(job, released),
+    ];
+    if wide == Wide::Yes {
+        row.push(job.epoch.to_string());
+        row.push(job.exit_code.map(|code| code.to_string()).unwrap_or_default());
+        row.push(job.output.map(|output| output.digest.short()).unwrap_or_default());
+        row.push(job.id.to_string());
+    }
+    row.push(why);
+    row
+}
+
+/// The size of what it left behind, or that retention has removed it.
+fn output(job: &Job, is_released: bool) -> String {
+    match job.output {
+        None => String::new(),
+        Some(_) if is_released => "removed".to_owned(),
+        Some(output) => render::bytes(output.bytes),
+    }
 }
 
 /// Lists indexes of an array.

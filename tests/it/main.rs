@@ -4,6 +4,7 @@
 #![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
 mod access;
+mod arrays;
 mod bad_input;
 mod caches;
 mod contract;

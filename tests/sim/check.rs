@@ -127,7 +127,7 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
             let runs = record
                 .nodes
                 .get(&status.id)
-                .is_none_or(|node| node.kind == JobKind::Run);
+                .is_none_or(|node| node.kind == JobKind::Run && node.array().is_none());
             if !runs && (status.epoch.0 > 0 || status.output.is_some()) {
                 return Err(format!("{at:?}: a job that runs nothing has an attempt: {status:?}"));
             }
@@ -245,7 +245,7 @@ fn selectors_honoured(outcome: &Outcome) -> Result<(), String> {
                     epoch: status.epoch,
                 };
                 let cluster = status.cluster.as_ref().and_then(|name| record.clusters.get(name));
-                let (Some(cluster), Some(node)) = (cluster, record.nodes.get(&status.id)) else {
+                let (Some(cluster), Some(node)) = (cluster, record.node(status.id)) else {
                     return Err(format!(
                         "{at:?}: attempt {attempt} was given to {:?}, which is not there",
                         status.cluster
@@ -403,6 +403,8 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
     tally.insert("attempts after another", retried);
     let made = record.nodes.values().filter(|node| node.generated_by.is_some());
     tally.insert("jobs made by jobs", made.count());
+    let indexes = record.jobs.keys().filter(|id| id.array_and_index().is_some());
+    tally.insert("indexes of arrays", indexes.count());
     tally.insert(
         "epochs",
         record.jobs.values().map(|status| status.epoch.0 as usize).sum(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::Revision;
+use tombolo_core::build::array::Array;
 use tombolo_core::build::extensions::{Extensions, OnDisconnect, PhaseLimits};
 use tombolo_core::build::hook::Hook;
 use tombolo_core::build::retry::{Backoff, Retry};
@@ -133,7 +134,14 @@ impl World {
         if self.rng.random_bool(0.4) {
             return Some(Act::CancelBuild(*build));
         }
-        Some(Act::CancelJob(jobs[self.rng.random_range(0..jobs.len())]))
+        let job = jobs[self.rng.random_range(0..jobs.len())];
+        // Of an array, one of its indexes perhaps, which may be one that there is not.
+        let one = job.for_array() == job && self.rng.random_bool(0.5);
+        Some(Act::CancelJob(if one {
+            job.of_index(self.rng.random_range(0..8))
+        } else {
+            job
+        }))
     }
 
     fn draw_submission(&mut self) -> Submission {
@@ -154,8 +162,10 @@ impl World {
         }
         self.draw_hooks(&mut jobs);
         let mut ids = Vec::new();
-        for _ in 0..count {
-            ids.push(JobId::from_u128(self.fresh()));
+        for job in &jobs {
+            // The id of an array leaves room for its indexes.
+            let bits = self.fresh();
+            ids.push(JobId::from_u128(if job.array().is_some() { bits << 32 } else { bits }));
         }
         Submission {
             id: BuildId::from_u128(self.fresh()),
@@ -254,6 +264,10 @@ fn draw_extensions(rng: &mut ChaCha8Rng) -> Extensions {
             queue,
             ..PhaseLimits::default()
         },
+        array: rng.random_bool(0.25).then(|| Array {
+            count: rng.random_range(1..=6),
+            parallel: rng.random_bool(0.3).then(|| rng.random_range(1..=3)),
+        }),
         spread: rng.random_bool(0.2).then(|| "zone".to_owned()),
         on_disconnect: match rng.random_range(0..10) {
             0 if !exclusive => OnDisconnect::Wait,

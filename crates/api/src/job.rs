@@ -11,6 +11,7 @@ use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
 use utoipa::ToSchema;
 
+use crate::array::Array;
 use crate::cluster::Resources;
 use crate::time::DateTime;
 use crate::transfer::Input;
@@ -27,6 +28,9 @@ pub struct Job {
     /// Whether a cluster runs it at all.
     #[serde(default)]
     pub kind: JobKind,
+    /// Its indexes, if it is an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<Array>,
     /// The job that made it while the build ran; none for what was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -289,6 +293,22 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Waiting,
+        Self::Queued,
+        Self::Assigned,
+        Self::Preparing,
+        Self::Running,
+        Self::Publishing,
+        Self::Finished,
+        Self::Failure,
+        Self::Error,
+        Self::Unstable,
+        Self::Killed,
+        Self::Skipped,
+    ];
+
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

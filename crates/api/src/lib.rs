@@ -4,6 +4,7 @@
 //! are RFC 3339 in UTC, sizes are whole numbers with the unit in the name, ids and digests are strings, enumerations are in
 //! snake case.
 
+pub mod array;
 pub mod build;
 pub mod cache;
 pub mod cluster;
@@ -26,6 +27,7 @@ pub mod transfer;
 pub mod trigger;
 pub mod version;
 
+pub use array::{Array, IndexList, StateCount};
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{

@@ -15,6 +15,12 @@ pub const BUILDS_PAGE: u32 = 200;
 /// How many builds a page has if the client does not say.
 pub const BUILDS_PAGE_DEFAULT: u32 = 50;
 
+/// The most indexes of an array in one page of a list.
+pub const INDEXES_PAGE: u32 = 1000;
+
+/// How many indexes a page has if the client does not say.
+pub const INDEXES_PAGE_DEFAULT: u32 = 100;
+
 /// The most entries in one page of an output's listing (about 2 MB of JSON).
 pub const ENTRIES_PAGE: u32 = 10_000;
 

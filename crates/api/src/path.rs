@@ -123,6 +123,11 @@ pub fn job_explain(project: &ProjectName, number: u64, job: &JobName) -> String 
     format!("{}/explain", self::job(project, number, job))
 }
 
+/// The indexes of an array.
+pub fn job_indexes(project: &ProjectName, number: u64, job: &JobName) -> String {
+    format!("{}/indexes", self::job(project, number, job))
+}
+
 /// Where other commands are run beside a job's own: a WebSocket (see [`crate::exec`]).
 pub fn job_exec(project: &ProjectName, number: u64, job: &JobName) -> String {
     format!("{}/exec", self::job(project, number, job))

@@ -3,6 +3,7 @@
 pub(crate) mod builds;
 pub(crate) mod cache;
 pub(crate) mod cluster;
+pub(crate) mod indexes;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod outputs;

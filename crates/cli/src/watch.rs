@@ -149,6 +149,8 @@ impl Watch {
 struct Plain {
     /// When something was said of an input, or it was first heard of.
     told: BTreeMap<(JobName, Option<JobName>), Instant>,
+    /// When it was last said how many indexes of an array are in which state, and in which state the array was.
+    arrays: BTreeMap<JobName, (Instant, String)>,
 }
 
 impl View for Plain {
@@ -160,7 +162,10 @@ impl View for Plain {
                 .try_for_each(|input| render::line(&format!("{:<12}   {}", job.name, summary::edge(input))))?;
         }
         let same = before.is_some_and(|before| job_state(before) == job_state(job) && why(before) == why(job));
-        if same { Ok(()) } else { render::line(&state_line(job)) }
+        if same || !self.is_worth_a_line(job) {
+            return Ok(());
+        }
+        render::line(&state_line(job))
     }
 
     fn progress(&mut self, progress: &Progress) -> Result<(), Failure> {
@@ -182,6 +187,22 @@ impl View for Plain {
     }
 
     fn finish(&mut self) {}
+}
+
+impl Plain {
+    /// Of an array, how many of its indexes are in which state is said now and then only.
+    fn is_worth_a_line(&mut self, job: &Job) -> bool {
+        if job.array.is_none() {
+            return true;
+        }
+        let state = job_state(job);
+        let told = self.arrays.get(&job.name);
+        let soon = told.is_some_and(|(at, before)| *before == state && at.elapsed() < PROGRESS_EVERY);
+        if !soon {
+            self.arrays.insert(job.name.clone(), (Instant::now(), state));
+        }
+        !soon
+    }
 }
 
 /// Nothing.

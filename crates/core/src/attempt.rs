@@ -124,8 +124,11 @@ pub struct SourceReference {
 pub struct InputReference {
     /// The parent.
     pub job: JobId,
-    /// The parent's name; its last segment is the folder.
+    /// The parent's name; its last segment is the folder. Of an index of an array it is the array's.
     pub name: JobName,
+    /// Which index of the array it is of, if the job takes those of all: then its folder is in that of the array.
+    #[serde(default)]
+    pub index: Option<u32>,
     /// What it left behind.
     pub output: OutputReference,
     /// Where it is, best first.

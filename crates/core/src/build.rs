@@ -1,5 +1,6 @@
 //! Builds: what a job file says, the graph of its jobs, and the states that jobs go through.
 
+pub mod array;
 pub mod extensions;
 pub mod graph;
 pub mod hook;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::array::Array;
 use self::extensions::Extensions;
 use self::repository::Repository;
 use crate::capability::CapabilitySet;
@@ -113,6 +115,13 @@ pub struct JobSpec {
     /// What it says beyond InfraBox's fields, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Box<Extensions>>,
+}
+
+impl JobSpec {
+    /// How many of it there are, if it is an array.
+    pub fn array(&self) -> Option<Array> {
+        self.extensions.as_ref()?.array
+    }
 }
 
 /// What was written before a job could do without the source.

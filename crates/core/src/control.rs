@@ -2,6 +2,7 @@
 //!
 //! [`Control::apply`] is pure and deterministic. Its effects must not become visible before their changes are durable.
 
+mod arrays;
 mod availability;
 mod builds;
 mod caches;

@@ -87,6 +87,47 @@ typed_id!(
     TokenId, "token"
 );
 
+impl JobId {
+    /// Set in the ids of an array's indexes, and in no other: the highest bit of a UUID's version.
+    const OF_INDEX: u128 = 1 << 79;
+    /// What the version of an array's own id is turned into, and back.
+    const VERSION: u128 = 0xF << 76;
+    /// The part that says which index it is.
+    const INDEX: u128 = u32::MAX as u128;
+
+    /// This id as that of an array: it leaves room for the indexes.
+    #[must_use]
+    pub const fn for_array(self) -> Self {
+        Self::from_u128(self.0.as_u128() & !Self::INDEX)
+    }
+
+    /// The id of an index of the array that has this id (see [`Self::for_array`]). It says whose it is, so that nobody has to look
+    /// that up: a UUID of version 8.
+    #[must_use]
+    pub const fn of_index(self, index: u32) -> Self {
+        Self::from_u128((self.for_array().0.as_u128() ^ Self::VERSION) | index as u128)
+    }
+
+    /// The array and the index that this is the id of; none for jobs that are no index of an array.
+    pub const fn array_and_index(self) -> Option<(Self, u32)> {
+        let bits = self.0.as_u128();
+        if bits & Self::OF_INDEX == 0 {
+            return None;
+        }
+        let array = Self::from_u128((bits & !Self::INDEX) ^ Self::VERSION);
+        Some((array, (bits & Self::INDEX) as u32))
+    }
+
+    /// The job whose specification it has: the array of an index, and every other job itself.
+    #[must_use]
+    pub const fn specified_by(self) -> Self {
+        match self.array_and_index() {
+            Some((array, _)) => array,
+            None => self,
+        }
+    }
+}
+
 /// The fencing number of an attempt: 1 for the first, one more for each that replaces it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -140,3 +181,33 @@ impl FromStr for AttemptId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_indexes_say_whose_they_are() {
+        for text in [
+            "018f3c8e-1234-7abc-9def-0123456789ab",
+            "00000000-0000-0000-0000-000000000000",
+            "018f3c8e-1234-4abc-9def-ffffffffffff",
+        ] {
+            let id: JobId = text.parse().unwrap();
+            assert_eq!(id.array_and_index(), None, "{text}");
+            let array = id.for_array();
+            assert_eq!((array.array_and_index(), array.for_array()), (None, array));
+            for index in [0, 1, 99_999, u32::MAX] {
+                let of_index = array.of_index(index);
+                assert_eq!(of_index.array_and_index(), Some((array, index)), "{text}");
+                assert_eq!(of_index.specified_by(), array);
+            }
+            assert!(
+                array.of_index(9) < array.of_index(10),
+                "they are in the order of the indexes"
+            );
+        }
+        let array: JobId = "018f3c8e-1234-7abc-9def-012300000000".parse().unwrap();
+        assert_eq!(array.of_index(17).to_string(), "018f3c8e-1234-8abc-9def-012300000011");
+    }
+}

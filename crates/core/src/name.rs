@@ -113,6 +113,22 @@ impl JobName {
         self.0.strip_prefix(&*outer.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// The name of an index of the array with this name.
+    ///
+    /// # Errors
+    /// If it becomes too long.
+    pub fn of_index(&self, index: u32) -> Result<Self, InvalidName> {
+        Self::new(&format!("{self}/{index}"))
+    }
+
+    /// The name of the array, and the index, if this is the name of one.
+    pub fn array_and_index(&self) -> Option<(&str, u32)> {
+        let (array, index) = self.0.rsplit_once('/')?;
+        let number: u32 = index.parse().ok()?;
+        // As it is written: neither `+1` nor `01`.
+        (number.to_string() == index).then_some((array, number))
+    }
+
     /// The name of this job when it is expanded for `outer`.
     ///
     /// # Errors
@@ -169,6 +185,17 @@ mod tests {
             assert_eq!(ClusterName::new(name).is_ok(), cluster, "cluster {name:?}");
             assert_eq!(JobName::new(name).is_ok(), job, "job {name:?}");
         }
+        for (name, index) in [
+            ("a/0", Some(("a", 0))),
+            ("a/b/17", Some(("a/b", 17))),
+            ("a/01", None),
+            ("a/b", None),
+            ("17", None),
+            ("a/4294967296", None),
+        ] {
+            assert_eq!(JobName::new(name).unwrap().array_and_index(), index, "{name}");
+        }
+        assert_eq!(JobName::new("a").unwrap().of_index(7).unwrap().as_str(), "a/7");
         assert!(ClusterName::new(&"a".repeat(64)).is_err());
         assert!(JobName::new(&"a".repeat(256)).is_err());
     }

@@ -1,6 +1,10 @@
 //! Running a build again, or some of it, as a build of its own: the jobs of a build that is over stay as they ended.
 
+mod arrays;
+
 use std::collections::BTreeSet;
+
+pub use self::arrays::Indexes;
 
 use crate::build::{BuildDefinition, Dependency, JobKind, JobSpec, TerminalState};
 use crate::control::Known;
@@ -23,7 +27,7 @@ pub enum Scope {
     All,
     /// What ended as `failure`, `error`, `unstable` or `killed`, and all that comes after that.
     Failed,
-    /// One job; of a workflow, all its jobs.
+    /// One job; of a workflow, all its jobs; of an array, all its indexes, or the one that the name says.
     Job {
         /// Which.
         name: JobName,
@@ -66,18 +70,27 @@ pub enum Error {
 }
 
 /// Works out which jobs run again, and which are taken over as they ended. `jobs` are all of the build, by index, with their
-/// specifications.
+/// specifications; `indexes` those of its arrays that had begun.
 ///
 /// # Errors
 /// If nothing can be run again like that.
-pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec]) -> Result<Plan, Error> {
-    let mut runs = closed(scope, jobs, first(scope, jobs)?);
+pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec], indexes: &Indexes) -> Result<Plan, Error> {
+    let first = first(scope, jobs)?;
+    let after: BTreeSet<u32> = children_of(jobs, &first);
+    let after = closed(jobs, after);
+    let mut runs: BTreeSet<u32> = match scope {
+        Scope::Job { descendants: false, .. } => first.clone(),
+        _ => first.union(&after).copied().collect(),
+    };
     // They are there for each build anew.
-    runs.extend(
-        jobs.iter()
-            .filter(|(node, _)| node.hook().is_some())
-            .map(|(node, _)| node.index),
-    );
+    let hooks: BTreeSet<u32> = jobs
+        .iter()
+        .filter(|(node, _)| node.hook().is_some())
+        .map(|(node, _)| node.index)
+        .collect();
+    runs.extend(&hooks);
+    // What is made anew before an array is made for all its indexes.
+    let in_part = |index: u32| first.contains(&index) && !after.contains(&index) && !hooks.contains(&index);
     // What was made by one that runs again is made again, if it is.
     let mut kept: Vec<Option<u32>> = Vec::with_capacity(jobs.len());
     let mut next = 0;
@@ -110,9 +123,15 @@ pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec]) -> 
         if ended.as_ref().is_some_and(|status| status.ended().is_none()) {
             return Err(Error::NotOver(node.name.clone()));
         }
+        let taken_over = match ended {
+            Some(_) => indexes.all_of(node),
+            None if in_part(node.index) => indexes.left_alone(node, scope),
+            None => Vec::new(),
+        };
         plan.jobs.push(Known {
             ended,
             generated_by: node.generated_by.and_then(kept_at),
+            indexes: taken_over,
         });
     }
     check_shared(&plan)?;
@@ -133,20 +152,25 @@ fn first(scope: &Scope, jobs: &[(JobNode, JobStatus)]) -> Result<BTreeSet<u32>, 
         }
         Scope::Job { name, .. } => {
             let found = jobs.iter().find(|(node, _)| node.name == *name);
+            let found = found.or_else(|| arrays::with_index(jobs, name));
             let (job, _) = found.ok_or_else(|| Error::UnknownJob(name.clone()))?;
             let whole = job.kind == JobKind::Workflow;
             Ok(indexes(&|node, _| {
-                node.name == *name || (whole && node.name.is_within(name))
+                node.index == job.index || (whole && node.name.is_within(name))
             }))
         }
     }
 }
 
-/// With all that comes after them, if the scope says so.
-fn closed(scope: &Scope, jobs: &[(JobNode, JobStatus)], first: BTreeSet<u32>) -> BTreeSet<u32> {
-    if matches!(scope, Scope::Job { descendants: false, .. }) {
-        return first;
-    }
+/// The jobs that follow some of these.
+fn children_of(jobs: &[(JobNode, JobStatus)], of: &BTreeSet<u32>) -> BTreeSet<u32> {
+    let follows = |node: &JobNode| node.parents.iter().any(|(parent, _)| of.contains(parent));
+    let children = jobs.iter().filter(|(node, _)| follows(node));
+    children.map(|(node, _)| node.index).collect()
+}
+
+/// With all that comes after them.
+fn closed(jobs: &[(JobNode, JobStatus)], first: BTreeSet<u32>) -> BTreeSet<u32> {
     let mut children = vec![Vec::new(); jobs.len()];
     for (node, _) in jobs {
         for (parent, _) in &node.parents {

@@ -196,6 +196,8 @@ impl Default for Leases {
 pub struct Limits {
     /// The most jobs of one build.
     pub jobs_per_build: usize,
+    /// The most indexes that the arrays of one build have together.
+    pub indexes_per_build: usize,
     /// The most jobs of one build that its own jobs have made and that are not over. 0 lets none be made.
     pub generated_jobs: usize,
     /// The most builds that may run at once, over all projects.
@@ -209,6 +211,7 @@ impl Default for Limits {
         let settings = control::Settings::default();
         Self {
             jobs_per_build: settings.max_jobs_per_build,
+            indexes_per_build: settings.max_indexes_per_build,
             generated_jobs: settings.max_generated_jobs,
             running_builds: settings.max_running_builds,
             live_jobs: settings.max_live_jobs,
@@ -356,6 +359,7 @@ impl Configuration {
             ("agents.connections", self.agents.connections),
             ("users.connections", self.users.connections),
             ("limits.jobs_per_build", self.limits.jobs_per_build),
+            ("limits.indexes_per_build", self.limits.indexes_per_build),
             ("limits.running_builds", self.limits.running_builds),
             ("limits.live_jobs", self.limits.live_jobs),
             ("exec.sessions_per_build", self.exec.sessions_per_build),
@@ -388,6 +392,7 @@ impl Configuration {
             lost_after: self.leases.lost_after,
             max_replacements: self.leases.max_replacements,
             max_jobs_per_build: self.limits.jobs_per_build,
+            max_indexes_per_build: self.limits.indexes_per_build,
             max_generated_jobs: self.limits.generated_jobs,
             max_running_builds: self.limits.running_builds,
             max_live_jobs: self.limits.live_jobs,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use tokio::time::Instant;
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::array::Counts;
+use tombolo_core::build::{JobSpec, JobState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
@@ -150,6 +151,14 @@ impl Store for Database {
 
     async fn jobs(&self, build: BuildId, first: u32, limit: u32) -> Read<Vec<(JobNode, JobStatus)>> {
         either!(self, jobs(build, first, limit))
+    }
+
+    async fn indexes(&self, array: JobId, first: u32, limit: u32, state: Option<JobState>) -> Read<Vec<JobStatus>> {
+        either!(self, indexes(array, first, limit, state))
+    }
+
+    async fn index_counts(&self, array: JobId) -> Read<Counts> {
+        either!(self, index_counts(array))
     }
 
     async fn job(&self, job: JobId) -> Read<Option<JobRecord>> {

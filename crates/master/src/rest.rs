@@ -3,6 +3,7 @@
 //! Every handler has an extractor of [`authorization`] among its arguments; a test calls every route of the OpenAPI document
 //! with every role to hold that. Errors are problem documents ([`Error`]).
 
+mod array;
 mod audit;
 mod authorization;
 mod build;
@@ -208,6 +209,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(job::show_job))
         .routes(routes!(job::cancel_job))
         .routes(routes!(job::explain_job))
+        .routes(routes!(array::list_indexes))
         .routes(routes!(transfer::list_transfers))
         .routes(routes!(exec::exec_job))
         .routes(routes!(log::read_log))

@@ -207,7 +207,11 @@ impl Secrets {
             .query(move |control| project_of(control, &asking, attempt))
             .await?;
         let project = project.ok_or(Denied::Stale(attempt))?;
-        let specs = self.store.specs(vec![attempt.job]).await.map_err(unread)?;
+        let specs = self
+            .store
+            .specs(vec![attempt.job.specified_by()])
+            .await
+            .map_err(unread)?;
         let (_, spec) = specs.into_iter().next().ok_or(Denied::Stale(attempt))?;
         let mut names: Vec<SecretName> = spec.secrets.values().cloned().collect();
         names.sort_unstable();

@@ -138,6 +138,7 @@ fn cache() -> CacheOrder {
         limit_bytes: 1 << 33,
         start: Some(CacheStart {
             content: InputReference {
+                index: None,
                 job: ATTEMPT.job,
                 name: job("test"),
                 output: output(),
@@ -159,6 +160,7 @@ fn extensions() -> Extensions {
             ..PhaseLimits::default()
         },
         inputs: vec![InputRule {
+            same_index: false,
             job: JobName::new("a/b").expect("a valid name"),
             wanted: true,
             paths: vec!["dist/**".to_owned()],
@@ -244,6 +246,7 @@ fn assignment() -> Assignment {
             grant: vec![1, 2],
         }),
         inputs: vec![InputReference {
+            index: Some(17),
             job: JobId::from_u128(5),
             name: job("a/build"),
             output: output(),

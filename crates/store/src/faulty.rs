@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::array::Counts;
+use tombolo_core::build::{JobSpec, JobState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
@@ -216,6 +217,22 @@ impl<S: Store> Store for Faulty<S> {
     async fn jobs(&self, build: BuildId, first: u32, limit: u32) -> Result<Vec<(JobNode, JobStatus)>, Error> {
         self.read_fault()?;
         self.inner.jobs(build, first, limit).await
+    }
+
+    async fn indexes(
+        &self,
+        array: JobId,
+        first: u32,
+        limit: u32,
+        state: Option<JobState>,
+    ) -> Result<Vec<JobStatus>, Error> {
+        self.read_fault()?;
+        self.inner.indexes(array, first, limit, state).await
+    }
+
+    async fn index_counts(&self, array: JobId) -> Result<Counts, Error> {
+        self.read_fault()?;
+        self.inner.index_counts(array).await
     }
 
     async fn job(&self, job: JobId) -> Result<Option<JobRecord>, Error> {

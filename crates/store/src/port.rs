@@ -4,7 +4,8 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::array::Counts;
+use tombolo_core::build::{JobSpec, JobState};
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
@@ -56,6 +57,19 @@ pub struct JobRecord {
     pub node: JobNode,
     /// Where it stands.
     pub status: JobStatus,
+}
+
+impl JobRecord {
+    /// The record of an index of this array: `status` is what was written of it, if it has begun. None if there is no such index.
+    pub(crate) fn of_index(self, index: u32, status: Option<JobStatus>) -> Option<Self> {
+        let node = self.node.of_index(index)?;
+        let status = status.unwrap_or_else(|| self.status.of_unbegun(node.id));
+        Some(Self {
+            build: self.build,
+            node,
+            status,
+        })
+    }
 }
 
 /// A build whose outputs are kept.
@@ -181,7 +195,7 @@ pub trait Store: Send + Sync + 'static {
     /// One build.
     fn build(&self, build: BuildId) -> impl Future<Output = Result<Option<Build>, Error>> + Send;
 
-    /// The jobs of a build by index, from `first` on, at most `limit`.
+    /// The jobs of a build by index, from `first` on, at most `limit`; without the indexes of arrays.
     fn jobs(
         &self,
         build: BuildId,
@@ -189,7 +203,19 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<(JobNode, JobStatus)>, Error>> + Send;
 
-    /// One job.
+    /// The indexes of an array that have begun, from `first` on, at most `limit`, only those in `state` if that is given.
+    fn indexes(
+        &self,
+        array: JobId,
+        first: u32,
+        limit: u32,
+        state: Option<JobState>,
+    ) -> impl Future<Output = Result<Vec<JobStatus>, Error>> + Send;
+
+    /// How many of the indexes of an array that have begun are in which state.
+    fn index_counts(&self, array: JobId) -> impl Future<Output = Result<Counts, Error>> + Send;
+
+    /// One job, or one index of an array, begun or not.
     fn job(&self, job: JobId) -> impl Future<Output = Result<Option<JobRecord>, Error>> + Send;
 
     /// For each of the manifests, whether it is that of a cache of the project which the cluster has: then it has to keep it.

@@ -15,6 +15,7 @@
 
 mod connection;
 mod error;
+mod indexes;
 mod kept;
 mod logs;
 mod migrate;
@@ -38,7 +39,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::array::Counts;
+use tombolo_core::build::{JobSpec, JobState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
@@ -277,6 +279,23 @@ impl Store for Postgres {
 
     async fn jobs(&self, build: BuildId, first: u32, limit: u32) -> Result<Vec<(JobNode, JobStatus)>, Error> {
         let read = |connection: Arc<Connection>| async move { read::jobs(&connection, build, first, limit).await };
+        self.inner.readers.read(read).await
+    }
+
+    async fn indexes(
+        &self,
+        array: JobId,
+        first: u32,
+        limit: u32,
+        state: Option<JobState>,
+    ) -> Result<Vec<JobStatus>, Error> {
+        let read =
+            |connection: Arc<Connection>| async move { indexes::list(&connection, array, first, limit, state).await };
+        self.inner.readers.read(read).await
+    }
+
+    async fn index_counts(&self, array: JobId) -> Result<Counts, Error> {
+        let read = |connection: Arc<Connection>| async move { indexes::counts(&connection, array).await };
         self.inner.readers.read(read).await
     }
 

@@ -6,6 +6,8 @@
 //! * `projects`, `clusters`, `invites`, `tokens`: small tables, all of which the control plane holds in memory.
 //! * `builds`, `jobs`, `job_status`: history and live state alike. What changes of a job is apart from what does not, so that a
 //!   step of a job writes a small row; what is not over is found by a partial index, so that a start does not read history.
+//! * An index of an array has rows of its own from when it begins on. In `jobs` it is no more than what others refer to (specification and
+//!   the rest are the array's), at a position that no job has: that of the array, plus one, times 2³², plus the index.
 //! * `caches`: a small table like the first ones.
 //! * `triggers`, `trigger_files`: what is held in memory of triggers, and what they submit.
 //! * `secrets`: encrypted values. Only their names are held in memory.
@@ -19,6 +21,7 @@
 
 mod caches;
 mod error;
+mod indexes;
 mod kept;
 mod logs;
 mod open;
@@ -36,7 +39,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
-use tombolo_core::build::JobSpec;
+use tombolo_core::build::array::Counts;
+use tombolo_core::build::{JobSpec, JobState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::digest::Digest;
@@ -254,6 +258,21 @@ impl Store for Sqlite {
     async fn jobs(&self, build: BuildId, first: u32, limit: u32) -> Result<Vec<(JobNode, JobStatus)>, Error> {
         self.read(move |connection| read::jobs(connection, build, first, limit))
             .await
+    }
+
+    async fn indexes(
+        &self,
+        array: JobId,
+        first: u32,
+        limit: u32,
+        state: Option<JobState>,
+    ) -> Result<Vec<JobStatus>, Error> {
+        self.read(move |connection| indexes::list(connection, array, first, limit, state))
+            .await
+    }
+
+    async fn index_counts(&self, array: JobId) -> Result<Counts, Error> {
+        self.read(move |connection| indexes::counts(connection, array)).await
     }
 
     async fn job(&self, job: JobId) -> Result<Option<JobRecord>, Error> {

@@ -82,7 +82,8 @@ pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
                 requested.extend(made);
             }
             Fact::Committed(Change::PutJob(status))
-                if status.state == JobState::Terminal(TerminalState::Killed) && !requested.contains(&status.id) =>
+                if status.state == JobState::Terminal(TerminalState::Killed)
+                    && !is_asked_for(&requested, status.id) =>
             {
                 return Err(format!("{at:?}: nobody cancelled {}, and it was killed", status.id));
             }
@@ -90,6 +91,13 @@ pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether somebody asked for the end of a job: by itself, by its array, or, of an array, by one of its indexes.
+fn is_asked_for(requested: &BTreeSet<JobId>, job: JobId) -> bool {
+    let indexes = job.of_index(0)..=job.of_index(u32::MAX);
+    let by_index = job.array_and_index().is_none() && requested.range(indexes).next().is_some();
+    by_index || requested.contains(&job) || requested.contains(&job.specified_by())
 }
 
 /// An attempt that another one follows ended as is said of it, and was the job's latest until then. None is forgotten.

@@ -61,7 +61,8 @@ fn check(record: &Record, assignment: &Assignment, arrived: &[Digest]) -> Result
         if !on.contains(state) {
             return Err(format!("its parent {name} is {state}, which it did not ask for"));
         }
-        wanted.extend(status.output.map(|_| status.id));
+        let left = record.leaving(status.id).filter(|status| status.output.is_some());
+        wanted.extend(left.map(|status| status.id));
         let told = assignment.parents.iter().find(|other| other.job == status.id);
         if told.is_none_or(|told| told.state != state) {
             return Err(format!("it is told {told:?} of its parent {name}, which is {state}"));

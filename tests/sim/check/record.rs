@@ -73,12 +73,38 @@ impl Record {
                 self.ended.insert(build.id);
             }
             Change::PutJob(status) => {
+                self.note_index(status.id);
                 let outputs = self.outputs.entry(status.id).or_default();
                 outputs.extend(status.output.map(|output| output.manifest));
                 self.jobs.insert(status.id, status.clone());
             }
             _ => {}
         }
+    }
+
+    /// An index of an array is a job like others from when it is first heard of on.
+    fn note_index(&mut self, id: JobId) {
+        let Some((array, index)) = id.array_and_index().filter(|_| !self.nodes.contains_key(&id)) else {
+            return;
+        };
+        let node = self.nodes.get(&array).and_then(|node| node.of_index(index));
+        self.nodes.extend(node.map(|node| (id, node)));
+        let spec = self.specs.get(&array).and_then(|spec| spec.of_index(index).ok());
+        self.specs.extend(spec.map(|spec| (id, spec)));
+    }
+
+    /// The node of a job, or the array's of an index that is first heard of.
+    pub(crate) fn node(&self, id: JobId) -> Option<&JobNode> {
+        self.nodes.get(&id).or_else(|| self.nodes.get(&id.specified_by()))
+    }
+
+    /// The jobs whose outputs are those of a job: all indexes of an array.
+    pub(crate) fn leaving(&self, job: JobId) -> impl Iterator<Item = &JobStatus> {
+        let indexes = job.of_index(0)..=job.of_index(u32::MAX);
+        let is_array = self.nodes.get(&job).is_some_and(|node| node.array().is_some());
+        let itself = self.jobs.get(&job).filter(|_| !is_array);
+        let indexes = is_array.then(|| self.jobs.range(indexes)).into_iter().flatten();
+        itself.into_iter().chain(indexes.map(|(_, status)| status))
     }
 
     pub(crate) fn is_terminal(&self, job: JobId) -> bool {

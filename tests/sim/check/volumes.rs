@@ -27,10 +27,9 @@ pub(super) fn sharers_together(outcome: &Outcome) -> Result<(), String> {
             continue;
         }
         let siblings = record.builds.get(&assignment.build.build).into_iter().flatten();
-        for sibling in siblings.filter(|id| record.specs.get(id).is_some_and(shares)) {
-            let Some(other) = record.jobs.get(sibling) else {
-                continue;
-            };
+        let sharing = siblings.filter(|id| record.specs.get(id).is_some_and(shares));
+        for other in sharing.flat_map(|sibling| record.leaving(*sibling)) {
+            let sibling = other.id;
             let ended = other.as_ended();
             let ran = ended.state.terminal().is_some() && ended.started_at.is_some();
             let elsewhere = |other: &JobStatus| other.cluster.as_ref() != Some(cluster);

@@ -52,8 +52,9 @@ impl World {
             relay_per_gigabyte: Cost(0),
         };
         let input = |input: &control::InputView<'_>| InputReference {
-            job: input.parent.node.id,
+            job: input.parent.id(),
             name: input.parent.node.name.clone(),
+            index: input.index,
             output: input.output,
             sources: input.holders.iter().map(source).collect(),
             grant: Vec::new(),
@@ -70,6 +71,11 @@ impl World {
                 state,
             })
         };
+        let spec = process.specs.get(&attempt.job.specified_by())?;
+        let job = match attempt.job.array_and_index() {
+            Some((_, index)) => spec.of_index(index).ok()?,
+            None => spec.clone(),
+        };
         Some(Assignment {
             attempt,
             build: BuildContext {
@@ -82,7 +88,7 @@ impl World {
                 revision: view.build.revision.clone(),
                 outcome: None,
             },
-            job: process.specs.get(&attempt.job)?.clone(),
+            job,
             source: None,
             inputs,
             parents: view.parents.iter().filter_map(parent).collect(),

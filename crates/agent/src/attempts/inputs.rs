@@ -232,16 +232,25 @@ impl Inputs {
             let says = assignment.job.extensions.as_deref();
             let rule = says.and_then(|says| says.input(&input.name));
             let folder = match input_folder(says, &input.name) {
-                Some(segment) if !taken.insert(segment) => return Err(Error::Clash(segment.to_owned())),
-                Some(segment) => format!("inputs/{segment}"),
+                Some(segment) => {
+                    let folder = match input.index {
+                        Some(index) => format!("{segment}/{index}"),
+                        None => segment.to_owned(),
+                    };
+                    if !taken.insert(folder.clone()) {
+                        return Err(Error::Clash(folder));
+                    }
+                    format!("inputs/{folder}")
+                }
                 // What a clone has made has the clone where others have the build's source.
                 None if rule.is_some_and(|rule| rule.is_source && rule.wanted) => SOURCE.to_owned(),
                 None => continue,
             };
+            let of_index = input.index.and_then(|index| input.name.of_index(index).ok());
             wanted.push(Wanted {
                 parent: Some(Parent {
                     job: input.job,
-                    name: input.name.clone(),
+                    name: of_index.unwrap_or_else(|| input.name.clone()),
                     is_here: input.sources.iter().any(|source| source.cluster == *self.network.own()),
                 }),
                 manifest: input.output.manifest,

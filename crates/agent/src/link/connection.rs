@@ -17,7 +17,7 @@ use super::Master;
 /// Frames that wait to be sent; more make the link wait.
 const OUTGOING_FRAMES: usize = 64;
 /// The largest frame that is read: an assignment with its environment and inputs.
-const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
+const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// How long the master may take to take a frame when those before fill its windows.
 const SEND_DEADLINE: Duration = Duration::from_secs(15);
 /// How long the master may take to begin the stream.

@@ -24,6 +24,7 @@ async fn the_best_way_comes_first_and_this_cluster_is_not_asked() {
         relay_per_gigabyte: Cost(0),
     };
     let mut input = InputReference {
+        index: None,
         job: JobId::from_u128(1),
         name: JobName::new("build").unwrap(),
         output: OutputReference {
@@ -91,6 +92,7 @@ async fn what_failed_comes_last_the_next_time() {
         relay_per_gigabyte: Cost(0),
     };
     let input = InputReference {
+        index: None,
         job: JobId::from_u128(1),
         name: JobName::new("build").unwrap(),
         output: OutputReference {

@@ -20,6 +20,7 @@ fn caching(text: &str, start: Option<OutputReference>) -> Assignment {
         limit_bytes: LIMIT_BYTES,
         start: start.map(|output| CacheStart {
             content: InputReference {
+                index: None,
                 job: assignment.attempt.job,
                 name: assignment.job.name.clone(),
                 output,

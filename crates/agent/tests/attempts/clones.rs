@@ -47,6 +47,7 @@ fn on_clone(text: &str, assignment: &Assignment, outcome: &Outcome) -> Assignmen
     let mut child = script(text);
     let name = JobName::new("git").unwrap();
     child.inputs = vec![InputReference {
+        index: None,
         job: assignment.attempt.job,
         name: name.clone(),
         output: outcome.output.unwrap(),
@@ -58,6 +59,7 @@ fn on_clone(text: &str, assignment: &Assignment, outcome: &Outcome) -> Assignmen
         wanted: true,
         paths: Vec::new(),
         folder: None,
+        same_index: false,
         is_source: true,
     };
     child.job.extensions = Extensions {

@@ -12,6 +12,7 @@ use crate::cluster::{Cluster, script};
 
 fn input(name: &str, parent: &Outcome) -> InputReference {
     InputReference {
+        index: None,
         job: JobId::from_u128(rand::random()),
         name: JobName::new(name).unwrap(),
         output: parent.output.unwrap(),
@@ -29,6 +30,31 @@ fn child(text: &str, inputs: Vec<InputReference>) -> Assignment {
     let mut assignment = script(text);
     assignment.inputs = inputs;
     assignment
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_of_the_indexes_of_an_array_have_folders_of_their_own() {
+    let cluster = Cluster::new().await;
+    let parent = cluster.run(&script("echo text > /tombolo/output/f")).await;
+    let of_index = |index| InputReference {
+        index: Some(index),
+        ..input("work/sim", &parent)
+    };
+    let assignment = child(
+        "cat /tombolo/inputs/sim/0/f /tombolo/inputs/sim/17/f; ls /tombolo/inputs",
+        vec![of_index(0), of_index(17)],
+    );
+    let outcome = cluster.run(&assignment).await;
+    assert_eq!(outcome.state, TerminalState::Finished, "{outcome:?}");
+    assert_eq!(cluster.printed(assignment.attempt), ["text", "text", "sim"]);
+    let names: Vec<&str> = outcome
+        .inputs
+        .iter()
+        .filter_map(|receipt| Some(receipt.parent.as_ref()?.as_str()))
+        .collect();
+    assert_eq!(names, ["work/sim/0", "work/sim/17"]);
+    let twice = child("true", vec![of_index(1), of_index(1)]);
+    assert_eq!(cluster.run(&twice).await.state, TerminalState::Error);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +148,7 @@ async fn a_job_takes_what_it_asks_for_under_the_name_that_it_gives() {
             vec![input("a/test", &parent), input("b/test", &parent)],
         );
         let rule = InputRule {
+            same_index: false,
             job: JobName::new("a/test").unwrap(),
             wanted: true,
             paths: paths.iter().map(|&path| path.to_owned()).collect(),

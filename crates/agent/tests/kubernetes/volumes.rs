@@ -16,6 +16,7 @@ async fn large_inputs_are_worked_on_in_a_claim_that_goes_with_its_pod() {
     let bench = Bench::new().await;
     let mut assignment = assignment(BUSYBOX);
     assignment.inputs.push(InputReference {
+        index: None,
         job: JobId::from_u128(1),
         name: JobName::new("a").unwrap(),
         output: OutputReference {

@@ -5,6 +5,7 @@ use reqwest::Method;
 use tombolo_api::{Build, BuildList, BuildSummary, ClusterVerdict, Explanation, Job, JobState, path};
 use tombolo_core::name::JobName;
 
+use super::indexes::{job_header, job_row};
 use crate::failure::Failure;
 use crate::render::{self, Format, Rows, Wide};
 use crate::{Session, number};
@@ -27,6 +28,10 @@ pub(crate) struct Jobs {
     /// The build's number.
     #[arg(value_parser = number::build)]
     build: u64,
+    /// An array: lists its indexes instead.
+    array: Option<JobName>,
+    #[command(flatten)]
+    page: super::indexes::Page,
 }
 
 #[derive(Debug, Args)]
@@ -118,35 +123,17 @@ pub(crate) fn job_state(job: &Job) -> String {
 
 impl Rows for Build {
     fn header(&self, wide: Wide) -> Vec<&'static str> {
-        let mut header = vec!["job", "state", "cluster", "duration", "output"];
-        if wide == Wide::Yes {
-            header.extend(["attempt", "exit", "digest", "id"]);
-        }
-        header.push("why");
-        header
+        job_header(wide)
     }
 
     fn rows(&self, wide: Wide) -> Vec<Vec<String>> {
+        let released = self.summary.outputs_released_at.is_some();
         let row = |job: &Job| {
-            let mut row = vec![
-                job.name.to_string(),
-                job_state(job),
-                job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
-                render::between(job.started_at, job.ended_at),
-                output(job, self.summary.outputs_released_at.is_some()),
-            ];
-            if wide == Wide::Yes {
-                row.push(job.epoch.to_string());
-                row.push(job.exit_code.map(|code| code.to_string()).unwrap_or_default());
-                row.push(job.output.map(|output| output.digest.short()).unwrap_or_default());
-                row.push(job.id.to_string());
-            }
-            row.push(if waits_for_parents(job) {
-                awaited(job, &self.jobs)
-            } else {
-                why(job)
-            });
-            row
+            let why = match waits_for_parents(job) {
+                true => awaited(job, &self.jobs),
+                false => why(job),
+            };
+            job_row(job, wide, released, why)
         };
         self.jobs.iter().map(row).collect()
     }
@@ -157,15 +144,6 @@ impl Rows for Build {
 
     fn empty(&self) -> &'static str {
         "The build has no jobs."
-    }
-}
-
-/// The size of what it left behind, or that retention has removed it.
-fn output(job: &Job, is_released: bool) -> String {
-    match job.output {
-        None => String::new(),
-        Some(_) if is_released => "removed".to_owned(),
-        Some(output) => render::bytes(output.bytes),
     }
 }
 
@@ -190,7 +168,7 @@ fn awaited(job: &Job, all: &[Job]) -> String {
 
 /// Why a job is in its state, as far as that needs a word. Which parents it waits for, only the whole build tells.
 pub(crate) fn why(job: &Job) -> String {
-    let words = [of_state(job), of_output(job)];
+    let words = [super::indexes::of_array(job), of_state(job), of_output(job)];
     let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
     words.join("; ")
 }
@@ -253,8 +231,11 @@ pub(crate) async fn builds(command: &Builds, session: &Session) -> Result<(), Fa
     render::print(session.format, &list)
 }
 
-/// Lists the jobs of a build.
+/// Lists the jobs of a build, or the indexes of one that is an array.
 pub(crate) async fn jobs(command: &Jobs, session: &Session) -> Result<(), Failure> {
+    if let Some(array) = &command.array {
+        return super::indexes::list(command.build, array, &command.page, session).await;
+    }
     let build: Build = session
         .client
         .get(&path::build(&session.project, command.build))

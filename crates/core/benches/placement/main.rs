@@ -34,6 +34,9 @@ const SMALL: Shape = Shape {
     slots: 9_000,
 };
 
+/// What an index of an array may take that has not begun, in bytes.
+const BYTES_PER_INDEX: f64 = 16.0;
+
 /// What one world has shown.
 struct Measured {
     /// What each queued job takes of memory, in bytes.
@@ -52,6 +55,7 @@ fn main() {
         SMALL.clusters
     );
     // First, while no memory was given back that could be used again.
+    let arrays = measure_arrays(SMALL);
     let large = measure(LARGE);
     let small = measure(SMALL);
     let per_second = |each: Duration| 1.0 / each.as_secs_f64();
@@ -97,6 +101,30 @@ fn main() {
             theirs: BYTES_PER_JOB,
             target: Target::AtMost,
         },
+        Row {
+            case: "memory, index of an array that waits",
+            unit: "bytes",
+            ours: arrays.waiting,
+            against: "target",
+            theirs: BYTES_PER_INDEX,
+            target: Target::AtMost,
+        },
+        Row {
+            case: "memory, index that was placed",
+            unit: "bytes",
+            ours: arrays.placed,
+            against: "queued job's target",
+            theirs: BYTES_PER_JOB,
+            target: Target::AtMost,
+        },
+        Row {
+            case: "placements of indexes, 100 clusters",
+            unit: "1/s",
+            ours: per_second(arrays.burst),
+            against: "target of jobs",
+            theirs: PLACEMENTS_PER_SECOND,
+            target: Target::AtLeast,
+        },
     ]);
 }
 
@@ -127,6 +155,33 @@ fn measure(shape: Shape) -> Measured {
         bytes_per_job,
         burst,
         turnover,
+    }
+}
+
+/// What arrays have shown.
+struct Arrays {
+    /// What each index takes of memory that has not begun, in bytes.
+    waiting: f64,
+    /// What each takes that a cluster has.
+    placed: f64,
+    /// Until all places were taken, per placement.
+    burst: Duration,
+}
+
+/// Fills a world with arrays, and gives it room for most of their indexes.
+fn measure_arrays(shape: Shape) -> Arrays {
+    let mut world = World::new(shape);
+    let before = resident_bytes();
+    world.queue_arrays();
+    let grown = |before: u64| resident_bytes().saturating_sub(before) as f64;
+    let waiting = grown(before) / world::INDEXES as f64;
+    world.make_room();
+    let (before, start) = (resident_bytes(), Instant::now());
+    let placed = world.place_all();
+    Arrays {
+        waiting,
+        burst: start.elapsed() / placed,
+        placed: grown(before) / f64::from(placed),
     }
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo_core::attempt::{Outcome, OutputReference, Phase, Revision};
+use tombolo_core::build::array::{Array, MAX_COUNT};
+use tombolo_core::build::extensions::Extensions;
 use tombolo_core::build::{BuildDefinition, Dependency, JobKind, JobSpec, StateSet, TerminalState};
 use tombolo_core::capability::CapabilitySet;
 use tombolo_core::control::record::Invite;
@@ -20,6 +22,9 @@ use tombolo_core::volume::VolumeSet;
 /// How many jobs wait.
 pub(crate) const JOBS: usize = BUILDS * JOBS_PER_BUILD;
 const PROJECTS: u128 = 100;
+/// How many arrays wait, and how many indexes they have together.
+const ARRAYS: usize = 10;
+pub(crate) const INDEXES: usize = ARRAYS * MAX_COUNT as usize;
 const BUILDS: usize = 10_000;
 /// The jobs of a build that wait for a cluster.
 const JOBS_PER_BUILD: usize = 100;
@@ -135,20 +140,47 @@ impl World {
     pub(crate) fn queue_jobs(&mut self) {
         for number in 0..BUILDS {
             let jobs: Vec<JobSpec> = (0..=JOBS_PER_BUILD).map(|index| spec(number, index)).collect();
-            let submission = Submission {
-                id: BuildId::from_u128(self.fresh()),
-                project: ProjectId::from_u128(number as u128 % PROJECTS),
-                jobs: jobs.iter().map(|_| JobId::from_u128(self.fresh())).collect(),
-                definition: BuildDefinition { jobs },
-                source: None,
-                revision: Revision::default(),
-                submitted_by: "bench".to_owned(),
-                rerun: None,
-            };
+            let ids = jobs.iter().map(|_| JobId::from_u128(self.fresh())).collect();
+            let submission = self.submission(number, jobs, ids);
             self.apply(Command::Submit(Box::new(submission)));
             let given = std::mem::take(&mut self.given);
             assert_eq!(given.len(), 1, "only the first job of each build finds room");
             self.end(given);
+        }
+    }
+
+    /// Submits arrays as large as they may be, one in each build.
+    pub(crate) fn queue_arrays(&mut self) {
+        for number in 0..ARRAYS {
+            let extensions = Extensions {
+                array: Some(Array {
+                    count: MAX_COUNT,
+                    parallel: None,
+                }),
+                ..Extensions::default()
+            };
+            let array = JobSpec {
+                selector: Selector::default(),
+                extensions: extensions.boxed(),
+                dependencies: Vec::new(),
+                ..spec(number, 1)
+            };
+            let id = JobId::from_u128(self.fresh() << 32);
+            let submission = self.submission(number, vec![array], vec![id]);
+            self.apply(Command::Submit(Box::new(submission)));
+        }
+    }
+
+    fn submission(&mut self, number: usize, jobs: Vec<JobSpec>, ids: Vec<JobId>) -> Submission {
+        Submission {
+            id: BuildId::from_u128(self.fresh()),
+            project: ProjectId::from_u128(number as u128 % PROJECTS),
+            jobs: ids,
+            definition: BuildDefinition { jobs },
+            source: None,
+            revision: Revision::default(),
+            submitted_by: "bench".to_owned(),
+            rerun: None,
         }
     }
 

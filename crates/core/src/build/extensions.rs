@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::array::Array;
 use super::hook::Hook;
 use super::retry::Retry;
 use crate::label::Selector;
@@ -30,6 +31,9 @@ pub struct Extensions {
     /// What it takes of the outputs of its parents; all of it where nothing is said.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputRule>,
+    /// How many of it there are, if it is an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<Array>,
     /// The most that its output may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit_bytes: Option<u64>,
@@ -80,6 +84,9 @@ pub struct InputRule {
     /// It is the job's source, in the place of the build's. No job file says so: it is so for jobs that a clone makes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_source: bool,
+    /// Of an array, an index takes the output of the same index only; both have as many.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_index: bool,
 }
 
 /// Whether a job is given the output of a parent, in whichever place.
@@ -151,6 +158,7 @@ impl Extensions {
             paths: Vec::new(),
             folder: None,
             is_source: true,
+            same_index: false,
         });
     }
 

@@ -1,5 +1,6 @@
 //! The graph of a build's jobs: checked once, then read by index.
 
+mod arrays;
 mod cycle;
 mod fault;
 
@@ -68,6 +69,7 @@ pub fn check(jobs: &[JobSpec]) -> Result<Graph, Vec<Fault>> {
         .map(|(job, spec)| resolve(job, spec, &indexes, &mut faults))
         .collect();
 
+    arrays::check(jobs, &indexes, &mut faults);
     let mut children = vec![Vec::new(); jobs.len()];
     for (job, edges) in (0_u32..).zip(&parents) {
         for (parent, _) in edges {

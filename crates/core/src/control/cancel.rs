@@ -32,21 +32,33 @@ impl Control {
                 )
             })
             .collect();
+        // What is next for them is done after this, when no child can start any more.
+        let arrays = self
+            .builds
+            .get(id)
+            .map(|build| build.arrays.iter().map(|array| array.job).collect());
+        let arrays: Vec<u32> = arrays.unwrap_or_default();
+        for index in arrays {
+            self.cancel_array(outbox, JobKey { build: id, index });
+        }
         self.follow(outbox, id, ended);
         Ok(Reply::Done)
     }
 
     pub(super) fn cancel_job(&mut self, outbox: &mut Outbox, id: JobId) -> Result<Reply, Refusal> {
         let key = self.builds.key(id).ok_or_else(|| Refusal::not_found("job", &id))?;
-        if self.cancel_only(outbox, key) {
+        self.begin_out_of_turn(key);
+        if self.builds.job(key).is_some_and(|(_, job)| job.has_begun_as_array()) {
+            self.cancel_array(outbox, key);
+        } else if self.cancel_only(outbox, key) {
             self.follow(outbox, key.build, vec![key.index]);
         }
         Ok(Reply::Done)
     }
 
     /// Cancels a job without a look at its children. Says whether it has ended by that.
-    fn cancel_only(&mut self, outbox: &mut Outbox, key: JobKey) -> bool {
-        let Some(job) = self.builds.job_mut(key) else {
+    pub(super) fn cancel_only(&mut self, outbox: &mut Outbox, key: JobKey) -> bool {
+        let Some(job) = self.builds.job_mut(key).filter(|job| !job.has_begun_as_array()) else {
             return false;
         };
         match (job.status.state, job.attempt()) {

@@ -83,7 +83,7 @@ pub enum Change {
     },
     /// A build changed.
     PutBuild(Build),
-    /// A job changed.
+    /// A job, or an index of an array, changed. An index is there from its first change on.
     PutJob(JobStatus),
 }
 
@@ -108,6 +108,8 @@ pub struct LiveState {
     pub builds: Vec<Build>,
     /// The jobs of those builds, by build and index, terminal ones too.
     pub jobs: Vec<(JobNode, JobStatus)>,
+    /// The indexes of those of them that are arrays, as far as they have begun.
+    pub indexes: Vec<JobStatus>,
 }
 
 impl LiveState {
@@ -170,6 +172,12 @@ impl LiveState {
                 put(&mut self.builds, build, |other| other.id == build.id);
             }
             Change::PutBuild(build) => self.drop_build(build.id),
+            Change::PutJob(status) if status.id.array_and_index().is_some() => {
+                let array = status.id.specified_by();
+                if self.jobs.iter().any(|(node, _)| node.id == array) {
+                    put(&mut self.indexes, status, |other| other.id == status.id);
+                }
+            }
             Change::PutJob(status) => {
                 if let Some((_, old)) = self.jobs.iter_mut().find(|(node, _)| node.id == status.id) {
                     old.clone_from(status);
@@ -180,6 +188,10 @@ impl LiveState {
 
     fn drop_build(&mut self, id: BuildId) {
         self.builds.retain(|build| build.id != id);
+        let over = |(node, _): &&(JobNode, JobStatus)| node.build == id && node.array().is_some();
+        let arrays: Vec<JobId> = self.jobs.iter().filter(over).map(|(node, _)| node.id).collect();
+        self.indexes
+            .retain(|status| !arrays.contains(&status.id.specified_by()));
         self.jobs.retain(|(node, _)| node.build != id);
     }
 }

@@ -272,6 +272,8 @@ pub struct Known {
     pub ended: Option<JobStatus>,
     /// The job that made it while the earlier build ran, by index here.
     pub generated_by: Option<u32>,
+    /// Of an array: how those of its indexes ended before that are taken over.
+    pub indexes: Vec<JobStatus>,
 }
 
 /// What a job file says that an attempt has left.

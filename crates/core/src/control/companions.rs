@@ -37,17 +37,18 @@ impl Spread {
 impl LiveBuild {
     /// Notes that an attempt of a job came to its cluster (1), or left it (-1), if it is to be spread.
     pub(super) fn note_spread(&mut self, index: u32, change: i32) {
-        let Some(job) = self.jobs.get(index as usize) else {
+        let Some(job) = self.job(index) else {
             return;
         };
         let Some((key, cluster)) = job.wishes().spread.zip(job.status.cluster.as_ref()) else {
             return;
         };
-        let on = self.spread.0.entry(key.to_owned()).or_default();
+        let (key, cluster) = (key.to_owned(), cluster.clone());
+        let on = self.spread.0.entry(key).or_default();
         let count = on.entry(cluster.clone()).or_default();
         *count = count.saturating_add_signed(change);
         if *count == 0 {
-            on.remove(cluster);
+            on.remove(&cluster);
         }
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Build, JobStatus};
 use crate::attempt::RouteKind;
+use crate::build::array::Counts;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::name::{ClusterName, JobName};
 use crate::time::Timestamp;
@@ -33,6 +34,13 @@ pub enum EventKind {
         name: JobName,
         /// Its new status.
         status: JobStatus,
+    },
+    /// Indexes of an array changed.
+    Indexes {
+        /// The array.
+        array: JobId,
+        /// How many are in which state now.
+        counts: Counts,
     },
     /// Jobs were added to the build, or follow others than before.
     Extended,

@@ -2,7 +2,9 @@
 //! also those that no other of them follows.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
+use super::arrays::FIRST_OF_INDEXES;
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::command::Generated;
 use super::edges::Edges;
@@ -34,10 +36,16 @@ impl Control {
         if jobs.is_empty() {
             return Ok(());
         }
+        if maker.index >= FIRST_OF_INDEXES {
+            return Err(
+                "it left a job file, and an index of an array cannot make jobs: have a job after the array make them"
+                    .to_owned(),
+            );
+        }
         let Some(build) = self.builds.get(maker.build) else {
             return Ok(());
         };
-        self.check_generated(build, maker.index, jobs.len())?;
+        self.check_generated(build, maker.index, &jobs)?;
         if let Some(hook) = jobs.iter().find_map(|(_, spec)| spec.hook()) {
             let hook = hook.as_str();
             return Err(format!(
@@ -55,8 +63,8 @@ impl Control {
     }
 
     /// Whether so many jobs may come to the build.
-    fn check_generated(&self, build: &LiveBuild, maker: u32, new: usize) -> Result<(), String> {
-        let settings = &self.settings;
+    fn check_generated(&self, build: &LiveBuild, maker: u32, jobs: &[(JobId, JobSpec)]) -> Result<(), String> {
+        let (settings, new) = (&self.settings, jobs.len());
         let is_active = |job: &&LiveJob| {
             let others = job.node.generated_by.is_some() && job.node.index != maker;
             others && job.status.ended().is_none()
@@ -69,13 +77,18 @@ impl Control {
             ));
         }
         let all = build.jobs.len() + new;
+        let more: usize = jobs
+            .iter()
+            .filter_map(|(_, spec)| spec.array())
+            .map(|array| array.count as usize)
+            .sum();
         if all > settings.max_jobs_per_build {
             return Err(format!(
                 "with the {new} jobs of its job file the build has {all}, the limit is {}",
                 settings.max_jobs_per_build
             ));
         }
-        if self.builds.job_count() + new > settings.max_live_jobs {
+        if self.builds.job_count() + new + more > settings.max_live_jobs {
             return Err(format!(
                 "with the {new} jobs of its job file the running builds have more than {}, which is the limit",
                 settings.max_live_jobs
@@ -103,15 +116,16 @@ impl Control {
         for (index, more) in followers {
             let Some(job) = build.job_mut(index) else { continue };
             job.pending += u32::try_from(more.len()).unwrap_or(u32::MAX);
-            job.node.parents.extend(more);
-            parents.push((job.node.id, job.node.parents.clone()));
+            let node = Arc::make_mut(&mut job.node);
+            node.parents.extend(more);
+            parents.push((node.id, node.parents.clone()));
         }
         // The plan has shown that there is no cycle: new jobs follow their maker, and nobody follows them who comes before it.
-        if let Ok(edges) = Edges::new(build.jobs.iter().map(|job| &job.node)) {
+        if let Ok(edges) = Edges::new(build.jobs.iter().map(|job| &*job.node)) {
             build.edges = edges;
         }
         if shares {
-            build.sharing = Sharing::of(build.jobs.iter().map(|job| &job.node));
+            build.sharing = Sharing::of(build.jobs.iter().map(|job| &*job.node));
             build.find_shared();
         }
         outbox.changes.push(Change::ExtendBuild {

@@ -9,6 +9,9 @@ use crate::name::ClusterName;
 /// How many children of a job are asked whether they have its output.
 const MAX_CHILDREN: usize = 256;
 
+/// How many if the job is an index of an array.
+const MAX_CHILDREN_OF_INDEX: usize = 8;
+
 /// How many clusters are named besides the one that made the output.
 const MAX_COPIES: usize = 3;
 
@@ -74,8 +77,13 @@ fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &
     let output = job.status.kept_output().filter(|_| job.attempt().is_none());
     let maker = output.and(job.status.cluster.as_ref());
     let children = output.map_or(&[][..], |_| build.edges.children(job.node.index));
-    let copies = children.iter().take(MAX_CHILDREN).filter_map(move |child| {
-        let child = build.job(*child)?;
+    let children = children.iter().flat_map(|child| build.with_indexes(*child));
+    let most = match job.id().array_and_index() {
+        // It is one of many, each of which is asked for.
+        Some(_) => MAX_CHILDREN_OF_INDEX,
+        None => MAX_CHILDREN,
+    };
+    let copies = children.take(most).filter_map(move |child| {
         child
             .works_with(job, output?)
             .then_some(child.status.cluster.as_ref())?
@@ -87,11 +95,12 @@ impl LiveJob {
     /// Whether its command has begun with this output of a parent, which its cluster therefore has.
     fn works_with(&self, parent: &Self, output: OutputReference) -> bool {
         let mut inputs = self.status.inputs.iter();
+        // Who takes the outputs of all indexes says which it was; who takes that of one says the array.
+        let own = parent.name();
+        let names = [Some(&own), Some(&parent.node.name)];
         self.status.started_at.is_some()
             && inputs.any(|input| {
-                input.failure.is_none()
-                    && input.manifest == output.manifest
-                    && input.parent.as_ref() == Some(&parent.node.name)
+                input.failure.is_none() && input.manifest == output.manifest && names.contains(&input.parent.as_ref())
             })
     }
 }

@@ -40,7 +40,7 @@ impl Control {
             return passed;
         }
         let first = build.held.first().filter(|_| job.class.is_none())?;
-        let first = &build.job(first.job.index)?.node.name;
+        let first = build.job(first.job.index)?.name();
         Some(format!("its build is at a limit, and `{first}` comes before it"))
     }
 

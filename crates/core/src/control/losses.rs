@@ -16,6 +16,9 @@ use crate::name::ClusterName;
 /// The longest account of a job's lost attempt, in bytes.
 const MAX_REASON_BYTES: usize = 1024;
 
+/// How many inputs of one attempt are looked at: an agent names the first that it could not get.
+const MAX_LOST: usize = 256;
+
 /// What it means for a job that an input was not to be had.
 enum Verdict {
     /// It says nothing that could be helped: the attempt ended as its agent says.
@@ -41,7 +44,7 @@ impl Control {
             return false;
         }
         let (mut lost, mut awaited) = (Lost::new(), None);
-        for input in outcome.lost_inputs.iter().take(job.node.parents.len()) {
+        for input in outcome.lost_inputs.iter().take(MAX_LOST) {
             match self.judge(build, job, input) {
                 Verdict::Stands => return false,
                 Verdict::Again => {}
@@ -65,8 +68,7 @@ impl Control {
     }
 
     fn judge(&self, build: &LiveBuild, job: &LiveJob, input: &LostInput) -> Verdict {
-        let mut parents = job.node.parents.iter().map(|(index, _)| *index);
-        let parent = parents.find_map(|index| build.job(index).filter(|parent| parent.node.id == input.parent));
+        let parent = build.giver(job, input.parent);
         let Some((parent, output)) = parent.and_then(|parent| Some((parent, parent.status.output?))) else {
             return Verdict::Stands;
         };
@@ -83,12 +85,12 @@ impl Control {
             .filter(|name| input.unreachable.contains(name))
             .collect();
         let Some(first) = silent.first() else {
-            return Verdict::Lost(parent.node.index, self.account(build, parent, input));
+            return Verdict::Lost(parent.index, self.account(build, parent, input));
         };
         if silent.iter().any(|name| self.contact(name) == Some(Contact::Connected)) {
             return Verdict::Stands;
         }
-        let parent = &parent.node.name;
+        let parent = parent.name();
         Verdict::Await(format!(
             "it waits for cluster `{first}` to connect, which has the output of its parent `{parent}`"
         ))
@@ -122,7 +124,7 @@ impl Control {
                 self.parked.remove(&key);
                 continue;
             };
-            let waits = job.status.state == JobState::Waiting && job.pending == 0;
+            let waits = job.status.state == JobState::Waiting && build.pending(job.index) == 0;
             if waits && build.givers(job).any(|parent| self.is_away(build, parent)) {
                 continue;
             }

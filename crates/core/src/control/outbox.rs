@@ -22,6 +22,8 @@ pub(super) struct Outbox {
     pub(super) outputs: Vec<JobKey>,
     /// Builds whose jobs are all terminal now.
     pub(super) ended: Vec<BuildId>,
+    /// Arrays that something has happened to: what is next with them is done before anything is placed.
+    pub(super) arrays: Vec<JobKey>,
 }
 
 impl Outbox {
@@ -34,6 +36,7 @@ impl Outbox {
             touched: Vec::new(),
             outputs: Vec::new(),
             ended: Vec::new(),
+            arrays: Vec::new(),
         }
     }
 

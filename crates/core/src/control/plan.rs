@@ -3,8 +3,11 @@
 //! What is not known yet is assumed: jobs run when all their parents have ended, those of one depth run together, all leave as
 //! much behind, and nobody else takes or gives back room meanwhile.
 
+mod indexes;
+
 use std::collections::{BTreeMap, HashMap};
 
+use self::indexes::{Tally, to_plan};
 use super::builds::{LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
 use super::companions::Spread;
@@ -81,6 +84,7 @@ impl Control {
                 format!("{jobs} jobs on {clusters} clusters are too many to look at each; {most} jobs are not");
             return Err(Refusal::Limit(message));
         }
+        let looks_per_job = MAX_LOOKS / jobs.saturating_mul(clusters).max(1);
         let mut places: BTreeMap<u32, Place> = BTreeMap::new();
         let mut planned = Planned {
             workspace: project.workspace.clone(),
@@ -94,24 +98,20 @@ impl Control {
             let runs = |index: &u32| build.job(*index).is_some_and(|job| job.node.kind == JobKind::Run);
             let depth: Vec<u32> = depth.into_iter().filter(runs).collect();
             for index in depth {
-                let place = self.plan_job(&build, index, &planned, &build_usage);
-                if let Place::Cluster { cluster, .. } = &place {
-                    let Some(job) = build.job_mut(index) else { continue };
-                    job.status.cluster = Some(cluster.clone());
-                    let (volumes, resources) = (job.node.volumes, job.node.resources);
-                    build.note_spread(index, 1);
-                    build_usage = build_usage.plus(&resources);
-                    planned.usage = planned.usage.plus(&resources);
-                    if let Some(at) = self.clusters.index(cluster) {
-                        let on = planned.on.entry(at).or_default();
-                        *on = on.plus(&resources);
+                let mut place = self.plan_job(&build, index, &planned, &build_usage);
+                let mut tally = Tally::default();
+                let (most, count) = build.job(index).map_or((1, 1), |job| to_plan(job, looks_per_job));
+                let mut next = place.clone();
+                while let Place::Cluster { cluster, .. } = &next {
+                    self.note_planned(&mut build, index, cluster, &mut planned, &mut build_usage);
+                    tally.add(cluster);
+                    if tally.total() >= most {
+                        break;
                     }
-                    if volumes.contains(VolumeKind::Shared) {
-                        build.share_on(cluster);
-                    }
-                    if volumes.contains(VolumeKind::Workspace) {
-                        planned.workspace.get_or_insert_with(|| cluster.clone());
-                    }
+                    next = self.plan_job(&build, index, &planned, &build_usage);
+                }
+                if count > 1 {
+                    tally.tell(&mut place, count, most);
                 }
                 places.insert(index, place);
             }
@@ -121,6 +121,33 @@ impl Control {
             Some(PlannedJob { name, place })
         };
         Ok(places.into_iter().filter_map(named).collect())
+    }
+
+    /// Takes a job to have been placed, or one more index of it.
+    fn note_planned(
+        &self,
+        build: &mut LiveBuild,
+        index: u32,
+        cluster: &ClusterName,
+        planned: &mut Planned,
+        build_usage: &mut Usage,
+    ) {
+        let Some(job) = build.job_mut(index) else { return };
+        job.status.cluster = Some(cluster.clone());
+        let (volumes, resources) = (job.node.volumes, job.node.resources);
+        build.note_spread(index, 1);
+        *build_usage = build_usage.plus(&resources);
+        planned.usage = planned.usage.plus(&resources);
+        if let Some(at) = self.clusters.index(cluster) {
+            let on = planned.on.entry(at).or_default();
+            *on = on.plus(&resources);
+        }
+        if volumes.contains(VolumeKind::Shared) {
+            build.share_on(cluster);
+        }
+        if volumes.contains(VolumeKind::Workspace) {
+            planned.workspace.get_or_insert_with(|| cluster.clone());
+        }
     }
 
     fn plan_job(&self, build: &LiveBuild, index: u32, planned: &Planned, build_usage: &Usage) -> Place {

@@ -34,7 +34,7 @@ impl Control {
                 .filter_map(|index| Some(&self.clusters.get(index)?.record.name))
                 .filter(|name| Some(*name) != holder);
             for name in names.take(MAX_CLUSTERS) {
-                outbox.order(name, Order::Prefetch(job.node.id));
+                outbox.order(name, Order::Prefetch(job.id()));
             }
         }
     }
@@ -49,7 +49,7 @@ impl Control {
         let Some((left, ended)) = left.and_then(|job| Some((job, job.status.ended()?))) else {
             return destinations;
         };
-        for child in build.edges.children(parent.index).iter().take(MAX_CHILDREN) {
+        for child in build.edges.children(left.node.index).iter().take(MAX_CHILDREN) {
             let Some(job) = build.job(*child) else { continue };
             if job.waits_for_output_of(left, ended) {
                 let volumes = self.volume_needs(build, job);

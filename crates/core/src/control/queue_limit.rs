@@ -23,12 +23,12 @@ impl Control {
         let Some((_, job)) = self.builds.job(key) else { return };
         match (job.queue_time_left(outbox.now.wall), job.queue_limit()) {
             (Some(Duration::ZERO), Some(limit)) => {
-                let why = self.explain(job.node.id).map(|explanation| explanation.summary);
+                let why = self.explain(job.id()).map(|explanation| explanation.summary);
                 let why = why.unwrap_or_default();
                 let message = format!(
                     "it found no cluster within {limit:?} (`timeouts.queue`): {why}; give it more time, or ask for less"
                 );
-                self.fail(outbox, key, message);
+                self.fail_waiting(outbox, key, message);
             }
             // It was queued again since.
             (Some(_), _) => self.limit_wait(key, outbox.now),

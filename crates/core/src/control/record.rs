@@ -1,12 +1,13 @@
 //! What the master keeps: one record type per kind of thing, as the control plane and the store share them.
 
+mod array;
 mod course;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use course::{Course, Try};
+pub use course::{Course, Try, Unbegun};
 
 use crate::access::Right;
 use crate::attempt::{OutputReference, Revision, TransferReceipt};
@@ -166,7 +167,7 @@ impl JobNode {
     /// The part of `spec` that the live state needs, for the job at `index` of `build`.
     pub(super) fn new(id: JobId, build: BuildId, index: u32, spec: &JobSpec, parents: Vec<(u32, StateSet)>) -> Self {
         Self {
-            id,
+            id: spec.array().map_or(id, |_| id.for_array()),
             build,
             index,
             name: spec.name.clone(),

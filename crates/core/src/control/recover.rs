@@ -35,7 +35,7 @@ impl Control {
             self.note_losses(outbox, key, lost);
             return Err(message);
         }
-        match self.builds.job(key).map(|(_, job)| job.pending) {
+        match self.builds.job(key).map(|(build, job)| build.pending(job.index)) {
             Some(0) => self.enqueue(outbox, key),
             Some(_) => self.wait_again(outbox, key),
             None => {}
@@ -68,7 +68,11 @@ impl Control {
             self.begin_recovery(outbox, job, reason);
         }
         for job in jobs() {
-            if self.builds.job(job).is_some_and(|(_, job)| job.pending == 0) {
+            if self
+                .builds
+                .job(job)
+                .is_some_and(|(build, job)| build.pending(job.index) == 0)
+            {
                 self.enqueue(outbox, job);
             }
         }
@@ -85,31 +89,33 @@ impl Control {
         let mut children = vec![key.index];
         while let Some(child) = children.pop() {
             let Some(job) = build.job(child) else { continue };
-            for (index, _) in &job.node.parents {
-                let parent = build.job(*index).filter(|parent| job.takes(&parent.node.name));
-                let Some(parent) = parent.filter(|_| !planned.contains(index)) else {
+            for parent in build.givers(job) {
+                let index = parent.index;
+                // What an array that runs still leaves is looked at when it has ended.
+                if planned.contains(&index) || build.only_array_cares(index) {
                     continue;
-                };
+                }
                 let told = lost
                     .iter()
-                    .find(|(of, _)| of == index)
+                    .find(|(of, _)| *of == index)
                     .map(|(_, reason)| reason.clone());
                 let Some(reason) = told.or_else(|| self.loss(build, parent, trust)) else {
                     continue;
                 };
                 if let Some(obstacle) = self.obstacle(build, parent) {
                     let whose = match child == key.index {
-                        true => format!("its parent `{}`", parent.node.name),
+                        true => format!("its parent `{}`", parent.name()),
                         false => format!(
                             "`{}`, which is needed to make that of `{}` again,",
-                            parent.node.name, job.node.name
+                            parent.name(),
+                            job.name()
                         ),
                     };
                     return Err(format!("the output of {whose} is lost: {reason}{obstacle}"));
                 }
-                planned.insert(*index);
-                plan.push((*index, reason));
-                children.push(*index);
+                planned.insert(index);
+                plan.push((index, reason));
+                children.push(index);
             }
         }
         Ok(plan)
@@ -163,18 +169,17 @@ impl Control {
         outbox.touch(key, job);
         let stage = job.node.stage();
         build.stages.reopen(stage);
-        let mut queued = Vec::new();
-        for place in 0..build.edges.children(key.index).len() {
-            let index = build.edges.children(key.index)[place];
-            let Some(child) = build.job_mut(index) else { continue };
-            child.pending += 1;
-            if child.status.state == JobState::Queued {
-                queued.push(JobKey { index, ..key });
+        let parent = build.in_graph(key.index);
+        for place in 0..build.edges.children(parent).len() {
+            let index = build.edges.children(parent)[place];
+            if let Some(child) = build.job_mut(index) {
+                child.pending += 1;
             }
         }
+        let queued = build.queued_children(key.index);
         self.recoveries.insert(key);
-        for child in queued {
-            self.wait_again(outbox, child);
+        for index in queued {
+            self.wait_again(outbox, JobKey { index, ..key });
         }
     }
 
@@ -213,17 +218,20 @@ impl Control {
         let Some((build, job)) = self.builds.job(ended) else {
             return Vec::new();
         };
-        let is_useless = |parent: u32| {
-            let mut children = build
-                .edges
-                .children(parent)
-                .iter()
-                .filter_map(|child| build.job(*child));
-            build.job(parent).is_some_and(|parent| parent.status.is_recovering())
-                && children.all(|child| child.status.state.terminal().is_some())
+        if build.only_array_cares(ended.index) {
+            return Vec::new();
+        }
+        let is_over = |child: &u32| {
+            let mut jobs = build.with_indexes(*child);
+            jobs.all(|job| job.status.state.terminal().is_some())
         };
         let parents: BTreeSet<u32> = job.node.parents.iter().map(|(parent, _)| *parent).collect();
-        let useless: Vec<u32> = parents.into_iter().filter(|parent| is_useless(*parent)).collect();
+        let needless = parents
+            .into_iter()
+            .filter(|parent| build.edges.children(*parent).iter().all(is_over));
+        let recovering = needless.flat_map(|parent| build.with_indexes(parent));
+        let recovering = recovering.filter(|parent| parent.status.is_recovering());
+        let useless: Vec<u32> = recovering.map(|parent| parent.index).collect();
         let stop = |index: &u32| self.stop_recovery(outbox, JobKey { index: *index, ..ended });
         useless.into_iter().filter(stop).collect()
     }

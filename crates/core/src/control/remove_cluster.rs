@@ -36,14 +36,14 @@ impl Control {
     fn replace_inputs(&mut self, outbox: &mut Outbox) {
         let mut affected: Vec<JobKey> = Vec::new();
         for build in self.builds.iter() {
-            for job in build.jobs.iter().filter(|job| job.status.state == JobState::Queued) {
+            for job in build.all().filter(|job| job.is_queued()) {
                 let mut parents = build.givers(job);
                 if self.lost_volume(build, job).is_some()
                     || parents.any(|parent| self.loss(build, parent, Trust::Members).is_some())
                 {
                     affected.push(JobKey {
                         build: build.record.id,
-                        index: job.node.index,
+                        index: job.index,
                     });
                 }
             }

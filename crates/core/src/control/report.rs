@@ -11,6 +11,9 @@ use crate::name::ClusterName;
 use crate::session::Order;
 use crate::time::Timestamp;
 
+/// How many receipts are kept besides, for parents that are arrays: the others came like these.
+const MAX_RECEIPTS_OF_INDEXES: usize = 64;
+
 /// The longest message of an agent that is kept, in bytes: one line for people.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
@@ -200,7 +203,8 @@ fn take_output(status: &mut JobStatus, outcome: &Outcome) {
 
 /// One receipt for each parent, one for the source, and one for the cache.
 fn max_inputs(job: &LiveJob) -> usize {
-    job.node.parents.len() + 1 + usize::from(job.node.cache)
+    let arrays = job.node.parents.len().min(1) * MAX_RECEIPTS_OF_INDEXES;
+    job.node.parents.len() + arrays + 1 + usize::from(job.node.cache)
 }
 
 fn bounded(mut inputs: Vec<TransferReceipt>, limit: usize) -> Vec<TransferReceipt> {

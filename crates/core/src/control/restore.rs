@@ -1,5 +1,6 @@
 //! Builds the control plane from what is stored.
 
+use super::arrays::LiveArray;
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::Lease;
 use super::companions::Spread;
@@ -39,6 +40,9 @@ pub enum Error {
         /// What is wrong.
         error: edges::Error,
     },
+    /// An array's index is none.
+    #[error("job {0} is said to be an index of an array, and there is no such array or index")]
+    UnknownIndex(JobId),
     /// An attempt's cluster is missing.
     #[error("job {0} has an attempt on a cluster that does not exist")]
     UnknownCluster(JobId),
@@ -76,12 +80,24 @@ impl Control {
         }
         control.restore_caches(live.caches, now);
         let mut jobs: BTreeMap<BuildId, Vec<(JobNode, JobStatus)>> = BTreeMap::new();
+        let mut arrays: BTreeMap<JobId, BuildId> = BTreeMap::new();
         for job in live.jobs {
+            if job.0.array().is_some() {
+                arrays.insert(job.0.id, job.0.build);
+            }
             jobs.entry(job.0.build).or_default().push(job);
+        }
+        let mut indexes: BTreeMap<BuildId, Vec<JobStatus>> = BTreeMap::new();
+        for status in live.indexes {
+            let build = arrays
+                .get(&status.id.specified_by())
+                .ok_or(Error::UnknownBuild(status.id))?;
+            indexes.entry(*build).or_default().push(status);
         }
         for build in live.builds {
             let jobs = jobs.remove(&build.id).unwrap_or_default();
-            control.restore_build(build, jobs, now)?;
+            let indexes = indexes.remove(&build.id).unwrap_or_default();
+            control.restore_build(build, jobs, indexes, now)?;
         }
         match jobs.into_values().flatten().next() {
             Some((node, _)) => Err(Error::UnknownBuild(node.id)),
@@ -89,7 +105,13 @@ impl Control {
         }
     }
 
-    fn restore_build(&mut self, record: Build, mut jobs: Vec<(JobNode, JobStatus)>, now: Now) -> Result<(), Error> {
+    fn restore_build(
+        &mut self,
+        record: Build,
+        mut jobs: Vec<(JobNode, JobStatus)>,
+        indexes: Vec<JobStatus>,
+        now: Now,
+    ) -> Result<(), Error> {
         let id = record.id;
         self.projects.get(record.project).ok_or(Error::UnknownProject(id))?;
         jobs.sort_unstable_by_key(|(node, _)| node.index);
@@ -109,12 +131,10 @@ impl Control {
             .map(|(node, status)| LiveJob::new(node, status))
             .collect();
         let stages = Stages::of(jobs.iter());
-        if stages.are_over() {
-            return Err(Error::NothingToDo(id));
-        }
         let mut build = LiveBuild {
             record,
             jobs,
+            arrays: Vec::new(),
             edges,
             sharing,
             stages,
@@ -122,6 +142,18 @@ impl Control {
             spread: Spread::default(),
             held: BTreeSet::new(),
         };
+        build.note_arrays(0);
+        build.take_indexes(indexes).map_err(Error::UnknownIndex)?;
+        let recovering = |array: &LiveArray| array.begun.values().filter(|job| job.status.is_recovering()).count();
+        for array in &build.arrays {
+            let Some(stage) = build.jobs.get(array.job as usize).map(|job| job.node.stage()) else {
+                continue;
+            };
+            (0..recovering(array)).for_each(|_| build.stages.reopen(stage));
+        }
+        if build.stages.are_over() {
+            return Err(Error::NothingToDo(id));
+        }
         build.count_pending();
         build.find_shared();
         self.builds.insert(build);
@@ -130,21 +162,24 @@ impl Control {
 
     /// Puts the build's queued jobs into the queue and its attempts on their clusters.
     fn resume(&mut self, id: BuildId, now: Now) -> Result<(), Error> {
-        let Some(build) = self.builds.get(id) else {
-            return Ok(());
-        };
+        let jobs = self
+            .builds
+            .get(id)
+            .into_iter()
+            .flat_map(|build| build.all().map(move |job| (build, job)));
         let (mut queued, mut placed, mut retried) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, job) in (0_u32..).zip(&build.jobs) {
+        for (build, job) in jobs {
+            let index = job.index;
             let key = JobKey { build: id, index };
             if job.status.is_recovering() {
                 self.recoveries.insert(key);
             }
             if let Some(due) = job.status.retry_at() {
                 retried.push((key, due));
-            } else if job.status.state == JobState::Waiting && job.pending == 0 && build.is_turn(job) {
+            } else if job.status.state == JobState::Waiting && build.pending(index) == 0 && build.is_turn(job) {
                 self.parked.insert(key);
             }
-            if job.status.state == JobState::Queued {
+            if job.is_queued() {
                 queued.push(key);
             } else if job.attempt().is_some() {
                 let cluster = job
@@ -152,7 +187,7 @@ impl Control {
                     .cluster
                     .as_ref()
                     .and_then(|name| self.clusters.by_name_mut(name));
-                let (cluster, _) = cluster.ok_or(Error::UnknownCluster(job.node.id))?;
+                let (cluster, _) = cluster.ok_or(Error::UnknownCluster(job.id()))?;
                 self.clusters.occupy(cluster, key, &job.node.resources);
                 placed.push(key);
             }
@@ -174,22 +209,30 @@ impl Control {
 }
 
 impl LiveBuild {
-    /// Counts for each job the edges from parents that are not terminal.
+    /// Counts for each job the edges from parents that are not terminal; of a parent that is an array, also the indexes that make their
+    /// outputs again.
     pub(super) fn count_pending(&mut self) {
         self.count_pending_from(0);
     }
 
     /// The same for the jobs from an index on.
     pub(super) fn count_pending_from(&mut self, first: usize) {
-        let ended: Vec<bool> = self
+        let mut open: Vec<u32> = self
             .jobs
             .iter()
-            .map(|job| job.status.state.terminal().is_some())
+            .map(|job| u32::from(job.status.state.terminal().is_none()))
             .collect();
+        for array in &self.arrays {
+            let recovering = array.begun.values().filter(|job| job.status.is_recovering());
+            if let Some(open) = open.get_mut(array.job as usize) {
+                *open += u32::try_from(recovering.count()).unwrap_or(u32::MAX);
+            }
+        }
         for job in self.jobs.iter_mut().skip(first) {
             let parents = job.node.parents.iter();
-            let pending = parents.filter(|(parent, _)| !ended.get(*parent as usize).copied().unwrap_or_default());
-            job.pending = u32::try_from(pending.count()).unwrap_or(u32::MAX);
+            job.pending = parents
+                .map(|(parent, _)| open.get(*parent as usize).copied().unwrap_or(1))
+                .sum();
         }
     }
 }

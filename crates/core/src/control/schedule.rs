@@ -1,6 +1,7 @@
 //! Gives queued jobs to clusters.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Control;
@@ -22,6 +23,9 @@ const MAX_COMPARED: usize = 8;
 /// From how many clusters inputs are taken into account: those that have most of them.
 const MAX_SOURCES: usize = 16;
 
+/// How many inputs are looked at for that: those of an array are many.
+const MAX_GIVERS: usize = 256;
+
 /// Inputs of a job that are on one cluster.
 pub(super) struct Input {
     at: ClusterIndex,
@@ -39,6 +43,7 @@ impl Control {
     pub(super) fn place_queued(&mut self, outbox: &mut Outbox) {
         let mut left = self.settings.max_placements_per_command;
         while left > 0 {
+            self.advance_arrays(outbox);
             let Some((class, ticket)) = self.queue.next(&self.clusters) else {
                 return;
             };
@@ -61,6 +66,7 @@ impl Control {
                 }
             }
         }
+        self.advance_arrays(outbox);
     }
 
     /// Whether others must not go on taking the room that a queued job could have had.
@@ -121,7 +127,7 @@ impl Control {
     /// Where the job's inputs are, and how much is where: of the clusters that have most.
     fn inputs(&self, build: &LiveBuild, job: &LiveJob) -> Vec<Input> {
         let mut inputs: Vec<Input> = Vec::new();
-        for parent in build.givers(job) {
+        for parent in build.givers(job).take(MAX_GIVERS) {
             let Some(output) = parent.status.kept_output() else {
                 continue;
             };
@@ -179,11 +185,15 @@ impl Control {
         self.queue.serve(project, &resources);
         self.volumes_placed(outbox, key, cluster);
         self.cache_placed(outbox, key);
+        self.index_placed(outbox, key);
     }
 
     /// Lets the job wait for a cluster.
     pub(super) fn enqueue(&mut self, outbox: &mut Outbox, key: JobKey) {
         let Some(job) = self.builds.job_mut(key) else { return };
+        if job.is_array() {
+            return self.begin_array(outbox, key);
+        }
         if job.status.state != JobState::Queued {
             job.status.state = JobState::Queued;
             job.status.queued_at.get_or_insert(outbox.now.wall);
@@ -218,7 +228,10 @@ impl Control {
             .selector(class)
             .filter(|selector| **selector == job.node.selector)
         {
-            job.node.selector = selector.clone();
+            // An index shares its array's.
+            if let Some(node) = Arc::get_mut(&mut job.node) {
+                node.selector = selector.clone();
+            }
         }
         Some(class)
     }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub max_replacements: u32,
     /// The most jobs of one build: a build is written in one transaction.
     pub max_jobs_per_build: usize,
+    /// The most indexes that the arrays of one build have together.
+    pub max_indexes_per_build: usize,
     /// The most jobs of one build that others have made while it ran, and that are not over. A job that would make more ends as `error`.
     pub max_generated_jobs: usize,
     /// The most secrets of one project.
@@ -54,6 +56,7 @@ impl Default for Settings {
             lost_after: Duration::from_secs(5 * 60),
             max_replacements: 3,
             max_jobs_per_build: 10_000,
+            max_indexes_per_build: 100_000,
             max_generated_jobs: 300,
             max_secrets_per_project: 200,
             max_triggers_per_project: 100,

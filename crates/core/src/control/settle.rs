@@ -94,14 +94,10 @@ impl Control {
         while let Some(index) = ended.pop() {
             ended.extend(self.stop_useless(outbox, JobKey { build: id, index }));
             let Some(build) = self.builds.get_mut(id) else { break };
-            for place in 0..build.edges.children(index).len() {
-                let child = build.edges.children(index)[place];
-                let Some(job) = build.job_mut(child) else { continue };
-                job.pending = job.pending.saturating_sub(1);
-                let between_attempts = job.status.retry_at().is_some();
-                if job.pending > 0 || job.status.state != JobState::Waiting || between_attempts {
-                    continue;
-                }
+            if build.only_array_cares(index) {
+                continue;
+            }
+            for child in build.released(index) {
                 if build.job(child).is_some_and(|job| !build.is_turn(job)) {
                     continue;
                 }
@@ -125,16 +121,29 @@ impl Control {
 
     /// Writes what was noted: every job that changed, and every build that ended, which is then forgotten.
     pub(super) fn write_out(&mut self, outbox: &mut Outbox) {
+        let mut counted = BTreeSet::new();
         for key in std::mem::take(&mut outbox.touched) {
             let Some(build) = self.builds.get_mut(key.build) else {
                 continue;
             };
             let Some(job) = build.job_mut(key.index) else { continue };
             job.touched = false;
-            let status = job.status.clone();
-            let name = job.node.name.clone();
+            let (name, status) = (job.name(), job.status.clone());
             outbox.changes.push(Change::PutJob(status.clone()));
             outbox.event(&build.record, EventKind::Job { name, status });
+            let graph = build.in_graph(key.index);
+            if let Some(array) = build.array_mut(graph) {
+                array.recount(key.index);
+                counted.insert(JobKey { index: graph, ..key });
+            }
+        }
+        for key in counted {
+            if let Some((build, job)) = self.builds.job(key)
+                && let Some(array) = build.array(key.index)
+            {
+                let (array, counts) = (job.id(), array.counts(&job.status));
+                outbox.event(&build.record, EventKind::Indexes { array, counts });
+            }
         }
         for id in std::mem::take(&mut outbox.ended) {
             let Some(mut build) = self.builds.remove(id) else {
@@ -243,6 +252,36 @@ impl LiveBuild {
         job.status.forget_retry();
         outbox.touch(key, job);
         let stage = job.node.stage();
-        self.stages.close(stage);
+        if self.only_array_cares(index) {
+            if let Some(array) = self.array_of_mut(index) {
+                array.note_end(index);
+                let index = array.job;
+                outbox.arrays.push(JobKey { index, ..key });
+            }
+        } else {
+            self.stages.close(stage);
+        }
+    }
+
+    /// Counts a parent of its children less that has ended, by index, and says which jobs wait for nobody any more by that.
+    fn released(&mut self, ended: u32) -> Vec<u32> {
+        let parent = self.in_graph(ended);
+        let waits = |job: &LiveJob| job.status.state == JobState::Waiting && job.status.retry_at().is_none();
+        let mut released = Vec::new();
+        for place in 0..self.edges.children(parent).len() {
+            let child = self.edges.children(parent)[place];
+            let Some(job) = self.job_mut(child) else { continue };
+            job.pending = job.pending.saturating_sub(1);
+            if job.pending > 0 {
+                continue;
+            }
+            if waits(job) {
+                released.push(child);
+            } else if let Some(array) = self.array(child) {
+                let waiting = array.begun.values().filter(|index| waits(index));
+                released.extend(waiting.map(|index| index.index));
+            }
+        }
+        released
     }
 }

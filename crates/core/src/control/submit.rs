@@ -5,10 +5,10 @@ use super::companions::Spread;
 use super::edges::Edges;
 use super::hooks::Stages;
 use super::outbox::Outbox;
-use super::record::{Build, JobNode, JobStatus, Loss};
+use super::record::{Build, Course, JobNode, JobStatus, Loss};
 use super::volumes::Sharing;
 use super::{Change, Control, EventKind, Known, Refusal, Reply, Rerun, Submission};
-use crate::build::{BuildDefinition, BuildState, JobState};
+use crate::build::{BuildDefinition, BuildState, JobSpec, JobState};
 use crate::id::{Epoch, JobId};
 use crate::name::JobName;
 use crate::share::Usage;
@@ -21,8 +21,15 @@ impl Control {
         self.check_needs(&submission.definition.jobs)?;
         self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut nodes = nodes(&submission)?;
-        let taken_over = take_known(&submission, &mut nodes)?;
-        let edges = edges(&nodes)?;
+        let (taken_over, indexes) = take_known(&submission, &mut nodes)?;
+        let mut live = live_with(
+            record_of(&submission, outbox),
+            nodes.clone(),
+            taken_over,
+            edges(&nodes)?,
+        );
+        live.take_indexes(indexes)
+            .map_err(|id| Refusal::not_found("job", &id))?;
         if self.builds.get(submission.id).is_some() || nodes.iter().any(|node| self.builds.key(node.id).is_some()) {
             return Err(Refusal::exists("build", &submission.id));
         }
@@ -31,27 +38,16 @@ impl Control {
             .get_mut(submission.project)
             .ok_or_else(|| Refusal::not_found("project", &submission.project))?;
         project.last_build += 1;
-        let record = Build {
-            id: submission.id,
-            project: project.id,
-            number: project.last_build,
-            state: BuildState::Running,
-            created_at: outbox.now.wall,
-            ended_at: None,
-            submitted_by: submission.submitted_by,
-            source: submission.source,
-            revision: submission.revision,
-            restarts: submission.rerun.as_ref().map_or(0, |rerun| rerun.restarts),
-            released_at: None,
-        };
+        live.record.number = project.last_build;
+        let record = live.record.clone();
         outbox.changes.push(Change::PutProject(project.clone()));
         outbox.changes.push(Change::InsertBuild {
             build: record.clone(),
-            nodes: nodes.clone(),
+            nodes,
             specs: submission.definition.jobs,
         });
         outbox.event(&record, EventKind::Build(record.clone()));
-        self.take_live(outbox, live_with(record.clone(), nodes, taken_over, edges));
+        self.take_live(outbox, live);
         Ok(Reply::Build(record))
     }
 
@@ -62,6 +58,13 @@ impl Control {
             if job.status.state.terminal().is_some() {
                 outbox.touch(JobKey { build, index }, job);
             }
+        }
+        for index in live.arrays.iter_mut().flat_map(|array| array.begun.values_mut()) {
+            let key = JobKey {
+                build,
+                index: index.index,
+            };
+            outbox.touch(key, index);
         }
         live.count_pending();
         live.find_shared();
@@ -77,6 +80,8 @@ impl Control {
     pub(super) fn check_limits(&self, submission: &Submission) -> Result<(), Refusal> {
         let settings = &self.settings;
         let count = submission.definition.jobs.len();
+        let arrays = submission.definition.jobs.iter().filter_map(JobSpec::array);
+        let indexes: usize = arrays.map(|array| array.count as usize).sum();
         if count == 0 {
             return Err(Refusal::Conflict("a build needs at least one job".to_owned()));
         }
@@ -86,6 +91,12 @@ impl Control {
                 settings.max_jobs_per_build
             )));
         }
+        if indexes > settings.max_indexes_per_build {
+            return Err(Refusal::Limit(format!(
+                "the arrays of the build have {indexes} indexes, the limit is {}: submit several builds",
+                settings.max_indexes_per_build
+            )));
+        }
         if self.builds.len() >= settings.max_running_builds {
             return Err(Refusal::Limit(format!(
                 "{} builds are running, the limit is {}: try again when one has ended",
@@ -93,7 +104,7 @@ impl Control {
                 settings.max_running_builds
             )));
         }
-        if self.builds.job_count().saturating_add(count) > settings.max_live_jobs {
+        if self.builds.job_count().saturating_add(count + indexes) > settings.max_live_jobs {
             return Err(Refusal::Limit(format!(
                 "the running builds have {} jobs, the limit is {}: try again when some have ended",
                 self.builds.job_count(),
@@ -123,15 +134,35 @@ fn live_with(record: Build, nodes: Vec<JobNode>, taken_over: Vec<Option<JobStatu
         LiveJob::new(node, status)
     };
     let jobs: Vec<LiveJob> = nodes.into_iter().zip(taken_over).map(begin).collect();
-    LiveBuild {
+    let mut live = LiveBuild {
         record,
         stages: Stages::of(jobs.iter()),
         jobs,
+        arrays: Vec::new(),
         edges,
         sharing,
         usage: Usage::default(),
         spread: Spread::default(),
         held: BTreeSet::new(),
+    };
+    live.note_arrays(0);
+    live
+}
+
+/// The build as it is submitted; its number is still to come.
+fn record_of(submission: &Submission, outbox: &Outbox) -> Build {
+    Build {
+        id: submission.id,
+        project: submission.project,
+        number: 0,
+        state: BuildState::Running,
+        created_at: outbox.now.wall,
+        ended_at: None,
+        submitted_by: submission.submitted_by.clone(),
+        source: submission.source,
+        revision: submission.revision.clone(),
+        restarts: submission.rerun.as_ref().map_or(0, |rerun| rerun.restarts),
+        released_at: None,
     }
 }
 
@@ -168,21 +199,31 @@ pub(super) fn nodes(submission: &Submission) -> Result<Vec<JobNode>, Refusal> {
         .collect()
 }
 
-/// What is known of the jobs from an earlier build: who made them, and how those ended that are taken over.
-fn take_known(submission: &Submission, nodes: &mut [JobNode]) -> Result<Vec<Option<JobStatus>>, Refusal> {
+/// What is known of the jobs from an earlier build: who made them, and how those ended that are taken over, among them indexes of arrays.
+fn take_known(
+    submission: &Submission,
+    nodes: &mut [JobNode],
+) -> Result<(Vec<Option<JobStatus>>, Vec<JobStatus>), Refusal> {
     let Some(rerun) = &submission.rerun else {
-        return Ok(vec![None; nodes.len()]);
+        return Ok((vec![None; nodes.len()], Vec::new()));
     };
     let Rerun { jobs, .. } = rerun.as_ref();
     if jobs.len() != nodes.len() || jobs.iter().all(|job| job.ended.is_some()) {
         let message = "a build that runs another one again says of each job what becomes of it, and runs one at least";
         return Err(Refusal::Conflict(message.to_owned()));
     }
+    let mut indexes = Vec::new();
     let take = |(node, known): (&mut JobNode, &Known)| {
         node.generated_by = known.generated_by;
+        let ended = known.indexes.iter().filter(|status| status.ended().is_some());
+        indexes.extend(ended.filter_map(|status| {
+            let (_, index) = status.id.array_and_index()?;
+            Some(status.taken_over(node.id.of_index(index), rerun.of))
+        }));
         known.ended.as_ref().map(|ended| ended.taken_over(node.id, rerun.of))
     };
-    Ok(nodes.iter_mut().zip(jobs).map(take).collect())
+    let taken_over = nodes.iter_mut().zip(jobs).map(take).collect();
+    Ok((taken_over, indexes))
 }
 
 impl JobStatus {
@@ -203,7 +244,12 @@ impl JobStatus {
             cancel_requested: false,
             log_lines: None,
             replacements: 0,
-            course: None,
+            course: ended.unbegun().cloned().map(|unbegun| {
+                Box::new(Course {
+                    unbegun: Some(unbegun),
+                    ..Course::default()
+                })
+            }),
             loss: lost.map(|reason| {
                 Box::new(Loss {
                     reason: Some(reason),

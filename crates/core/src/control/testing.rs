@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::record::{Invite, JobNode, JobStatus};
 use super::{Change, Command, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
 use crate::attempt::{Outcome, OutputReference, Phase, Revision};
+use crate::build::array::Array;
 use crate::build::extensions::InputRule;
 use crate::build::retry::{Backoff, Retry};
 use crate::build::{BuildDefinition, Dependency, JobSpec, JobState, StateSet, TerminalState};
@@ -155,7 +156,31 @@ impl JobSpec {
             paths: Vec::new(),
             folder: None,
             is_source: false,
+            same_index: false,
         });
+        self
+    }
+
+    /// Takes of a parent that is an array what the same index has left.
+    pub(super) fn with_same_index_of(mut self, job: &str) -> Self {
+        self.extensions.get_or_insert_default().inputs.push(InputRule {
+            job: JobName::new(job).unwrap(),
+            wanted: true,
+            paths: Vec::new(),
+            folder: None,
+            is_source: false,
+            same_index: true,
+        });
+        self
+    }
+
+    /// There are so many of it.
+    pub(super) fn times(self, count: u32) -> Self {
+        self.times_at_once(count, None)
+    }
+
+    pub(super) fn times_at_once(mut self, count: u32, parallel: Option<u32>) -> Self {
+        self.extensions.get_or_insert_default().array = Some(Array { count, parallel });
         self
     }
 
@@ -254,6 +279,12 @@ impl World {
     pub(super) fn fresh(&mut self) -> u128 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// An id for a job: that of an array leaves room for its indexes.
+    pub(super) fn fresh_id(&mut self, spec: &JobSpec) -> JobId {
+        let bits = self.fresh();
+        JobId::from_u128(if spec.array().is_some() { bits << 32 } else { bits })
     }
 
     /// Applies the command, writes what it changes, and checks that all is well.
@@ -365,7 +396,7 @@ impl World {
         Submission {
             id: BuildId::from_u128(self.fresh()),
             project,
-            jobs: jobs.iter().map(|_| JobId::from_u128(self.fresh())).collect(),
+            jobs: jobs.iter().map(|spec| self.fresh_id(spec)).collect(),
             definition: BuildDefinition { jobs },
             source: None,
             revision: Revision::default(),

@@ -1,5 +1,6 @@
 //! The rules of the control plane, one table or story for each.
 
+mod arrays;
 mod attempts;
 mod availability;
 mod caches;

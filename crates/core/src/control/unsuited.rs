@@ -56,10 +56,10 @@ impl Control {
             } else if left == 0 {
                 return Duration::ZERO;
             } else {
-                let why = self.explain(job.node.id).map(|explanation| explanation.summary);
+                let why = self.explain(job.id()).map(|explanation| explanation.summary);
                 let why = why.unwrap_or_default();
                 left -= 1;
-                self.fail(outbox, *key, format!("it has waited for {after:?} in vain: {why}"));
+                self.fail_waiting(outbox, *key, format!("it has waited for {after:?} in vain: {why}"));
             }
         }
         next

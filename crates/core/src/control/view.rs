@@ -1,7 +1,7 @@
 //! What the control plane shows: read access for the drivers, the API and the services around it.
 
 use super::Control;
-use super::builds::{LiveBuild, LiveJob};
+use super::builds::{LiveBuild, LiveJob, name_of};
 use super::caches::CacheView;
 use super::clusters::Member;
 use super::prefetch::MAX_CHILDREN;
@@ -73,10 +73,22 @@ pub struct AgentFacts {
 pub struct JobView<'a> {
     /// Its build.
     pub build: &'a Build,
-    /// What never changes of it.
+    /// What never changes of it; of an index of an array, its array's.
     pub node: &'a JobNode,
     /// Where it stands.
     pub status: &'a JobStatus,
+}
+
+impl JobView<'_> {
+    /// Its own id.
+    pub const fn id(&self) -> JobId {
+        self.status.id
+    }
+
+    /// Its own name.
+    pub fn name(&self) -> JobName {
+        name_of(self.node, self.status.id)
+    }
 }
 
 /// The latest attempt of a job of a build that is not over.
@@ -106,7 +118,7 @@ pub struct AssignmentView<'a> {
     pub project: &'a Project,
     /// Its build.
     pub build: &'a Build,
-    /// The job.
+    /// The job; of an index of an array, its array.
     pub node: &'a JobNode,
     /// All direct parents, in the order of the dependencies. All have ended.
     pub parents: Vec<JobView<'a>>,
@@ -134,6 +146,8 @@ pub struct SoFar<'a> {
 pub struct InputView<'a> {
     /// The job that left it.
     pub parent: JobView<'a>,
+    /// Which index of its array it is, for who takes those of all.
+    pub index: Option<u32>,
     /// What it is.
     pub output: OutputReference,
     /// The clusters that have it, those first that are connected; none if it is lost.
@@ -198,11 +212,13 @@ impl Control {
 
     /// Whether somebody asked for the end of jobs of this build that are not over yet.
     pub fn is_cancelling(&self, build: BuildId) -> bool {
-        self.jobs(build)
+        let build = self.builds.get(build).into_iter();
+        build
+            .flat_map(LiveBuild::all)
             .any(|job| job.status.cancel_requested && job.status.state.terminal().is_none())
     }
 
-    /// The jobs of a build that is not over, by index.
+    /// The jobs of a build that is not over, by index; without the indexes of arrays.
     pub fn jobs(&self, build: BuildId) -> impl Iterator<Item = JobView<'_>> {
         let build = self.builds.get(build);
         build
@@ -252,10 +268,10 @@ impl Control {
             let waits = child.waits_for_output_of(parent, ended);
             if waits && self.queue.sole_cluster(&self.clusters, &demand) == Some(cluster) {
                 let attempt = AttemptId {
-                    job: child.node.id,
+                    job: child.id(),
                     epoch: child.status.epoch,
                 };
-                return Some((attempt, parent.node.name.clone(), build.record.project, build.record.id));
+                return Some((attempt, parent.name(), build.record.project, build.record.id));
             }
         }
         None
@@ -263,13 +279,18 @@ impl Control {
 
     /// Why the job is where it is, or is nowhere: every cluster with what it misses. None if its build is over.
     pub fn explain(&self, job: JobId) -> Option<Explanation> {
-        let (build, job) = self.builds.job_by_id(job)?;
+        let Some((build, job)) = self.builds.job_by_id(job) else {
+            return self.explain_unbegun(job);
+        };
+        if job.has_begun_as_array() && job.status.state.terminal().is_none() {
+            return self.explain_array(build, job);
+        }
         let queued = job.status.state == JobState::Queued;
         let limit = self.limit_on(build, job).filter(|_| queued);
         let held_up = self.held_up(job);
         let situation = match (job.status.state, job.status.cluster.as_ref()) {
             (JobState::Waiting, _) if !build.is_turn(job) => Situation::Held(TURN),
-            (JobState::Waiting, _) if job.pending == 0 => Situation::Held(&job.status.message),
+            (JobState::Waiting, _) if build.pending(job.index) == 0 => Situation::Held(&job.status.message),
             (JobState::Waiting, _) => Situation::WaitsFor(
                 build
                     .parents(job)
@@ -314,7 +335,12 @@ impl Control {
             parents: build.parents(job).map(|parent| build.view(parent)).collect(),
             inputs: build
                 .givers(job)
-                .filter_map(|parent| self.input_of(build, parent))
+                .filter_map(|parent| {
+                    let index = parent.id().array_and_index().map(|(_, index)| index);
+                    let index = index.filter(|_| !job.takes_same_index(parent));
+                    let input = self.input_of(build, parent)?;
+                    Some(InputView { index, ..input })
+                })
                 .collect(),
             volumes_together: build.volumes_together(job),
             cache: self.cache_for(build, job, cluster),
@@ -340,6 +366,7 @@ impl Control {
     fn input_of<'a>(&'a self, build: &'a LiveBuild, job: &'a LiveJob) -> Option<InputView<'a>> {
         Some(InputView {
             parent: build.view(job),
+            index: None,
             output: job.status.output?,
             holders: self.holders(build, job),
         })

@@ -72,15 +72,18 @@ impl LiveBuild {
 
     /// Reads off the jobs again where the shared volume is. Whether that has changed.
     pub(super) fn find_shared(&mut self) -> bool {
-        let Some(sharing) = &mut self.sharing else {
+        if self.sharing.is_none() {
             return false;
-        };
+        }
         let uses = |job: &LiveJob| {
             let held = job.node.volumes.contains(VolumeKind::Shared) && job.attempt().is_some();
             let here = job.status.cluster.as_ref().filter(|_| held);
             here.or_else(|| job.has_used_shared()).cloned()
         };
-        let on = self.jobs.iter().find_map(uses);
+        let on = self.all().find_map(uses);
+        let Some(sharing) = &mut self.sharing else {
+            return false;
+        };
         let changed = sharing.on != on;
         sharing.on = on;
         changed
@@ -89,10 +92,10 @@ impl LiveBuild {
     /// Says which volume of a job cannot be had any more, if there is one.
     pub(super) fn lost_volume(&self, job: &LiveJob, exists: impl Fn(&ClusterName) -> bool) -> Option<String> {
         let cluster = self.sharing(job)?.on.as_ref().filter(|cluster| !exists(cluster))?;
-        let user = self.jobs.iter().find(|user| user.has_used_shared() == Some(cluster))?;
+        let user = self.all().find(|user| user.has_used_shared() == Some(cluster))?;
         Some(format!(
             "the shared volume of the build is lost: cluster `{cluster}`, where `{}` used it, was removed",
-            user.node.name
+            user.name()
         ))
     }
 
@@ -105,7 +108,7 @@ impl LiveBuild {
 
     /// Whether a job has ended that may have left something in the shared volume.
     pub(super) fn shared_was_used(&self) -> bool {
-        self.jobs.iter().any(|job| job.has_used_shared().is_some())
+        self.all().any(|job| job.has_used_shared().is_some())
     }
 
     /// Whether the job, or one that shares a volume with it, works with the workspace.
@@ -140,8 +143,9 @@ impl LiveJob {
         self.status.cluster.is_some() && self.status.started_at.is_none() && !self.node.volumes.is_empty()
     }
 
-    fn is_queued(&self) -> bool {
-        self.status.state == JobState::Queued
+    /// Whether it stands in the queue.
+    pub(super) fn is_queued(&self) -> bool {
+        self.status.state == JobState::Queued && !self.is_array()
     }
 }
 
@@ -243,10 +247,13 @@ impl Control {
         let Some(live) = self.builds.get(build).filter(|live| live.sharing.is_some()) else {
             return;
         };
-        let queued = (0_u32..)
-            .zip(&live.jobs)
-            .filter(|(_, job)| job.is_queued() && live.sharing(job).is_some());
-        let keys: Vec<JobKey> = queued.map(|(index, _)| JobKey { build, index }).collect();
+        let queued = live.all().filter(|job| job.is_queued() && live.sharing(job).is_some());
+        let keys: Vec<JobKey> = queued
+            .map(|job| JobKey {
+                build,
+                index: job.index,
+            })
+            .collect();
         self.requeue_jobs(outbox, keys);
     }
 
@@ -272,12 +279,10 @@ impl Control {
     fn requeue(&mut self, outbox: &mut Outbox, which: impl Fn(&LiveBuild, &LiveJob) -> bool) {
         let mut keys = Vec::new();
         for build in self.builds.iter() {
-            let queued = (0_u32..)
-                .zip(&build.jobs)
-                .filter(|(_, job)| job.is_queued() && which(build, job));
-            keys.extend(queued.map(|(index, _)| JobKey {
+            let queued = build.all().filter(|job| job.is_queued() && which(build, job));
+            keys.extend(queued.map(|job| JobKey {
                 build: build.record.id,
-                index,
+                index: job.index,
             }));
         }
         self.requeue_jobs(outbox, keys);

@@ -48,7 +48,10 @@ impl Control {
 
     /// Why the job waits, if it does: for a cluster, or on one. None if nothing is known to hold it up, or its build is over.
     pub fn waiting_reason(&self, job: JobId) -> Option<String> {
-        let (_, live) = self.builds.job_by_id(job)?;
+        let (build, live) = self.builds.job_by_id(job)?;
+        if live.is_array() {
+            return self.array_waits(build, live);
+        }
         if live.status.state == JobState::Queued {
             return self.explain(job).map(|explanation| explanation.summary);
         }

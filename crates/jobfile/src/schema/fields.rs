@@ -71,7 +71,7 @@ const GIT: &[JobType] = &[JobType::Git];
 const INCLUDES: &[JobType] = &[JobType::Workflow, JobType::Git];
 
 /// The fields of jobs, and the types that have them.
-pub(crate) const FIELDS: [(&str, &[JobType]); 41] = [
+pub(crate) const FIELDS: [(&str, &[JobType]); 43] = [
     ("type", ALL),
     ("name", ALL),
     ("depends_on", ALL),
@@ -83,6 +83,8 @@ pub(crate) const FIELDS: [(&str, &[JobType]); 41] = [
     ("resources", RUN_OR_CLONE),
     ("cluster", RUN_OR_CLONE),
     ("matrix", RUN),
+    ("count", RUN),
+    ("parallel", RUN),
     ("priority", RUN_OR_CLONE),
     ("retry", RUN_OR_CLONE),
     ("on_disconnect", RUN),

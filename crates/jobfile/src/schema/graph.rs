@@ -34,13 +34,18 @@ fn check_companions(jobs: &Jobs, faults: &mut Collector) {
     if !jobs.specs.iter().any(|spec| named(spec).is_some()) {
         return;
     }
-    let kinds: HashMap<&JobName, JobKind> = jobs.specs.iter().map(|spec| (&spec.name, spec.kind)).collect();
+    let specs: HashMap<&JobName, &JobSpec> = jobs.specs.iter().map(|spec| (&spec.name, spec)).collect();
     for (spec, place) in jobs.specs.iter().zip(&jobs.places) {
         let Some((name, at)) = named(spec).zip(place.same_as) else {
             continue;
         };
         let is_parent = spec.dependencies.iter().any(|dependency| dependency.job == name);
-        let complaint = match kinds.get(&name) {
+        let other = specs.get(&name);
+        let complaint = match other.map(|other| other.kind) {
+            _ if other.is_some_and(|other| other.array().is_some()) => Complaint::new(format!(
+                "`{name}` is an array, whose indexes run wherever there is room"
+            ))
+            .hint("name a job that runs once"),
             _ if !is_parent => Complaint::new(format!(
                 "the job does not follow `{name}`, so that it is not known where that runs"
             ))
@@ -85,10 +90,14 @@ fn locate(jobs: &Jobs, fault: &Fault) -> (String, Position) {
     };
     match fault {
         Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => ("jobs".to_owned(), Position::START),
-        Fault::DuplicateName { job, .. } => (format!("{}.name", place(*job).path()), place(*job).name),
+        Fault::DuplicateName { job, .. } | Fault::WithinArray { job, .. } | Fault::NoArray { job, .. } => {
+            (format!("{}.name", place(*job).path()), place(*job).name)
+        }
         Fault::MissingParent { job, dependency, .. }
         | Fault::SelfDependency { job, dependency, .. }
         | Fault::DuplicateDependency { job, dependency, .. }
+        | Fault::OtherIndexes { job, dependency, .. }
+        | Fault::TooManyInputs { job, dependency, .. }
         | Fault::AmbiguousInput { job, dependency, .. } => edge(*job, *dependency),
         Fault::Cycle { jobs: cycle, .. } => {
             // The edge that leads from the first job of the cycle to the second.
@@ -129,6 +138,14 @@ fn explain(jobs: &Jobs, fault: &Fault) -> Complaint {
         Fault::AmbiguousInput { .. } => {
             complaint.hint("give one of them another folder (`inputs: {PARENT: {as: other}}`), leave it out (`inputs: {PARENT: false}`), or rename it")
         }
-        Fault::SelfDependency { .. } | Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => complaint,
+        Fault::WithinArray { .. } => complaint.hint("rename one of the two"),
+        Fault::OtherIndexes { name, .. } => complaint.hint(format!(
+            "give both the same `count`, or take the outputs of all (leave `index` out), or none (`inputs: {{{name}: false}}`)"
+        )),
+        Fault::TooManyInputs { name, .. } => complaint.hint(format!(
+            "take none of them (`inputs: {{{name}: false}}`), or that of the same index (`inputs: {{{name}: {{index: same}}}}`), or put \
+             jobs between that gather some each"
+        )),
+        Fault::NoArray { .. } | Fault::SelfDependency { .. } | Fault::TooManyJobs { .. } | Fault::TooManyDependencies { .. } => complaint,
     }
 }

@@ -1,5 +1,6 @@
 //! One job.
 
+mod array;
 mod build;
 mod cache;
 mod cluster;
@@ -24,6 +25,7 @@ mod volumes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tombolo_core::build::array::Array;
 use tombolo_core::build::extensions::Extensions;
 use tombolo_core::build::{Dependency, JobKind, JobSpec, PodNeeds};
 use tombolo_core::capability::{Capability, CapabilitySet};
@@ -87,6 +89,9 @@ struct Draft {
     dependency_places: Vec<(usize, Position)>,
     cluster: cluster::Wanted,
     matrix: Option<Vec<Combination>>,
+    /// How many of it there are, and how many of these at once.
+    count: Option<u32>,
+    parallel: Option<u32>,
     priority: i8,
     volumes: VolumeSet,
     cache: bool,
@@ -119,6 +124,8 @@ impl Default for Draft {
             dependency_places: Vec::new(),
             cluster: cluster::Wanted::default(),
             matrix: None,
+            count: None,
+            parallel: None,
             priority: 0,
             volumes: VolumeSet::default(),
             cache: false,
@@ -162,6 +169,8 @@ impl Draft {
                 self.run_limit = run;
             }
             "resources" => self.resources = value::resources(decoder, &value)?.unwrap_or(DEFAULT_RESOURCES),
+            "count" => self.count = array::count(decoder, &value)?,
+            "parallel" => self.parallel = array::parallel(decoder, &value)?,
             "priority" => self.priority = value::priority(decoder, &value)?,
             "cluster" => self.cluster = cluster::read(decoder, &value)?,
             "retry" => self.extensions.retry = retry::read(decoder, &value)?,
@@ -233,6 +242,14 @@ impl Draft {
         if !self.is_given("name") {
             decoder.field_fault("name", at, missing("give the job a name of its own"));
         }
+        if self.is_given("parallel") && !self.is_given("count") {
+            let at = self.place_of("parallel").unwrap_or(at);
+            decoder.field_fault("parallel", at, array::without_count());
+        }
+        self.extensions.array = self.count.map(|count| Array {
+            count,
+            parallel: self.parallel,
+        });
         if let Some((run, at)) = self.run_limit {
             if self.is_given("timeout") {
                 decoder.field_fault("timeouts", at, timeouts::twice());

@@ -109,6 +109,32 @@ fn names(jobs: &[JobSpec]) -> Vec<&str> {
 }
 
 #[test]
+fn an_array_is_one_job() {
+    let text = "{version: 1, jobs: [{type: docker-image, name: a, image: i, count: 10000, parallel: 50}, \
+        {type: docker-image, name: b, image: i, count: 10000, depends_on: [a], inputs: {a: {index: same, as: mine}}}, \
+        {type: docker-image, name: c, image: i, depends_on: [a]}]}";
+    let jobs = accept("tombolo.yaml", text).jobs;
+    assert_eq!(names(&jobs), ["a", "b", "c"]);
+    let array = jobs[0].array().expect("it is an array");
+    assert_eq!((array.count, array.parallel), (10_000, Some(50)));
+    let says = jobs[1].extensions.as_ref().expect("it says something");
+    assert!(says.inputs[0].same_index);
+    assert_eq!(jobs[2].array(), None);
+    let of_index = jobs[0].of_index(17).expect("the name fits");
+    assert_eq!(of_index.name.as_str(), "a/17");
+    assert_eq!(of_index.environment["TOMBOLO_ARRAY_INDEX"], "17");
+    assert_eq!(of_index.environment["INFRABOX_ARRAY_COUNT"], "10000");
+}
+
+#[test]
+fn each_combination_of_a_matrix_is_an_array_if_its_job_is() {
+    let jobs = matrix("matrix: {os: [linux, mac]}, count: 3");
+    assert_eq!(names(&jobs), ["test/linux", "test/mac", "test", "next"]);
+    let counts: Vec<Option<u32>> = jobs.iter().map(|job| job.array().map(|array| array.count)).collect();
+    assert_eq!(counts, [Some(3), Some(3), None, None]);
+}
+
+#[test]
 fn a_matrix_makes_a_job_of_each_combination_and_one_that_ends_as_they_do() {
     let jobs = matrix("matrix: {os: [linux, Mac OS], version: [1, '3.12']}, retry: 1");
     let expected = [

@@ -94,7 +94,7 @@ impl<S: Store> Driver<S> {
 
     async fn dispatch(&mut self, orders: Vec<(ClusterName, Order)>, changes: &[Change]) {
         let assigned = orders.iter().filter_map(|(_, order)| match order {
-            Order::Assign(attempt) => Some(attempt.job),
+            Order::Assign(attempt) => Some(attempt.job.specified_by()),
             _ => None,
         });
         let specs = self.specs(assigned.collect(), changes).await;
@@ -110,7 +110,7 @@ impl<S: Store> Driver<S> {
                 Order::Stop { attempt, reason } => Some(OrderFrame::Stop { attempt, reason }),
                 Order::Forget(attempt) => Some(OrderFrame::Forget(attempt)),
                 Order::Release(volume) => Some(OrderFrame::Release(volume)),
-                Order::Assign(attempt) => match specs.get(&attempt.job) {
+                Order::Assign(attempt) => match specs.get(&attempt.job.specified_by()) {
                     Some(spec) => self.assignment(attempt, &cluster, spec, &mut granted, now),
                     None => {
                         // Not to be sent now. At the next hello the control plane finds that the agent does not have it.
@@ -166,6 +166,11 @@ impl<S: Store> Driver<S> {
         if view.cluster != cluster {
             return None;
         }
+        let job = match attempt.job.array_and_index() {
+            // Names that become too long are refused with the array.
+            Some((_, index)) => spec.of_index(index).ok()?,
+            None => spec.clone(),
+        };
         let project = view.project.id;
         let mut grant = |manifest| self.grant((cluster.clone(), project, manifest), granted, now);
         let source = view
@@ -192,7 +197,7 @@ impl<S: Store> Driver<S> {
         Some(OrderFrame::Assign(Box::new(Assignment {
             attempt,
             build: self.context(&view),
-            job: spec.clone(),
+            job,
             source,
             inputs,
             parents: parents(&view),
@@ -218,8 +223,9 @@ impl<S: Store> Driver<S> {
     /// An output as an input of a job on the cluster `to`, which may read it by `grant`.
     fn input(&self, input: &InputView<'_>, to: &ClusterName, grant: Vec<u8>) -> InputReference {
         InputReference {
-            job: input.parent.node.id,
+            job: input.parent.id(),
             name: input.parent.node.name.clone(),
+            index: input.index,
             output: input.output,
             sources: input.holders.iter().map(|from| self.source(from, to)).collect(),
             grant,
@@ -235,8 +241,9 @@ impl<S: Store> Driver<S> {
         grant: Vec<u8>,
     ) -> InputReference {
         InputReference {
-            job: view.node.id,
+            job: view.attempt.job,
             name: view.node.name.clone(),
+            index: None,
             output: start.content,
             sources: holders.iter().map(|from| self.source(from, view.cluster)).collect(),
             grant,
@@ -302,8 +309,8 @@ fn parents(view: &AssignmentView<'_>) -> Vec<ParentJob> {
 
 fn as_parent(job: &JobView<'_>) -> Option<ParentJob> {
     Some(ParentJob {
-        job: job.node.id,
-        name: job.node.name.clone(),
+        job: job.id(),
+        name: job.name(),
         state: job.status.ended()?,
     })
 }

@@ -16,6 +16,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_store::Store;
 
+use super::array::count_indexes;
 use super::authorization::{Developer, InProject, Viewer};
 use super::error::Problems;
 use super::extract::{Json, Path, Query, check_text};
@@ -238,6 +239,7 @@ pub(super) async fn read_build(state: &Application, build: &record::Build, proje
     // The jobs are read after the build: a build that says that it is over has no job that is not.
     let jobs = read_jobs(state, build.id).await?;
     let mut shown = view::build(build, &project.name, &jobs);
+    count_indexes(state, &jobs, &mut shown.jobs).await?;
     for (id, reason) in waiting_reasons(state, &shown.jobs).await? {
         if let Some(job) = shown.jobs.iter_mut().find(|job| job.id == id) {
             job.waiting = reason;

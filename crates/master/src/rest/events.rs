@@ -12,6 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 use tombolo_api::problem::Code;
 use tombolo_api::{BuildSummary, Job, Progress, WatchEvent};
+use tombolo_core::build::array;
 use tombolo_core::control::EventKind;
 use tombolo_core::control::record::{Build, JobStatus, Project};
 use tombolo_core::id::JobId;
@@ -205,6 +206,20 @@ impl Watcher {
             EventKind::Job { status, .. } => {
                 if let Some(job) = self.jobs.get_mut(&status.id).filter(|job| !is_older(status, job)) {
                     view::update(job, status);
+                    self.pending.push_back(WatchEvent::Job {
+                        job: Box::new(job.clone()),
+                    });
+                }
+            }
+            EventKind::Indexes { array, counts } => {
+                if let Some(job) = self.jobs.get_mut(array)
+                    && let Some(shown) = &mut job.array
+                {
+                    let array = array::Array {
+                        count: shown.count,
+                        parallel: shown.parallel,
+                    };
+                    *shown = tombolo_api::Array::new(array, counts);
                     self.pending.push_back(WatchEvent::Job {
                         job: Box::new(job.clone()),
                     });

@@ -57,6 +57,7 @@ pub(super) async fn exec_job(
     upgrade: Upgrade,
 ) -> Result<Response, Error> {
     let found = find_job(&state, &access.project, &path).await?;
+    found.refuse_array("command")?;
     let (attempt, cluster) = running(&state, &found).await?;
     let exec = state.exec.clone();
     let place = exec.admit(found.build.id)?;

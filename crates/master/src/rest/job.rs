@@ -13,6 +13,7 @@ use tombolo_core::control::Command;
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project};
 use tombolo_core::name::{ClusterName, JobName};
 
+use super::array::{count_indexes, find_index};
 use super::authorization::{Developer, InProject, Viewer};
 use super::build::{find_build, read_jobs, waiting_reasons};
 use super::error::Problems;
@@ -21,8 +22,20 @@ use super::{Application, Error, view};
 
 #[derive(Deserialize)]
 pub(super) struct JobPath {
-    number: u64,
-    job: String,
+    pub(super) number: u64,
+    pub(super) job: String,
+}
+
+impl JobPath {
+    /// What to say if there is no such job.
+    pub(super) fn unknown(&self, build: &Build, project: &Project) -> Error {
+        let name: String = self.job.chars().take(100).collect();
+        let detail = format!(
+            "job `{name}` does not exist in build {} of project `{}`",
+            build.number, project.name
+        );
+        Error::new(Code::NotFound, detail).with_hint("`tombolo jobs` lists the jobs of a build")
+    }
 }
 
 /// One job of a build
@@ -44,6 +57,8 @@ pub(super) async fn show_job(
     let found = find_job(&state, &access.project, &path).await?;
     let names: Vec<&JobName> = found.jobs.iter().map(|(node, _)| &node.name).collect();
     let mut job = view::job(&found.node, &found.status, &names);
+    let own = [(found.node.clone(), found.status.clone())];
+    count_indexes(&state, &own, std::slice::from_mut(&mut job)).await?;
     job.waiting = waiting_reasons(&state, [&job])
         .await?
         .pop()
@@ -128,6 +143,7 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
         (message, _) => summary.push_str(&format!(" ({message})")),
     }
     match &status.cluster {
+        None if node.array().is_some() => {}
         None => summary.push_str("; no cluster had it"),
         Some(cluster) => {
             let requirements: Vec<String> = node.selector.requirements.iter().map(ToString::to_string).collect();
@@ -176,18 +192,33 @@ pub(super) struct FoundJob {
     jobs: Vec<(JobNode, JobStatus)>,
 }
 
+impl FoundJob {
+    /// Refuses an array where one of its indexes has to be named. `what` is what each of them has.
+    pub(super) fn refuse_array(&self, what: &str) -> Result<(), Error> {
+        let Some(array) = self.node.array() else { return Ok(()) };
+        let name = &self.node.name;
+        let detail = format!(
+            "job `{name}` is an array: each of its {} indexes has a {what} of its own",
+            array.count
+        );
+        let hint = format!(
+            "name an index: `{name}/0`; `tombolo jobs {} {name}` lists them",
+            self.build.number
+        );
+        Err(Error::new(Code::Conflict, detail).with_hint(hint))
+    }
+}
+
 /// The job that the path names.
 pub(super) async fn find_job(state: &Application, project: &Project, path: &JobPath) -> Result<FoundJob, Error> {
     let build = find_build(state, project, path.number).await?;
     let jobs = read_jobs(state, build.id).await?;
-    let found = jobs.iter().find(|(node, _)| node.name.as_str() == path.job).cloned();
+    let mut found = jobs.iter().find(|(node, _)| node.name.as_str() == path.job).cloned();
+    if found.is_none() {
+        found = find_index(state, &jobs, &path.job).await?;
+    }
     let Some((node, status)) = found else {
-        let name: String = path.job.chars().take(100).collect();
-        let detail = format!(
-            "job `{name}` does not exist in build {} of project `{}`",
-            build.number, project.name
-        );
-        return Err(Error::new(Code::NotFound, detail).with_hint("`tombolo jobs` lists the jobs of a build"));
+        return Err(path.unknown(&build, project));
     };
     Ok(FoundJob {
         build,

@@ -67,6 +67,7 @@ pub(super) async fn read_log(
 ) -> Result<Response, Error> {
     let permit = state.stream_permit()?;
     let found = find_job(&state, &access.project, &path).await?;
+    found.refuse_array("log")?;
     let latest = found.status.epoch.0;
     if let Some(epoch) = query.epoch.filter(|epoch| *epoch > latest) {
         let detail = format!(

@@ -269,6 +269,7 @@ fn download(
 /// The job and its output, which its cluster has.
 async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<(FoundJob, Output), Error> {
     let found = find_job(state, project, path).await?;
+    found.refuse_array("output")?;
     let ended = found.status.as_ended();
     let (Some(reference), Some(cluster)) = (ended.output, ended.cluster.clone()) else {
         let name = &found.node.name;

@@ -14,6 +14,7 @@ use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::rerun::{self, Plan, Scope};
 use tombolo_store::Store;
 
+use super::array::read_indexes;
 use super::authorization::{Developer, InProject};
 use super::build::{BuildPath, check_source, find_build, read_build, read_jobs};
 use super::error::Problems;
@@ -53,7 +54,8 @@ pub(super) async fn rerun_build(
     }
     let jobs = read_jobs(&state, build.id).await?;
     let specs = read_specs(&state, &jobs).await?;
-    let plan = rerun::plan(&scope, &jobs, &specs).map_err(|error| refused(&error))?;
+    let indexes = read_indexes(&state, &jobs).await?;
+    let plan = rerun::plan(&scope, &jobs, &specs, &indexes).map_err(|error| refused(&error))?;
     check_outputs(&build, &plan)?;
     if let Some(source) = build.source {
         check_source(&state, &access.project, source).await?;
@@ -114,8 +116,10 @@ async fn read_specs(state: &Application, jobs: &[(JobNode, JobStatus)]) -> Resul
 
 /// What is taken over has to have its outputs.
 fn check_outputs(build: &record::Build, plan: &Plan) -> Result<(), Error> {
-    let takes_over =
-        |known: &tombolo_core::control::Known| known.ended.as_ref().is_some_and(|status| status.output.is_some());
+    let takes_over = |known: &tombolo_core::control::Known| {
+        let mut taken_over = known.ended.iter().chain(&known.indexes);
+        taken_over.any(|status| status.output.is_some())
+    };
     if build.released_at.is_none() || !plan.jobs.iter().any(takes_over) {
         return Ok(());
     }

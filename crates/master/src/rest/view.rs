@@ -89,6 +89,7 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         name: node.name.clone(),
         kind: node.kind.into(),
         hook: node.hook().map(|hook| hook.as_str().to_owned()),
+        array: None,
         generated_by: node
             .generated_by
             .and_then(|maker| names.get(maker as usize).copied().cloned()),

@@ -354,6 +354,7 @@ impl From<InputReference> for wire::Input {
             output: Some(input.output.into()),
             sources: input.sources.into_iter().map(source).collect(),
             grant: input.grant,
+            index: input.index,
         }
     }
 }
@@ -377,6 +378,7 @@ impl TryFrom<wire::Input> for InputReference {
             output: required(input.output, "Input.output")?.try_into()?,
             sources: sources.collect::<Result<_, Error>>()?,
             grant: input.grant,
+            index: input.index,
         })
     }
 }

@@ -35,6 +35,8 @@ impl TryFrom<wire::InputRule> for InputRule {
             paths: paths.collect::<Result<_, _>>()?,
             folder: folder.transpose()?,
             is_source: rule.is_source,
+            // The master knows whose outputs are taken.
+            same_index: false,
         })
     }
 }

@@ -14,7 +14,7 @@ use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, St
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::capability::Capability;
 use tombolo_core::control::record::{
-    Build, Cluster, Course, End, Invite, JobNode, JobStatus, Loss, Project, Token, Try,
+    Build, Cluster, Course, End, Invite, JobNode, JobStatus, Loss, Project, Token, Try, Unbegun,
 };
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
@@ -330,7 +330,9 @@ fn extensions() -> Extensions {
             paths: vec![HARD_TEXT.to_owned()],
             folder: Some(HARD_TEXT.to_owned()),
             is_source: true,
+            same_index: true,
         }],
+        array: None,
         output_limit_bytes: Some(u64::MAX),
         on_disconnect: OnDisconnect::Wait,
         exclusive: true,
@@ -354,6 +356,11 @@ fn course() -> Course {
         retry_at: Some(Timestamp(u64::MAX)),
         held_back: true,
         queued_since: Some(Timestamp(0)),
+        unbegun: Some(Unbegun {
+            state: TerminalState::Killed,
+            message: HARD_TEXT.to_owned(),
+            ended_at: Timestamp(u64::MAX),
+        }),
     }
 }
 
@@ -409,5 +416,6 @@ fn sorted(mut live: LiveState) -> LiveState {
         .sort_by(|left, right| (left.project, &left.name).cmp(&(right.project, &right.name)));
     live.builds.sort_by_key(|build| build.id);
     live.jobs.sort_by_key(|(node, _)| (node.build, node.index));
+    live.indexes.sort_by_key(|status| status.id);
     live
 }

@@ -40,6 +40,8 @@ pub(super) struct Segment<'a> {
     /// What jobs depend on from now on.
     pub(super) parents: BTreeMap<JobId, &'a [(u32, StateSet)]>,
     pub(super) jobs: BTreeMap<JobId, &'a JobStatus>,
+    /// Indexes of arrays, which may be there or not.
+    pub(super) indexes: BTreeMap<JobId, &'a JobStatus>,
     /// Deleted after everything else.
     pub(super) deleted_project: Option<ProjectId>,
     /// Where in `new_builds` and `new_jobs` those are that a later change of this segment writes over.
@@ -128,6 +130,9 @@ impl<'a> Segment<'a> {
             },
             Change::PutJob(status) => match self.job_places.get(&status.id) {
                 Some(place) => self.new_jobs[*place].status = status.clone(),
+                None if status.id.array_and_index().is_some() => {
+                    self.indexes.insert(status.id, status);
+                }
                 None => {
                     self.jobs.insert(status.id, status);
                 }

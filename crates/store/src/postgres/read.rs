@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::error;
+use super::indexes;
 use super::row::{self, Columns};
 use crate::port::{Error, JobRecord, LeaderEpoch, Sequence, Snapshot};
 
@@ -55,10 +56,11 @@ pub(super) async fn snapshot(connection: &Connection) -> Result<Snapshot, Error>
             connection,
             row::JOB,
             "builds JOIN jobs ON jobs.build = builds.id JOIN job_status ON job_status.job = jobs.id \
-             WHERE builds.state = 'running' ORDER BY jobs.build, jobs.position",
+             WHERE builds.state = 'running' AND jobs.position < 4294967296 ORDER BY jobs.build, jobs.position",
             row::job,
         )
         .await?,
+        indexes: indexes::live(connection).await?,
     };
     client.batch_execute("COMMIT").await.map_err(error::read)?;
     Ok(Snapshot { live, sequence })
@@ -132,7 +134,7 @@ pub(super) async fn jobs(
 ) -> Result<Vec<(JobNode, JobStatus)>, Error> {
     let sql = format!(
         "SELECT {} FROM jobs JOIN job_status ON job_status.job = jobs.id \
-         WHERE jobs.build = $1 AND jobs.position >= $2 ORDER BY jobs.position LIMIT $3",
+         WHERE jobs.build = $1 AND jobs.position >= $2 AND jobs.position < 4294967296 ORDER BY jobs.position LIMIT $3",
         row::JOB
     );
     let parameters: [Parameter<'_>; 3] = [&build.uuid(), &i64::from(first), &i64::from(limit)];
@@ -140,6 +142,9 @@ pub(super) async fn jobs(
 }
 
 pub(super) async fn job(connection: &Connection, job: JobId) -> Result<Option<JobRecord>, Error> {
+    if let Some((array, index)) = job.array_and_index() {
+        return indexes::one(connection, array, index).await;
+    }
     let sql = format!(
         "SELECT {}, {} FROM jobs JOIN job_status ON job_status.job = jobs.id JOIN builds ON builds.id = jobs.build \
          WHERE jobs.id = $1",

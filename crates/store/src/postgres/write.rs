@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::plan::{self, Segment};
 use super::record::{self, Row};
 use super::table::{self, Table, Value};
-use super::{error, read};
+use super::{error, indexes, read};
 use crate::port::{CommitError, LeaderEpoch, Sequence};
 
 /// How many rows are on their way to the server at once: what a commit of any size holds in memory beside the change set.
@@ -184,6 +184,16 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
         Step::insert(
             &table::JOB_STATUS,
             segment.new_jobs.iter().map(|job| record::status(&job.status)),
+        ),
+        Step {
+            sql: indexes::INSERT.to_owned(),
+            columns: 3,
+            rows: Box::new(segment.indexes.keys().filter_map(|id| indexes::key(*id))),
+            changes: None,
+        },
+        Step::put(
+            &table::JOB_STATUS,
+            segment.indexes.values().map(|status| record::status(status)),
         ),
         Step::delete(
             &table::PROJECTS,

@@ -6,6 +6,7 @@ use tombolo_core::control::LiveState;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 
+use super::indexes;
 use super::row::{self, Columns};
 use crate::port::{JobRecord, LeaderEpoch, Sequence, Snapshot};
 
@@ -74,10 +75,12 @@ pub(super) fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
             &transaction,
             row::JOB,
             "FROM jobs JOIN job_status ON job_status.job = jobs.id \
-             WHERE jobs.build IN (SELECT id FROM builds WHERE state = 'running') ORDER BY jobs.build, jobs.position",
+             WHERE jobs.build IN (SELECT id FROM builds WHERE state = 'running') AND jobs.position < 4294967296 \
+             ORDER BY jobs.build, jobs.position",
             [],
             row::job,
         )?,
+        indexes: indexes::live(&transaction)?,
     };
     transaction.finish()?;
     Ok(Snapshot { live, sequence })
@@ -151,13 +154,16 @@ pub(super) fn jobs(
         connection,
         row::JOB,
         "FROM jobs JOIN job_status ON job_status.job = jobs.id \
-         WHERE jobs.build = ?1 AND jobs.position >= ?2 ORDER BY jobs.position LIMIT ?3",
+         WHERE jobs.build = ?1 AND jobs.position >= ?2 AND jobs.position < 4294967296 ORDER BY jobs.position LIMIT ?3",
         params![build.uuid().as_bytes(), first, limit],
         row::job,
     )
 }
 
 pub(super) fn job(connection: &Connection, job: JobId) -> rusqlite::Result<Option<JobRecord>> {
+    if let Some((array, index)) = job.array_and_index() {
+        return indexes::one(connection, array, index);
+    }
     let found = all(
         connection,
         &format!("{}, {}", row::JOB, row::BUILD),
@@ -175,7 +181,7 @@ pub(super) fn job(connection: &Connection, job: JobId) -> rusqlite::Result<Optio
     Ok(found.into_iter().next())
 }
 
-fn all<T>(
+pub(super) fn all<T>(
     connection: &Connection,
     columns: &str,
     rest: &str,

@@ -37,6 +37,11 @@ pub(super) const JOB: &str = "jobs.id, jobs.build, jobs.position, jobs.name, job
      job_status.cancel_requested, job_status.output_manifest, job_status.output_bytes, job_status.output_files, \
      job_status.inputs, job_status.log_lines, job_status.replacements, job_status.loss, job_status.course";
 
+pub(super) const STATUS: &str = "job_status.job, job_status.state, job_status.epoch, job_status.cluster, job_status.message, \
+     job_status.exit_code, job_status.queued_at, job_status.started_at, job_status.ended_at, job_status.cancel_requested, \
+     job_status.output_manifest, job_status.output_bytes, job_status.output_files, job_status.inputs, job_status.log_lines, \
+     job_status.replacements, job_status.loss, job_status.course";
+
 /// Takes the columns of a row one after the other.
 pub(super) struct Columns<'row> {
     row: &'row Row<'row>,
@@ -109,7 +114,7 @@ impl<'row> Columns<'row> {
             .transpose()
     }
 
-    fn known<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+    pub(super) fn known<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
         let text: String = self.take()?;
         parse(&text).ok_or_else(|| self.invalid(format!("`{text}` is not known")))
     }
@@ -219,6 +224,12 @@ pub(super) fn job(columns: &mut Columns<'_>) -> rusqlite::Result<(JobNode, JobSt
     let node = node(columns)?;
     let status = status(columns, node.id)?;
     Ok((node, status))
+}
+
+/// An index of an array.
+pub(super) fn index(columns: &mut Columns<'_>) -> rusqlite::Result<JobStatus> {
+    let id = columns.id(JobId::new)?;
+    status(columns, id)
 }
 
 fn node(columns: &mut Columns<'_>) -> rusqlite::Result<JobNode> {

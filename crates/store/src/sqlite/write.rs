@@ -11,14 +11,14 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::time::Timestamp;
 
-use super::{caches, error, read, secrets, triggers};
+use super::{caches, error, indexes, read, secrets, triggers};
 use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 
-const SQL_PUT_STATUS: &str = "\
+pub(super) const SQL_PUT_STATUS: &str = "\
     UPDATE job_status SET state = ?2, epoch = ?3, cluster = ?4, message = ?5, exit_code = ?6, queued_at = ?7, \
     started_at = ?8, ended_at = ?9, cancel_requested = ?10, output_manifest = ?11, output_bytes = ?12, output_files = ?13, \
     inputs = ?14, log_lines = ?15, replacements = ?16, loss = ?17, output_lost = ?18, course = ?19 WHERE job = ?1";
-const SQL_INSERT_STATUS: &str = "\
+pub(super) const SQL_INSERT_STATUS: &str = "\
     INSERT INTO job_status (job, state, epoch, cluster, message, exit_code, queued_at, started_at, ended_at, \
     cancel_requested, output_manifest, output_bytes, output_files, inputs, log_lines, replacements, loss, output_lost, course) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
@@ -55,6 +55,12 @@ pub(super) fn commit(
     let last = last_statuses(changes);
     for (index, change) in changes.iter().enumerate() {
         if superseded.contains(&index) {
+            continue;
+        }
+        if let Change::PutJob(status) = change
+            && let Some((array, index)) = status.id.array_and_index()
+        {
+            indexes::put(&transaction, array, index, status)?;
             continue;
         }
         match change {
@@ -395,7 +401,7 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
     ])
 }
 
-fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusqlite::Result<usize> {
+pub(super) fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusqlite::Result<usize> {
     let JobStatus {
         id,
         state,

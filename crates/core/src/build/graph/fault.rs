@@ -1,6 +1,7 @@
 use std::fmt;
 
 use super::{MAX_DEPENDENCIES, MAX_JOBS};
+use crate::build::array::{MAX_COUNT, MAX_INPUTS, MAX_INPUTS_OF_ALL};
 use crate::name::JobName;
 
 /// How many names of a cycle a message shows.
@@ -71,6 +72,48 @@ pub enum Fault {
         /// The folder under `inputs`.
         folder: String,
     },
+    /// The job's name is within that of an array, as those of the array's indexes are.
+    WithinArray {
+        /// The job.
+        job: u32,
+        /// Its name.
+        name: JobName,
+        /// The array's name.
+        array: JobName,
+    },
+    /// The job cannot be an array, or not with so many indexes.
+    NoArray {
+        /// The job.
+        job: u32,
+        /// Its name.
+        name: JobName,
+    },
+    /// An index cannot take the output of the same index: the two have not as many.
+    OtherIndexes {
+        /// The child.
+        job: u32,
+        /// Which of its dependencies.
+        dependency: usize,
+        /// The parent's name.
+        name: JobName,
+        /// How many the child has, if it is an array.
+        own: Option<u32>,
+        /// How many the parent has, if it is an array.
+        theirs: Option<u32>,
+    },
+    /// The job takes too many outputs of indexes of arrays.
+    TooManyInputs {
+        /// The child.
+        job: u32,
+        /// The dependency with which they become too many.
+        dependency: usize,
+        /// The parent's name.
+        name: JobName,
+        /// How many with those of the dependencies before.
+        count: u64,
+        /// How many indexes the child has, each of which takes as many.
+        own: Option<u32>,
+    },
     /// Jobs that wait for each other. Each such group is reported once, by one of its cycles.
     Cycle {
         /// The cycle: each job depends on the next one, the last on the first. Begins with the lowest index.
@@ -100,6 +143,39 @@ impl fmt::Display for Fault {
                 formatter,
                 "the outputs of `{other}` and `{name}` would both come to `inputs/{folder}`"
             ),
+            Self::WithinArray { name, array, .. } => write!(
+                formatter,
+                "`{name}` is within the name of the array `{array}`, as those of its indexes are (`{array}/0`)"
+            ),
+            Self::NoArray { name, .. } => write!(
+                formatter,
+                "`{name}` cannot be an array: only jobs that run a command can, of 1 to {MAX_COUNT} indexes, of which at least one runs at once"
+            ),
+            Self::OtherIndexes { name, own, theirs, .. } => {
+                let count = |count: &Option<u32>| match count {
+                    Some(count) => format!("{count} indexes"),
+                    None => "none".to_owned(),
+                };
+                write!(
+                    formatter,
+                    "each index is to take the output of the same index of `{name}`, and this job has {}, `{name}` {}",
+                    count(own),
+                    count(theirs)
+                )
+            }
+            Self::TooManyInputs { name, count, own, .. } => {
+                write!(
+                    formatter,
+                    "with those of `{name}`, the job takes the outputs of {count} indexes"
+                )?;
+                match own {
+                    Some(own) => write!(
+                        formatter,
+                        " for each of its own {own}: {MAX_INPUTS} for each, and {MAX_INPUTS_OF_ALL} in all, are the most"
+                    ),
+                    None => write!(formatter, ": {MAX_INPUTS} are the most"),
+                }
+            }
             Self::Cycle { names, .. } => write_cycle(formatter, names),
         }
     }

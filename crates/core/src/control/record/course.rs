@@ -22,6 +22,20 @@ pub struct Course {
     /// Since when it waits for a cluster, or did so last, if that may take only so long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_since: Option<Timestamp>,
+    /// Of an array: how those of its indexes ended together that had not begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unbegun: Option<Unbegun>,
+}
+
+/// How indexes of an array ended that never began. They have no records of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unbegun {
+    /// The state of each.
+    pub state: TerminalState,
+    /// For people: why.
+    pub message: String,
+    /// When they ended.
+    pub ended_at: Timestamp,
 }
 
 /// An attempt that ended, and did not end its job.

@@ -141,6 +141,7 @@ impl World {
     fn check_written(&self) {
         let written: BTreeMap<JobId, &(JobNode, JobStatus)> =
             self.live.jobs.iter().map(|job| (job.0.id, job)).collect();
+        self.check_indexes();
         let mut count = 0;
         for build in self.control.builds() {
             assert!(self.live.builds.contains(build));
@@ -156,14 +157,52 @@ impl World {
         );
     }
 
+    /// All jobs and all indexes that have begun, as they were written; an index with its array's node.
+    fn records(&self) -> Vec<(&JobNode, &JobStatus)> {
+        let node = |id: JobId| self.live.jobs.iter().map(|(node, _)| node).find(|node| node.id == id);
+        let indexes = self.live.indexes.iter();
+        let indexes = indexes.map(|status| (node(status.id.specified_by()).unwrap(), status));
+        let jobs = self.live.jobs.iter().map(|(node, status)| (node, status));
+        jobs.chain(indexes).collect()
+    }
+
+    /// What arrays have in memory of their indexes is what was written, and none begins that must not.
+    fn check_indexes(&self) {
+        let written: BTreeMap<JobId, &JobStatus> = self.live.indexes.iter().map(|status| (status.id, status)).collect();
+        let mut count = 0;
+        for build in self.control.builds.iter() {
+            for array in &build.arrays {
+                let own = build.job(array.job).unwrap();
+                for (index, job) in &array.begun {
+                    assert_eq!(job.id(), own.id().of_index(*index));
+                    assert_eq!(&job.status, written[&job.id()]);
+                    count += 1;
+                }
+                let open = array.begun.values().filter(|job| job.status.ended().is_none());
+                let open = u32::try_from(open.count()).unwrap();
+                assert_eq!(open, array.open);
+                assert!(array.array.parallel.is_none_or(|parallel| open <= parallel));
+                let counts = array.counts(&own.status);
+                assert_eq!(counts.total(), array.array.count);
+                let ended = counts.iter().filter(|(state, _)| state.terminal().is_some());
+                let ended: u32 = ended.map(|(_, count)| count).sum();
+                // Of one that waits for its parents still, each index may have been cancelled.
+                if own.status.state != JobState::Waiting {
+                    let all = ended == array.array.count;
+                    assert_eq!(all, own.status.ended().is_some(), "an array ends with its indexes");
+                }
+                let waits = array.head.map(|head| array.begun[&head].status.state);
+                assert!(matches!(waits, None | Some(JobState::Queued | JobState::Waiting)));
+            }
+        }
+        assert_eq!(count, written.len());
+    }
+
     /// Projects and builds have what their attempts take.
     fn check_usage(&self) {
         let taken = |which: &dyn Fn(&JobNode) -> bool| {
-            let held = self
-                .live
-                .jobs
-                .iter()
-                .filter(|(node, status)| is_held(status) && which(node));
+            let held = self.records().into_iter();
+            let held = held.filter(|(node, status)| is_held(node, status) && which(node));
             held.fold(Usage::default(), |usage, (node, _)| usage.plus(&node.resources))
         };
         for build in self.control.builds.iter() {
@@ -187,7 +226,7 @@ impl World {
 
     /// Jobs that are spread are counted where they are, also by a master that starts now.
     fn check_spread(&self, build: &LiveBuild) {
-        let held = build.jobs.iter().filter(|job| is_held(&job.status));
+        let held = build.all().filter(|job| is_held(&job.node, &job.status));
         let spread = held.filter(|job| job.wishes().spread.is_some()).count();
         assert_eq!(build.spread.total(), spread);
     }
@@ -199,22 +238,25 @@ impl World {
             "every change of a cluster was noticed"
         );
         for cluster in self.control.clusters() {
-            let held = self
-                .live
-                .jobs
-                .iter()
-                .filter(|(_, status)| is_held(status) && status.cluster.as_ref() == Some(&cluster.record.name));
+            let mut held = self.records();
+            held.retain(|(node, status)| {
+                is_held(node, status) && status.cluster.as_ref() == Some(&cluster.record.name)
+            });
             let used = held
-                .clone()
+                .iter()
                 .fold(Resources::default(), |sum, (node, _)| sum.plus(&node.resources));
-            assert_eq!((cluster.used, cluster.attempts), (used, held.count()));
+            assert_eq!((cluster.used, cluster.attempts), (used, held.len()));
         }
     }
 
     /// Attempts are where their selectors allow it, and have all their inputs.
     fn check_attempts(&self) {
-        for (node, status) in self.live.jobs.iter().filter(|(_, status)| is_held(status)) {
-            let attempt = self.attempt(node.id);
+        let held = self
+            .records()
+            .into_iter()
+            .filter(|(node, status)| is_held(node, status));
+        for (node, status) in held {
+            let attempt = self.attempt(status.id);
             let assignment = self.control.assignment(attempt).unwrap();
             let labels = self.control.cluster(assignment.cluster).unwrap().labels;
             // After a restart the agent's facts are known only when it has connected.
@@ -225,12 +267,10 @@ impl World {
             for (parent, (_, on)) in assignment.parents.iter().zip(&node.parents) {
                 assert!(on.contains(parent.status.ended().unwrap()));
             }
-            let outputs = assignment
-                .parents
-                .iter()
-                .filter(|parent| parent.status.output.is_some())
-                .filter(|parent| takes_input(node.extensions.as_deref(), &parent.node.name));
-            assert_eq!(assignment.inputs.len(), outputs.count());
+            let taken = assignment.parents.iter();
+            let taken = taken.filter(|parent| takes_input(node.extensions.as_deref(), &parent.node.name));
+            let outputs: usize = taken.map(|parent| self.outputs_of(parent.id(), node, status)).sum();
+            assert_eq!(assignment.inputs.len(), outputs);
             let view = self.control.current_attempt(attempt).unwrap();
             assert_eq!(
                 (Some(view.cluster), view.state),
@@ -239,13 +279,30 @@ impl World {
         }
     }
 
+    /// How many outputs of a parent the job takes.
+    fn outputs_of(&self, parent: JobId, node: &JobNode, status: &JobStatus) -> usize {
+        let (name, _) = self.live.jobs.iter().find(|(other, _)| other.id == parent).unwrap();
+        let rule = node.extensions.as_deref().and_then(|says| says.input(&name.name));
+        let same = rule.is_some_and(|rule| rule.same_index);
+        let own = status.id.array_and_index().map(|(_, index)| index);
+        let left = self.records().into_iter().filter(|(of, left)| {
+            let index = left.id.array_and_index().map(|(_, index)| index);
+            of.id == parent && left.output.is_some() && (!same || index == own)
+        });
+        left.count()
+    }
+
     /// A job waits only if there is a reason, unless the rest is to be placed at once.
     fn check_nobody_waits_in_vain(&self) {
         if self.control.next_deadline() == Some(Moment::default()) {
             return;
         }
-        for (node, status) in &self.live.jobs {
-            let explanation = self.control.explain(node.id).unwrap();
+        for (node, status) in self.records() {
+            let explanation = self.control.explain(status.id).unwrap();
+            // An array whose indexes begin has those of one of them to show, or none.
+            if node.id == status.id && node.array().is_some() {
+                continue;
+            }
             if status.state == JobState::Queued {
                 assert!(
                     explanation.limit.is_some()
@@ -269,8 +326,8 @@ impl World {
             let builds = control.builds.iter();
             let jobs = builds.flat_map(|build| {
                 let build_id = build.record.id;
-                build.jobs.iter().map(move |job| {
-                    let (build, index) = (build_id, job.node.index);
+                build.all().map(move |job| {
+                    let (build, index) = (build_id, job.index);
                     (JobKey { build, index }, job.pending)
                 })
             });
@@ -309,11 +366,13 @@ impl World {
         assert_eq!(clusters(&self.control), clusters(&restored));
         assert_eq!(self.control.recoveries, restored.recoveries);
         self.check_pending(&restored);
-        for (node, _) in &self.live.jobs {
-            let (here, there) = (self.control.job(node.id).unwrap(), restored.job(node.id).unwrap());
+        self.check_restored_arrays(&restored);
+        for (node, status) in self.records() {
+            let (here, there) = (self.control.job(status.id).unwrap(), restored.job(status.id).unwrap());
             assert_eq!((here.node, here.status), (there.node, there.status));
-            let summary = |control: &Control| control.explain(node.id).unwrap().summary;
-            if here.status.state != JobState::Queued {
+            let summary = |control: &Control| control.explain(status.id).unwrap().summary;
+            let begins = node.id == status.id && node.array().is_some();
+            if here.status.state != JobState::Queued && !begins {
                 // Which agents are heard of, and what they say of what holds a job up, is known again when they connect.
                 let (here, there) = (summary(&self.control), summary(&restored));
                 let known = there.split(", and cluster ").next().unwrap_or_default();
@@ -323,7 +382,27 @@ impl World {
     }
 }
 
-fn is_held(status: &JobStatus) -> bool {
+impl World {
+    /// Arrays go on where they were.
+    fn check_restored_arrays(&self, restored: &Control) {
+        let arrays = |control: &Control| -> Vec<_> {
+            let arrays = control
+                .builds
+                .iter()
+                .flat_map(|build| build.arrays.iter().map(move |array| (build, array)));
+            let row = |(build, array): (&LiveBuild, &crate::control::arrays::LiveArray)| {
+                let status = &build.job(array.job).unwrap().status;
+                (array.job, array.first, array.head, array.open, array.counts(status))
+            };
+            arrays.map(row).collect()
+        };
+        assert_eq!(arrays(&self.control), arrays(restored));
+    }
+}
+
+/// Whether a cluster has an attempt of it; never of an array.
+fn is_held(node: &JobNode, status: &JobStatus) -> bool {
     use JobState::{Assigned, Preparing, Publishing, Running};
-    matches!(status.state, Assigned | Preparing | Running | Publishing)
+    let is_array = node.id == status.id && node.array().is_some();
+    !is_array && matches!(status.state, Assigned | Preparing | Running | Publishing)
 }

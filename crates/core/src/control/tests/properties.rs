@@ -117,6 +117,11 @@ fn phase(number: u8) -> Phase {
     }
 }
 
+/// How many indexes a job of this shape has, if it is an array.
+fn count_of((_, selector, size): (u8, u8, u8)) -> Option<u32> {
+    (selector % 4 == 3 && size % 8 < 6).then_some(1 + u32::from(size % 3))
+}
+
 /// Jobs whose parents are some of those before them.
 fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
     let name = |index: usize| format!("j{index}");
@@ -136,17 +141,25 @@ fn jobs(shape: &[(u8, u8, u8)]) -> Vec<JobSpec> {
         } else {
             spec
         };
+        // Some are arrays, which take of each other what the same index has left where they can.
+        let spec = match count_of((*parents, *selector, *size)) {
+            Some(count) => spec.times_at_once(count, (size % 2 == 0).then_some(1)),
+            None => spec,
+        };
         let spec = if size % 7 == 3 { spec.spread_over("zone") } else { spec };
         let spec = if parents % 5 == 1 { spec.found_within(100) } else { spec };
         let first = (0..index).find(|parent| parents & (1 << parent) != 0);
         let spec = match first {
             // With a selector of its own it might fit nowhere.
-            Some(first) if size % 11 == 4 => spec.on("").cpu(500).beside(&name(first)),
+            Some(first) if size % 11 == 4 && shape[first].1 % 4 != 3 => spec.on("").cpu(500).beside(&name(first)),
             _ => spec,
         };
         (0..index)
             .filter(|parent| parents & (1 << parent) != 0)
             .fold(spec, |spec, parent| match selector % 3 {
+                2 if spec.array().is_some() && count_of(shape[parent]) == count_of((*parents, *selector, *size)) => {
+                    spec.after(&name(parent)).with_same_index_of(&name(parent))
+                }
                 1 if size % 5 == 2 => spec.after(&name(parent)).without_output_of(&name(parent)),
                 0 => spec.after_when(&name(parent), StateSet::ALL),
                 _ => spec.after(&name(parent)),
@@ -236,7 +249,11 @@ impl World {
                 self.pass(Duration::from_secs(u64::from(seconds)));
             }
             Step::CancelJob(pick) => {
-                let jobs: Vec<JobId> = self.live.jobs.iter().map(|(node, _)| node.id).collect();
+                let ids = self.live.jobs.iter().flat_map(|(node, _)| {
+                    let indexes = 0..node.array().map_or(0, |array| array.count);
+                    std::iter::once(node.id).chain(indexes.map(|index| node.id.of_index(index)))
+                });
+                let jobs: Vec<JobId> = ids.collect();
                 if !jobs.is_empty() {
                     let job = jobs[pick % jobs.len()];
                     self.done(Command::CancelJob { job });
@@ -328,7 +345,7 @@ impl World {
             .map(|place| (byte(place), byte(place + 1), byte(place + 2)))
             .collect();
         let jobs = jobs(&shape).into_iter();
-        let jobs = jobs.map(|spec| (JobId::from_u128(self.fresh()), spec)).collect();
+        let jobs = jobs.map(|spec| (self.fresh_id(&spec), spec)).collect();
         Some(Box::new(Generated { jobs: Ok(jobs) }))
     }
 
@@ -339,7 +356,7 @@ impl World {
             let asked = input.holders.iter().take(1 + pick % 4).map(|name| (*name).clone());
             let (missing, unreachable) = asked.partition(|_| !pick.is_multiple_of(5));
             LostInput {
-                parent: input.parent.node.id,
+                parent: input.parent.id(),
                 manifest: input.output.manifest,
                 missing,
                 unreachable,

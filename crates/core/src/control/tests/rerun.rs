@@ -7,7 +7,7 @@ use super::super::{Command, Refusal, Submission};
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
 use crate::name::JobName;
-use crate::rerun::{Error, Plan, Scope, plan};
+use crate::rerun::{Error, Indexes, Plan, Scope, plan};
 use crate::volume::VolumeKind;
 use TerminalState::{Failure, Finished};
 
@@ -78,15 +78,18 @@ fn what_runs_again_and_what_is_taken_over() {
         (of_job("d", true), "d flow/x flow/y flow", "a b c"),
         (of_job("flow/y", true), "flow/y flow", "a b c d flow/x"),
     ] {
-        let plan = plan(&scope, &jobs, &specs).unwrap();
+        let plan = plan(&scope, &jobs, &specs, &Indexes::default()).unwrap();
         assert_eq!(parted(&plan), (runs.to_owned(), taken_over.to_owned()), "{scope:?}");
     }
     assert_eq!(
-        plan(&of_job("z", true), &jobs, &specs).unwrap_err(),
+        plan(&of_job("z", true), &jobs, &specs, &Indexes::default()).unwrap_err(),
         Error::UnknownJob(JobName::new("z").unwrap())
     );
     let well = build_of(&specs, &[Finished; 7]);
-    assert_eq!(plan(&Scope::Failed, &well, &specs).unwrap_err(), Error::NothingFailed);
+    assert_eq!(
+        plan(&Scope::Failed, &well, &specs, &Indexes::default()).unwrap_err(),
+        Error::NothingFailed
+    );
 }
 
 /// `gen` made `gen/x`, and that `gen/x/y`; `last` follows `gen` and all that.
@@ -108,7 +111,7 @@ fn what_was_made_goes_with_its_maker() {
         (of_job("gen/x", true), "last gen/x", "gen", 1),
         (of_job("gen/x/y", true), "last gen/x/y", "gen gen/x", 2),
     ] {
-        let plan = plan(&scope, &jobs, &specs).unwrap();
+        let plan = plan(&scope, &jobs, &specs, &Indexes::default()).unwrap();
         assert_eq!(parted(&plan), (runs.to_owned(), taken_over.to_owned()), "{scope:?}");
         let last = plan.definition.jobs.iter().find(|spec| spec.name.as_str() == "last");
         assert_eq!(last.unwrap().dependencies.len(), parents, "{scope:?}");
@@ -123,10 +126,10 @@ fn a_shared_volume_is_not_taken_over() {
         job("c"),
     ];
     let jobs = build_of(&specs, &[Finished; 3]);
-    let error = plan(&of_job("b", true), &jobs, &specs).unwrap_err();
+    let error = plan(&of_job("b", true), &jobs, &specs, &Indexes::default()).unwrap_err();
     assert!(matches!(error, Error::Shared { .. }), "{error}");
     for scope in [Scope::All, of_job("c", true), of_job("a", true)] {
-        plan(&scope, &jobs, &specs).unwrap();
+        plan(&scope, &jobs, &specs, &Indexes::default()).unwrap();
     }
 }
 
@@ -137,7 +140,7 @@ fn again(world: &mut World, scope: &Scope, first: &Submission) -> Submission {
         .zip(&first.jobs)
         .map(|((node, _), id)| (node, world.seen[id].clone()))
         .collect();
-    let plan = plan(scope, &jobs, &first.definition.jobs).unwrap();
+    let plan = plan(scope, &jobs, &first.definition.jobs, &Indexes::default()).unwrap();
     Submission {
         definition: plan.definition.clone(),
         rerun: Some(Box::new(Rerun {
@@ -224,6 +227,7 @@ fn a_rerun_in_which_nothing_runs_is_refused() {
         ..JobStatus::waiting(first.jobs[0])
     };
     let known = |ended| Known {
+        indexes: Vec::new(),
         ended,
         generated_by: None,
     };

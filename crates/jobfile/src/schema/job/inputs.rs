@@ -18,7 +18,7 @@ const MAX_RULES: usize = 256;
 /// 64 TiB, more than any artifact may have.
 const MAX_MEBIBYTES: u32 = 64 * 1024 * 1024;
 
-const EXPECTED: &str = "`true`, `false`, or an object with `paths` and `as`";
+const EXPECTED: &str = "`true`, `false`, or an object with `paths`, `as` and `index`";
 
 /// Takes what is said of each parent, and where.
 pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<(Vec<InputRule>, Vec<Position>)> {
@@ -38,13 +38,14 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<(Ve
             );
             return Ok(());
         }
-        if let Some((job, (wanted, paths, folder))) = job.zip(rule) {
+        if let Some((job, rule)) = job.zip(rule) {
             rules.push(InputRule {
                 job,
-                wanted,
-                paths,
-                folder,
+                wanted: rule.wanted,
+                paths: rule.paths,
+                folder: rule.folder,
                 is_source: false,
+                same_index: rule.same_index,
             });
             places.push(at);
         }
@@ -53,27 +54,58 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<(Ve
     Ok((rules, places))
 }
 
-type Rule = (bool, Vec<String>, Option<String>);
+#[derive(Default)]
+struct Rule {
+    wanted: bool,
+    paths: Vec<String>,
+    folder: Option<String>,
+    same_index: bool,
+}
 
 fn read_rule<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<Rule>> {
     match value.piece {
-        Piece::Scalar(Scalar::Boolean(wanted)) => return Ok(Some((wanted, Vec::new(), None))),
+        Piece::Scalar(Scalar::Boolean(wanted)) => {
+            return Ok(Some(Rule {
+                wanted,
+                ..Rule::default()
+            }));
+        }
         Piece::MapStart => {}
         _ => return decoder.wrong_kind(value, EXPECTED).map(|()| None),
     }
-    let (mut paths, mut folder) = (Vec::new(), None);
+    let mut rule = Rule {
+        wanted: true,
+        ..Rule::default()
+    };
     decoder.map(value, EXPECTED, |decoder, field, at, value| {
         match field {
-            "paths" => paths = read_paths(decoder, &value)?,
-            "as" => folder = read_folder(decoder, value)?,
+            "paths" => rule.paths = read_paths(decoder, &value)?,
+            "as" => rule.folder = read_folder(decoder, value)?,
+            "index" => rule.same_index = read_index(decoder, value)?,
             other => {
-                decoder.fault(at, fields::unknown(other, ["paths", "as"]));
+                decoder.fault(at, fields::unknown(other, ["paths", "as", "index"]));
                 decoder.skip(&value)?;
             }
         }
         Ok(())
     })?;
-    Ok(Some((true, paths, folder)))
+    Ok(Some(rule))
+}
+
+/// Takes of which index of an array the output is taken: `same` is the only word for one.
+fn read_index<'a>(decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<bool> {
+    let at = value.at;
+    let Some(text) = decoder.text(value, "text: `same`")? else {
+        return Ok(false);
+    };
+    if text != "same" {
+        let complaint = Complaint::new(format!("{} says no index", quote(&text)));
+        decoder.fault(
+            at,
+            complaint.hint("`index: same` takes the output of the same index; without it those of all are taken"),
+        );
+    }
+    Ok(text == "same")
 }
 
 fn read_paths<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Vec<String>> {

@@ -68,6 +68,86 @@ fn what_becomes_of_a_job_without_its_cluster() {
 }
 
 #[test]
+fn arrays() {
+    check_fields(&[
+        (
+            "count: 0",
+            "3:8 jobs[0].count: expected a whole number from 1 to 100000, found 0",
+        ),
+        (
+            "count: -3",
+            "3:8 jobs[0].count: expected a whole number from 1 to 100000, found -3",
+        ),
+        (
+            "count: 100001",
+            "3:8 jobs[0].count: expected a whole number from 1 to 100000, found 100001",
+        ),
+        (
+            "count: '7'",
+            "3:8 jobs[0].count: expected a whole number, found the text `7`",
+        ),
+        (
+            "count: 2.5",
+            "3:8 jobs[0].count: expected a whole number, found the number 2.5",
+        ),
+        ("count: [1]", "3:8 jobs[0].count: expected a whole number, found a list"),
+        (
+            "parallel: 3",
+            "3:1 jobs[0].parallel: `parallel` is given without `count`",
+        ),
+    ]);
+    let two = |first: &str, second: &str| {
+        format!(
+            "{{version: 1, jobs: [\n{{type: docker-image, name: a, image: i, {first}}},\n{{type: docker-image, name: b, image: i, depends_on: [a], {second}}}]}}"
+        )
+    };
+    for (first, second, expected) in [
+        (
+            "count: 3",
+            "count: 4, inputs: {a: {index: same}}",
+            "3:54 jobs[1].depends_on[0]: each index is to take the output of the same index of `a`, and this job has 4 indexes, `a` 3 indexes",
+        ),
+        (
+            "count: 3",
+            "inputs: {a: {index: same}}",
+            "3:54 jobs[1].depends_on[0]: each index is to take the output of the same index of `a`, and this job has none, `a` 3 indexes",
+        ),
+        (
+            "count: 3",
+            "count: 3, inputs: {a: {index: 2}}",
+            "3:88 jobs[1].inputs.a.index: expected text: `same`, found the number 2",
+        ),
+        (
+            "count: 3",
+            "inputs: {a: {index: all}}",
+            "3:78 jobs[1].inputs.a.index: `all` says no index",
+        ),
+        (
+            "count: 10001",
+            "timeout: 5",
+            "3:54 jobs[1].depends_on[0]: with those of `a`, the job takes the outputs of 10001 indexes: 10000 are the most",
+        ),
+        (
+            "count: 3",
+            "cluster: {same_as: a}",
+            "3:77 jobs[1].cluster.same_as: `a` is an array, whose indexes run wherever there is room",
+        ),
+    ] {
+        check("tombolo.yaml", &two(first, second), &[expected]);
+    }
+    for kind in ["type: wait, name: a", "type: workflow, name: a, infrabox_file: x"] {
+        let text = format!("{{version: 1, jobs: [\n{{{kind}, count: 3}}]}}");
+        let faults = crate::parse("tombolo.yaml", text.as_bytes()).unwrap_err().faults;
+        assert!(
+            faults
+                .iter()
+                .any(|fault| fault.path == "jobs[0].count" && fault.line == 2),
+            "{kind}: {faults:?}"
+        );
+    }
+}
+
+#[test]
 fn limits_of_phases() {
     check_fields(&[
         (
@@ -194,7 +274,7 @@ fn inputs_and_outputs() {
     for (rule, expected) in [
         (
             "1",
-            "2:20 jobs[1].inputs.b: expected `true`, `false`, or an object with `paths` and `as`, found the number 1",
+            "2:20 jobs[1].inputs.b: expected `true`, `false`, or an object with `paths`, `as` and `index`, found the number 1",
         ),
         ("{path: [a]}", "2:21 jobs[1].inputs.b.path: unknown field `path`"),
         ("{paths: []}", "2:28 jobs[1].inputs.b.paths: the list is empty"),

@@ -93,6 +93,7 @@ pub(crate) fn render(settings: &Settings) -> Result<Pod, Error> {
 pub(crate) fn render_with(settings: &Settings, job: &JobSettings, inputs: &[u64]) -> Result<Pod, Error> {
     let (mut assignment, cluster) = (assignment(), cluster());
     assignment.inputs.extend(inputs.iter().map(|bytes| InputReference {
+        index: None,
         job: JobId::from_u128(1),
         name: JobName::new("a").unwrap(),
         output: OutputReference {

@@ -39,7 +39,7 @@ proptest! {
             while !world.current().is_empty() {
                 let current = world.current();
                 let attempt = current[picks.next().unwrap() % current.len()];
-                let state = [TerminalState::Finished, TerminalState::Failure, TerminalState::Unstable][usize::from(fates[&attempt.job])];
+                let state = [TerminalState::Finished, TerminalState::Failure, TerminalState::Unstable][usize::from(fates[&attempt.job.specified_by()])];
                 world.report(attempt.job, ended(state));
             }
             let seen = world.seen.values();

@@ -21,6 +21,7 @@ mod postgres;
 mod recovery;
 mod retention;
 mod secrets;
+mod standby;
 mod superset;
 mod triggers;
 mod world;

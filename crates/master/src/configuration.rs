@@ -5,6 +5,8 @@
 
 mod caches;
 mod database;
+mod health;
+mod leadership;
 mod placement;
 mod retention;
 mod secrets;
@@ -28,6 +30,8 @@ use crate::exec;
 
 pub use caches::Caches;
 pub use database::Database;
+pub use health::Health;
+pub use leadership::Leadership;
 pub use placement::Placement;
 pub use retention::Retention;
 pub use secrets::Secrets;
@@ -64,6 +68,12 @@ pub struct Configuration {
     /// Where the database is, if not in the data folder.
     #[serde(default)]
     pub database: Database,
+    /// How masters of one installation take turns.
+    #[serde(default)]
+    pub leadership: Leadership,
+    /// Where probes ask.
+    #[serde(default)]
+    pub health: Health,
     /// Where the CA comes from.
     #[serde(default)]
     pub authority: Authority,
@@ -159,6 +169,9 @@ pub struct Authority {
     pub certificate_file: Option<PathBuf>,
     /// PEM file with the CA's private key.
     pub key_file: Option<PathBuf>,
+    /// PEM file with the private key (P-256, PKCS #8) that signs the clusters' rights to read outputs. Without it one is made in the data
+    /// folder.
+    pub grant_key_file: Option<PathBuf>,
 }
 
 /// How agents are held on to, and when they are given up.
@@ -273,6 +286,8 @@ impl Configuration {
             agents: Agents::default(),
             users: Users::default(),
             database: Database::default(),
+            leadership: Leadership::default(),
+            health: Health::default(),
             authority: Authority::default(),
             leases: Leases::default(),
             limits: Limits::default(),
@@ -327,6 +342,7 @@ impl Configuration {
             faults.add(format!("sources.{}", fault.key), fault.reason);
         }
         self.database.check(&mut faults);
+        self.leadership.check(self, &mut faults);
         self.check_numbers(&mut faults);
         self.placement.check(&mut faults);
         let costs = self.transfers.check(&mut faults);

@@ -92,7 +92,7 @@ impl Postgres {
     /// [`AcquireError::Held`] if another master uses the database.
     pub async fn open(location: &Location, patience: Duration) -> Result<Self, AcquireError> {
         let alone = Standing::default();
-        Ok(Candidate::new(location, alone)?.lead_within(patience).await?)
+        Candidate::new(location, alone)?.lead_within(patience).await
     }
 
     /// The store of a master whose session that writes has the lock, and whose term has begun.

@@ -35,7 +35,11 @@ pub(crate) fn run() -> anyhow::Result<Report> {
     let mut user = User::of(&installation)?;
     let filled = Instant::now();
     runtime.block_on(user.fill(&installation.url(0)))?;
-    println!("{} jobs submitted in {:.1} s", BUILDS * JOBS, filled.elapsed().as_secs_f64());
+    println!(
+        "{} jobs submitted in {:.1} s",
+        BUILDS * JOBS,
+        filled.elapsed().as_secs_f64()
+    );
     let mut report = Report {
         bench: "failover",
         ..Report::default()
@@ -169,7 +173,11 @@ async fn submit(client: &Client, url: &str, jobs: usize) -> anyhow::Result<u64> 
     let file = json!({"version": 1, "jobs": (0..jobs).map(job).collect::<Vec<_>>()}).to_string();
     let body = json!({"job_file": {"name": "tombolo.json", "text": file}}).to_string();
     let request = client.post(format!("{url}/api/v1/projects/default/builds"));
-    let answer = request.header("content-type", "application/json").body(body).send().await?;
+    let answer = request
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await?;
     let status = answer.status();
     let text = answer.text().await?;
     ensure!(status.is_success(), "a build was not taken: {status} {text}");

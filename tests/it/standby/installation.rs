@@ -72,7 +72,7 @@ impl Installation {
             folder,
         };
         installation.make_keys();
-        for index in 0..masters {
+        for _ in 0..masters {
             let ports = Ports {
                 agents: free_port(),
                 users: free_port(),
@@ -81,6 +81,8 @@ impl Installation {
             let cable = Cable::to(installation.server.port());
             let child = None;
             installation.masters.push(Master { ports, cable, child });
+        }
+        for index in 0..masters {
             installation.start_master(index);
             if index == 0 {
                 installation.wait_for_role(0, "leader");

@@ -200,7 +200,7 @@ impl Campaign {
             Ok(group) => {
                 self.roles.send_replace(Role::Leader);
                 tracing::info!(term = taken.term.0, "this master leads");
-                serve(group, &mandate, &lost).await
+                self.serve(group, &mandate, &lost).await
             }
             Err(error) => {
                 tracing::error!(%error, "this master cannot lead");
@@ -214,6 +214,28 @@ impl Campaign {
         }
         led
     }
+
+    async fn serve(&self, group: TaskGroup, mandate: &Mandate, lost: &CancellationToken) -> Result<Deposed, Error> {
+        let ending = async {
+            lost.cancelled().await;
+            mandate.stopping.cancel();
+            self.note(Role::Standby(None));
+            tokio::time::sleep(GRACE_OF_THE_DEPOSED).await;
+        };
+        tokio::select! {
+            ended = group.run(GRACE) => match ended {
+                Ok(()) => Ok(Deposed::Lost),
+                Err(error) if is_deposed(&error) => {
+                    tracing::warn!(%error, "this master was deposed");
+                    Ok(Deposed::Lost)
+                }
+                Err(_) if lost.is_cancelled() => Ok(Deposed::Lost),
+                Err(error) => Err(error.into()),
+            },
+            // What is still under way is dropped with its tasks.
+            () = ending => Ok(Deposed::Lost),
+        }
+    }
 }
 
 /// Why a master leads no more.
@@ -222,29 +244,6 @@ enum Deposed {
     Lost,
     /// It cannot lead, for a reason of its own.
     Unfit,
-}
-
-async fn serve(group: TaskGroup, mandate: &Mandate, lost: &CancellationToken) -> Result<Deposed, Error> {
-    let ending = async {
-        lost.cancelled().await;
-        mandate.stopping.cancel();
-        tokio::time::sleep(GRACE_OF_THE_DEPOSED).await;
-    };
-    let run = group.run(GRACE);
-    tokio::pin!(run);
-    let ended = tokio::select! {
-        ended = &mut run => ended,
-        // What is still under way is dropped with its tasks.
-        () = ending => return Ok(Deposed::Lost),
-    };
-    match ended {
-        Ok(()) => Ok(Deposed::Lost),
-        Err(error) if is_deposed(&error) || !mandate.tenure.holds() && !mandate.over.is_cancelled() => {
-            tracing::warn!(%error, "this master was deposed");
-            Ok(Deposed::Lost)
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Whether the driver ended because another master leads.

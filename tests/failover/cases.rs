@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use reqwest::{Certificate, Client};
+use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -32,7 +32,7 @@ pub(crate) fn run() -> anyhow::Result<Report> {
         .enable_all()
         .build()
         .context("cannot start")?;
-    let mut user = User::of(&installation)?;
+    let mut user = User::of(&installation);
     let filled = Instant::now();
     runtime.block_on(user.fill(&installation.url(0)))?;
     println!(
@@ -110,17 +110,11 @@ struct User {
 }
 
 impl User {
-    fn of(installation: &Installation) -> anyhow::Result<Self> {
-        let trust = std::fs::read(installation.path("authority/ca.pem"))?;
-        let token = std::fs::read_to_string(installation.path("master-0/admin.token"))?;
-        let mut headers = reqwest::header::HeaderMap::new();
-        headers.insert("authorization", format!("Bearer {}", token.trim()).parse()?);
-        let client = Client::builder().no_proxy().default_headers(headers);
-        let client = client.tls_certs_merge(Certificate::from_pem_bundle(&trust)?);
-        Ok(Self {
-            client: client.timeout(Duration::from_secs(10)).build()?,
+    fn of(installation: &Installation) -> Self {
+        Self {
+            client: installation.client(),
             builds: 0,
-        })
+        }
     }
 
     async fn fill(&mut self, url: &str) -> anyhow::Result<()> {

@@ -143,6 +143,40 @@ fn a_killed_leader_is_followed_and_no_job_is_lost_or_started_again() {
     assert_eq!(world.installation.leader(), 1);
 }
 
+/// Requests over connections that are open already find the master as it was, before it has noticed anything.
+#[test]
+fn a_leader_that_stood_still_tells_nobody_what_it_knew() {
+    let world = World::start();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let (client, url) = (world.installation.client(), world.installation.url(0));
+    let ask = || {
+        let request = client.get(format!("{url}/api/v1/projects")).send();
+        async move {
+            let answer = request.await.ok()?;
+            let is_success = answer.status().is_success();
+            answer.text().await.ok().filter(|_| is_success)
+        }
+    };
+    assert!(runtime.block_on(ask()).is_some(), "the connection is open");
+    world.installation.signal(0, Signal::STOP);
+    let late = runtime.spawn(ask());
+    world.led_by(1, Instant::now());
+    let created = world.installation.tombolo(1, &["project", "create", "newer"]);
+    assert_eq!(created.code, 0, "{created:?}");
+    world.installation.signal(0, Signal::CONT);
+    let late = runtime.block_on(late).expect("the request ends");
+    assert!(
+        late.as_ref().is_none_or(|text| text.contains("newer")),
+        "out of date: {late:?}"
+    );
+    world.installation.wait_for_role(0, "standby");
+    let again = runtime.block_on(ask());
+    assert!(
+        again.is_some_and(|text| text.contains("newer")),
+        "the standby passes it on"
+    );
+}
+
 #[test]
 fn a_leader_that_stood_still_acts_on_nothing_when_it_goes_on() {
     let world = World::start();

@@ -207,6 +207,24 @@ impl Installation {
         });
     }
 
+    /// A user who may do everything, without a command between.
+    pub(crate) fn client(&self) -> reqwest::Client {
+        // As `rustls` wants it: one provider for the process. Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let trust = fs::read(self.path("authority/ca.pem")).expect("it was made");
+        let trust = reqwest::Certificate::from_pem_bundle(&trust).expect("certificates");
+        let token = fs::read_to_string(self.path("master-0/admin.token")).expect("the first master has led first");
+        let token = format!("Bearer {}", token.trim())
+            .parse()
+            .expect("a token is a header's value");
+        let headers = reqwest::header::HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, token)]);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .default_headers(headers)
+            .timeout(Duration::from_secs(30));
+        client.tls_certs_merge(trust).build().expect("a client")
+    }
+
     /// Where users reach a master.
     pub(crate) fn url(&self, index: usize) -> String {
         format!("https://localhost:{}", self.masters[index].ports.users)
@@ -345,8 +363,9 @@ impl Drop for Installation {
         // The agents first: they have jobs to end.
         for mut child in self.agents.drain(..).chain(masters) {
             let pid = Pid::from_child(&child);
-            drop(kill_process(pid, Signal::CONT));
-            drop(kill_process(pid, Signal::TERM));
+            // One that has ended already is as good.
+            let _ = kill_process(pid, Signal::CONT);
+            let _ = kill_process(pid, Signal::TERM);
             let deadline = Instant::now() + Duration::from_secs(15);
             while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
                 thread::sleep(LOOK_AGAIN);

@@ -157,9 +157,15 @@ fn a_leader_that_stood_still_tells_nobody_what_it_knew() {
             answer.text().await.ok().filter(|_| is_success)
         }
     };
-    assert!(runtime.block_on(ask()).is_some(), "the connection is open");
+    assert!(
+        runtime.block_on(async { ask().await }).is_some(),
+        "the connection is open"
+    );
     world.installation.signal(0, Signal::STOP);
-    let late = runtime.spawn(ask());
+    let late = runtime.spawn({
+        let _within = runtime.enter();
+        ask()
+    });
     world.led_by(1, Instant::now());
     let created = world.installation.tombolo(1, &["project", "create", "newer"]);
     assert_eq!(created.code, 0, "{created:?}");
@@ -170,7 +176,7 @@ fn a_leader_that_stood_still_tells_nobody_what_it_knew() {
         "out of date: {late:?}"
     );
     world.installation.wait_for_role(0, "standby");
-    let again = runtime.block_on(ask());
+    let again = runtime.block_on(async { ask().await });
     assert!(
         again.is_some_and(|text| text.contains("newer")),
         "the standby passes it on"

@@ -3,8 +3,10 @@
 //! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
 //! or is written.
 
+mod authority;
 mod caches;
 mod database;
+mod exec;
 mod health;
 mod leadership;
 mod placement;
@@ -26,10 +28,12 @@ use tombolo_runtime::telemetry;
 use tombolo_transfer::store::location::StoreLocation;
 use url::Url;
 
-use crate::exec;
+use crate::exec as sessions;
 
+pub use authority::Authority;
 pub use caches::Caches;
 pub use database::Database;
+pub use exec::Exec;
 pub use health::Health;
 pub use leadership::Leadership;
 pub use placement::Placement;
@@ -161,19 +165,6 @@ impl Default for Users {
     }
 }
 
-/// Where the CA comes from. Without files one is made in the data folder at the first start.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Authority {
-    /// PEM file with the CA's certificate.
-    pub certificate_file: Option<PathBuf>,
-    /// PEM file with the CA's private key.
-    pub key_file: Option<PathBuf>,
-    /// PEM file with the private key (P-256, PKCS #8) that signs the clusters' rights to read outputs. Without it one is made in the data
-    /// folder.
-    pub grant_key_file: Option<PathBuf>,
-}
-
 /// How agents are held on to, and when they are given up.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -225,30 +216,6 @@ impl Default for Limits {
             generated_jobs: settings.max_generated_jobs,
             running_builds: settings.max_running_builds,
             live_jobs: settings.max_live_jobs,
-        }
-    }
-}
-
-/// Sessions of users with running jobs (`tombolo exec`).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Exec {
-    /// How long a session may be open without a byte in either direction.
-    #[serde(with = "humantime_serde")]
-    pub idle: Duration,
-    /// How many sessions the jobs of one build may have at once.
-    pub sessions_per_build: usize,
-}
-
-impl Default for Exec {
-    fn default() -> Self {
-        let exec::Settings {
-            idle,
-            sessions_per_build,
-        } = exec::Settings::default();
-        Self {
-            idle,
-            sessions_per_build,
         }
     }
 }
@@ -383,8 +350,8 @@ impl Configuration {
     }
 
     /// The settings of sessions with jobs.
-    pub const fn exec_settings(&self) -> exec::Settings {
-        exec::Settings {
+    pub const fn exec_settings(&self) -> sessions::Settings {
+        sessions::Settings {
             idle: self.exec.idle,
             sessions_per_build: self.exec.sessions_per_build,
         }

@@ -65,7 +65,7 @@ impl Agents {
         let proxy = Proxy::none();
         let request = join::Request {
             folder,
-            master: None,
+            master: &[],
             invite: Some(&invite),
             proxy: &proxy,
             patience: JOIN_PATIENCE,

@@ -25,6 +25,7 @@ mod postgres;
 mod recovery;
 mod retention;
 mod secrets;
+mod standby;
 mod superset;
 mod triggers;
 mod world;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::world::{World, job};
 
 #[path = "../../crates/store/src/postgres/tests/server.rs"]
-mod server;
+pub(crate) mod server;
 
 use server::{PASSWORD, Server};
 
@@ -80,7 +80,8 @@ fn a_build_outlives_the_master_and_its_database() {
     assert!(!world.path("master/tombolo.sqlite").exists());
 }
 
-/// Whoever starts a second master on the same database is told so, and the first goes on.
+/// Whoever starts a second master on the same database is told so, and the first goes on: also one of another installation, as with
+/// a copied configuration.
 #[test]
 fn a_second_master_is_refused() {
     let server = server();
@@ -91,7 +92,11 @@ fn a_second_master_is_refused() {
     );
     let configuration = world.write("second.toml", &settings).display().to_string();
     let url = server.url("builds");
-    let second = world.tombolo(&["master", "--config", &configuration, "--database", &url]);
+    let arguments = ["master", "--config", &configuration, "--database", &url];
+    let second = world.tombolo(&arguments);
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(second.error.contains("belongs to another installation"), "{second:?}");
+    let second = world.tombolo_with(&arguments, &[("TOMBOLO_MASTER_DATABASE__ADOPT", "true")]);
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.error.contains("another master uses"), "{second:?}");
     assert_eq!(world.run(CROSSING)["state"], "finished");

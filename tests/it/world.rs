@@ -15,7 +15,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program under test: `TOMBOLO_PROGRAM`, else the one that was built with this test.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+pub(crate) static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     std::env::var_os("TOMBOLO_PROGRAM").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_tombolo")), PathBuf::from)
 });
 

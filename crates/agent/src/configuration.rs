@@ -34,7 +34,8 @@ pub struct Configuration {
     pub data_folder: PathBuf,
     /// Where the cluster keeps outputs.
     pub store: Store,
-    /// Where the master takes agents: `host:port`. What the invite said if this is not given.
+    /// Where the master takes agents: `host:port`, or several with commas between, in the order to try. What the invite said if this is not
+    /// given.
     #[serde(default)]
     pub master: Option<String>,
     /// The right to join, needed at the first start only. Best given as the variable `TOMBOLO_AGENT_INVITE`.
@@ -144,8 +145,8 @@ const fn default_store_deadline() -> Duration {
 /// What was checked: values that the types of [`Configuration`] do not hold to.
 #[derive(Debug, Clone)]
 pub struct Checked {
-    /// The master's address, if one was given.
-    pub master: Option<Address>,
+    /// The master's addresses; empty if none was given.
+    pub master: Vec<Address>,
     /// The invite, if one was given.
     pub invite: Option<Invite>,
     /// How many attempts run at once at the most.
@@ -169,8 +170,9 @@ impl Configuration {
         self.store.check(&mut faults);
         self.bandwidth.check(&mut faults);
         self.sweep.check(&mut faults);
-        let master = self.master.as_ref();
-        let master = master.and_then(|text| faults.take("master", Address::parse(text)));
+        let master = self.master.iter().flat_map(|text| text.split(','));
+        let master = master.filter_map(|text| faults.take("master", Address::parse(text.trim())));
+        let master = master.collect();
         if let Some(peer) = &self.peer {
             faults.take("peer.advertise", Address::parse(&peer.advertise));
         }

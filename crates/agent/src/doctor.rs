@@ -168,7 +168,7 @@ fn way(
     identity: Option<&Identity>,
 ) -> Result<(Vec<Address>, ClientTls), String> {
     let words = |error: &dyn ToString| error.to_string();
-    let own = checked.master.clone().map(|address| vec![address]);
+    let own = Some(checked.master.clone()).filter(|addresses| !addresses.is_empty());
     match (identity, &checked.invite) {
         (Some(identity), _) => {
             let folder = configuration.data_folder.join("identity");

@@ -89,8 +89,8 @@ pub enum Error {
 pub struct Request<'a> {
     /// The folder with the credentials; made if it does not exist.
     pub folder: &'a Path,
-    /// Where the configuration says that the master is.
-    pub master: Option<&'a Address>,
+    /// Where the configuration says that the master is; empty if it does not.
+    pub master: &'a [Address],
     /// The right to join.
     pub invite: Option<&'a Invite>,
     /// The way out.
@@ -135,8 +135,8 @@ pub async fn open(request: Request<'_>) -> Result<Membership, Error> {
         );
     }
     let addresses = match request.master {
-        Some(address) => vec![address.clone()],
-        None => known_addresses(folder)?,
+        [] => known_addresses(folder)?,
+        addresses => addresses.to_vec(),
     };
     Ok(Membership {
         identity: Identity::new(credentials)?,
@@ -191,12 +191,12 @@ async fn join(request: &Request<'_>, invite: &Invite) -> Result<Credentials, Err
     // Kept before it is shown: if the answer is lost, the same key asks again and is let in.
     let key = Credentials::key_in(request.folder)?;
     let addresses: Vec<Address> = match request.master {
-        Some(address) => vec![address.clone()],
-        None => invite
+        [] => invite
             .addresses
             .iter()
             .filter_map(|text| Address::parse(text).ok())
             .collect(),
+        addresses => addresses.to_vec(),
     };
     let began = Instant::now();
     let mut pauses = Pauses::new(PAUSES);

@@ -66,7 +66,7 @@ pub async fn run(configuration: Configuration, stopping: CancellationToken) -> a
     let proxy = Proxy::from_environment();
     let request = join::Request {
         folder: &identity_folder,
-        master: checked.master.as_ref(),
+        master: &checked.master,
         invite: checked.invite.as_ref(),
         proxy: &proxy,
         patience: JOIN_PATIENCE,

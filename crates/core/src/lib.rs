@@ -12,6 +12,7 @@ pub mod control;
 pub mod digest;
 pub mod id;
 pub mod label;
+pub mod leadership;
 pub mod log;
 pub mod name;
 pub mod pattern;

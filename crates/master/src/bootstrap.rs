@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! authority/ca.pem, ca.key.pem   the certificate authority (unless it is given by files)
-//! authority/grant.key.pem        the key that signs grants
+//! authority/grant.key.pem        the key that signs grants (unless it is given by a file)
 //! secrets.key                    the key that secrets are encrypted with (unless it is given by a file)
 //! tombolo.sqlite                 the database
 //! sources/                       sources of builds (unless they are kept elsewhere)
@@ -161,7 +161,10 @@ impl Foundation {
         now: Timestamp,
     ) -> Result<Self, Error> {
         let authority = open_authority(configuration, &checked.domain, folder, now)?;
-        let signer = Signer::new(&PrivateKey::load_or_generate(&folder.grant_key())?)?;
+        let signer = Signer::new(&match &configuration.authority.grant_key_file {
+            Some(path) => PrivateKey::load(path)?,
+            None => PrivateKey::load_or_generate(&folder.grant_key())?,
+        })?;
         let trust = authority.trust().with_grant_key(signer.public_point())?;
         write_public(&folder.trust(), &authority.trust().pem())?;
         let identity = Identity::new(authority.issue(&Member::Master, trust.clone(), now)?)?;

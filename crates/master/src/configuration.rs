@@ -3,8 +3,12 @@
 //! [`Configuration`] is what is written; [`Configuration::validate`] checks what the types alone do not, before anything binds
 //! or is written.
 
+mod authority;
 mod caches;
 mod database;
+mod exec;
+mod health;
+mod leadership;
 mod placement;
 mod retention;
 mod secrets;
@@ -24,10 +28,14 @@ use tombolo_runtime::telemetry;
 use tombolo_transfer::store::location::StoreLocation;
 use url::Url;
 
-use crate::exec;
+use crate::exec as sessions;
 
+pub use authority::Authority;
 pub use caches::Caches;
 pub use database::Database;
+pub use exec::Exec;
+pub use health::Health;
+pub use leadership::Leadership;
 pub use placement::Placement;
 pub use retention::Retention;
 pub use secrets::Secrets;
@@ -64,6 +72,12 @@ pub struct Configuration {
     /// Where the database is, if not in the data folder.
     #[serde(default)]
     pub database: Database,
+    /// How masters of one installation take turns.
+    #[serde(default)]
+    pub leadership: Leadership,
+    /// Where probes ask.
+    #[serde(default)]
+    pub health: Health,
     /// Where the CA comes from.
     #[serde(default)]
     pub authority: Authority,
@@ -151,16 +165,6 @@ impl Default for Users {
     }
 }
 
-/// Where the CA comes from. Without files one is made in the data folder at the first start.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Authority {
-    /// PEM file with the CA's certificate.
-    pub certificate_file: Option<PathBuf>,
-    /// PEM file with the CA's private key.
-    pub key_file: Option<PathBuf>,
-}
-
 /// How agents are held on to, and when they are given up.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -219,30 +223,6 @@ impl Default for Limits {
     }
 }
 
-/// Sessions of users with running jobs (`tombolo exec`).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Exec {
-    /// How long a session may be open without a byte in either direction.
-    #[serde(with = "humantime_serde")]
-    pub idle: Duration,
-    /// How many sessions the jobs of one build may have at once.
-    pub sessions_per_build: usize,
-}
-
-impl Default for Exec {
-    fn default() -> Self {
-        let exec::Settings {
-            idle,
-            sessions_per_build,
-        } = exec::Settings::default();
-        Self {
-            idle,
-            sessions_per_build,
-        }
-    }
-}
-
 fn default_public_url() -> Url {
     format!("https://localhost:{DEFAULT_USER_PORT}")
         .parse()
@@ -276,6 +256,8 @@ impl Configuration {
             agents: Agents::default(),
             users: Users::default(),
             database: Database::default(),
+            leadership: Leadership::default(),
+            health: Health::default(),
             authority: Authority::default(),
             leases: Leases::default(),
             limits: Limits::default(),
@@ -330,6 +312,7 @@ impl Configuration {
             faults.add(format!("sources.{}", fault.key), fault.reason);
         }
         self.database.check(&mut faults);
+        self.leadership.check(self, &mut faults);
         self.check_numbers(&mut faults);
         self.placement.check(&mut faults);
         let costs = self.transfers.check(&mut faults);
@@ -371,8 +354,8 @@ impl Configuration {
     }
 
     /// The settings of sessions with jobs.
-    pub const fn exec_settings(&self) -> exec::Settings {
-        exec::Settings {
+    pub const fn exec_settings(&self) -> sessions::Settings {
+        sessions::Settings {
             idle: self.exec.idle,
             sessions_per_build: self.exec.sessions_per_build,
         }

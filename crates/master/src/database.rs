@@ -16,6 +16,7 @@ use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
 use tombolo_core::trigger::TriggerFile;
+use tombolo_store::postgres::{Candidate, Standing};
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{
     AcquireError, CommitError, JobRecord, KeptBuild, LeaderEpoch, LogState, LogWrite, Postgres, Sequence, Snapshot,
@@ -23,7 +24,7 @@ use tombolo_store::{
 };
 
 use crate::bootstrap::DataFolder;
-use crate::configuration;
+use crate::configuration::{self, Configuration};
 
 /// How long a start waits for a server that does not answer, and for another master: longer than it takes a server to find out that
 /// one is not alive, and a system to end one that was told to go.
@@ -35,7 +36,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Its password.
+    /// Its place, or its password.
     #[error("the database cannot be used: {0}")]
     Password(String),
     /// The database itself.
@@ -53,16 +54,40 @@ pub enum Database {
 }
 
 impl Database {
-    /// Opens the one that is configured; the file in the data folder if none is. May take long: its tables are brought up to date.
+    /// Opens the one that is configured as its only master; the file in the data folder if none is. May take long: its tables are brought
+    /// up to date. `pin` is that of the master's authority.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn open(settings: &configuration::Database, folder: &DataFolder) -> Result<Self, Error> {
+    pub async fn open(settings: &configuration::Database, pin: &str, folder: &DataFolder) -> Result<Self, Error> {
         if let Some(location) = settings.location().map_err(Error::Password)? {
-            return Ok(Self::Postgres(Postgres::open(&location, PATIENCE).await?));
+            let alone = Standing {
+                installation: pin.to_owned(),
+                adopts: settings.adopt,
+                ..Standing::default()
+            };
+            let candidate = Candidate::new(&location, alone).map_err(AcquireError::Store)?;
+            return Ok(Self::Postgres(candidate.lead_within(PATIENCE).await?));
         }
         Ok(Self::Sqlite(open_file(&folder.database()).await?))
     }
+}
+
+/// A master that is one of several on the database that is configured. `pin` is that of its authority.
+///
+/// # Errors
+/// See [`Error`].
+pub(crate) fn candidate(configuration: &Configuration, pin: &str) -> Result<Candidate, Error> {
+    let (settings, leadership) = (&configuration.database, &configuration.leadership);
+    let location = settings.location().map_err(Error::Password)?;
+    let location = location.ok_or_else(|| Error::Password("`database.url` is not given".to_owned()))?;
+    let standing = Standing {
+        installation: pin.to_owned(),
+        adopts: settings.adopt,
+        lease: Some(leadership.lease),
+        addresses: leadership.addresses(),
+    };
+    Ok(Candidate::new(&location, standing).map_err(AcquireError::Store)?)
 }
 
 /// Opens the file. The pod of a master that was removed by force may live for a while beside its successor.

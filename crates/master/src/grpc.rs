@@ -29,6 +29,7 @@ use crate::bootstrap::Foundation;
 use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::driver::Handle;
+use crate::leadership::Tenure;
 use crate::logs::Logs;
 use crate::secrets::Secrets;
 use crate::tasks::Tasks;
@@ -66,6 +67,8 @@ pub struct Services {
     pub tasks: Tasks,
     /// The settings of sessions.
     pub session: tombolo_core::session::master::Settings,
+    /// For how long the master may act as the leader.
+    pub tenure: Tenure,
     /// Cancelled when the process is to end.
     pub stopping: CancellationToken,
 }
@@ -98,7 +101,7 @@ pub async fn serve(
     let control = ControlServer::new(control::Control::new(&services)).max_decoding_message_size(MAX_FRAME_BYTES);
     let bulk = BulkServer::new(bulk::Bulk::new(&services)).max_decoding_message_size(MAX_LOG_BATCH_BYTES);
     http2::server()
-        .layer(membership::MembershipLayer::new(services.handle, own))
+        .layer(membership::MembershipLayer::new(services.handle, own, services.tenure))
         .add_service(joining)
         .add_service(control)
         .add_service(bulk)

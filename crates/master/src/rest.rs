@@ -56,6 +56,7 @@ pub use openapi::document;
 pub(crate) use produced::Sink;
 #[cfg(test)]
 pub(crate) use produced::{Produced, produced};
+pub(crate) use server::Answering;
 pub use server::{Limits as ServerLimits, serve};
 
 use crate::Database;
@@ -63,6 +64,7 @@ use crate::clock::{self, Clock};
 use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::exec::Exec;
+use crate::leadership::Tenure;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::retention::Retention;
@@ -106,6 +108,8 @@ pub struct Application {
     pub invitation: Invitation,
     /// Where users see the master, without a trailing slash.
     pub public_url: String,
+    /// For how long the master may act as the leader.
+    pub tenure: Tenure,
     /// Cancelled when the process is to end.
     pub stopping: CancellationToken,
     /// What requests may use up together.

@@ -1,45 +1,33 @@
 //! Puts the master together and runs it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tombolo_core::session;
-use tombolo_identity::tls::{self, ClientCertificate};
-use tombolo_identity::transport::{self, Acceptor, Connections};
+use tombolo_identity::tls;
+use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::shutdown::{self, TaskGroup};
-use tombolo_transfer::peer::ChunkService;
-use tombolo_transfer::store::{self, ChunkStore, Owner, Patience, StoreLocation};
-use tombolo_transfer::tunnel::{self, Switchboard};
+use tombolo_store::postgres::Addresses;
+use tombolo_transfer::store;
 
 use crate::bootstrap::{self, DataFolder, Foundation};
 use crate::clock::{Clock, SystemClock};
 use crate::configuration::{Checked, Configuration};
 use crate::database::{self, Database};
-use crate::definitions::Definitions;
-use crate::driver::{self, Driver, Handle};
-use crate::exec::Exec;
-use crate::grants::Grants;
-use crate::grpc;
-use crate::logs::Logs;
-use crate::outputs::Outputs;
-use crate::outputs::loopback::{self, Loopback};
-use crate::rest::{self, Application, Capacity, Invitation};
-use crate::retention::Retention;
-use crate::secrets::{self, Secrets};
-use crate::sources::{Sources, Sweeper};
-use crate::tasks::{Tasks, tasks};
-use crate::triggers::Triggers;
-use tombolo_runtime::configuration::Faults;
+use crate::driver;
+use crate::leadership::{self, Campaign, Door, Front, Mandate, Role};
+use crate::outputs::loopback;
+use crate::secrets;
+use crate::serving;
 
 /// How long the tasks have to end when the process is to stop.
 const GRACE: Duration = Duration::from_secs(20);
-
-/// How long streams have to end by themselves before their connections are closed.
-const STREAM_GRACE: Duration = Duration::from_secs(2);
 
 /// How often it is looked at whether the master's own certificates are to be renewed: also soon after a long sleep of the
 /// machine, which a timer for the whole time would not notice.
@@ -117,6 +105,12 @@ impl Running {
         &self.trust
     }
 
+    /// With one more task.
+    fn with(mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) -> Self {
+        self.group.spawn(name, task);
+        self
+    }
+
     /// Waits for its end: after the token that it was started with was cancelled, or when a part of it failed.
     pub async fn wait(self) -> Result<(), Error> {
         Ok(self.group.run(GRACE).await?)
@@ -128,66 +122,134 @@ pub async fn run(configuration: Configuration, stopping: CancellationToken) -> R
     start(configuration, stopping).await?.wait().await
 }
 
-/// Starts a master: when this returns, both ports take connections. It ends when `stopping` is cancelled.
+/// Starts a master: when this returns, both ports take connections. It ends when `stopping` is cancelled. One that is one of several
+/// leads, or passes connections on to the one that does.
 pub async fn start(configuration: Configuration, stopping: CancellationToken) -> Result<Running, Error> {
-    let checked = configuration.validate()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let folder = DataFolder::open(&configuration.data_folder)?;
-    let now = clock.now().wall;
-    let foundation = Arc::new(Foundation::open(&configuration, &checked, &folder, now)?);
-    // Whoever is connected is answered soon: a master that waits for its turn takes no connections.
-    let store = Arc::new(Database::open(&configuration.database, &folder).await?);
-    let ports = Ports::open(&configuration).await?;
-    let secrets = Secrets::open(&configuration.secrets, &folder, store.clone()).await?;
-    let sources = Sources::new(open_sources(&configuration, &checked, &folder).await?, clock.clone());
-    let grants = Grants::new(foundation.clone());
-    let options = driver::Options {
-        control: configuration.control_settings(&checked),
-        public_url: checked.public_url.clone(),
-        costs: checked.costs.clone(),
-    };
-    let signer = Arc::new(grants.clone());
-    let (handle, driver) = Driver::start(store.clone(), options, clock.clone(), signer).await?;
-    let mut group = TaskGroup::new(stopping.clone());
-    let stop_driver = stopping.clone();
-    group.spawn("driver", async move { Ok(driver.run(stop_driver).await?) });
-    bootstrap::first_token(&folder, &handle, now).await?;
-    secrets.renew(&handle).await;
-    let policy = configuration.retention.policy();
-    let retention = Retention::new(handle.clone(), store.clone(), clock.clone(), policy);
-    let definitions = Definitions::new(sources.clone());
-    let triggers = Triggers::new(handle.clone(), store.clone(), definitions, clock.clone());
-    let parts = Parts {
-        configuration,
-        checked,
-        foundation,
-        clock,
-        store,
-        secrets,
-        sources,
-        handle,
-        grants,
-        retention,
-        triggers,
-        stopping,
-    };
-    let (agents, users) = (ports.agents_address, ports.users_address);
-    parts.serve(ports, &mut group)?;
-    Ok(Running {
-        agents,
-        users,
-        admin_token: folder.admin_token(),
-        trust: folder.trust(),
-        group,
-    })
+    let base = Arc::new(Base::open(configuration)?);
+    match base.configuration.leadership.addresses() {
+        None => start_alone(base, stopping).await,
+        Some(own) => start_among_others(base, own, stopping).await,
+    }
 }
 
-/// Both ports. They are bound before anything else starts, so that a second master on the same machine fails at once.
-struct Ports {
-    agents: TcpListener,
-    agents_address: SocketAddr,
-    users: TcpListener,
-    users_address: SocketAddr,
+async fn start_alone(base: Arc<Base>, stopping: CancellationToken) -> Result<Running, Error> {
+    // Whoever is connected is answered soon: a master that waits for its turn takes no connections.
+    let store = Database::open(
+        &base.configuration.database,
+        &base.foundation.authority.pin(),
+        &base.folder,
+    )
+    .await?;
+    let ports = Ports::open(&base.configuration).await?;
+    let mandate = Mandate::unlimited(base.clock.clone(), stopping.clone());
+    let mut group = serving::lead(base.clone(), store, &ports, mandate).await?;
+    let (_, roles) = watch::channel(Role::Leader);
+    base.serve_beside(roles, stopping, &mut group).await?;
+    Ok(base.running(&ports, group))
+}
+
+async fn start_among_others(base: Arc<Base>, own: Addresses, stopping: CancellationToken) -> Result<Running, Error> {
+    let candidate = database::candidate(&base.configuration, &base.foundation.authority.pin())?;
+    let ports = Ports::open(&base.configuration).await?;
+    let mut group = TaskGroup::new(stopping.clone());
+    let (sender, roles) = watch::channel(Role::Standby(None));
+    let tls = TlsAcceptor::from(base.foundation.website.server_config()?);
+    let (agents, users) = (&base.configuration.agents, &base.configuration.users);
+    for (door, port, connections) in [
+        (Door::Agents, ports.agents.clone(), agents.connections),
+        (Door::Users(tls), ports.users.clone(), users.connections),
+    ] {
+        let (roles, stopping) = (roles.clone(), stopping.clone());
+        let front = Front {
+            door,
+            port,
+            roles,
+            connections,
+            stopping,
+        };
+        group.spawn("front", front.run());
+    }
+    base.serve_beside(roles, stopping.clone(), &mut group).await?;
+    let campaign = Campaign {
+        candidate: Arc::new(candidate),
+        clock: base.clock.clone(),
+        lease: base.configuration.leadership.lease,
+        own,
+        roles: sender,
+        stopping,
+    };
+    let running = base.running(&ports, group);
+    let lead = move |store, mandate| {
+        let (base, ports) = (base.clone(), ports.clone());
+        async move { serving::lead(base, Database::Postgres(store), &ports, mandate).await }
+    };
+    Ok(running.with("leadership", async move { Ok(campaign.run(lead).await?) }))
+}
+
+/// What a master is, whether it leads or not.
+pub(crate) struct Base {
+    pub(crate) configuration: Configuration,
+    pub(crate) checked: Checked,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) folder: DataFolder,
+    pub(crate) foundation: Arc<Foundation>,
+}
+
+impl Base {
+    fn open(configuration: Configuration) -> Result<Self, Error> {
+        let checked = configuration.validate()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let folder = DataFolder::open(&configuration.data_folder)?;
+        let foundation = Foundation::open(&configuration, &checked, &folder, clock.now().wall)?;
+        Ok(Self {
+            configuration,
+            checked,
+            clock,
+            folder,
+            foundation: Arc::new(foundation),
+        })
+    }
+
+    /// What goes on whatever the master is at the moment.
+    async fn serve_beside(
+        &self,
+        roles: watch::Receiver<Role>,
+        stopping: CancellationToken,
+        group: &mut TaskGroup,
+    ) -> Result<(), Error> {
+        let renewing = renew(self.foundation.clone(), self.clock.clone(), stopping.clone());
+        group.spawn("renewal", renewing);
+        if let Some(address) = self.configuration.health.listen {
+            let key = "health.listen";
+            let failed = |reason| Error::Listen { key, address, reason };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            group.spawn("health", async move {
+                leadership::health::serve(listener, roles, stopping).await;
+                Ok(())
+            });
+        }
+        Ok(())
+    }
+
+    fn running(&self, ports: &Ports, group: TaskGroup) -> Running {
+        Running {
+            agents: ports.agents_address,
+            users: ports.users_address,
+            admin_token: self.folder.admin_token(),
+            trust: self.folder.trust(),
+            group,
+        }
+    }
+}
+
+/// Both ports. They are bound before anything else starts, so that a second master on the same machine fails at once, and stay so
+/// whatever the master is: each role listens at them in its time.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    agents: Arc<std::net::TcpListener>,
+    pub(crate) agents_address: SocketAddr,
+    users: Arc<std::net::TcpListener>,
+    pub(crate) users_address: SocketAddr,
 }
 
 impl Ports {
@@ -201,200 +263,23 @@ impl Ports {
             users_address,
         })
     }
+
+    /// Listeners at both, for agents and for users.
+    pub(crate) fn listeners(&self) -> Result<(TcpListener, TcpListener), Error> {
+        let failed = |key, address| move |reason| Error::Listen { key, address, reason };
+        let agents = leadership::listener(&self.agents).map_err(failed("agents.listen", self.agents_address))?;
+        let users = leadership::listener(&self.users).map_err(failed("users.listen", self.users_address))?;
+        Ok((agents, users))
+    }
 }
 
-async fn listen(key: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let failed = |reason| Error::Listen { key, address, reason };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
-}
-
-async fn open_sources(
-    configuration: &Configuration,
-    checked: &Checked,
-    folder: &DataFolder,
-) -> Result<ChunkStore, Error> {
-    let local = || StoreLocation::local(folder.sources());
-    let location = configuration.sources.clone().unwrap_or_else(local);
-    let owner = Owner {
-        trust_domain: checked.domain.to_string(),
-        member: "master".to_owned(),
+async fn listen(key: &'static str, address: SocketAddr) -> Result<(Arc<std::net::TcpListener>, SocketAddr), Error> {
+    let open = async {
+        let listener = TcpListener::bind(address).await?;
+        let bound = listener.local_addr()?;
+        io::Result::Ok((Arc::new(listener.into_std()?), bound))
     };
-    Ok(ChunkStore::open(&location, &owner, Patience::default()).await?)
-}
-
-/// What the servers are made of.
-struct Parts {
-    configuration: Configuration,
-    checked: Checked,
-    foundation: Arc<Foundation>,
-    clock: Arc<dyn Clock>,
-    store: Arc<Database>,
-    secrets: Secrets,
-    sources: Sources,
-    handle: Handle,
-    grants: Grants,
-    retention: Retention,
-    triggers: Triggers,
-    stopping: CancellationToken,
-}
-
-impl Parts {
-    /// Starts all tasks.
-    fn serve(self, ports: Ports, group: &mut TaskGroup) -> Result<(), Error> {
-        let (agents, users) = (ports.agents_address, ports.users_address);
-        let connections = Connections::default();
-        let (logs, flusher) = Logs::start(self.store.clone(), self.handle.clone());
-        let stopping = self.stopping.clone();
-        group.spawn("logs", async move {
-            flusher.run(stopping).await;
-            Ok(())
-        });
-        let tasks = self.serve_agents(ports.agents, &connections, &logs, group)?;
-        self.serve_users(ports.users, agents, connections.clone(), (logs, tasks), group)?;
-        let every = self.configuration.retention.every;
-        let location = &self.configuration.sources;
-        let is_folder = location
-            .as_ref()
-            .is_none_or(|place| matches!(place, StoreLocation::Local(_)));
-        let (sources, database) = (self.sources.clone(), self.store.clone());
-        let sweeper = Sweeper::new(sources, database, self.handle.clone(), every, is_folder);
-        let stopping = self.stopping.clone();
-        group.spawn("sources", async move {
-            sweeper.run(stopping).await;
-            Ok(())
-        });
-        let (triggers, stopping) = (self.triggers.clone(), self.stopping.clone());
-        group.spawn("triggers", async move {
-            triggers.run(stopping).await;
-            Ok(())
-        });
-        let (retention, stopping) = (self.retention.clone(), self.stopping.clone());
-        group.spawn("retention", async move {
-            retention.run(every, stopping).await;
-            Ok(())
-        });
-        let renewing = renew(self.foundation.clone(), self.clock.clone(), self.stopping.clone());
-        group.spawn("renewal", renewing);
-        let stopping = self.stopping.clone();
-        group.spawn("connections", async move {
-            stopping.cancelled().await;
-            tokio::time::sleep(STREAM_GRACE).await;
-            let closed = connections.close_all();
-            tracing::debug!(closed, "closed the connections of agents");
-            Ok(())
-        });
-        tracing::info!(%agents, %users, public_url = self.checked.public_url, "the master runs");
-        Ok(())
-    }
-
-    fn serve_agents(
-        &self,
-        listener: TcpListener,
-        connections: &Connections,
-        logs: &Logs,
-        group: &mut TaskGroup,
-    ) -> Result<Tasks, Error> {
-        let (tasks, owner) = tasks();
-        let stopping = self.stopping.clone();
-        group.spawn("sessions", async move {
-            owner.run(stopping).await;
-            Ok(())
-        });
-        let leases = &self.configuration.leases;
-        let offers = grpc::Offers::default();
-        let services = grpc::Services {
-            handle: self.handle.clone(),
-            store: self.store.clone(),
-            logs: logs.clone(),
-            definitions: Definitions::new(self.sources.clone()),
-            secrets: self.secrets.clone(),
-            foundation: self.foundation.clone(),
-            clock: self.clock.clone(),
-            offers: offers.clone(),
-            tasks: tasks.clone(),
-            session: session::master::Settings {
-                heartbeat: leases.heartbeat,
-                lease: leases.lease,
-                ..session::master::Settings::default()
-            },
-            stopping: self.stopping.clone(),
-        };
-        let identity = &self.foundation.identity;
-        let limits = transport::Limits {
-            connections: self.configuration.agents.connections,
-            ..transport::Limits::default()
-        };
-        let strangers_join = ClientCertificate::Optional;
-        let incoming = Acceptor::new(listener, identity, strangers_join, limits, connections.clone())?;
-        let switchboard = Switchboard::new(offers, tunnel::Limits::default());
-        let sources = ChunkService::new(self.sources.store().clone(), identity.clone());
-        group.spawn("agents", async move {
-            Ok(grpc::serve(services, switchboard, sources, incoming).await?)
-        });
-        Ok(tasks)
-    }
-
-    fn serve_users(
-        &self,
-        listener: TcpListener,
-        agents: SocketAddr,
-        connections: Connections,
-        (logs, tasks): (Logs, Tasks),
-        group: &mut TaskGroup,
-    ) -> Result<(), Error> {
-        let identity = &self.foundation.identity;
-        let loopback = Loopback::new(identity, agents, self.grants.clone(), self.clock.clone())?;
-        let exec = Exec::new(
-            self.configuration.exec_settings(),
-            loopback.links(),
-            self.handle.clone(),
-            tasks,
-        );
-        let application = Application {
-            triggers: self.triggers.clone(),
-            secrets: self.secrets.clone(),
-            exec,
-            handle: self.handle.clone(),
-            store: self.store.clone(),
-            logs,
-            definitions: Definitions::new(self.sources.clone()),
-            sources: self.sources.clone(),
-            retention: self.retention.clone(),
-            outputs: Outputs::new(Arc::new(loopback)),
-            clock: self.clock.clone(),
-            connections,
-            invitation: self.invitation(agents),
-            public_url: self.checked.public_url.clone(),
-            stopping: self.stopping.clone(),
-            capacity: Capacity::default(),
-        };
-        let router = rest::router(Arc::new(application));
-        let tls = self.foundation.website.server_config()?;
-        let limits = rest::ServerLimits {
-            connections: self.configuration.users.connections,
-            ..rest::ServerLimits::default()
-        };
-        let stopping = self.stopping.clone();
-        group.spawn("users", async move {
-            Ok(rest::serve(listener, tls, router, limits, stopping).await?)
-        });
-        Ok(())
-    }
-
-    fn invitation(&self, agents: SocketAddr) -> Invitation {
-        let mut addresses = self.configuration.agents.addresses.clone();
-        if addresses.is_empty() {
-            addresses.push(format!("{}:{}", self.checked.public_host, agents.port()));
-        }
-        let pin = self.foundation.authority.pin();
-        Invitation {
-            addresses,
-            domain: self.checked.domain.clone(),
-            pin,
-        }
-    }
+    open.await.map_err(|reason| Error::Listen { key, address, reason })
 }
 
 /// Renews the master's own certificates in time.

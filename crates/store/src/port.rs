@@ -90,6 +90,26 @@ pub enum AcquireError {
         /// The database.
         database: String,
     },
+    /// Another process has led since, and may have changed anything.
+    #[error("another master has led `{database}` since")]
+    Followed {
+        /// The database.
+        database: String,
+    },
+    /// The database is somebody else's.
+    #[error(
+        "`{database}` belongs to another installation: its certificate authority has the pin {theirs}, and this master's has {own}; give \
+         this master a database of its own, or the same authority as its peers (`authority.certificate_file`), or, if that authority is \
+         lost for good, set `database.adopt`"
+    )]
+    Foreign {
+        /// The database.
+        database: String,
+        /// The pin of the authority of the installation that has it.
+        theirs: String,
+        /// The pin of this master's.
+        own: String,
+    },
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] Error),

@@ -13,10 +13,12 @@
 //! * **Some sessions read** (`readers`), beside the commits and never waiting for them, and one writes logs.
 //! * **Every wait ends**: connecting, each statement (also by the server's own clock), a peer that is gone.
 
+mod candidate;
 mod connection;
 mod error;
 mod indexes;
 mod kept;
+mod lease;
 mod logs;
 mod migrate;
 mod plan;
@@ -38,7 +40,6 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
 use tombolo_core::build::array::Counts;
 use tombolo_core::build::{JobSpec, JobState};
 use tombolo_core::control::Change;
@@ -55,8 +56,10 @@ use crate::port::{AcquireError, CommitError, Error, JobRecord, KeptBuild, Leader
 use connection::Connection;
 use readers::Readers;
 use target::Target;
-use writer::{Turn, Writer, WriterError};
+use writer::{Writer, WriterError};
 
+pub use candidate::{Candidate, Standing, Taken};
+pub use lease::{Addresses, Leader};
 pub use target::{InvalidLocation, Location};
 
 /// How long the statements of one commit or of one call that writes logs may take.
@@ -84,49 +87,29 @@ struct Inner {
 }
 
 impl Postgres {
-    /// Opens the database, and brings its tables up to date. A server that does not answer, and another master, are waited for
-    /// for as long as `patience`: a master that died a moment ago may still be thought alive.
+    /// Opens the database as its only master, and brings its tables up to date. A server that does not answer, and another master, are
+    /// waited for for as long as `patience`: a master that died a moment ago may still be thought alive.
     ///
     /// # Errors
     /// [`AcquireError::Held`] if another master uses the database.
     pub async fn open(location: &Location, patience: Duration) -> Result<Self, AcquireError> {
-        let target = Target::read(location).map_err(|error| Error::Unavailable(error.to_string()))?;
-        let instance: u128 = rand::random();
+        let alone = Standing::default();
+        Candidate::new(location, alone)?.lead_within(patience).await
+    }
+
+    /// The store of a master whose session that writes has the lock, and whose term has begun.
+    fn led_by(target: Target, writer: Writer) -> Self {
         let inner = Inner {
-            writer: Writer::new(target.clone(), format!("tombolo master {instance:032x}")),
+            writer,
             log_writer: tokio::sync::Mutex::default(),
             readers: Readers::new(target.clone()),
             target,
         };
-        let turn = inner.first_turn(patience).await?;
-        let migrated = tokio::time::timeout(MIGRATION_MAX, migrate::to_latest(turn.connection())).await;
-        migrated.map_err(too_long)??;
-        turn.give_back();
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 }
 
 impl Inner {
-    async fn first_turn(&self, patience: Duration) -> Result<Turn<'_>, AcquireError> {
-        let until = tokio::time::Instant::now() + patience;
-        let backoff = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(2))
-            .without_max_times();
-        let turn = (|| self.writer.turn())
-            .retry(backoff)
-            .when(|error| {
-                let may_pass = match error {
-                    WriterError::Connect(error) => error.may_pass,
-                    WriterError::Held(_) => true,
-                    WriterError::Lost => false,
-                };
-                may_pass && tokio::time::Instant::now() < until
-            })
-            .notify(|error, _| tracing::warn!(%error, "the database has to be waited for"));
-        turn.await.map_err(acquire_error)
-    }
-
     /// Has `changes` written.
     async fn commit(&self, epoch: LeaderEpoch, sequence: Sequence, changes: &[Change]) -> Result<(), CommitError> {
         let turn = self.writer.turn().await?;
@@ -164,7 +147,7 @@ impl Inner {
         let connection = match slot.take().filter(|connection| !connection.is_closed()) {
             Some(connection) => connection,
             None => {
-                let opened = Connection::open(&self.target, "tombolo logs").await;
+                let opened = Connection::open(&self.target, &writer::logging(self.writer.holder())).await;
                 opened.map_err(|error| Error::Unavailable(error.reason))?
             }
         };
@@ -174,9 +157,12 @@ impl Inner {
     }
 }
 
-fn acquire_error(error: WriterError) -> AcquireError {
+fn acquire_error(error: WriterError, target: &Target) -> AcquireError {
     match error {
         WriterError::Held(database) => AcquireError::Held { database },
+        WriterError::Followed => AcquireError::Followed {
+            database: target.place.clone(),
+        },
         error => AcquireError::Store(error.into()),
     }
 }
@@ -195,9 +181,11 @@ impl Store for Postgres {
             }
             turn => turn,
         };
-        let turn = turn.map_err(acquire_error)?;
-        let acquired = tokio::time::timeout(WRITE_MAX, write::acquire(turn.connection())).await;
-        let epoch = acquired.map_err(too_long)?.map_err(error::read)?;
+        let followed = || acquire_error(WriterError::Followed, &self.inner.target);
+        let turn = turn.map_err(|error| acquire_error(error, &self.inner.target))?;
+        let term = writer.term().ok_or_else(followed)?;
+        let acquired = tokio::time::timeout(WRITE_MAX, write::acquire(turn.connection(), term)).await;
+        let epoch = acquired.map_err(too_long)?.map_err(error::read)?.ok_or_else(followed)?;
         writer.acknowledge(epoch, Sequence(0));
         turn.give_back();
         Ok(epoch)

@@ -13,6 +13,8 @@ pub(crate) enum Bench {
     Transfer,
     /// Jobs through a master, its database and agents that run nothing, beside another queue.
     Dispatch,
+    /// A master that goes, and another one that takes over, with many live jobs.
+    Failover,
     /// The placement of jobs in the pure core: many jobs on many clusters.
     Placement,
 }
@@ -22,6 +24,7 @@ pub(crate) fn run(shell: &Shell, bench: &Bench) -> anyhow::Result<()> {
         Bench::Kubernetes(options) => e2e::bench(shell, options),
         Bench::Transfer => transfer(shell),
         Bench::Dispatch => dispatch(shell),
+        Bench::Failover => failover(shell),
         Bench::Placement => placement(shell),
     }
 }
@@ -42,6 +45,14 @@ fn dispatch(shell: &Shell) -> anyhow::Result<()> {
     plain(cmd!(shell, "cargo test --release --workspace --test dispatch-bench"))
         .env("TOMBOLO_POSTGRES", postgres)
         .env("TOMBOLO_GRAPHILE_WORKER", graphile)
+        .run()?;
+    Ok(())
+}
+
+fn failover(shell: &Shell) -> anyhow::Result<()> {
+    let postgres = tools::postgres(shell)?;
+    plain(cmd!(shell, "cargo test --release --workspace --test failover-bench"))
+        .env("TOMBOLO_POSTGRES", postgres)
         .run()?;
     Ok(())
 }

@@ -36,6 +36,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if and .Values.database.authorityKey (not .Values.database.existingSecret) -}}
 {{- fail "`database.authorityKey` is a key of the Secret `database.existingSecret`, which is not given" -}}
 {{- end -}}
+{{- if gt (int64 .Values.replicas) 1 -}}
+{{- if not .Values.database.url -}}
+{{- fail "`replicas` above 1 need `database.url`: several masters share a Postgres database" -}}
+{{- end -}}
+{{- if not (and .Values.authority.existingSecret .Values.authority.grantKey) -}}
+{{- fail "`replicas` above 1 need `authority.existingSecret` and `authority.grantKey`: all masters have the same authority" -}}
+{{- end -}}
+{{- if not .Values.secretsKey.existingSecret -}}
+{{- fail "`replicas` above 1 need `secretsKey.existingSecret`: all masters have the same keys" -}}
+{{- end -}}
+{{- if not (regexMatch "(?m)^\\s*\\[sources\\." .Values.extraSections) -}}
+{{- fail "`replicas` above 1 need a bucket for sources in `extraSections` (`[sources.s3]`, `[sources.azure]` or `[sources.gcs]`)" -}}
+{{- end -}}
+{{- end -}}
 {{- if and (ne .Values.service.type "NodePort") (or .Values.service.agents.nodePort .Values.service.users.nodePort) -}}
 {{- fail "ports of nodes are for `service.type: NodePort` only" -}}
 {{- end -}}

@@ -67,7 +67,7 @@ fn variables_override_and_the_machine_fills_in() {
     let configuration = load(
         LEAST,
         &[
-            ("TOMBOLO_AGENT_MASTER", "master:7443"),
+            ("TOMBOLO_AGENT_MASTER", "master:7443, standby:7443"),
             ("TOMBOLO_AGENT_INVITE", " "),
             ("TOMBOLO_AGENT_PEER__LISTEN", "127.0.0.1:7445"),
             ("TOMBOLO_AGENT_PEER__ADVERTISE", "here:7445"),
@@ -78,7 +78,8 @@ fn variables_override_and_the_machine_fills_in() {
     .unwrap();
     assert_eq!(configuration.images, Images::Refuse);
     let checked = configuration.validate().unwrap();
-    assert_eq!(checked.master.unwrap().to_string(), "master:7443");
+    let masters: Vec<String> = checked.master.iter().map(ToString::to_string).collect();
+    assert_eq!(masters, ["master:7443", "standby:7443"]);
     assert!(checked.invite.is_none() && checked.slots > 0);
     assert_eq!(checked.capacity.cpu_milli, 1500);
     assert!(checked.capacity.memory_bytes > 64 * 1024 * 1024);

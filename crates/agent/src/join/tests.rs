@@ -6,7 +6,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 async fn join_in(folder: &Path, invite: Option<&Invite>) -> Result<Membership, Error> {
     open(Request {
         folder,
-        master: None,
+        master: &[],
         invite,
         proxy: &Proxy::none(),
         patience: PATIENCE,

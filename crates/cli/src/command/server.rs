@@ -123,7 +123,10 @@ pub(crate) fn master(command: &Master) -> Result<(), Failure> {
         configuration.database.url = Some(database(url)?);
     }
     configuration.validate().map_err(invalid)?;
-    let runtime = Builder::new_multi_thread();
+    let mut runtime = Builder::new_multi_thread();
+    // Whatever one of them is at, the lead is renewed.
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    runtime.worker_threads(threads.max(2));
     serve(
         &command.service,
         runtime,

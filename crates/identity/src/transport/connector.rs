@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
@@ -27,6 +29,8 @@ use crate::tls::{ClientTls, Identity, is_reverse, readable};
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the TLS handshake may take.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// After how long without an answer the next address is tried beside the one before.
+const NEXT_AFTER: Duration = Duration::from_secs(2);
 /// TCP keep-alive, beneath the probes of HTTP/2: finds dead peers while a handshake hangs.
 const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -242,26 +246,30 @@ impl Service<Uri> for Dialer {
 }
 
 impl Dialer {
+    /// Tries the addresses in their order. One that keeps silent does not keep the others waiting: of several masters, one may stand still.
     async fn dial(&self) -> Result<TokioIo<TlsStream<TcpStream>>, Error> {
         let mut last = Error::NoAddress;
-        for address in self.addresses.iter() {
-            let socket = match tokio::time::timeout(CONNECT_DEADLINE, dial_tcp(address, &self.proxy)).await {
-                Ok(Ok(socket)) => socket,
-                Ok(Err(error)) => {
-                    last = error;
-                    continue;
-                }
-                Err(_) => {
-                    last = no_answer(address);
-                    continue;
-                }
-            };
-            match handshake(socket, &self.tls).await {
-                Ok(stream) => return Ok(TokioIo::new(stream)),
-                Err(error) => last = unreachable(&address.to_string(), &error),
+        let (mut rest, mut under_way) = (self.addresses.iter(), FuturesUnordered::new());
+        loop {
+            under_way.extend(rest.next().map(|address| self.dial_one(address)));
+            let is_last = rest.len() == 0;
+            tokio::select! {
+                dialled = under_way.next() => match dialled {
+                    Some(Ok(stream)) => return Ok(stream),
+                    Some(Err(error)) => last = error,
+                    None => return Err(last),
+                },
+                () = tokio::time::sleep(NEXT_AFTER), if !is_last => {}
             }
         }
-        Err(last)
+    }
+
+    async fn dial_one(&self, address: &Address) -> Result<TokioIo<TlsStream<TcpStream>>, Error> {
+        let socket = tokio::time::timeout(CONNECT_DEADLINE, dial_tcp(address, &self.proxy)).await;
+        let socket = socket.map_err(|_| no_answer(address))??;
+        let stream = handshake(socket, &self.tls).await;
+        let stream = stream.map_err(|error| unreachable(&address.to_string(), &error))?;
+        Ok(TokioIo::new(stream))
     }
 }
 

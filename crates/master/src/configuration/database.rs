@@ -18,6 +18,8 @@ pub struct Database {
     pub password: Option<SecretReference>,
     /// PEM file with the authorities that may have signed the server's certificate; those of this machine if it is not given.
     pub ca_file: Option<PathBuf>,
+    /// Uses the database also if it belongs to another installation, and makes it this one's.
+    pub adopt: bool,
 }
 
 impl Database {
@@ -35,6 +37,7 @@ impl Database {
             for (key, is_given) in [
                 ("database.password", self.password.is_some()),
                 ("database.ca_file", self.ca_file.is_some()),
+                ("database.adopt", self.adopt),
             ] {
                 if is_given {
                     faults.add(key, "it is of no use without `database.url`");

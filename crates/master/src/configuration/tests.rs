@@ -151,3 +151,44 @@ fn retention_that_keeps_nothing_is_refused() {
     ];
     assert_eq!(keys, expected);
 }
+
+/// Masters that make for themselves what they must have in common would refuse each other's agents, secrets and sources.
+#[test]
+fn several_masters_have_in_common_what_each_would_make_for_itself() {
+    let faults = |configuration: &Configuration| match configuration.validate() {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults
+            .all()
+            .iter()
+            .map(|fault| fault.key.to_string())
+            .collect::<Vec<_>>(),
+    };
+    let mut configuration = Configuration::in_folder("/var/lib/tombolo");
+    configuration.leadership.agents = Some("10.0.0.5:7443".to_owned());
+    assert_eq!(
+        faults(&configuration),
+        [
+            "leadership.users",
+            "database.url",
+            "authority.certificate_file",
+            "authority.grant_key_file",
+            "secrets.key_file",
+            "sources",
+        ]
+    );
+    configuration.leadership.users = Some("10.0.0.5".to_owned());
+    configuration.leadership.lease = Duration::from_millis(500);
+    configuration.database.url = Some("postgres://tombolo@db/builds".into());
+    configuration.authority.certificate_file = Some(PathBuf::from("ca.pem"));
+    configuration.authority.key_file = Some(PathBuf::from("ca.key.pem"));
+    configuration.authority.grant_key_file = Some(PathBuf::from("grant.key.pem"));
+    configuration.secrets.key_file = Some(PathBuf::from("secrets.key"));
+    configuration.sources = Some(StoreLocation::local("/mnt/sources"));
+    assert_eq!(faults(&configuration), ["leadership.lease", "leadership.users"]);
+    configuration.leadership = Leadership {
+        agents: Some("10.0.0.5:7443".to_owned()),
+        users: Some("master-0.masters:8443".to_owned()),
+        ..Leadership::default()
+    };
+    assert_eq!(faults(&configuration), Vec::<String>::new());
+}

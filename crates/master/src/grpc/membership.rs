@@ -13,6 +13,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 use crate::driver::Handle;
+use crate::leadership::Tenure;
 
 /// The only service for callers without a certificate.
 const JOINING: &str = "/tombolo.agent.v1.Joining/";
@@ -22,6 +23,11 @@ const CONTROL: &str = "/tombolo.agent.v1.Control/";
 
 /// The only service that the master calls on itself, to read outputs as a member.
 const TUNNELS: &str = "/tombolo.transfer.v1.Tunnels/";
+
+/// What agents are told by a master that another one may have followed: they come again, and find that one.
+pub(super) fn leads_no_more() -> Status {
+    Status::unavailable("this master does not lead any more")
+}
 
 /// The cluster that calls: a request extension of every call but joining.
 #[derive(Debug, Clone)]
@@ -38,12 +44,13 @@ pub(super) fn caller(extensions: &Extensions) -> Result<ClusterName, Status> {
 pub(super) struct MembershipLayer {
     handle: Handle,
     own: PeerIdentity,
+    tenure: Tenure,
 }
 
 impl MembershipLayer {
     /// `own` is the identity of the master itself.
-    pub(super) const fn new(handle: Handle, own: PeerIdentity) -> Self {
-        Self { handle, own }
+    pub(super) const fn new(handle: Handle, own: PeerIdentity, tenure: Tenure) -> Self {
+        Self { handle, own, tenure }
     }
 }
 
@@ -84,6 +91,9 @@ where
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let rules = self.rules.clone();
         Box::pin(async move {
+            if !rules.tenure.holds() {
+                return Ok(leads_no_more().into_http());
+            }
             if request.uri().path().starts_with(JOINING) {
                 return inner.call(request).await;
             }

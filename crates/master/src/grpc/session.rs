@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::Services;
 use super::generated::Reader;
+use super::membership::leads_no_more;
 use super::offers::Registration;
 use crate::driver::ApplyError;
 
@@ -258,7 +259,12 @@ impl Running {
         self.applying.push(applying.boxed());
     }
 
+    /// Whether the master leads is asked for each frame, after what it answers was received: an agent counts its lease from when it
+    /// sent that, so that the next leader, who counts from its own beginning, ends it no sooner.
     async fn send(&mut self, frame: MasterFrame) -> Result<(), Status> {
+        if !self.services.tenure.holds() {
+            return Err(leads_no_more());
+        }
         let frame = wire::MasterFrame::from(frame);
         match tokio::time::timeout(SEND_DEADLINE, self.link.outgoing.send(Ok(frame))).await {
             Ok(Ok(())) => Ok(()),

@@ -24,6 +24,8 @@ pub(super) async fn check(State(state): State<Arc<Application>>, request: Reques
     let mut response = match admit(&state, request.uri()) {
         Err(error) => error.into_response(),
         Ok(_permit) => match tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await {
+            // What it says may be out of date.
+            Ok(_) if !state.tenure.holds() => leads_no_more().into_response(),
             Ok(response) => response,
             Err(_) => Error::new(Code::Unavailable, "the request took the server too long").into_response(),
         },
@@ -37,6 +39,9 @@ pub(super) async fn check(State(state): State<Arc<Application>>, request: Reques
 }
 
 fn admit<'a>(state: &'a Application, uri: &Uri) -> Result<tokio::sync::SemaphorePermit<'a>, Error> {
+    if !state.tenure.holds() {
+        return Err(leads_no_more());
+    }
     let text = uri.path_and_query().map_or("", |path| path.as_str());
     if text.len() > MAX_URI_BYTES {
         let detail = format!("the path has {} bytes; at most {MAX_URI_BYTES} are allowed", text.len());
@@ -55,6 +60,12 @@ fn admit<'a>(state: &'a Application, uri: &Uri) -> Result<tokio::sync::Semaphore
         )
     };
     state.capacity.requests.try_acquire().map_err(|_| busy())
+}
+
+/// What users are told by a master that another one may have followed.
+fn leads_no_more() -> Error {
+    let error = Error::new(Code::Unavailable, "this master does not lead any more");
+    error.with_hint("try again: another master takes over within seconds; what was asked for may have been done")
 }
 
 pub(super) async fn unknown_path(uri: Uri) -> Error {

@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -80,8 +81,8 @@ pub async fn serve(
                     tracing::warn!(%remote, limit = limits.connections, "connection refused: too many are open");
                 }
                 Ok((socket, remote)) => {
-                    let connection = Connection { router: router.clone(), limits, stopping: stopping.clone(), remote };
-                    connections.spawn(connection.serve(socket, acceptor.clone()));
+                    let answering = Answering { router: router.clone(), limits, stopping: stopping.clone(), remote };
+                    connections.spawn(answering.over_tls(socket, acceptor.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -114,24 +115,31 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-struct Connection {
-    router: Router,
-    limits: Limits,
-    stopping: CancellationToken,
-    remote: SocketAddr,
+/// Answers the requests of one connection.
+pub(crate) struct Answering {
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) remote: SocketAddr,
 }
 
-impl Connection {
-    async fn serve(self, socket: TcpStream, acceptor: TlsAcceptor) {
+impl Answering {
+    /// Over TLS, whose handshake comes first.
+    pub(crate) async fn over_tls(self, socket: TcpStream, acceptor: TlsAcceptor) {
         let remote = self.remote;
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%remote, %error, "connection without TCP_NODELAY");
         }
-        let stream = match tokio::time::timeout(self.limits.handshake, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
-            Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
-        };
+        match tokio::time::timeout(self.limits.handshake, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => self.over(stream).await,
+            Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
+            Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
+        }
+    }
+
+    /// Over a stream as it is.
+    pub(crate) async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let remote = self.remote;
         let router = self.router;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Remote(remote));

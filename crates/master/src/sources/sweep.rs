@@ -13,6 +13,7 @@ use tombolo_transfer::store::retention::{Keep, Manner, Swept};
 
 use super::{Sources, leftovers};
 use crate::driver::Handle;
+use crate::leadership::Tenure;
 
 /// The most requests to the store in a second.
 const REQUESTS_PER_SECOND: u32 = 200;
@@ -25,17 +26,26 @@ pub(crate) struct Sweeper<S> {
     sources: Sources,
     database: Arc<S>,
     handle: Handle,
+    tenure: Tenure,
     pause: Duration,
 }
 
 impl<S: Store> Sweeper<S> {
     /// Looks at `sources` once in `every`, in buckets at most once in ten minutes.
-    pub(crate) fn new(sources: Sources, database: Arc<S>, handle: Handle, every: Duration, is_folder: bool) -> Self {
+    pub(crate) fn new(
+        sources: Sources,
+        database: Arc<S>,
+        handle: Handle,
+        tenure: Tenure,
+        every: Duration,
+        is_folder: bool,
+    ) -> Self {
         let pause = if is_folder { every } else { every.max(LEAST_PAUSE) };
         Self {
             sources,
             database,
             handle,
+            tenure,
             pause,
         }
     }
@@ -91,6 +101,10 @@ impl<S: Store> Sweeper<S> {
 impl<S: Store> Keep for Sweeper<S> {
     fn keep<'a>(&'a self, project: ProjectId, manifests: &'a [Digest]) -> BoxFuture<'a, Result<Vec<bool>, String>> {
         Box::pin(async move {
+            // Another master knows more than this one of what is being uploaded.
+            if !self.tenure.holds() {
+                return Err("this master does not lead any more".to_owned());
+            }
             let expected = manifests
                 .iter()
                 .map(|manifest| self.sources.is_expected(project, *manifest));

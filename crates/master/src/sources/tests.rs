@@ -12,7 +12,9 @@ use tombolo_transfer::store::retention::Swept;
 use tombolo_transfer::store::{Owner, Patience, StoreLocation};
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::driver::tests::world::{PROJECT, World, flat, job_id};
+use crate::leadership::Tenure;
 
 /// The time as a test sets it, in minutes.
 #[derive(Debug, Default)]
@@ -112,7 +114,8 @@ impl Setting {
     async fn sweep(&self) -> Swept {
         let (sources, handle) = (self.sources.clone(), self.world.handle.clone());
         let database: Arc<Faulty<Sqlite>> = Arc::new(self.world.store.clone());
-        let sweeper = Sweeper::new(sources, database, handle, Duration::from_secs(1), true);
+        let tenure = Tenure::unlimited(Arc::new(SystemClock));
+        let sweeper = Sweeper::new(sources, database, handle, tenure, Duration::from_secs(1), true);
         sweeper.sweep(PROJECT).await.unwrap()
     }
 

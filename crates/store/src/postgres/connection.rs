@@ -142,7 +142,7 @@ fn explain(failure: &Failure, target: &Target) -> ConnectError {
             ("make the database before: docs/guide/database.md says how".to_owned(), false)
         }
         Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => (
-            "all connections are taken; a master needs up to 6 (see `max_connections` of the server and limits of the role)"
+            "all connections are taken; a master needs up to 7 (see `max_connections` of the server and limits of the role)"
                 .to_owned(),
             true,
         ),

@@ -7,11 +7,12 @@ use super::error::{self, text};
 use crate::port::Error;
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("../../migrations/postgres/0001_foundation.sql"),
     include_str!("../../migrations/postgres/0002_extensions.sql"),
     include_str!("../../migrations/postgres/0003_secrets.sql"),
     include_str!("../../migrations/postgres/0004_triggers.sql"),
+    include_str!("../../migrations/postgres/0005_lease.sql"),
 ];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.
@@ -21,6 +22,22 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS tombolo_migrations (\
 /// Only one migrates at a time, whoever leads. The key differs from that of leaders.
 const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
     SET LOCAL idle_in_transaction_session_timeout = 0; SELECT pg_advisory_xact_lock(1953458541, hashtext(current_schema()))";
+
+/// Refuses tables of a newer version.
+pub(super) fn check(taken: usize) -> Result<(), Error> {
+    check_against(taken, &STEPS)
+}
+
+fn check_against(taken: usize, steps: &[&str]) -> Result<(), Error> {
+    if taken > steps.len() {
+        return Err(Error::Corrupt(format!(
+            "its tables were made by a newer version (they are of version {taken}, this program knows {}); use that version or a \
+             backup",
+            steps.len()
+        )));
+    }
+    Ok(())
+}
 
 /// Takes the steps that the database lacks, all or none.
 pub(super) async fn to_latest(connection: &Connection) -> Result<(), Error> {
@@ -50,13 +67,7 @@ async fn take(client: &Client, steps: &[&str]) -> Result<(), Error> {
         .await
         .map_err(failed)?;
     let taken = usize::try_from(version).unwrap_or_default();
-    if taken > steps.len() {
-        return Err(Error::Corrupt(format!(
-            "its tables were made by a newer version (they are of version {taken}, this program knows {}); use that version or a \
-             backup",
-            steps.len()
-        )));
-    }
+    check_against(taken, steps)?;
     for (step, number) in steps.iter().zip(1_i32..).skip(taken) {
         client.batch_execute(step).await.map_err(failed)?;
         client

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "a test that cannot go on says why")]
 
 mod away;
+mod leading;
 mod opening;
 mod proxy;
 pub(crate) mod server;

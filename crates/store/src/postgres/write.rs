@@ -6,6 +6,7 @@ use futures::future::{join, join_all};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error as Failure, Statement};
 use tombolo_core::control::Change;
+use tombolo_core::leadership::Term;
 use tombolo_core::name::ClusterName;
 use uuid::Uuid;
 
@@ -29,16 +30,17 @@ const FENCE: &str = "UPDATE leadership SET sequence = $2 WHERE epoch = $1 AND se
 ///
 /// The lock is the strongest one: it waits for all that is being written under the leadership before, and whoever writes
 /// afterwards finds the new epoch.
-pub(super) async fn acquire(connection: &Connection) -> Result<LeaderEpoch, Failure> {
+/// None if it is not `term` any more that leads: then whoever follows begins the leadership.
+pub(super) async fn acquire(connection: &Connection, term: Term) -> Result<Option<LeaderEpoch>, Failure> {
     let client = connection.client();
     client
         .batch_execute("BEGIN; SELECT epoch FROM leadership FOR UPDATE")
         .await?;
-    let next = "UPDATE leadership SET epoch = epoch + 1, sequence = 0 RETURNING epoch";
-    let row = client.query_typed_one(next, &[]).await?;
-    let epoch = LeaderEpoch(row.try_get::<_, i64>(0)?.cast_unsigned());
+    let next = "UPDATE leadership SET epoch = epoch + 1, sequence = 0 WHERE EXISTS (SELECT FROM lease WHERE term = $1) RETURNING epoch";
+    let row = client.query_opt(next, &[&term.0.cast_signed()]).await?;
+    let epoch = row.map(|row| row.try_get::<_, i64>(0)).transpose()?;
     client.batch_execute("COMMIT").await?;
-    Ok(epoch)
+    Ok(epoch.map(|epoch| LeaderEpoch(epoch.cast_unsigned())))
 }
 
 /// Begins a transaction and writes a change set in it, under an epoch. Nothing of it counts before [`commit`].

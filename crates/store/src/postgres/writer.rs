@@ -4,11 +4,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::MutexGuard;
+use tombolo_core::leadership::Term;
 
 use super::connection::{ConnectError, Connection};
 use super::error::text;
-use super::read;
 use super::target::Target;
+use super::{lease, read};
 use crate::port::{CommitError, Error, LeaderEpoch, Sequence};
 
 /// The lock of the database's master, for as long as its session lives. The second key is the schema: installations in schemas of
@@ -20,11 +21,17 @@ const HOLDER: &str = "SELECT host(client_addr) FROM pg_locks JOIN pg_stat_activi
     WHERE locktype = 'advisory' AND classid = 1953458540 AND pg_stat_activity.datname = current_database() \
     AND objid = hashtext(current_schema())::bit(32)::bigint::oid LIMIT 1";
 
-/// Ends sessions of this master that the server has not missed yet, and waits until they are over. Counts those that are not.
+/// Whether anybody has it: an expression.
+pub(super) const IS_LOCKED: &str = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = 1953458540 \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+    AND objid = hashtext(current_schema())::bit(32)::bigint::oid AND granted)";
+
+/// Ends sessions with names that begin like this, which the server has not missed yet, and waits until they are over. Counts those that
+/// are not.
 ///
 /// `MATERIALIZED` keeps the planner from asking for the end of a session before it has looked whose that is.
 const END_EARLIER: &str = "WITH earlier AS MATERIALIZED (\
-        SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND usename = current_user AND pid <> pg_backend_pid()) \
+        SELECT pid FROM pg_stat_activity WHERE application_name = ANY($1) AND usename = current_user AND pid <> pg_backend_pid()) \
     SELECT COUNT(*) FROM earlier WHERE NOT pg_terminate_backend(pid, 5000)";
 
 /// Every statement of this session finds its rows by keys. The server would plan them by what it knows of the tables, which is
@@ -39,8 +46,10 @@ const TURN_MAX: Duration = Duration::from_secs(90);
 #[derive(Debug)]
 pub(super) struct Writer {
     target: Target,
-    /// The name by which the server's list of sessions shows this master, and no other one.
-    name: String,
+    /// The process, in the names by which the server's list of sessions shows it, and no other one.
+    holder: String,
+    /// The term in which this master leads, once it does: the lock alone is not enough then.
+    term: Mutex<Option<Term>>,
     connection: tokio::sync::Mutex<Option<Connection>>,
     /// What the server has said to be committed last.
     acknowledged: Mutex<Option<(LeaderEpoch, Sequence)>>,
@@ -58,10 +67,13 @@ pub(super) enum WriterError {
     /// The database has lost what it had said to be committed.
     #[error("the database has lost commits")]
     Lost,
+    /// Another master has begun a later term.
+    #[error("another master leads now")]
+    Followed,
 }
 
 impl WriterError {
-    fn temporary(reason: impl Into<String>) -> Self {
+    pub(super) fn temporary(reason: impl Into<String>) -> Self {
         Self::Connect(ConnectError {
             reason: reason.into(),
             may_pass: true,
@@ -73,7 +85,7 @@ impl From<WriterError> for Error {
     fn from(error: WriterError) -> Self {
         match error {
             WriterError::Connect(error) => Self::Unavailable(error.reason),
-            WriterError::Lost => Self::Deposed,
+            WriterError::Lost | WriterError::Followed => Self::Deposed,
             error @ WriterError::Held(_) => Self::Unavailable(error.to_string()),
         }
     }
@@ -106,11 +118,39 @@ impl Turn<'_> {
     }
 }
 
+/// What the server's list of sessions shows of the session that writes.
+pub(super) fn writing(holder: &str) -> String {
+    format!("tombolo master {holder}")
+}
+
+/// The same of the session that writes logs.
+pub(super) fn logging(holder: &str) -> String {
+    format!("tombolo logs {holder}")
+}
+
+/// Ends sessions by their names, and waits for their ends: what is under way on them comes to its end, either way.
+pub(super) async fn end_sessions(connection: &Connection, names: &[String]) -> Result<(), WriterError> {
+    let left = connection.client().query_one_scalar(END_EARLIER, &[&names]).await;
+    let left: i64 = left.map_err(|failure| WriterError::temporary(text(&failure)))?;
+    if left > 0 {
+        return Err(WriterError::temporary("the session before does not come to its end"));
+    }
+    Ok(())
+}
+
+/// Who has the lock, in words.
+pub(super) async fn held(connection: &Connection, place: &str) -> WriterError {
+    let holder = connection.client().query_opt(HOLDER, &[]).await.ok().flatten();
+    let address: Option<String> = holder.and_then(|row| row.try_get(0).ok()?);
+    WriterError::Held(address.map_or(place.to_owned(), |address| format!("{place}` from `{address}")))
+}
+
 impl Writer {
-    pub(super) fn new(target: Target, name: String) -> Self {
+    pub(super) fn new(target: Target, holder: String) -> Self {
         Self {
             target,
-            name,
+            holder,
+            term: Mutex::default(),
             connection: tokio::sync::Mutex::default(),
             acknowledged: Mutex::default(),
         }
@@ -139,38 +179,54 @@ impl Writer {
         *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// From now on the session is of use in this term only.
+    pub(super) fn lead(&self, term: Term) {
+        *self.term.lock().unwrap_or_else(PoisonError::into_inner) = Some(term);
+    }
+
+    /// The term in which this master leads; none before the first.
+    pub(super) fn term(&self) -> Option<Term> {
+        *self.term.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process, as the names of its sessions have it.
+    pub(super) fn holder(&self) -> &str {
+        &self.holder
+    }
+
     async fn connect(&self) -> Result<Connection, WriterError> {
-        let connection = Connection::open(&self.target, &self.name)
+        let connection = Connection::open(&self.target, &writing(&self.holder))
             .await
             .map_err(WriterError::Connect)?;
         let failed = |failure: tokio_postgres::Error| WriterError::temporary(text(&failure));
         // What is still under way of the session before comes to its end, either way, before anybody asks for its outcome.
         let client = connection.client();
         client.batch_execute(PLANS).await.map_err(failed)?;
-        let name = &self.name;
-        let left: i64 = client.query_one_scalar(END_EARLIER, &[name]).await.map_err(failed)?;
-        if left > 0 {
-            return Err(WriterError::temporary("the session before does not come to its end"));
-        }
+        end_sessions(&connection, &[writing(&self.holder)]).await?;
         let locked: Option<bool> = client.query_one_scalar(LOCK, &[]).await.map_err(failed)?;
         match locked {
             Some(true) => {}
-            Some(false) => return Err(self.held(&connection).await),
+            Some(false) => return Err(held(&connection, &self.target.place).await),
             None => {
                 let user = &self.target.user;
                 let reason = format!("no schema in the search path of `{user}` exists");
                 return Err(WriterError::temporary(reason));
             }
         }
+        self.check_term(&connection).await?;
         self.check(&connection).await?;
         Ok(connection)
     }
 
-    async fn held(&self, connection: &Connection) -> WriterError {
-        let holder = connection.client().query_opt(HOLDER, &[]).await.ok().flatten();
-        let address: Option<String> = holder.and_then(|row| row.try_get(0).ok()?);
-        let place = &self.target.place;
-        WriterError::Held(address.map_or(place.clone(), |address| format!("{place}` from `{address}")))
+    /// A master that was followed may find the lock free for a moment, and must not keep it.
+    async fn check_term(&self, connection: &Connection) -> Result<(), WriterError> {
+        let Some(own) = self.term() else { return Ok(()) };
+        let leader = lease::leader(connection).await;
+        let leader = leader.map_err(|error| WriterError::temporary(error.to_string()))?;
+        match leader.record.term == own {
+            true => Ok(()),
+            false => Err(WriterError::Followed),
+        }
     }
 
     /// A server that took the place of another one may lack commits. Then what this master has in memory is not what the database

@@ -6,7 +6,8 @@ pub mod kubernetes;
 pub mod process;
 
 use std::future::Future;
-use std::io;
+use std::path::Path;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -171,6 +172,11 @@ impl Material {
             },
             ..UnpackOptions::default()
         })
+    }
+
+    /// Makes the folder that the one of this material lies in: those of an array's indexes lie in one of their own.
+    pub(crate) fn make_place(into: &Path) -> io::Result<()> {
+        into.parent().map_or(Ok(()), fs::create_dir_all)
     }
 
     /// What the job's log says if it is optional and cannot be unpacked.

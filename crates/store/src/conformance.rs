@@ -25,7 +25,9 @@ pub use history::{
     builds_are_paged, jobs_are_found, outputs_are_kept_until_released, over_is_history, project_goes_with_all_it_has,
     specs_are_found,
 };
-pub use indexes::{indexes_are_there_when_they_begin, indexes_go_with_their_project, indexes_need_their_array};
+pub use indexes::{
+    indexes_are_there_when_they_begin, indexes_go_with_their_project, indexes_need_their_array, large_array,
+};
 pub use logs::{
     log_goes_with_its_job, log_is_read_from_any_line, log_is_read_in_pieces, segments_take_the_place_of_others,
 };
@@ -60,6 +62,7 @@ macro_rules! conformance_suite {
             indexes_are_there_when_they_begin,
             indexes_go_with_their_project,
             indexes_need_their_array,
+            large_array,
             outputs_are_kept_until_released,
             project_goes_with_all_it_has,
             log_is_read_from_any_line,

@@ -1,11 +1,14 @@
 //! Indexes of arrays.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use tombolo_core::build::array::{Array, Counts};
 use tombolo_core::build::extensions::Extensions;
 use tombolo_core::build::{BuildState, JobState, TerminalState};
 use tombolo_core::control::Change;
 use tombolo_core::control::record::{Build, JobNode, JobStatus};
-use tombolo_core::id::{AttemptId, Epoch, JobId};
+use tombolo_core::id::{AttemptId, Epoch, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::time::Timestamp;
 
@@ -75,9 +78,15 @@ pub async fn indexes_are_there_when_they_begin<S: Store>(store: &S) {
     );
     let all = store.indexes(array.id, 0, 10, None).await.unwrap();
     assert_eq!(all, [full.clone(), placed.clone(), new.clone()]);
-    assert_eq!(store.indexes(array.id, 1, 1, None).await.unwrap(), [placed.clone()]);
+    assert_eq!(
+        store.indexes(array.id, 1, 1, None).await.unwrap(),
+        std::slice::from_ref(&placed)
+    );
     let unstable = Some(JobState::Terminal(TerminalState::Unstable));
-    assert_eq!(store.indexes(array.id, 0, 10, unstable).await.unwrap(), [full.clone()]);
+    assert_eq!(
+        store.indexes(array.id, 0, 10, unstable).await.unwrap(),
+        std::slice::from_ref(&full)
+    );
     let counts: Counts = [full.state, placed.state, new.state]
         .into_iter()
         .map(|state| (state, 1))
@@ -95,8 +104,23 @@ pub async fn indexes_are_there_when_they_begin<S: Store>(store: &S) {
     assert_eq!(unbegun.status.state, JobState::Queued);
     assert_eq!(store.job(array.id.of_index(1000)).await.unwrap(), None);
 
-    // What they leave is kept and wanted like that of any job, and they have logs.
-    let kept = store.kept_builds(home.id, None, 10).await.unwrap();
+    are_kept_and_logged(&leader, home.id, &full).await;
+
+    // A build that is over is history, with its indexes.
+    let over = Build {
+        state: BuildState::Terminal(TerminalState::Finished),
+        ..first
+    };
+    leader.commit(vec![Change::PutBuild(over)]).await;
+    leader.check().await;
+    assert_eq!(store.load().await.unwrap().live.indexes, []);
+    assert_eq!(store.indexes(array.id, 0, 10, None).await.unwrap().len(), 3);
+}
+
+/// What an index leaves is kept and wanted like that of any job, and it has a log.
+async fn are_kept_and_logged<S: Store>(leader: &Leader<'_, S>, home: ProjectId, full: &JobStatus) {
+    let store = leader.store;
+    let kept = store.kept_builds(home, None, 10).await.unwrap();
     let lost = full.output_lost().is_some();
     assert_eq!(kept[0].bytes, if lost { 0 } else { full.output.unwrap().bytes });
     let attempt = AttemptId {
@@ -116,20 +140,44 @@ pub async fn indexes_are_there_when_they_begin<S: Store>(store: &S) {
     assert_eq!(store.read_log(attempt, 0, 10).await.unwrap(), [line]);
     let manifest = full.output.unwrap().manifest;
     let wanted = store
-        .are_wanted(cluster_name("east"), home.id, vec![manifest])
+        .are_wanted(cluster_name("east"), home, vec![manifest])
         .await
         .unwrap();
     assert_eq!(wanted, [!lost]);
+}
 
-    // A build that is over is history, with its indexes.
-    let over = Build {
-        state: BuildState::Terminal(TerminalState::Finished),
-        ..first
-    };
-    leader.commit(vec![Change::PutBuild(over)]).await;
-    leader.check().await;
+#[allow(clippy::print_stderr, reason = "it says how long each step takes")]
+pub async fn large_array<S: Store>(store: &S) {
+    const COUNT: u32 = 10_000;
+    let mut leader = Leader::new(store).await;
+    let home = project(1);
+    let first = build(10, home.id, 1);
+    let (array, insert) = insert(&first, COUNT);
+    let began = Instant::now();
+    leader.commit(vec![Change::PutProject(home), insert]).await;
+    eprintln!("an array of {COUNT} indexes was taken in {:?}", began.elapsed());
     assert_eq!(store.load().await.unwrap().live.indexes, []);
-    assert_eq!(store.indexes(array.id, 0, 10, None).await.unwrap().len(), 3);
+    let began = Instant::now();
+    for page in (0..COUNT).collect::<Vec<_>>().chunks(2_000) {
+        let begin = |index: &u32| Change::PutJob(in_state(array.id.of_index(*index), JobState::Assigned));
+        let changes = page.iter().map(begin).collect();
+        // The model looks at each that is there already.
+        let sequence = leader.sequence.next();
+        store.commit(leader.epoch, sequence, Arc::new(changes)).await.unwrap();
+        leader.sequence = sequence;
+    }
+    eprintln!("its indexes have begun in {:?}", began.elapsed());
+    let began = Instant::now();
+    let indexes = store.load().await.unwrap().live.indexes;
+    eprintln!("they were read at a start in {:?}", began.elapsed());
+    assert_eq!(indexes.len(), COUNT as usize);
+    assert!(
+        indexes
+            .iter()
+            .zip(0..)
+            .all(|(status, index)| status.id == array.id.of_index(index))
+    );
+    assert_eq!(store.index_counts(array.id).await.unwrap().total(), COUNT);
 }
 
 pub async fn indexes_go_with_their_project<S: Store>(store: &S) {

@@ -128,17 +128,21 @@ impl<'a> Segment<'a> {
                     self.builds.insert(build.id, build);
                 }
             },
-            Change::PutJob(status) => match self.job_places.get(&status.id) {
-                Some(place) => self.new_jobs[*place].status = status.clone(),
-                None if status.id.array_and_index().is_some() => {
-                    self.indexes.insert(status.id, status);
-                }
-                None => {
-                    self.jobs.insert(status.id, status);
-                }
-            },
+            Change::PutJob(status) => self.put_job(status),
         }
         Ok(())
+    }
+
+    fn put_job(&mut self, status: &'a JobStatus) {
+        match self.job_places.get(&status.id) {
+            Some(place) => self.new_jobs[*place].status = status.clone(),
+            None if status.id.array_and_index().is_some() => {
+                self.indexes.insert(status.id, status);
+            }
+            None => {
+                self.jobs.insert(status.id, status);
+            }
+        }
     }
 
     fn insert(&mut self, build: &'a Build, nodes: &'a [JobNode], specs: &'a [JobSpec]) -> Result<(), String> {

@@ -127,7 +127,7 @@ impl<'a> Step<'a> {
 fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
     let id = |id: Uuid| vec![Value::Id(id)];
     let name = |name: &'a ClusterName| vec![Value::text(name.as_str())];
-    vec![
+    let mut steps = vec![
         Step::delete(&table::CLUSTERS, gone(&segment.clusters).map(move |key| name(key))),
         Step::delete(&table::INVITES, gone(&segment.invites).map(move |key| id(key.uuid()))),
         Step::delete(&table::TOKENS, gone(&segment.tokens).map(move |key| id(key.uuid()))),
@@ -157,6 +157,18 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
                 .iter()
                 .map(|((project, name), file)| record::trigger_file(*project, name, file)),
         ),
+    ];
+    steps.extend(build_steps(segment));
+    steps.push(Step::delete(
+        &table::PROJECTS,
+        segment.deleted_project.iter().map(move |key| id(key.uuid())),
+    ));
+    steps
+}
+
+/// Those of builds, jobs and indexes.
+fn build_steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
+    vec![
         Step::update(
             &table::BUILDS,
             "builds",
@@ -196,10 +208,6 @@ fn steps<'a>(segment: &'a Segment<'a>) -> Vec<Step<'a>> {
         Step::put(
             &table::JOB_STATUS,
             segment.indexes.values().map(|status| record::status(status)),
-        ),
-        Step::delete(
-            &table::PROJECTS,
-            segment.deleted_project.iter().map(move |key| id(key.uuid())),
         ),
     ]
 }

@@ -39,6 +39,11 @@ impl Belongings {
                 reason: error.to_string(),
                 is_lost: false,
             })?;
+            Material::make_place(&into).map_err(|error| Error::Material {
+                folder: material.folder.clone(),
+                reason: error.to_string(),
+                is_lost: false,
+            })?;
             let unpacked = self.store.unpack(self.project, material.manifest, &into, options).await;
             let Err(error) = unpacked else { continue };
             let (folder, reason) = (material.folder.clone(), error.to_string());

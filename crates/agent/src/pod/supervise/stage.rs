@@ -55,6 +55,7 @@ async fn bring(artifacts: &Remote, sandbox: &Path, material: &Material) -> Resul
     let manifest = convert::digest(&material.manifest, "Material.manifest").map_err(|error| error.to_string())?;
     let into = within(sandbox, &material.folder).ok_or("this is no folder of a sandbox")?;
     let options = executor::Material::options(&material.folder, &material.paths).map_err(|error| error.to_string())?;
+    executor::Material::make_place(&into).map_err(|error| error.to_string())?;
     let unpacked = artifacts.unpack(manifest, &into, options).await;
     unpacked.map(drop).map_err(|error| error.to_string())
 }

@@ -211,6 +211,15 @@ impl World {
             .collect()
     }
 
+    /// All jobs, and all indexes of those that are arrays.
+    fn with_indexes(&self) -> Vec<JobId> {
+        let ids = self.live.jobs.iter().flat_map(|(node, _)| {
+            let indexes = 0..node.array().map_or(0, |array| array.count);
+            std::iter::once(node.id).chain(indexes.map(|index| node.id.of_index(index)))
+        });
+        ids.collect()
+    }
+
     fn take(&mut self, step: Step) {
         match step {
             Step::Submit(shape, second) => {
@@ -249,11 +258,7 @@ impl World {
                 self.pass(Duration::from_secs(u64::from(seconds)));
             }
             Step::CancelJob(pick) => {
-                let ids = self.live.jobs.iter().flat_map(|(node, _)| {
-                    let indexes = 0..node.array().map_or(0, |array| array.count);
-                    std::iter::once(node.id).chain(indexes.map(|index| node.id.of_index(index)))
-                });
-                let jobs: Vec<JobId> = ids.collect();
+                let jobs = self.with_indexes();
                 if !jobs.is_empty() {
                     let job = jobs[pick % jobs.len()];
                     self.done(Command::CancelJob { job });

@@ -96,6 +96,10 @@ fn arrays() {
             "3:1 jobs[0].parallel: `parallel` is given without `count`",
         ),
     ]);
+}
+
+#[test]
+fn what_is_taken_of_arrays() {
     let two = |first: &str, second: &str| {
         format!(
             "{{version: 1, jobs: [\n{{type: docker-image, name: a, image: i, {first}}},\n{{type: docker-image, name: b, image: i, depends_on: [a], {second}}}]}}"
@@ -135,6 +139,10 @@ fn arrays() {
     ] {
         check("tombolo.yaml", &two(first, second), &[expected]);
     }
+}
+
+#[test]
+fn arrays_of_what_runs_nothing() {
     for kind in ["type: wait, name: a", "type: workflow, name: a, infrabox_file: x"] {
         let text = format!("{{version: 1, jobs: [\n{{{kind}, count: 3}}]}}");
         let faults = crate::parse("tombolo.yaml", text.as_bytes()).unwrap_err().faults;

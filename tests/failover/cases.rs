@@ -25,7 +25,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 pub(crate) fn run() -> anyhow::Result<Report> {
     let rounds: usize = std::env::var("TOMBOLO_BENCH_ROUNDS").map_or(Ok(20), |rounds| rounds.parse())?;
-    let mut installation = Installation::start(Path::new(PROGRAM), 2);
+    let mut installation = Installation::start(Path::new(PROGRAM), 2, Duration::from_secs(3));
     installation.wait_for_role(1, "standby");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

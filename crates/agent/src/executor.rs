@@ -23,7 +23,7 @@ use tombolo_core::volume::VolumeId;
 use crate::couriers::Losses;
 use crate::exec;
 use crate::folder::AttemptFolder;
-use crate::link::{Granted, Lease};
+use crate::link::Lease;
 use crate::secrets::Values;
 use crate::supervisor::Exit;
 use crate::xunit;
@@ -90,7 +90,8 @@ pub trait Executor: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<String>, Error>> + Send;
 
     /// Sees to it that the command starts, at most once for each attempt: one that was started is found. `secrets` are of use only if it
-    /// was not started yet; so is `lease`, for a command that ends with its cluster's lease.
+    /// was not started yet. A command that ends with its cluster's lease has one: as long as what is returned here is waited for, the command goes on for as long
+    /// as `lease` lasts.
     ///
     /// # Errors
     /// [`Error::Lost`] if it was started and whatever watched it is gone; [`Error::Refused`]; [`Error::System`].
@@ -99,7 +100,7 @@ pub trait Executor: Send + Sync + 'static {
         folder: &AttemptFolder,
         assignment: &Assignment,
         secrets: &Values,
-        lease: Option<Granted>,
+        lease: Option<Lease>,
     ) -> impl Future<Output = Result<Self::Running, Error>> + Send;
 
     /// Starts another command beside that of an attempt that runs: with its variables, in its working directory, as its user, and
@@ -235,12 +236,6 @@ pub trait Running: Send {
     /// # Errors
     /// [`Error::Lost`] if nobody knows how it ended; [`Error::System`].
     fn ended(&mut self, on_output: impl Fn() + Send + Sync) -> impl Future<Output = Result<Exit, Error>> + Send;
-
-    /// Lets a command that ends with its cluster's lease go on until the end of this one.
-    ///
-    /// # Errors
-    /// [`Error::System`]; none if it has ended.
-    fn hold(&mut self, lease: Granted) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Asks for its end, which [`Self::ended`] then brings. A command that does not run yet will not start.
     ///

@@ -29,6 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Some masters, their database and their agents, ended with this value.
 pub(crate) struct Installation {
+    /// Of the leader.
+    lease: Duration,
     program: PathBuf,
     folder: tempfile::TempDir,
     pub(crate) server: Server,
@@ -60,12 +62,13 @@ pub(crate) struct Printed {
 
 impl Installation {
     /// So many masters of `program`, the first of which leads.
-    pub(crate) fn start(program: &Path, masters: usize) -> Self {
+    pub(crate) fn start(program: &Path, masters: usize, lease: Duration) -> Self {
         let server = Server::start(&["shared_buffers=256MB", "max_wal_size=4GB"]);
         server.sql("postgres", "CREATE DATABASE builds");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut installation = Self {
             program: program.to_owned(),
+            lease,
             masters: Vec::new(),
             agents: Vec::new(),
             server,
@@ -125,7 +128,7 @@ impl Installation {
             "agents": {"listen": at(agents), "addresses": all},
             "users": {"listen": at(users)},
             "health": {"listen": at(health)},
-            "leadership": {"agents": at(agents), "users": at(users)},
+            "leadership": {"agents": at(agents), "users": at(users), "lease": format!("{}s", self.lease.as_secs())},
             "database": {"url": url, "password": {"file": self.path("password")}},
             "authority": {
                 "certificate_file": self.path("authority/ca.pem"), "key_file": self.path("authority/ca.key.pem"),

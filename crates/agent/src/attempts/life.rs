@@ -230,13 +230,18 @@ impl<E: Executor> Life<E> {
         let mut running = shared
             .surroundings
             .executor
-            .start(&self.folder, assignment, &values, lease.granted())
+            .start(
+                &self.folder,
+                assignment,
+                &values,
+                is_exclusive(assignment).then(|| lease.clone()),
+            )
             .await
             .map_err(broken)?;
         let reasons = tell_reasons(running.reason(), self.attempt, shared.surroundings.notices.clone());
         let again = bring_again(&shared, assignment, running.losses());
         tokio::select! {
-            result = self.go_on(&mut running, &start, lease, (assignment, prepared)) => result,
+            result = self.go_on(&mut running, &start, lease, prepared) => result,
             error = again => Err(Broken::Input(Box::new(error))),
             () = reasons => Err(fault("nobody is told any more why an attempt waits")),
         }
@@ -248,7 +253,7 @@ impl<E: Executor> Life<E> {
         running: &mut E::Running,
         start: &Start,
         mut lease: Lease,
-        (assignment, prepared): (&Assignment, &Prepared),
+        prepared: &Prepared,
     ) -> Result<(Exit, Collected), Broken> {
         let shared = Arc::clone(&self.shared);
         let attempt = self.attempt;
@@ -261,18 +266,9 @@ impl<E: Executor> Life<E> {
             let inputs = prepared.inputs.clone();
             self.report(Phase::Running { started_at, inputs }).await;
         }
-        let exclusive = is_exclusive(assignment);
-        if let Some(lease) = lease.granted().filter(|_| exclusive) {
-            running.hold(lease).await.map_err(broken)?;
-        }
         let exit = loop {
             tokio::select! {
                 ended = running.ended(on_output) => break ended.map_err(broken)?,
-                () = lease.changed(), if exclusive && !stopping => {
-                    if let Some(lease) = lease.granted() {
-                        running.hold(lease).await.map_err(broken)?;
-                    }
-                }
                 () = until_stopped(&mut self.wish), if !stopping => {
                     stopping = true;
                     running.stop(Urgency::Graceful).await.map_err(broken)?;

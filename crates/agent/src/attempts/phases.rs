@@ -118,10 +118,6 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn hold(&mut self, _: Granted) -> Result<(), Error> {
-            Ok(())
-        }
-
         async fn stop(&mut self, _: Urgency) -> Result<(), Error> {
             self.stopped = true;
             Ok(())

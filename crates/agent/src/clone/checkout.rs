@@ -21,6 +21,12 @@ const MAX_ENTRIES: u64 = 1_000_000;
 /// How deep folders may lie in each other.
 const MAX_DEPTH: usize = 256;
 
+/// The longest target of a symbolic link, as systems have it.
+const MAX_TARGET_BYTES: usize = 4096;
+
+/// The most that the names and targets of symbolic links take in memory.
+const MAX_LINK_BYTES: usize = 64 * 1024 * 1024;
+
 /// How many tags may stand for tags.
 const MAX_TAGS: usize = 8;
 
@@ -45,6 +51,7 @@ pub(super) fn check_out(bundle: &Bundle, wanted: &Wanted, folder: &Path, limit_b
         entries: 0,
         written: Written::default(),
         links: Vec::new(),
+        link_bytes: 0,
     };
     let tree = checkout.tree_of(wanted.id)?;
     checkout.take_tree(tree, folder, Path::new(""), 0)?;
@@ -62,6 +69,8 @@ struct Checkout<'bundle> {
     entries: u64,
     written: Written,
     links: Vec<(PathBuf, PathBuf)>,
+    /// What those take in memory.
+    link_bytes: usize,
 }
 
 /// Something that a folder of the repository has.
@@ -142,8 +151,13 @@ impl Checkout<'_> {
             EntryKind::Link => {
                 let data = self.blob(id)?;
                 let target = Path::new(OsStr::from_bytes(&data));
-                if stays_within(&name, target) {
-                    self.links.push((name, target.to_owned()));
+                if data.len() > MAX_TARGET_BYTES {
+                    self.note(format!(
+                        "the symbolic link `{}` is longer than a path may be, and is left out",
+                        name.display()
+                    ));
+                } else if stays_within(&name, target) {
+                    self.keep_link(name, target)?;
                 } else {
                     self.note(format!(
                         "the symbolic link `{}` leads out of the repository, and is left out",
@@ -160,6 +174,16 @@ impl Checkout<'_> {
                 fs::create_dir(&path).map_err(|error| unwritten(&name, &error))
             }
         }
+    }
+
+    /// Links are made when everything else is there.
+    fn keep_link(&mut self, name: PathBuf, target: &Path) -> Result<(), Failure> {
+        self.link_bytes += target.as_os_str().len() + name.as_os_str().len();
+        if self.link_bytes > MAX_LINK_BYTES {
+            return Err(Failure::TooLarge("it has too many symbolic links".to_owned()));
+        }
+        self.links.push((name, target.to_owned()));
+        Ok(())
     }
 
     fn write(&mut self, id: ObjectId, path: &Path, name: &Path, mode: u32) -> Result<(), Failure> {

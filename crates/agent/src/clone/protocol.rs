@@ -276,9 +276,9 @@ fn understand(lines: &[String], host: &str) -> Result<Version, Failure> {
         let line = line.split('\0').next().unwrap_or_default();
         let reference = listed(line).ok_or_else(|| not_git(host, line))?;
         match reference.name.strip_suffix("^{}") {
-            // What a tag stands for comes after it.
+            // What a tag stands for comes right after it.
             Some(name) => {
-                let of = references.iter_mut().rev().find(|earlier| earlier.name == name);
+                let of = references.last_mut().filter(|earlier| earlier.name == name);
                 of.into_iter().for_each(|of| of.id.clone_from(&reference.id));
             }
             None => references.push(reference),

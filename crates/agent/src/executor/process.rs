@@ -28,7 +28,7 @@ use super::{Error, Executor, Material, contract, is_exclusive, output_limit, san
 use crate::exec;
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::generated::Looked;
-use crate::link::Granted;
+use crate::link::{Granted, Lease};
 use crate::secrets::Values;
 use crate::supervisor::{self, Presence, READY, SandboxPaths, Socket, Specification, request};
 
@@ -135,7 +135,7 @@ impl ProcessExecutor {
             volumes: Default::default(),
             secrets: assignment.job.secrets.keys().cloned().collect(),
             exclusive: is_exclusive(assignment),
-            lease: lease.filter(|_| is_exclusive(assignment)),
+            lease,
             generated: Looked::of(assignment),
         }
     }
@@ -304,7 +304,7 @@ impl Executor for ProcessExecutor {
         folder: &AttemptFolder,
         assignment: &Assignment,
         secrets: &Values,
-        lease: Option<Granted>,
+        lease: Option<Lease>,
     ) -> Result<ProcessRunning, Error> {
         let failed = Error::system::<io::Error>;
         let belongings = self.belongings(folder, assignment);
@@ -326,13 +326,14 @@ impl Executor for ProcessExecutor {
             }
             write_record(
                 &folder.specification(),
-                &self.specification(assignment, lease),
+                &self.specification(assignment, lease.as_ref().and_then(Lease::granted)),
                 Durability::Fast,
             )
             .map_err(failed("write what to run"))?;
             child = self.spawn(folder, secrets).await?;
         }
-        ProcessRunning::attach(folder, assignment.attempt, child, belongings, START_DEADLINE).await
+        let running = ProcessRunning::attach(folder, assignment.attempt, child, belongings, START_DEADLINE).await?;
+        running.held(lease).await
     }
 
     async fn enter(

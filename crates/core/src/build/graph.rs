@@ -6,6 +6,7 @@ mod fault;
 
 use std::collections::{HashMap, VecDeque};
 
+pub(crate) use arrays::takes_too_many;
 pub use fault::Fault;
 
 use super::extensions::input_folder;

@@ -19,6 +19,10 @@ impl Control {
         let is_spared = |job: &LiveJob| spares && job.node.hook() == Some(Hook::After);
         let indexes = (0_u32..).zip(&build.jobs).filter(|(_, job)| !is_spared(job));
         let indexes: Vec<u32> = indexes.map(|(index, _)| index).collect();
+        let arrays = build.arrays.iter().map(|array| array.job);
+        let arrays: Vec<u32> = arrays
+            .filter(|index| build.job(*index).is_some_and(|job| !is_spared(job)))
+            .collect();
         // All are cancelled before any child is looked at: no child is to start because its parent was killed.
         let ended = indexes
             .into_iter()
@@ -33,11 +37,6 @@ impl Control {
             })
             .collect();
         // What is next for them is done after this, when no child can start any more.
-        let arrays = self
-            .builds
-            .get(id)
-            .map(|build| build.arrays.iter().map(|array| array.job).collect());
-        let arrays: Vec<u32> = arrays.unwrap_or_default();
         for index in arrays {
             self.cancel_array(outbox, JobKey { build: id, index });
         }

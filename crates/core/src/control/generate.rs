@@ -12,8 +12,8 @@ use super::outbox::Outbox;
 use super::record::{JobNode, JobStatus};
 use super::volumes::Sharing;
 use super::{Change, Control, EventKind};
-use crate::build::extensions::input_folder;
-use crate::build::graph::MAX_DEPENDENCIES;
+use crate::build::extensions::{input_folder, takes_input};
+use crate::build::graph::{MAX_DEPENDENCIES, takes_too_many};
 use crate::build::{Dependency, JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
 use crate::name::JobName;
@@ -82,6 +82,14 @@ impl Control {
             .filter_map(|(_, spec)| spec.array())
             .map(|array| array.count as usize)
             .sum();
+        let indexes: usize = build.arrays.iter().map(|array| array.array.count as usize).sum();
+        if indexes + more > settings.max_indexes_per_build {
+            return Err(format!(
+                "with the {more} indexes of the arrays in its job file the build has {}, the limit is {}",
+                indexes + more,
+                settings.max_indexes_per_build
+            ));
+        }
         if all > settings.max_jobs_per_build {
             return Err(format!(
                 "with the {new} jobs of its job file the build has {all}, the limit is {}",
@@ -242,10 +250,32 @@ impl LiveBuild {
             let on = on.map_or(StateSet::ALL, |(_, on)| *on);
             if child.node.kind == JobKind::Run {
                 self.check_inputs(child, leaves)?;
+                self.check_outputs(child, leaves)?;
             }
             followers.push((index, leaves.iter().map(|leaf| (leaf.index, on)).collect()));
         }
         Ok(followers)
+    }
+
+    /// Whether the outputs of all parents fit into one message.
+    fn check_outputs(&self, child: &LiveJob, leaves: &[&JobNode]) -> Result<(), String> {
+        let says = child.node.extensions.as_deref();
+        let taken = |node: &JobNode| {
+            let all = takes_input(says, &node.name)
+                && !says
+                    .and_then(|says| says.input(&node.name))
+                    .is_some_and(|rule| rule.same_index);
+            node.array().filter(|_| all).map_or(0, |array| u64::from(array.count))
+        };
+        let parents = self.parents(child).map(|parent| &*parent.node);
+        let all: u64 = parents.chain(leaves.iter().copied()).map(taken).sum();
+        if takes_too_many(all, child.node.array().map(|array| array.count)) {
+            return Err(format!(
+                "with the arrays in its job file `{}` takes the outputs of {all} indexes, which is more than a job can: have a job in the file collect them",
+                child.node.name
+            ));
+        }
+        Ok(())
     }
 
     /// Whether the outputs of all parents have folders of their own.

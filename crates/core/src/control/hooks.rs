@@ -162,7 +162,7 @@ impl Control {
     pub(super) fn spares_hooks(&self, id: BuildId) -> bool {
         let goes_on = |job: &&LiveJob| job.status.state.terminal().is_none() && !job.status.cancel_requested;
         self.builds.get(id).is_some_and(|build| {
-            let mut others = build.jobs.iter().filter(|job| job.node.hook() != Some(Hook::After));
+            let mut others = build.all().filter(|job| job.node.hook() != Some(Hook::After));
             others.any(|job| goes_on(&job))
         })
     }

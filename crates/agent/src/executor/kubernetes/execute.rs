@@ -28,7 +28,7 @@ use crate::executor::cache::CacheFolder;
 use crate::executor::{Error, Executor, Material, contract, is_exclusive, output_limit};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::generated::Looked;
-use crate::link::Granted;
+use crate::link::Lease;
 use crate::secrets::Values;
 use crate::supervisor::{SandboxPaths, Specification};
 
@@ -268,7 +268,7 @@ impl Executor for KubernetesExecutor {
         folder: &AttemptFolder,
         assignment: &Assignment,
         secrets: &Values,
-        _: Option<Granted>,
+        lease: Option<Lease>,
     ) -> Result<KubernetesRunning, Error> {
         let assignment = &*as_run(&self.parts.settings, assignment);
         let failed = Error::system::<io::Error>;
@@ -290,7 +290,7 @@ impl Executor for KubernetesExecutor {
             Arc::clone(&self.parts),
             assignment.clone(),
             image,
-            visit,
+            (visit, lease),
         ))
     }
 

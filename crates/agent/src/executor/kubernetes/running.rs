@@ -21,7 +21,7 @@ use super::view::PodView;
 use super::watch::{Health, Seen};
 use crate::couriers::{Losses, Visit};
 use crate::executor::{Collected, Error, Running, Urgency};
-use crate::link::{Granted, Lease};
+use crate::link::Lease;
 use crate::supervisor::Exit;
 use crate::xunit;
 
@@ -42,6 +42,7 @@ pub struct KubernetesRunning {
     assignment: Assignment,
     image: Option<Image>,
     visit: Visit,
+    lease: Option<Lease>,
     seen: watch::Receiver<Seen>,
     /// The pod is known to be there, or to have been.
     is_made: bool,
@@ -54,7 +55,12 @@ pub struct KubernetesRunning {
 }
 
 impl KubernetesRunning {
-    pub(super) fn new(parts: Arc<Parts>, assignment: Assignment, image: Option<Image>, visit: Visit) -> Self {
+    pub(super) fn new(
+        parts: Arc<Parts>,
+        assignment: Assignment,
+        image: Option<Image>,
+        (visit, lease): (Visit, Option<Lease>),
+    ) -> Self {
         let seen = parts.pods.follow(assignment.attempt);
         let is_made = visit.is_over();
         Self {
@@ -62,6 +68,7 @@ impl KubernetesRunning {
             assignment,
             image,
             visit,
+            lease,
             seen,
             is_made,
             reason: watch::Sender::default(),
@@ -239,19 +246,27 @@ impl KubernetesRunning {
             self.visit.staged().await;
             lease.valid().await;
             self.visit.begin();
-            loop {
-                if let Some(lease) = lease.granted() {
-                    self.visit.hold(lease);
-                }
-                lease.changed().await;
-            }
+            std::future::pending::<()>().await;
         };
         tokio::select! {
             biased;
             started_at = self.visit.begun() => Ok(started_at),
             () = begin => Err(Error::Stopped),
+            () = self.hold() => Err(Error::Stopped),
             ended = self.pod_ends() => Err(error(ended)),
         }
+    }
+
+    /// Has the courier told of the lease that the command ends with, if it does, and of each later one. Does not end.
+    async fn hold(&self) {
+        let mut lease = self.lease.clone();
+        while let Some(lease) = &mut lease {
+            if let Some(granted) = lease.granted() {
+                self.visit.hold(granted);
+            }
+            lease.changed().await;
+        }
+        std::future::pending::<()>().await;
     }
 
     async fn in_full(&self, ended: Ended, view: &PodView) -> Ended {
@@ -297,12 +312,8 @@ impl Running for KubernetesRunning {
             exit = self.visit.exit(on_output) => Ok(exit),
             ended = self.pod_ends() => Err(error(ended)),
             () = at(self.stop_until) => Err(Error::Stopped),
+            () = self.hold() => Err(Error::Stopped),
         }
-    }
-
-    async fn hold(&mut self, lease: Granted) -> Result<(), Error> {
-        self.visit.hold(lease);
-        Ok(())
     }
 
     async fn stop(&mut self, urgency: Urgency) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use super::super::{Collected, Error, Running, Urgency};
 use super::belongings::Belongings;
 use super::{blocking, request};
 use crate::folder::{AttemptFolder, read_record};
-use crate::link::{Granted, Lease};
+use crate::link::Lease;
 use crate::supervisor::{self, Exit, Presence, Socket, Started};
 
 /// Between two tries to reach a supervisor that lives but does not listen (yet).
@@ -30,8 +30,8 @@ pub struct ProcessRunning {
     /// To be collected when it has ended; none for one that an earlier agent started.
     child: Option<Child>,
     socket: Option<Socket>,
-    /// The lease until whose end the command may go on, where that matters.
-    lease: Option<Granted>,
+    /// For as long as this lasts the command may go on, where that matters.
+    lease: Option<Lease>,
     exit: Option<Exit>,
 }
 
@@ -112,11 +112,32 @@ impl ProcessRunning {
 }
 
 impl ProcessRunning {
+    /// With the lease that the command ends with, if it does.
+    pub(super) async fn held(mut self, lease: Option<Lease>) -> Result<Self, Error> {
+        self.lease = lease;
+        self.say_lease().await?;
+        Ok(self)
+    }
+
     async fn say_lease(&mut self) -> Result<(), Error> {
-        match self.lease {
+        match self.lease.as_ref().and_then(Lease::granted) {
             Some(lease) => self.say(&request::lease(&lease)).await,
             None => Ok(()),
         }
+    }
+
+    /// Waits until the supervisor is gone, and tells it of leases meanwhile.
+    async fn listen(&mut self, on_output: impl Fn() + Send + Sync) -> Result<(), Error> {
+        while let Some(socket) = &mut self.socket {
+            tokio::select! {
+                grown = socket.grown() => match grown {
+                    true => on_output(),
+                    false => self.socket = None,
+                },
+                () = renewed(self.lease.as_mut()) => self.say_lease().await?,
+            }
+        }
+        Ok(())
     }
 
     /// Says a word to the supervisor. A connection that breaks now is seen by who waits for the end.
@@ -148,12 +169,7 @@ impl Running for ProcessRunning {
                 }
                 return Ok(exit.clone());
             }
-            if let Some(socket) = &mut self.socket {
-                while socket.grown().await {
-                    on_output();
-                }
-            }
-            self.socket = None;
+            self.listen(&on_output).await?;
             self.connect(super::START_DEADLINE).await?;
         }
     }
@@ -166,13 +182,16 @@ impl Running for ProcessRunning {
         self.say(word).await
     }
 
-    async fn hold(&mut self, lease: Granted) -> Result<(), Error> {
-        self.lease = Some(lease);
-        self.say_lease().await
-    }
-
     async fn collect(&mut self) -> Result<Collected, Error> {
         self.belongings.collect(self.exit.as_ref()).await
+    }
+}
+
+/// Never, without a lease.
+async fn renewed(lease: Option<&mut Lease>) {
+    match lease {
+        Some(lease) => lease.changed().await,
+        None => std::future::pending().await,
     }
 }
 

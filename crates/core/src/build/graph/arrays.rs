@@ -47,6 +47,11 @@ fn check_array(job: u32, spec: &JobSpec, faults: &mut Vec<Fault>) {
     }
 }
 
+/// Whether a job, or each of so many indexes, cannot take the outputs of so many indexes.
+pub(crate) fn takes_too_many(taken: u64, own: Option<u32>) -> bool {
+    taken > MAX_INPUTS || taken.saturating_mul(own.map_or(1, u64::from)) > MAX_INPUTS_OF_ALL
+}
+
 /// An index that takes the output of the same index needs one; and no job takes more outputs than fit into one message.
 fn check_inputs<'a>(
     job: u32,
@@ -72,7 +77,7 @@ fn check_inputs<'a>(
             }
         } else if rule.is_none_or(|rule| rule.wanted) {
             taken += theirs.map_or(0, u64::from);
-            if taken > MAX_INPUTS || taken * own.map_or(1, u64::from) > MAX_INPUTS_OF_ALL {
+            if takes_too_many(taken, own) {
                 faults.push(Fault::TooManyInputs {
                     job,
                     dependency,

@@ -32,14 +32,32 @@ impl Control {
                     let Some(key) = self.begin_index(array, index) else {
                         return;
                     };
-                    if let Err(message) = self.queue_or_wait(outbox, key, &[]) {
-                        self.fail_only(outbox, key, message);
+                    // Its array was ready before that was lost.
+                    let lost = self
+                        .builds
+                        .job(key)
+                        .and_then(|(build, job)| self.lost_volume(build, job));
+                    let queued = match lost {
+                        Some(message) => Err(message),
+                        None => self.queue_or_wait(outbox, key, &[]),
+                    };
+                    match queued {
+                        Ok(()) => {}
+                        // What one index cannot have another one may.
+                        Err(message) if self.needs_of_its_own(key) => self.fail_only(outbox, key, message),
+                        Err(message) => self.fail_waiting(outbox, key, message),
                     }
                 }
                 Step::End => return self.end_array(outbox, array),
                 Step::Wait => return,
             }
         }
+    }
+
+    /// Whether an index takes what the others do not.
+    fn needs_of_its_own(&self, key: JobKey) -> bool {
+        let extensions = self.builds.job(key).and_then(|(_, job)| job.node.extensions.as_deref());
+        extensions.is_some_and(|says| says.inputs.iter().any(|rule| rule.same_index))
     }
 
     fn next_step(&mut self, key: JobKey) -> Step {

@@ -392,3 +392,23 @@ fn an_agent_that_connects_is_asked_for_each_index() {
     assert_eq!(orders(&effects), ["east: forget 1"]);
     assert_eq!(world.control.cluster(&cluster("east")).unwrap().attempts, 2);
 }
+
+#[test]
+fn indexes_whose_volume_went_with_its_cluster_end_together() {
+    let mut world = World::new();
+    world.up("east", &[], 1);
+    world.up("west", &[], 0);
+    let (_, jobs) = world.submit(vec![job("sim").with(&[crate::volume::VolumeKind::Shared]).times(500)]);
+    world.report(jobs[0].of_index(0), running());
+    world.report(jobs[0].of_index(0), ended(Finished));
+    world.done(Command::RemoveCluster { name: cluster("east") });
+    assert_eq!(
+        world.seen[&jobs[0]].state,
+        JobState::Terminal(Error),
+        "{} {:?}",
+        counts(&world, jobs[0]),
+        world.live.indexes
+    );
+    let begun = world.live.indexes.len();
+    assert!(begun <= 3, "{begun} were made only to end");
+}

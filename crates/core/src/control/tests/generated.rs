@@ -388,3 +388,29 @@ fn a_recovery_makes_no_jobs() {
     assert_eq!(world.states(&made), ["assigned"]);
     assert_eq!(world.seen[&jobs[0]].ended(), Some(Finished));
 }
+
+#[test]
+fn arrays_that_are_made_keep_to_the_limits_of_a_build() {
+    let submit = |settings: Settings| {
+        let mut world = World::with(settings);
+        world.up("east", &[], 1);
+        let (_, jobs) = world.submit(vec![job("maker"), job("collect").after("maker")]);
+        (world, jobs)
+    };
+    let (mut world, jobs) = submit(Settings::default());
+    make(&mut world, jobs[0], vec![job("many").times(10_001)]);
+    let message = &world.seen[&jobs[0]].message;
+    assert!(
+        message.contains("`collect` takes the outputs of 10001 indexes"),
+        "{message}"
+    );
+    assert_eq!(world.states(&jobs), ["error", "skipped"]);
+
+    let (mut world, jobs) = submit(Settings {
+        max_indexes_per_build: 10,
+        ..Settings::default()
+    });
+    make(&mut world, jobs[0], vec![job("one").times(6), job("other").times(5)]);
+    let message = &world.seen[&jobs[0]].message;
+    assert!(message.contains("the build has 11, the limit is 10"), "{message}");
+}

@@ -235,3 +235,18 @@ fn a_rerun_runs_the_hooks_again() {
     assert_eq!(runs, [false, true, true]);
     assert_eq!(plan.definition.jobs[2].hook(), Some(Hook::After));
 }
+
+#[test]
+fn a_cancel_spares_arrays_for_afterwards_too() {
+    let mut world = World::new();
+    world.up("east", &[], 8);
+    let (build, jobs) = world.submit(vec![job("a"), after("clean").times(2)]);
+    cancel(&mut world, build, Extent::Jobs);
+    assert_eq!(world.states(&jobs[1..]), ["waiting"]);
+    world.report(jobs[0], ended(Killed));
+    assert_eq!(world.states(&jobs), ["killed", "running"]);
+    for index in 0..2 {
+        world.report(jobs[1].of_index(index), ended(Finished));
+    }
+    assert_eq!(world.seen[&jobs[1]].state.terminal(), Some(Finished));
+}

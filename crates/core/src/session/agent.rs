@@ -143,7 +143,18 @@ impl Session {
     /// Takes in one event. Call it also when [`Self::deadline`] has come.
     pub fn handle(&mut self, now: Now, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
-        let taken = match event {
+        let taken = self.take(now, event, &mut actions);
+        if let Err(error) = taken.and_then(|()| self.tick(now.steady, &mut actions)) {
+            self.link = Link::Down;
+            actions.push(Action::Close(error));
+        }
+        let holds = self.holds.extend(self.lease.until());
+        actions.extend(holds.map(|(attempt, until)| Action::Hold { attempt, until }));
+        actions
+    }
+
+    fn take(&mut self, now: Now, event: Event, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match event {
             Event::Connected => {
                 self.holds.reconnected();
                 self.attempts.reconnected(&self.holds);
@@ -159,14 +170,14 @@ impl Session {
                 self.link = Link::Down;
                 Ok(())
             }
-            Event::Frame(frame) => self.hear(now, frame, &mut actions),
+            Event::Frame(frame) => self.hear(now, frame, actions),
             Event::Progressed { attempt, phase } => {
                 if phase.rank() >= Phase::BEGUN {
                     self.lease.confirmed(attempt);
-                    self.waits(attempt, String::new(), &mut actions);
+                    self.waits(attempt, String::new(), actions);
                 }
                 if let Some(sequence) = self.attempts.progressed(attempt, phase) {
-                    self.acknowledge(sequence, &mut actions);
+                    self.acknowledge(sequence, actions);
                 }
                 Ok(())
             }
@@ -174,7 +185,7 @@ impl Session {
                 self.waits.set(attempt, String::new());
                 self.holds.remove(attempt);
                 if let Some(sequence) = self.attempts.forgotten(attempt) {
-                    self.acknowledge(sequence, &mut actions);
+                    self.acknowledge(sequence, actions);
                 }
                 Ok(())
             }
@@ -186,7 +197,7 @@ impl Session {
             }
             Event::Released(volume) => {
                 if let Some(sequence) = self.volumes.released(volume) {
-                    self.acknowledge(sequence, &mut actions);
+                    self.acknowledge(sequence, actions);
                 }
                 Ok(())
             }
@@ -197,25 +208,18 @@ impl Session {
                 Ok(())
             }
             Event::Surveyed(survey) => {
-                self.surveyed(survey, &mut actions);
+                self.surveyed(survey, actions);
                 Ok(())
             }
             Event::Waits { attempt, reason } => {
                 let goes_on = self.attempts.phase(attempt);
                 if goes_on.is_some_and(|phase| !matches!(phase, Phase::Ended(_))) {
-                    self.waits(attempt, reason, &mut actions);
+                    self.waits(attempt, reason, actions);
                 }
                 Ok(())
             }
             Event::Tick => Ok(()),
-        };
-        if let Err(error) = taken.and_then(|()| self.tick(now.steady, &mut actions)) {
-            self.link = Link::Down;
-            actions.push(Action::Close(error));
         }
-        let holds = self.holds.extend(self.lease.until());
-        actions.extend(holds.map(|(attempt, until)| Action::Hold { attempt, until }));
-        actions
     }
 
     /// When to call [`Self::handle`] with [`Event::Tick`], if nothing happens before.

@@ -114,6 +114,65 @@ fn old_outputs_go_and_new_ones_stay(world: &World) {
     assert_eq!(plan["builds"], Value::Array(Vec::new()), "{plan:#}");
 }
 
+/// What is not kept beyond the build goes with its end; what was needed of it is made again when it is needed again.
+#[test]
+fn an_output_that_its_job_does_not_keep_goes_and_comes_again() {
+    const FAILS_ONCE: &str = r#"
+version: 1
+jobs:
+  - name: build
+    type: docker-image
+    image: busybox
+    cluster: {selector: [AWS]}
+    command: ["sh", "-c", "head -c 1500000 /dev/urandom > $TOMBOLO_OUTPUT/noise"]
+    outputs: {keep: 0}
+  - name: test
+    type: docker-image
+    image: busybox
+    depends_on: [build]
+    cluster: {selector: [GCP]}
+    command: ["sh", "-c", "test -s $TOMBOLO_INPUTS/build/noise && echo kept > $TOMBOLO_OUTPUT/report && test -e MARK"]
+"#;
+    let world = World::start_set(&SOON);
+    let mark = world.path("mark");
+    let file = FAILS_ONCE.replace("MARK", &mark.display().to_string());
+    let path = world.write("once.yaml", &file).display().to_string();
+    world.tombolo(&["run", &path, "--watch"]);
+    let build = world.tombolo(&["jobs", "1", "-o", "json"]).succeeded().json();
+    let (made, tested) = (job(&build, "build"), job(&build, "test"));
+    assert_eq!(
+        (&made["state"], &tested["state"]),
+        (&"finished".into(), &"failure".into()),
+        "{build:#}"
+    );
+    assert_eq!(made["output_expires_at"], build["ended_at"], "{build:#}");
+    assert!(tested["output_expires_at"].is_null(), "{build:#}");
+    let refused = world.tombolo(&["outputs", "ls", "1", "build"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.error.contains("as the job says (`outputs.keep`)"),
+        "{refused:?}"
+    );
+    let listed = world.tombolo(&["jobs", "1"]).succeeded();
+    assert!(listed.output.contains("removed"), "{listed:?}");
+    let digest = made["output"]["digest"].as_str().expect("a digest").to_owned();
+    world.wait_for("the output to go from both stores", || {
+        objects(&world, &digest).is_empty().then_some(())
+    });
+    world.tombolo(&["outputs", "ls", "1", "test"]).succeeded();
+
+    std::fs::write(mark, "").expect("the mark is written");
+    world.tombolo(&["rerun", "1", "--failed", "--watch"]).succeeded();
+    let build = world.tombolo(&["jobs", "2", "-o", "json"]).succeeded().json();
+    let (made, tested) = (job(&build, "build"), job(&build, "test"));
+    assert_eq!(
+        (&made["state"], &tested["state"]),
+        (&"finished".into(), &"finished".into()),
+        "{build:#}"
+    );
+    assert_ne!(made["output"]["digest"], digest.as_str(), "it was made again");
+}
+
 fn a_deleted_project_leaves_nothing(world: &World) {
     world.tombolo(&["project", "create", "passing"]).succeeded();
     let id = world

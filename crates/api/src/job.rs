@@ -109,6 +109,12 @@ pub struct Job {
     /// It finished, and not at its first try.
     #[serde(default)]
     pub flaky: bool,
+    /// When its output goes, as its file says (`outputs.keep`); nothing while its build runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_expires_at: Option<DateTime>,
+    /// Since when its output is not kept any more: it was given up with those of its build, or `output_expires_at` has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_removed_at: Option<DateTime>,
     /// Why its output cannot be had (now), if it was lost after the job had ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_lost: Option<String>,

@@ -1,10 +1,12 @@
 //! Running a build again, or some of it, as a build of its own: the jobs of a build that is over stay as they ended.
 
 mod arrays;
+mod outputs;
 
 use std::collections::BTreeSet;
 
 pub use self::arrays::Indexes;
+pub use self::outputs::Gone;
 
 use crate::build::{BuildDefinition, Dependency, JobKind, JobSpec, TerminalState};
 use crate::control::Known;
@@ -70,11 +72,18 @@ pub enum Error {
 }
 
 /// Works out which jobs run again, and which are taken over as they ended. `jobs` are all of the build, by index, with their
-/// specifications; `indexes` those of its arrays that had begun.
+/// specifications; `indexes` those of its arrays that had begun; `gone` says why a job's output, or that of an index of an array, is not
+/// kept any more. What made such an output runs again too if it is needed.
 ///
 /// # Errors
 /// If nothing can be run again like that.
-pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec], indexes: &Indexes) -> Result<Plan, Error> {
+pub fn plan(
+    scope: &Scope,
+    jobs: &[(JobNode, JobStatus)],
+    specs: &[JobSpec],
+    indexes: &Indexes,
+    gone: &Gone<'_>,
+) -> Result<Plan, Error> {
     let first = first(scope, jobs)?;
     let after: BTreeSet<u32> = children_of(jobs, &first);
     let after = closed(jobs, after);
@@ -89,6 +98,7 @@ pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec], ind
         .map(|(node, _)| node.index)
         .collect();
     runs.extend(&hooks);
+    outputs::with_makers(&mut runs, jobs, indexes, gone);
     // What is made anew before an array is made for all its indexes.
     let in_part = |index: u32| first.contains(&index) && !after.contains(&index) && !hooks.contains(&index);
     // What was made by one that runs again is made again, if it is.
@@ -119,19 +129,24 @@ pub fn plan(scope: &Scope, jobs: &[(JobNode, JobStatus)], specs: &[JobSpec], ind
             dependencies: dependencies.collect(),
             ..spec.clone()
         });
-        let ended = (!runs.contains(&node.index)).then(|| status.clone());
+        let ended = (!runs.contains(&node.index)).then(|| outputs::as_kept(node, status.clone(), gone));
         if ended.as_ref().is_some_and(|status| status.ended().is_none()) {
             return Err(Error::NotOver(node.name.clone()));
         }
         let taken_over = match ended {
             Some(_) => indexes.all_of(node),
-            None if in_part(node.index) => indexes.left_alone(node, scope),
+            None if in_part(node.index) => {
+                let needs_all = outputs::is_taken(node, &runs, jobs);
+                let left = indexes.left_alone(node, scope).into_iter();
+                left.filter(|index| !needs_all || gone(node, index).is_none()).collect()
+            }
             None => Vec::new(),
         };
+        let taken_over = taken_over.into_iter().map(|index| outputs::as_kept(node, index, gone));
         plan.jobs.push(Known {
             ended,
             generated_by: node.generated_by.and_then(kept_at),
-            indexes: taken_over,
+            indexes: taken_over.collect(),
         });
     }
     check_shared(&plan)?;

@@ -38,6 +38,12 @@ impl Policy {
     }
 }
 
+/// When an output goes that its job has kept for so many days, counted from when its build ended; none while that runs.
+pub fn expiry(keep_days: u32, build_ended_at: Option<Timestamp>) -> Option<Timestamp> {
+    let life = u64::from(keep_days) * MILLISECONDS_PER_DAY;
+    build_ended_at.map(|ended_at| Timestamp(ended_at.0.saturating_add(life)))
+}
+
 /// A build whose outputs are kept until now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
@@ -91,6 +97,14 @@ mod tests {
     fn going(policy: Policy, now: u64, builds: &[Kept]) -> Vec<u128> {
         let going = plan(policy, Timestamp(now), builds);
         going.iter().map(|build| build.build.uuid().as_u128()).collect()
+    }
+
+    #[test]
+    fn an_output_goes_so_many_days_after_the_end_of_its_build() {
+        assert_eq!(expiry(3, None), None);
+        assert_eq!(expiry(0, Some(Timestamp(7))), Some(Timestamp(7)));
+        assert_eq!(expiry(3, Some(Timestamp(7))), Some(Timestamp(3 * DAY + 7)));
+        assert_eq!(expiry(u32::MAX, Some(Timestamp(u64::MAX))), Some(Timestamp(u64::MAX)));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
 use tombolo_store::postgres::{Candidate, Standing};
 use tombolo_store::sqlite::Execution;
@@ -154,16 +155,28 @@ impl Store for Database {
         either!(self, builds(project, before, limit))
     }
 
-    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Read<Vec<KeptBuild>> {
-        either!(self, kept_builds(project, before, limit))
+    async fn kept_builds(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Read<Vec<KeptBuild>> {
+        either!(self, kept_builds(project, before, limit, now))
     }
 
     async fn are_sources(&self, project: ProjectId, manifests: Vec<Digest>) -> Read<Vec<bool>> {
         either!(self, are_sources(project, manifests))
     }
 
-    async fn are_wanted(&self, cluster: ClusterName, project: ProjectId, manifests: Vec<Digest>) -> Read<Vec<bool>> {
-        either!(self, are_wanted(cluster, project, manifests))
+    async fn are_wanted(
+        &self,
+        cluster: ClusterName,
+        project: ProjectId,
+        manifests: Vec<Digest>,
+        now: Timestamp,
+    ) -> Read<Vec<bool>> {
+        either!(self, are_wanted(cluster, project, manifests, now))
     }
 
     async fn build_by_number(&self, project: ProjectId, number: u64) -> Read<Option<Build>> {

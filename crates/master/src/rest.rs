@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod invite;
 mod job;
+mod kept;
 mod log;
 mod openapi;
 mod output;

@@ -46,10 +46,11 @@ impl Retention {
     /// The builds of a project whose outputs would go now, newest first.
     pub(crate) async fn plan(&self, project: ProjectId, policy: Policy) -> Result<Vec<KeptBuild>, Error> {
         let mut kept = Vec::new();
+        let now = self.clock.now().wall;
         if !policy.keeps_everything() {
             let mut before = None;
             loop {
-                let page = self.store.kept_builds(project, before, PAGE).await?;
+                let page = self.store.kept_builds(project, before, PAGE, now).await?;
                 before = page.last().map(|last| last.build.number);
                 let is_last = page.len() < PAGE as usize;
                 kept.extend(page);
@@ -58,7 +59,6 @@ impl Retention {
                 }
             }
         }
-        let now = self.clock.now().wall;
         let short: Vec<Kept> = kept.iter().map(shorten).collect();
         let mut going = plan(policy, now, &short).into_iter().peekable();
         // Both are newest first.

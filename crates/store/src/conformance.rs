@@ -11,6 +11,7 @@ mod example;
 mod extension;
 mod history;
 mod indexes;
+mod kept;
 mod logs;
 mod secrets;
 mod triggers;
@@ -28,6 +29,7 @@ pub use history::{
 pub use indexes::{
     indexes_are_there_when_they_begin, indexes_go_with_their_project, indexes_need_their_array, large_array,
 };
+pub use kept::outputs_are_kept_as_their_jobs_say;
 pub use logs::{
     log_goes_with_its_job, log_is_read_from_any_line, log_is_read_in_pieces, segments_take_the_place_of_others,
 };
@@ -64,6 +66,7 @@ macro_rules! conformance_suite {
             indexes_need_their_array,
             large_array,
             outputs_are_kept_until_released,
+            outputs_are_kept_as_their_jobs_say,
             project_goes_with_all_it_has,
             log_is_read_from_any_line,
             log_is_read_in_pieces,

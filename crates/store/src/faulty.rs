@@ -13,6 +13,7 @@ use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
 
 use crate::{
@@ -184,9 +185,15 @@ impl<S: Store> Store for Faulty<S> {
         self.inner.builds(project, before, limit).await
     }
 
-    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
+    async fn kept_builds(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<KeptBuild>, Error> {
         self.read_fault()?;
-        self.inner.kept_builds(project, before, limit).await
+        self.inner.kept_builds(project, before, limit, now).await
     }
 
     async fn are_sources(&self, project: ProjectId, manifests: Vec<Digest>) -> Result<Vec<bool>, Error> {
@@ -199,9 +206,10 @@ impl<S: Store> Store for Faulty<S> {
         cluster: ClusterName,
         project: ProjectId,
         manifests: Vec<Digest>,
+        now: Timestamp,
     ) -> Result<Vec<bool>, Error> {
         self.read_fault()?;
-        self.inner.are_wanted(cluster, project, manifests).await
+        self.inner.are_wanted(cluster, project, manifests, now).await
     }
 
     async fn build_by_number(&self, project: ProjectId, number: u64) -> Result<Option<Build>, Error> {

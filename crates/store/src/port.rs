@@ -13,6 +13,7 @@ use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
@@ -181,12 +182,13 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Build>, Error>> + Send;
 
     /// The builds of a project whose outputs were not given up, newest first, at most `limit`, only those with a number below
-    /// `before` if that is given.
+    /// `before` if that is given. Outputs that their jobs have not kept until `now` do not count.
     fn kept_builds(
         &self,
         project: ProjectId,
         before: Option<u64>,
         limit: u32,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<KeptBuild>, Error>> + Send;
 
     /// For each of the manifests, whether it is the source of a build of the project whose outputs were not given up, or of a trigger.
@@ -196,13 +198,14 @@ pub trait Store: Send + Sync + 'static {
         manifests: Vec<Digest>,
     ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
 
-    /// For each of the manifests, whether it is the output of a job, or the source, of a build of the project whose outputs were
-    /// not given up, and which has a job that is or was last on the cluster.
+    /// For each of the manifests, whether it is the output of a job that has kept it until `now`, or the source, of a build of the
+    /// project whose outputs were not given up, and which has a job that is or was last on the cluster.
     fn are_wanted(
         &self,
         cluster: ClusterName,
         project: ProjectId,
         manifests: Vec<Digest>,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Vec<bool>, Error>> + Send;
 
     /// One build by its number within a project.

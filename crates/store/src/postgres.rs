@@ -49,6 +49,7 @@ use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
@@ -229,8 +230,15 @@ impl Store for Postgres {
         self.inner.readers.read(read).await
     }
 
-    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
-        let read = |connection: Arc<Connection>| async move { kept::builds(&connection, project, before, limit).await };
+    async fn kept_builds(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<KeptBuild>, Error> {
+        let read =
+            |connection: Arc<Connection>| async move { kept::builds(&connection, project, before, limit, now).await };
         self.inner.readers.read(read).await
     }
 
@@ -246,10 +254,11 @@ impl Store for Postgres {
         cluster: ClusterName,
         project: ProjectId,
         manifests: Vec<Digest>,
+        now: Timestamp,
     ) -> Result<Vec<bool>, Error> {
         let (cluster, manifests) = (&cluster, &manifests);
         let read = |connection: Arc<Connection>| async move {
-            kept::are_wanted(&connection, cluster, project, manifests).await
+            kept::are_wanted(&connection, cluster, project, manifests, now).await
         };
         self.inner.readers.read(read).await
     }

@@ -48,6 +48,7 @@ use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
 use tombolo_core::secret::SealedValue;
+use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
 
 use crate::log::{LogState, LogWrite};
@@ -226,8 +227,14 @@ impl Store for Sqlite {
             .await
     }
 
-    async fn kept_builds(&self, project: ProjectId, before: Option<u64>, limit: u32) -> Result<Vec<KeptBuild>, Error> {
-        self.read(move |connection| kept::builds(connection, project, before, limit))
+    async fn kept_builds(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<KeptBuild>, Error> {
+        self.read(move |connection| kept::builds(connection, project, before, limit, now))
             .await
     }
 
@@ -241,8 +248,9 @@ impl Store for Sqlite {
         cluster: ClusterName,
         project: ProjectId,
         manifests: Vec<Digest>,
+        now: Timestamp,
     ) -> Result<Vec<bool>, Error> {
-        self.read(move |connection| kept::are_wanted(connection, &cluster, project, &manifests))
+        self.read(move |connection| kept::are_wanted(connection, &cluster, project, &manifests, now))
             .await
     }
 

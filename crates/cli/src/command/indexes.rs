@@ -38,7 +38,7 @@ impl Rows for IndexList {
     }
 
     fn rows(&self, wide: Wide) -> Vec<Vec<String>> {
-        let row = |job: &Job| job_row(job, wide, false, why(job));
+        let row = |job: &Job| job_row(job, wide, why(job));
         self.jobs.iter().map(row).collect()
     }
 
@@ -72,14 +72,14 @@ pub(super) fn job_header(wide: Wide) -> Vec<&'static str> {
     header
 }
 
-/// A job as a row; `released`: the outputs of its build were removed.
-pub(super) fn job_row(job: &Job, wide: Wide, released: bool, why: String) -> Vec<String> {
+/// A job as a row.
+pub(super) fn job_row(job: &Job, wide: Wide, why: String) -> Vec<String> {
     let mut row = vec![
         job.name.to_string(),
         job_state(job),
         job.cluster.as_ref().map(ToString::to_string).unwrap_or_default(),
         render::between(job.started_at, job.ended_at),
-        output(job, released),
+        output(job),
     ];
     if wide == Wide::Yes {
         row.push(job.epoch.to_string());
@@ -91,11 +91,11 @@ pub(super) fn job_row(job: &Job, wide: Wide, released: bool, why: String) -> Vec
     row
 }
 
-/// The size of what it left behind, or that retention has removed it.
-fn output(job: &Job, is_released: bool) -> String {
+/// The size of what it left behind, or that it is not kept any more.
+fn output(job: &Job) -> String {
     match job.output {
         None => String::new(),
-        Some(_) if is_released => "removed".to_owned(),
+        Some(_) if job.output_removed_at.is_some() => "removed".to_owned(),
         Some(output) => render::bytes(output.bytes),
     }
 }

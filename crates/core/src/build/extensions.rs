@@ -37,6 +37,9 @@ pub struct Extensions {
     /// The most that its output may have, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_limit_bytes: Option<u64>,
+    /// For how many days after the end of its build its output is kept, if the project does not give it up before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_keep_days: Option<u32>,
     /// When it runs, if that is when the others are over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<Hook>,

@@ -20,7 +20,7 @@ use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::placement::Availability;
 use crate::resources::Resources;
-use crate::retention::Policy;
+use crate::retention::{Policy, expiry};
 use crate::share::Share;
 use crate::time::Timestamp;
 use crate::volume::VolumeSet;
@@ -162,6 +162,16 @@ impl JobNode {
     /// Whether it clones a repository, which is the source of the jobs that it makes.
     pub fn is_clone(&self) -> bool {
         self.needs.contains(Capability::Git)
+    }
+
+    /// When the output of the job goes because its file says so; none while its build runs, and if it does not say so.
+    pub fn output_expiry(&self, build: &Build) -> Option<Timestamp> {
+        expiry(self.output_keep_days()?, build.ended_at)
+    }
+
+    /// For how many days after the end of its build its output is kept, if its file says so.
+    pub fn output_keep_days(&self) -> Option<u32> {
+        self.extensions.as_ref()?.output_keep_days
     }
 
     /// The part of `spec` that the live state needs, for the job at `index` of `build`.
@@ -337,7 +347,7 @@ impl JobStatus {
     }
 
     /// Notes that the output is lost, and that nobody makes it again.
-    pub(super) fn note_loss(&mut self, reason: String) {
+    pub(crate) fn note_loss(&mut self, reason: String) {
         let epoch = self.log_epoch();
         self.loss = Some(Box::new(Loss {
             reason: Some(reason),

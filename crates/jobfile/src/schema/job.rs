@@ -180,7 +180,11 @@ impl Draft {
                 self.need(Capability::Exclusive, self.extensions.exclusive);
             }
             "inputs" => (self.extensions.inputs, self.input_places) = inputs::read(decoder, &value)?,
-            "outputs" => self.extensions.output_limit_bytes = inputs::outputs(decoder, &value)?,
+            "outputs" => {
+                let outputs = inputs::outputs(decoder, &value)?;
+                self.extensions.output_limit_bytes = outputs.limit_bytes;
+                self.extensions.output_keep_days = outputs.keep_days;
+            }
             "volumes" => self.volumes = volumes::read(decoder, &value)?,
             "cache" => self.cache = cache::read(decoder, &value)?,
             "kubernetes" => self.pod = Some(Box::new(pod::read(decoder, &value)?)),

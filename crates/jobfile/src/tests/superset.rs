@@ -267,7 +267,7 @@ fn hostile_matrices_end_soon() {
 fn inputs_are_chosen_renamed_or_left_out() {
     let text = "{version: 1, jobs: [{type: docker-image, name: one, image: i}, {type: docker-image, name: two, image: i}, \
                 {type: docker-image, name: a, image: i, depends_on: [one, two], \
-                 inputs: {one: {paths: ['dist/**', '*.txt'], as: lib}, two: false}, outputs: {size: 512}}]}";
+                 inputs: {one: {paths: ['dist/**', '*.txt'], as: lib}, two: false}, outputs: {size: 512, keep: 0}}]}";
     let jobs = accept("tombolo.yaml", text).jobs;
     let says = jobs[2].extensions.as_deref().unwrap();
     let folder = |name| tombolo_core::build::extensions::input_folder(Some(says), name).map(str::to_owned);
@@ -277,6 +277,7 @@ fn inputs_are_chosen_renamed_or_left_out() {
     );
     assert_eq!(says.inputs[0].paths, ["dist/**", "*.txt"]);
     assert_eq!(says.output_limit_bytes, Some(512 << 20));
+    assert_eq!(says.output_keep_days, Some(0));
 }
 
 #[test]

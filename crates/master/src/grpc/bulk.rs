@@ -108,9 +108,10 @@ impl Bulk {
         let project_exists = exists.await.map_err(|error| Status::unavailable(error.to_string()))?;
         let count = manifests.len();
         let store = &self.services.store;
+        let now = self.services.clock.now().wall;
         let wanted = match project_exists {
             true => {
-                let outputs = store.are_wanted(cluster.clone(), project, manifests.clone());
+                let outputs = store.are_wanted(cluster.clone(), project, manifests.clone(), now);
                 let caches = store.are_caches(cluster.clone(), project, manifests);
                 futures::try_join!(outputs, caches).map(|(outputs, caches)| {
                     let both = outputs.into_iter().zip(caches);

@@ -75,11 +75,12 @@ pub(super) async fn list_indexes(
     let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
     let counts = counts(&state, node, status).await?;
     let (indexes, next_first) = read_page(&state, (node, status), page.first.unwrap_or(0), limit, wanted).await?;
+    let now = state.clock.now().wall;
     let mut shown: Vec<_> = indexes
         .iter()
         .filter_map(|status| {
             let (_, index) = status.id.array_and_index()?;
-            Some(view::job(&node.of_index(index)?, status, &names))
+            Some(view::job(&build, &node.of_index(index)?, status, &names, now))
         })
         .collect();
     for (id, reason) in waiting_reasons(&state, &shown).await? {

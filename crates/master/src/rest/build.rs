@@ -238,7 +238,7 @@ pub(super) async fn read_jobs(state: &Application, build: BuildId) -> Result<Vec
 pub(super) async fn read_build(state: &Application, build: &record::Build, project: &Project) -> Result<Build, Error> {
     // The jobs are read after the build: a build that says that it is over has no job that is not.
     let jobs = read_jobs(state, build.id).await?;
-    let mut shown = view::build(build, &project.name, &jobs);
+    let mut shown = view::build(build, &project.name, &jobs, state.clock.now().wall);
     count_indexes(state, &jobs, &mut shown.jobs).await?;
     for (id, reason) in waiting_reasons(state, &shown.jobs).await? {
         if let Some(job) = shown.jobs.iter_mut().find(|job| job.id == id) {

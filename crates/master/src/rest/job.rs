@@ -56,7 +56,7 @@ pub(super) async fn show_job(
 ) -> Result<Answer<Job>, Error> {
     let found = find_job(&state, &access.project, &path).await?;
     let names: Vec<&JobName> = found.jobs.iter().map(|(node, _)| &node.name).collect();
-    let mut job = view::job(&found.node, &found.status, &names);
+    let mut job = view::job(&found.build, &found.node, &found.status, &names, state.clock.now().wall);
     let own = [(found.node.clone(), found.status.clone())];
     count_indexes(&state, &own, std::slice::from_mut(&mut job)).await?;
     job.waiting = waiting_reasons(&state, [&job])

@@ -27,6 +27,7 @@ use super::authorization::{InProject, Viewer};
 use super::error::Problems;
 use super::extract::Path;
 use super::job::{FoundJob, JobPath, find_job};
+use super::kept::{Removal, removal};
 use super::produced::produced;
 use super::{Application, Error};
 use crate::outputs::{self, Output, archive, sums};
@@ -279,8 +280,18 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
         };
         return Err(Error::new(Code::NoOutput, words));
     };
-    if let Some(reason) = found.status.output_lost().filter(|_| found.build.released_at.is_none()) {
-        let name = &found.node.name;
+    let name = &found.node.name;
+    if let Some(removal) = removal(&found.build, &found.node, state.clock.now().wall) {
+        let at = DateTime::from(removal.at());
+        let words = match removal {
+            Removal::Released(_) => format!("the output of job `{name}` was removed by retention at {at}"),
+            Removal::Expired(_) => {
+                format!("the output of job `{name}` was kept until {at}, as the job says (`outputs.keep`)")
+            }
+        };
+        return Err(Error::new(Code::OutputReleased, words));
+    }
+    if let Some(reason) = found.status.output_lost() {
         return Err(match found.status.is_recovering() {
             true => Error::new(
                 Code::OutputRecovering,
@@ -291,13 +302,6 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
                 format_args!("the output of job `{name}` is lost: {reason}"),
             ),
         });
-    }
-    if let Some(released_at) = found.build.released_at {
-        let (name, at) = (&found.node.name, DateTime::from(released_at));
-        return Err(Error::new(
-            Code::OutputReleased,
-            format_args!("the output of job `{name}` was removed by retention at {at}"),
-        ));
     }
     let output = state.outputs.open(&cluster, project.id, reference.manifest).await?;
     Ok((found, output))

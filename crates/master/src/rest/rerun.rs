@@ -11,7 +11,8 @@ use tombolo_core::build::{BuildState, JobSpec};
 use tombolo_core::control::record::{self, JobNode, JobStatus};
 use tombolo_core::control::{Command, Reply, Rerun, Submission};
 use tombolo_core::id::{BuildId, JobId};
-use tombolo_core::rerun::{self, Plan, Scope};
+use tombolo_core::rerun::{self, Scope};
+use tombolo_core::time::Timestamp;
 use tombolo_store::Store;
 
 use super::array::read_indexes;
@@ -19,6 +20,7 @@ use super::authorization::{Developer, InProject};
 use super::build::{BuildPath, check_source, find_build, read_build, read_jobs};
 use super::error::Problems;
 use super::extract::{Json, Path};
+use super::kept::{Removal, removal};
 use super::{Application, Error, unexpected_reply};
 
 /// How many specifications are read from the store at once.
@@ -26,8 +28,8 @@ const SPECS_PAGE: usize = 1000;
 
 /// Runs a build again, or some of it
 ///
-/// As a build of its own: jobs that do not run again are taken over as they ended, with their outputs. A build that is not over is
-/// refused.
+/// As a build of its own: jobs that do not run again are taken over as they ended, with their outputs. Jobs whose outputs are needed and not kept
+/// any more run again too. A build that is not over is refused.
 #[utoipa::path(
     post, path = "/api/v1/projects/{project}/builds/{number}/rerun", tag = "builds", security(("token" = [])),
     extensions(("x-tombolo-role" = json!("developer")), ("x-tombolo-reach" = json!("project"))),
@@ -55,8 +57,9 @@ pub(super) async fn rerun_build(
     let jobs = read_jobs(&state, build.id).await?;
     let specs = read_specs(&state, &jobs).await?;
     let indexes = read_indexes(&state, &jobs).await?;
-    let plan = rerun::plan(&scope, &jobs, &specs, &indexes).map_err(|error| refused(&error))?;
-    check_outputs(&build, &plan)?;
+    let now = state.clock.now().wall;
+    let gone = |node: &JobNode, status: &JobStatus| gone(&build, node, status, now);
+    let plan = rerun::plan(&scope, &jobs, &specs, &indexes, &gone).map_err(|error| refused(&error))?;
     if let Some(source) = build.source {
         check_source(&state, &access.project, source).await?;
     }
@@ -114,20 +117,15 @@ async fn read_specs(state: &Application, jobs: &[(JobNode, JobStatus)]) -> Resul
     Ok(specs)
 }
 
-/// What is taken over has to have its outputs.
-fn check_outputs(build: &record::Build, plan: &Plan) -> Result<(), Error> {
-    let takes_over = |known: &tombolo_core::control::Known| {
-        let mut taken_over = known.ended.iter().chain(&known.indexes);
-        taken_over.any(|status| status.output.is_some())
+/// Why an output of the build is not kept any more.
+fn gone(build: &record::Build, node: &JobNode, status: &JobStatus, now: Timestamp) -> Option<String> {
+    status.output?;
+    let lost = status.output_lost().map(str::to_owned);
+    let given_up = || match removal(build, node, now)? {
+        Removal::Released(_) => Some("the project does not keep it any more".to_owned()),
+        Removal::Expired(_) => Some("it was kept for as long as the job says (`outputs.keep`)".to_owned()),
     };
-    if build.released_at.is_none() || !plan.jobs.iter().any(takes_over) {
-        return Ok(());
-    }
-    let detail = format!(
-        "the outputs of build {} were removed by retention, and jobs that are not to run again had some",
-        build.number
-    );
-    Err(Error::new(Code::Conflict, detail).with_hint("run the whole build again"))
+    lost.or_else(given_up)
 }
 
 fn refused(error: &rerun::Error) -> Error {

@@ -7,6 +7,9 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus, Project, Token};
 use tombolo_core::control::{ClusterView, Contact};
 use tombolo_core::label::Labels;
 use tombolo_core::name::{JobName, ProjectName};
+use tombolo_core::time::Timestamp;
+
+use super::kept::removal;
 
 pub(crate) fn project(project: &Project) -> api::Project {
     api::Project {
@@ -60,7 +63,7 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
 }
 
 /// A build with all its jobs, which are given by index.
-pub(crate) fn build(build: &Build, project: &ProjectName, jobs: &[(JobNode, JobStatus)]) -> api::Build {
+pub(crate) fn build(build: &Build, project: &ProjectName, jobs: &[(JobNode, JobStatus)], now: Timestamp) -> api::Build {
     let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
     let cancelling = jobs
         .iter()
@@ -70,12 +73,15 @@ pub(crate) fn build(build: &Build, project: &ProjectName, jobs: &[(JobNode, JobS
             cancelling,
             ..api::BuildSummary::new(build, project)
         },
-        jobs: jobs.iter().map(|(node, status)| job(node, status, &names)).collect(),
+        jobs: jobs
+            .iter()
+            .map(|(node, status)| job(build, node, status, &names, now))
+            .collect(),
     }
 }
 
 /// A job; `names` are those of all jobs of its build, by index.
-pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api::Job {
+pub(crate) fn job(build: &Build, node: &JobNode, status: &JobStatus, names: &[&JobName], now: Timestamp) -> api::Job {
     let parent = |(index, on): &(u32, tombolo_core::build::StateSet)| {
         let name = names.get(*index as usize)?;
         Some(api::Parent {
@@ -124,10 +130,16 @@ pub(crate) fn job(node: &JobNode, status: &JobStatus, names: &[&JobName]) -> api
         tries: Vec::new(),
         retry_at: None,
         flaky: false,
+        output_expires_at: None,
+        output_removed_at: None,
         output_lost: None,
         recovery: None,
     };
     update(&mut job, status);
+    if job.output.is_some() {
+        job.output_expires_at = node.output_expiry(build).map(Into::into);
+        job.output_removed_at = removal(build, node, now).map(|removal| removal.at().into());
+    }
     job
 }
 

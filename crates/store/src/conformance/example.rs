@@ -334,6 +334,7 @@ fn extensions() -> Extensions {
         }],
         array: None,
         output_limit_bytes: Some(u64::MAX),
+        output_keep_days: Some(u32::MAX),
         on_disconnect: OnDisconnect::Wait,
         exclusive: true,
         hook: Some(Hook::After),

@@ -194,7 +194,7 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
     let source = over.source.expect("the example has a source");
     let ask = |cluster: &str, project| {
         let manifests = vec![output.manifest, digest(77_777), source];
-        store.are_wanted(cluster_name(cluster), project, manifests)
+        store.are_wanted(cluster_name(cluster), project, manifests, Timestamp(0))
     };
     assert_eq!(ask("east", home.id).await.unwrap(), [true, false, true]);
     assert_eq!(
@@ -214,16 +214,19 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
         build: over.clone(),
         bytes: output.bytes,
     };
-    let kept = store.kept_builds(home.id, None, 10).await.unwrap();
+    let kept = store.kept_builds(home.id, None, 10, Timestamp(0)).await.unwrap();
     assert_eq!(kept, std::slice::from_ref(&expected));
-    assert_eq!(store.kept_builds(home.id, Some(1), 10).await.unwrap(), []);
+    assert_eq!(store.kept_builds(home.id, Some(1), 10, Timestamp(0)).await.unwrap(), []);
 
     // Nobody has to keep what nobody has.
     leader.commit(vec![Change::PutJob(lost)]).await;
     leader.check().await;
     assert_eq!(ask("east", home.id).await.unwrap(), [false, false, true]);
     let without = KeptBuild { bytes: 0, ..expected };
-    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), [without]);
+    assert_eq!(
+        store.kept_builds(home.id, None, 10, Timestamp(0)).await.unwrap(),
+        [without]
+    );
     leader.commit(vec![Change::PutJob(status)]).await;
     assert_eq!(ask("east", home.id).await.unwrap(), [true, false, true]);
 
@@ -233,5 +236,5 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
     assert_eq!(store.build(over.id).await.unwrap(), Some(over));
     assert_eq!(ask("east", home.id).await.unwrap(), [false; 3]);
     assert_eq!(are_sources(home.id).await.unwrap(), [false; 2]);
-    assert_eq!(store.kept_builds(home.id, None, 10).await.unwrap(), []);
+    assert_eq!(store.kept_builds(home.id, None, 10, Timestamp(0)).await.unwrap(), []);
 }

@@ -120,7 +120,7 @@ pub async fn indexes_are_there_when_they_begin<S: Store>(store: &S) {
 /// What an index leaves is kept and wanted like that of any job, and it has a log.
 async fn are_kept_and_logged<S: Store>(leader: &Leader<'_, S>, home: ProjectId, full: &JobStatus) {
     let store = leader.store;
-    let kept = store.kept_builds(home, None, 10).await.unwrap();
+    let kept = store.kept_builds(home, None, 10, Timestamp(0)).await.unwrap();
     let lost = full.output_lost().is_some();
     assert_eq!(kept[0].bytes, if lost { 0 } else { full.output.unwrap().bytes });
     let attempt = AttemptId {
@@ -140,7 +140,7 @@ async fn are_kept_and_logged<S: Store>(leader: &Leader<'_, S>, home: ProjectId, 
     assert_eq!(store.read_log(attempt, 0, 10).await.unwrap(), [line]);
     let manifest = full.output.unwrap().manifest;
     let wanted = store
-        .are_wanted(cluster_name("east"), home, vec![manifest])
+        .are_wanted(cluster_name("east"), home, vec![manifest], Timestamp(0))
         .await
         .unwrap();
     assert_eq!(wanted, [!lost]);

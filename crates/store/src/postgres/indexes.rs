@@ -16,8 +16,8 @@ use crate::state::job_state;
 /// Inserts what others refer to, of those that are not there: an id, that of the array, and the index.
 pub(super) const INSERT: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, cpu_milli, memory_bytes, timeout_milliseconds, spec, volumes, \
-    cache, priority, kind, needs) \
-    SELECT new.id, arrays.build, ((arrays.position + 1) << 32) + new.place, '', '[]', '[]', 0, 0, 0, '', '[]', FALSE, 0, 'run', '[]' \
+    cache, priority, kind, needs, output_keep_days) \
+    SELECT new.id, arrays.build, ((arrays.position + 1) << 32) + new.place, '', '[]', '[]', 0, 0, 0, '', '[]', FALSE, 0, 'run', '[]', arrays.output_keep_days \
     FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[]) AS new (id, of_array, place) JOIN jobs AS arrays ON arrays.id = new.of_array \
     ON CONFLICT (id) DO NOTHING";
 

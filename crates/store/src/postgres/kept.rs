@@ -3,25 +3,31 @@
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_core::name::ClusterName;
+use tombolo_core::time::Timestamp;
 
 use super::connection::Connection;
 use super::read::{Parameter, all, bound};
 use super::row;
 use crate::port::{Error, KeptBuild};
 
+/// The job has kept its output until the fourth parameter, or for as long as its project does.
+const IS_KEPT: &str = "COALESCE(builds.ended_at + 86400000 * jobs.output_keep_days > $4, TRUE)";
+
 pub(super) async fn builds(
     connection: &Connection,
     project: ProjectId,
     before: Option<u64>,
     limit: u32,
+    now: Timestamp,
 ) -> Result<Vec<KeptBuild>, Error> {
     let sql = format!(
         "SELECT {}, (SELECT SUM(job_status.output_bytes)::bigint FROM jobs JOIN job_status ON job_status.job = jobs.id \
-         WHERE jobs.build = builds.id AND NOT job_status.output_lost) FROM builds \
+         WHERE jobs.build = builds.id AND NOT job_status.output_lost AND {}) FROM builds \
          WHERE project = $1 AND released_at IS NULL AND number < $2 ORDER BY number DESC LIMIT $3",
-        row::BUILD
+        row::BUILD,
+        IS_KEPT
     );
-    let parameters: [Parameter<'_>; 3] = [&project.uuid(), &bound(before), &i64::from(limit)];
+    let parameters: [Parameter<'_>; 4] = [&project.uuid(), &bound(before), &i64::from(limit), &now.0.cast_signed()];
     let kept = all(connection, &sql, &parameters, |columns| {
         Ok(KeptBuild {
             build: row::build(columns)?,
@@ -46,17 +52,22 @@ pub(super) async fn are_wanted(
     cluster: &ClusterName,
     project: ProjectId,
     manifests: &[Digest],
+    now: Timestamp,
 ) -> Result<Vec<bool>, Error> {
     // Only builds that the cluster has something of: nobody learns what others have.
-    let condition = "EXISTS (SELECT FROM (\
+    let condition = format!(
+        "EXISTS (SELECT FROM (\
              SELECT jobs.build AS build FROM job_status JOIN jobs ON jobs.id = job_status.job \
              JOIN builds ON builds.id = jobs.build \
              WHERE job_status.output_manifest = asked.manifest AND NOT job_status.output_lost \
-             AND builds.project = $2 AND builds.released_at IS NULL \
+             AND builds.project = $2 AND builds.released_at IS NULL AND {} \
              UNION SELECT id FROM builds WHERE project = $2 AND source = asked.manifest AND released_at IS NULL) AS wanted \
          WHERE EXISTS (SELECT FROM jobs JOIN job_status ON job_status.job = jobs.id \
-             WHERE jobs.build = wanted.build AND job_status.cluster = $3))";
-    of_each(connection, condition, manifests, &[&project.uuid(), &cluster.as_str()]).await
+             WHERE jobs.build = wanted.build AND job_status.cluster = $3))",
+        IS_KEPT
+    );
+    let others: [Parameter<'_>; 3] = [&project.uuid(), &cluster.as_str(), &now.0.cast_signed()];
+    of_each(connection, &condition, manifests, &others).await
 }
 
 /// For each of the manifests, whether it is that of a cache of the project which the cluster has.

@@ -231,6 +231,7 @@ pub(super) fn job<'a>(node: &'a JobNode, spec: &'a JobSpec) -> Row<'a> {
         Value::json(needs),
         Value::optional_number(generated_by.map(u64::from)),
         Value::optional_json(extensions.as_deref()),
+        Value::optional_number(node.output_keep_days().map(u64::from)),
         Value::json(spec),
     ]
 }

@@ -327,6 +327,7 @@ pub(super) const JOBS: Table = Table {
         ("needs", Text),
         ("generated_by", Number),
         ("extensions", Text),
+        ("output_keep_days", Number),
         ("spec", Text),
     ],
 };

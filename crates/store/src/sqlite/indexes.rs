@@ -15,8 +15,8 @@ use crate::state::job_state;
 
 /// What others refer to. It is the array's build that it is in.
 const SQL_INSERT: &str = "\
-    INSERT INTO jobs (id, build, position, name, parents, selector, cpu_milli, memory_bytes, timeout_milliseconds, spec, needs) \
-    SELECT ?1, build, ((position + 1) << 32) + ?3, '', '[]', '[]', 0, 0, 0, '', '[]' FROM jobs WHERE id = ?2";
+    INSERT INTO jobs (id, build, position, name, parents, selector, cpu_milli, memory_bytes, timeout_milliseconds, spec, needs, output_keep_days) \
+    SELECT ?1, build, ((position + 1) << 32) + ?3, '', '[]', '[]', 0, 0, 0, '', '[]', output_keep_days FROM jobs WHERE id = ?2";
 
 /// Writes where an index stands.
 pub(super) fn put(connection: &Connection, array: JobId, index: u32, status: &JobStatus) -> Result<(), CommitError> {

@@ -23,6 +23,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0009_extensions.sql")),
     M::up(include_str!("../../migrations/0010_secrets.sql")),
     M::up(include_str!("../../migrations/0011_triggers.sql")),
+    M::up(include_str!("../../migrations/0012_kept_outputs.sql")),
 ];
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
@@ -103,6 +104,8 @@ fn settings(connection: &Connection) -> rusqlite::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tombolo_core::time::Timestamp;
+
     use super::*;
 
     #[test]
@@ -125,7 +128,7 @@ mod tests {
                 .unwrap();
             let connection = prepare(connection).unwrap();
             let project = tombolo_core::id::ProjectId::from_u128(0);
-            let kept = super::super::kept::builds(&connection, project, None, 10).unwrap();
+            let kept = super::super::kept::builds(&connection, project, None, 10, Timestamp(0)).unwrap();
             assert_eq!(kept.len(), 1, "from version {version}");
             assert_eq!((kept[0].build.released_at, kept[0].bytes), (None, 0));
             let snapshot = super::super::read::snapshot(&connection).unwrap();

@@ -24,8 +24,8 @@ pub(super) const SQL_INSERT_STATUS: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 const SQL_INSERT_JOB: &str = "\
     INSERT INTO jobs (id, build, position, name, parents, selector, prefer, cpu_milli, memory_bytes, \
-    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by, extensions) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+    timeout_milliseconds, spec, volumes, cache, priority, kind, needs, generated_by, extensions, output_keep_days) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 /// Begins the next leadership.
 pub(super) fn acquire(connection: &mut Connection) -> Result<LeaderEpoch, Error> {
@@ -397,7 +397,8 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
         kind.as_str(),
         json(needs),
         generated_by,
-        extensions.as_deref().map(json)
+        extensions.as_deref().map(json),
+        node.output_keep_days()
     ])
 }
 

@@ -230,7 +230,7 @@ fn a_rerun_runs_the_hooks_again() {
     world.report(jobs[2], ended(Finished));
     let statuses = jobs.iter().map(|job| world.seen[job].clone());
     let known: Vec<_> = nodes.into_iter().zip(statuses).collect();
-    let plan = rerun::plan(&Scope::Failed, &known, &specs, &Indexes::default()).unwrap();
+    let plan = rerun::plan(&Scope::Failed, &known, &specs, &Indexes::default(), &|_, _| None).unwrap();
     let runs: Vec<bool> = plan.jobs.iter().map(|Known { ended, .. }| ended.is_none()).collect();
     assert_eq!(runs, [false, true, true]);
     assert_eq!(plan.definition.jobs[2].hook(), Some(Hook::After));

@@ -4,6 +4,7 @@ use super::super::command::{Known, Rerun};
 use super::super::record::{JobNode, JobStatus};
 use super::super::testing::{PROJECT, World, cluster, ended, job, running};
 use super::super::{Command, Refusal, Submission};
+use crate::build::extensions::{Extensions, InputRule};
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
 use crate::name::JobName;
@@ -46,6 +47,62 @@ fn parted(plan: &Plan) -> (String, String) {
     (names(true), names(false))
 }
 
+/// `c` needs what `b` left, which needs what `a` left; `d` and `e` follow `a`, `e` without its output.
+#[test]
+fn what_left_an_output_that_is_needed_and_gone_runs_again_too() {
+    let without = |spec: JobSpec, parent: &str| {
+        let rule = InputRule {
+            job: JobName::new(parent).unwrap(),
+            wanted: false,
+            paths: Vec::new(),
+            folder: None,
+            is_source: false,
+            same_index: false,
+        };
+        let inputs = vec![rule];
+        JobSpec {
+            extensions: Extensions {
+                inputs,
+                ..Extensions::default()
+            }
+            .boxed(),
+            ..spec
+        }
+    };
+    let specs = [
+        job("a"),
+        job("b").after("a"),
+        job("c").after("b"),
+        job("d").after("a"),
+        without(job("e").after("a"), "a"),
+    ];
+    let jobs = build_of(&specs, &[Finished; 5]);
+    for (scope, gone, runs, lost) in [
+        (of_job("c", true), "", "c", ""),
+        (of_job("c", true), "a", "c", "a"),
+        (of_job("c", true), "b", "b c", ""),
+        (of_job("c", true), "a b", "a b c", ""),
+        (of_job("c", true), "a b c d", "a b c", "d"),
+        (of_job("e", true), "a", "e", "a"),
+        (of_job("d", true), "a d", "a d", ""),
+        (Scope::All, "a b", "a b c d e", ""),
+    ] {
+        let is_gone = |node: &JobNode, _: &JobStatus| {
+            let gone = gone.split(' ').any(|name| name == node.name.as_str());
+            gone.then(|| "it was not kept".to_owned())
+        };
+        let plan = plan(&scope, &jobs, &specs, &Indexes::default(), &is_gone).unwrap();
+        assert_eq!(parted(&plan).0, runs, "{scope:?} without {gone}");
+        let known = plan.definition.jobs.iter().zip(&plan.jobs);
+        let told = known.filter(|(_, known)| {
+            let ended = known.ended.as_ref();
+            ended.is_some_and(|status| status.output_lost() == Some("it was not kept"))
+        });
+        let told: Vec<&str> = told.map(|(spec, _)| spec.name.as_str()).collect();
+        assert_eq!(told.join(" "), lost, "{scope:?} without {gone}");
+    }
+}
+
 fn of_job(name: &str, descendants: bool) -> Scope {
     let name = JobName::new(name).unwrap();
     Scope::Job { name, descendants }
@@ -78,16 +135,16 @@ fn what_runs_again_and_what_is_taken_over() {
         (of_job("d", true), "d flow/x flow/y flow", "a b c"),
         (of_job("flow/y", true), "flow/y flow", "a b c d flow/x"),
     ] {
-        let plan = plan(&scope, &jobs, &specs, &Indexes::default()).unwrap();
+        let plan = plan(&scope, &jobs, &specs, &Indexes::default(), &|_, _| None).unwrap();
         assert_eq!(parted(&plan), (runs.to_owned(), taken_over.to_owned()), "{scope:?}");
     }
     assert_eq!(
-        plan(&of_job("z", true), &jobs, &specs, &Indexes::default()).unwrap_err(),
+        plan(&of_job("z", true), &jobs, &specs, &Indexes::default(), &|_, _| None).unwrap_err(),
         Error::UnknownJob(JobName::new("z").unwrap())
     );
     let well = build_of(&specs, &[Finished; 7]);
     assert_eq!(
-        plan(&Scope::Failed, &well, &specs, &Indexes::default()).unwrap_err(),
+        plan(&Scope::Failed, &well, &specs, &Indexes::default(), &|_, _| None).unwrap_err(),
         Error::NothingFailed
     );
 }
@@ -111,7 +168,7 @@ fn what_was_made_goes_with_its_maker() {
         (of_job("gen/x", true), "last gen/x", "gen", 1),
         (of_job("gen/x/y", true), "last gen/x/y", "gen gen/x", 2),
     ] {
-        let plan = plan(&scope, &jobs, &specs, &Indexes::default()).unwrap();
+        let plan = plan(&scope, &jobs, &specs, &Indexes::default(), &|_, _| None).unwrap();
         assert_eq!(parted(&plan), (runs.to_owned(), taken_over.to_owned()), "{scope:?}");
         let last = plan.definition.jobs.iter().find(|spec| spec.name.as_str() == "last");
         assert_eq!(last.unwrap().dependencies.len(), parents, "{scope:?}");
@@ -126,10 +183,10 @@ fn a_shared_volume_is_not_taken_over() {
         job("c"),
     ];
     let jobs = build_of(&specs, &[Finished; 3]);
-    let error = plan(&of_job("b", true), &jobs, &specs, &Indexes::default()).unwrap_err();
+    let error = plan(&of_job("b", true), &jobs, &specs, &Indexes::default(), &|_, _| None).unwrap_err();
     assert!(matches!(error, Error::Shared { .. }), "{error}");
     for scope in [Scope::All, of_job("c", true), of_job("a", true)] {
-        plan(&scope, &jobs, &specs, &Indexes::default()).unwrap();
+        plan(&scope, &jobs, &specs, &Indexes::default(), &|_, _| None).unwrap();
     }
 }
 
@@ -140,7 +197,7 @@ fn again(world: &mut World, scope: &Scope, first: &Submission) -> Submission {
         .zip(&first.jobs)
         .map(|((node, _), id)| (node, world.seen[id].clone()))
         .collect();
-    let plan = plan(scope, &jobs, &first.definition.jobs, &Indexes::default()).unwrap();
+    let plan = plan(scope, &jobs, &first.definition.jobs, &Indexes::default(), &|_, _| None).unwrap();
     Submission {
         definition: plan.definition.clone(),
         rerun: Some(Box::new(Rerun {

@@ -17,6 +17,8 @@ const MAX_PATHS: usize = 100;
 const MAX_RULES: usize = 256;
 /// 64 TiB, more than any artifact may have.
 const MAX_MEBIBYTES: u32 = 64 * 1024 * 1024;
+/// A hundred years: who means for ever says nothing.
+const MAX_DAYS: u32 = 36_500;
 
 const EXPECTED: &str = "`true`, `false`, or an object with `paths`, `as` and `index`";
 
@@ -157,16 +159,36 @@ pub(super) fn check(decoder: &mut Decoder<'_>, rules: &[InputRule], places: &[Po
     }
 }
 
-/// Takes `outputs`: the most that the output may have, in bytes.
-pub(super) fn outputs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Option<u64>> {
-    let mut limit = None;
-    decoder.map(value, "an object with `size`", |decoder, field, at, value| {
-        if field == "size" {
-            limit = decoder.whole(&value, "a whole number of MiB", 1..=MAX_MEBIBYTES)?;
-            return Ok(());
-        }
-        decoder.fault(at, fields::unknown(field, ["size"]));
-        decoder.skip(&value)
-    })?;
-    Ok(limit.map(|mebibytes| u64::from(mebibytes) * MEBIBYTE))
+/// What a job says of its output.
+#[derive(Default)]
+pub(super) struct Outputs {
+    /// The most that it may have, in bytes.
+    pub(super) limit_bytes: Option<u64>,
+    /// For how many days after the end of the build it is kept.
+    pub(super) keep_days: Option<u32>,
+}
+
+/// Takes `outputs`.
+pub(super) fn outputs<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Outputs> {
+    let mut outputs = Outputs::default();
+    decoder.map(
+        value,
+        "an object with `size` and `keep`",
+        |decoder, field, at, value| match field {
+            "size" => {
+                let limit = decoder.whole(&value, "a whole number of MiB", 1..=MAX_MEBIBYTES)?;
+                outputs.limit_bytes = limit.map(|mebibytes| u64::from(mebibytes) * MEBIBYTE);
+                Ok(())
+            }
+            "keep" => {
+                outputs.keep_days = decoder.whole(&value, "a whole number of days", 0..=MAX_DAYS)?;
+                Ok(())
+            }
+            _ => {
+                decoder.fault(at, fields::unknown(field, ["size", "keep"]));
+                decoder.skip(&value)
+            }
+        },
+    )?;
+    Ok(outputs)
 }

@@ -277,7 +277,11 @@ fn inputs_and_outputs() {
             "outputs: {size: 0}",
             "3:17 jobs[0].outputs.size: expected a whole number of MiB from 1 to 67108864, found 0",
         ),
-        ("outputs: {keep: 3}", "3:11 jobs[0].outputs.keep: unknown field `keep`"),
+        ("outputs: {kept: 3}", "3:11 jobs[0].outputs.kept: unknown field `kept`"),
+        (
+            "outputs: {keep: 7d}",
+            "3:17 jobs[0].outputs.keep: expected a whole number of days, found the text `7d`",
+        ),
     ]);
     for (rule, expected) in [
         (

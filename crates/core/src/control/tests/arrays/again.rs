@@ -48,7 +48,7 @@ fn what_failed_runs_again_and_the_rest_is_taken_over() {
     ] {
         let mut world = world(3);
         let (jobs, indexes) = over(&mut world, &[Finished, Failure, Finished]);
-        let planned = plan(&scope, &jobs, &specs(3), &indexes).unwrap();
+        let planned = plan(&scope, &jobs, &specs(3), &indexes, &|_, _| None).unwrap();
         let mut submission = world.submission(PROJECT, planned.definition.jobs);
         let ids = submission.jobs.clone();
         submission.rerun = Some(Box::new(Rerun {
@@ -82,7 +82,7 @@ fn an_array_that_is_taken_over_has_its_outputs() {
         name: JobName::new("after").unwrap(),
         descendants: true,
     };
-    let planned = plan(&scope, &jobs, &specs(2), &indexes).unwrap();
+    let planned = plan(&scope, &jobs, &specs(2), &indexes, &|_, _| None).unwrap();
     let mut submission = world.submission(PROJECT, planned.definition.jobs);
     let ids = submission.jobs.clone();
     submission.rerun = Some(Box::new(Rerun {
@@ -97,6 +97,31 @@ fn an_array_that_is_taken_over_has_its_outputs() {
     assert_eq!(world.seen[&ids[0].of_index(1)].message, "taken over from build 1");
 }
 
+/// What follows takes the outputs of all indexes.
+#[test]
+fn indexes_whose_outputs_are_gone_run_again_with_the_one_that_is_named() {
+    let mut world = world(3);
+    let (jobs, indexes) = over(&mut world, &[Finished, Finished, Finished]);
+    let gone = |_: &JobNode, status: &JobStatus| {
+        let index = status.id.array_and_index().map(|(_, index)| index);
+        (index == Some(0)).then(|| "it was not kept".to_owned())
+    };
+    for (descendants, left_alone) in [(true, vec![1]), (false, vec![0, 1])] {
+        let scope = Scope::Job {
+            name: JobName::new("sim/2").unwrap(),
+            descendants,
+        };
+        let planned = plan(&scope, &jobs, &specs(3), &indexes, &gone).unwrap();
+        let known = planned.jobs[0].indexes.iter();
+        let left: Vec<u32> = known
+            .filter_map(|status| Some(status.id.array_and_index()?.1))
+            .collect();
+        assert_eq!(left, left_alone, "{descendants}");
+        let lost = planned.jobs[0].indexes[0].output_lost();
+        assert_eq!(lost.is_some(), !descendants, "{lost:?}");
+    }
+}
+
 #[test]
 fn an_index_that_is_not_there_is_named() {
     let mut world = world(2);
@@ -106,6 +131,9 @@ fn an_index_that_is_not_there_is_named() {
             name: JobName::new(name).unwrap(),
             descendants: true,
         };
-        assert!(plan(&scope, &jobs, &specs(2), &indexes).is_err(), "{name}");
+        assert!(
+            plan(&scope, &jobs, &specs(2), &indexes, &|_, _| None).is_err(),
+            "{name}"
+        );
     }
 }

@@ -51,9 +51,10 @@ impl Agents {
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
         };
+        let client = master.client()?;
         for number in 0..count {
             let name = format!("null-{number}");
-            let invite = master.invite(&name)?;
+            let invite = master.invite_by(&client, &name).await?;
             agents.add(&master.path(&name), invite, Arc::clone(tally)).await?;
         }
         master.wait_for_clusters(count)?;

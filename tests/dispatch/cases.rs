@@ -12,7 +12,7 @@ use crate::measure::{Process, Taken};
 use crate::postgres::Server;
 use crate::report::{Report, Row, Target};
 use crate::tally::Tally;
-use crate::{graphile, load};
+use crate::{graphile, load, single};
 
 const CLUSTERS: usize = 4;
 /// What the design asks for, in jobs a second.
@@ -41,6 +41,8 @@ pub(crate) async fn run() -> anyhow::Result<Report> {
         "commit_siblings=0",
     ]);
     let lasts = lasts()?;
+    // First, while nothing else has anything to do.
+    single::run(&mut report).await?;
     let theirs = graphile::run(&server, &std::env::temp_dir(), lasts.as_secs())?;
     let postgres = dispatch("Postgres", Some((&server, "dispatch")), lasts, &mut report).await?;
     report.rows.push(Row {

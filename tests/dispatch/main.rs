@@ -18,6 +18,7 @@ mod measure;
 mod postgres;
 #[path = "../bench/report.rs"]
 mod report;
+mod single;
 mod tally;
 
 use anyhow::Context;

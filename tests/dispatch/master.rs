@@ -1,7 +1,9 @@
-//! The master as a program of its own, with one database or the other.
+//! The master as a program of its own, with one database or the other, and agents as such.
+
+#![allow(dead_code, reason = "not every benchmark that includes this file needs all of it")]
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,6 +27,21 @@ pub(crate) struct Master {
     url: String,
 }
 
+/// Starts a part of the system, which writes its log beside its configuration.
+fn spawn(part: &str, configuration: &Path, invite: Option<&str>) -> anyhow::Result<Child> {
+    let log = configuration.with_extension("log");
+    let log = File::options().create(true).append(true).open(log)?;
+    Command::new(PROGRAM)
+        .args([part, "--end-with-parent", "--config"])
+        .arg(configuration)
+        .envs(invite.map(|invite| ("TOMBOLO_AGENT_INVITE", invite)))
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot run {PROGRAM}"))
+}
+
 impl Master {
     /// With a new database of this server, or with a file.
     pub(crate) fn start(server: Option<(&Server, &str)>) -> anyhow::Result<Self> {
@@ -44,15 +61,7 @@ impl Master {
         }
         let path = folder.path().join("master.toml");
         fs::write(&path, toml::to_string(&configuration)?)?;
-        let log = File::create(folder.path().join("master.log"))?;
-        let child = Command::new(PROGRAM)
-            .args(["master", "--config"])
-            .arg(path)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot run {PROGRAM}"))?;
+        let child = spawn("master", &path, None)?;
         let master = Self { folder, child, url };
         let file = |name: &str| master.path(name).display().to_string();
         let (token, trust) = (file("master/admin.token"), file("master/trust.pem"));
@@ -77,6 +86,11 @@ impl Master {
         Process::of(&self.child)
     }
 
+    /// Where users reach it.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Where builds are submitted.
     pub(crate) fn builds(&self) -> String {
         format!("{}/api/v1/projects/bench/builds", self.url)
@@ -95,6 +109,47 @@ impl Master {
 
     pub(crate) fn invite(&self, cluster: &str) -> anyhow::Result<String> {
         let invite = self.json(&["cluster", "invite", cluster])?;
+        Ok(invite["invite"].as_str().context("an invite")?.to_owned())
+    }
+
+    /// Ends the program as a crash does, and starts it again: returns when it was killed.
+    pub(crate) fn crash(&mut self) -> anyhow::Result<Instant> {
+        let began = self.stop_at_once()?;
+        self.start_again()?;
+        Ok(began)
+    }
+
+    /// Ends the program as a crash does. Returns when it was killed.
+    pub(crate) fn stop_at_once(&mut self) -> anyhow::Result<Instant> {
+        let began = Instant::now();
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(began)
+    }
+
+    pub(crate) fn start_again(&mut self) -> anyhow::Result<()> {
+        self.child = spawn("master", &self.path("master.toml"), None)?;
+        Ok(())
+    }
+
+    /// A cluster whose jobs are processes, so many at once.
+    pub(crate) fn start_agent(&self, name: &str, slots: u32) -> anyhow::Result<Agent> {
+        let invite = self.invite(name)?;
+        let store = json!({"local": {"path": self.path(&format!("{name}-store"))}});
+        let configuration = json!({"data_folder": self.path(name), "store": store, "slots": slots});
+        let path = self.path(&format!("{name}.toml"));
+        fs::write(&path, toml::to_string(&configuration)?)?;
+        let child = spawn("agent", &path, Some(&invite))?;
+        Ok(Agent(child))
+    }
+
+    /// The same, without a program for each.
+    pub(crate) async fn invite_by(&self, client: &Client, cluster: &str) -> anyhow::Result<String> {
+        let request = client.post(format!("{}/api/v1/invites", self.url));
+        let body = json!({"name": cluster}).to_string();
+        let request = request.header("content-type", "application/json").body(body);
+        let answer = request.send().await?.error_for_status()?.bytes().await?;
+        let invite: Value = serde_json::from_slice(&answer)?;
         Ok(invite["invite"].as_str().context("an invite")?.to_owned())
     }
 
@@ -142,14 +197,33 @@ fn free_ports() -> anyhow::Result<[u16; 2]> {
     Ok([first.local_addr()?.port(), second.local_addr()?.port()])
 }
 
+/// The agent of a cluster, ended with this value.
+pub(crate) struct Agent(Child);
+
+impl Agent {
+    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.0), signal)?)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        end(&mut self.0);
+    }
+}
+
 impl Drop for Master {
     fn drop(&mut self) {
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
+}
+
+fn end(child: &mut Child) {
+    let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while matches!(child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }

@@ -51,7 +51,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(5),
             lost_after: Duration::from_secs(5 * 60),
             max_replacements: 3,

@@ -45,7 +45,7 @@ impl Default for Settings {
         Self {
             hello_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(5),
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(15),
             order_retry: Duration::from_secs(3),
             order_credits: 1024,
             waiting_orders: 16_384,

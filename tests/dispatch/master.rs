@@ -136,7 +136,11 @@ impl Master {
     pub(crate) fn start_agent(&self, name: &str, slots: u32) -> anyhow::Result<Agent> {
         let invite = self.invite(name)?;
         let store = json!({"local": {"path": self.path(&format!("{name}-store"))}});
-        let configuration = json!({"data_folder": self.path(name), "store": store, "slots": slots});
+        // What the jobs of benches ask for is not what they use.
+        let capacity = json!({"cpu_milli": 1_000_000, "memory_bytes": 1_u64 << 40});
+        let configuration = json!({
+            "data_folder": self.path(name), "store": store, "slots": slots, "capacity": capacity,
+        });
         let path = self.path(&format!("{name}.toml"));
         fs::write(&path, toml::to_string(&configuration)?)?;
         let child = spawn("agent", &path, Some(&invite))?;

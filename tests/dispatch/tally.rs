@@ -1,5 +1,7 @@
 //! What became of jobs, as the agents see it: who is told to forget an attempt knows that its end is on the master's disk.
 
+#![allow(dead_code, reason = "not every benchmark that includes this file needs all of it")]
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

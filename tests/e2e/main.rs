@@ -10,6 +10,13 @@
 //!
 //! All tests share one installation, which the first of them makes. Those that break a cluster have it for themselves.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says why, and what it waits for takes minutes"
+)]
+
 mod caches;
 mod cluster;
 mod crossing;

@@ -4,6 +4,14 @@
 //! `TOMBOLO_TEST_REGISTRY` is the address of an open registry without TLS that has `greeter:1`, and `TOMBOLO_TEST_PULL_REGISTRY`
 //! that of one with the user `puller`.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on says why"
+)]
+
 mod bench;
 mod faults;
 mod kept;

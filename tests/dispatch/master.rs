@@ -52,6 +52,7 @@ impl Master {
         let mut configuration = json!({
             "data_folder": folder.path().join("master"), "public_url": url,
             "agents": {"listen": agents, "addresses": [agents]}, "users": {"listen": users},
+            "limits": {"invites_per_minute": 1_000_000, "joins_per_minute": 1_000_000},
         });
         if let Some((server, database)) = server {
             server.sql("postgres", &format!("CREATE DATABASE {database}"));

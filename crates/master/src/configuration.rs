@@ -15,6 +15,7 @@ mod secrets;
 mod transfers;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -208,7 +209,14 @@ pub struct Limits {
     pub running_builds: usize,
     /// The most jobs that may be held in memory at once, over all builds; each takes less than 1 KiB.
     pub live_jobs: usize,
+    /// The most invites that are made in a minute.
+    pub invites_per_minute: NonZeroU32,
+    /// The most clusters that try to join in a minute, with whatever invite.
+    pub joins_per_minute: NonZeroU32,
 }
+
+/// Many more than people do, and few enough to cost nothing.
+const PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("it is not 0");
 
 impl Default for Limits {
     fn default() -> Self {
@@ -219,6 +227,8 @@ impl Default for Limits {
             generated_jobs: settings.max_generated_jobs,
             running_builds: settings.max_running_builds,
             live_jobs: settings.max_live_jobs,
+            invites_per_minute: PER_MINUTE,
+            joins_per_minute: PER_MINUTE,
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::leadership::Tenure;
 use crate::logs::Logs;
+use crate::pace::Pace;
 use crate::secrets::Secrets;
 use crate::tasks::Tasks;
 
@@ -67,6 +68,8 @@ pub struct Services {
     pub tasks: Tasks,
     /// The settings of sessions.
     pub session: tombolo_core::session::master::Settings,
+    /// How often clusters may try to join.
+    pub joins: Pace,
     /// For how long the master may act as the leader.
     pub tenure: Tenure,
     /// Cancelled when the process is to end.

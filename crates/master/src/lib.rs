@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod leadership;
 pub mod logs;
 pub mod outputs;
+pub mod pace;
 pub mod rest;
 pub mod retention;
 mod run;

@@ -62,12 +62,14 @@ pub use server::{Limits as ServerLimits, serve};
 
 use crate::Database;
 use crate::clock::{self, Clock};
+use crate::configuration::Limits;
 use crate::definitions::Definitions;
 use crate::driver::Handle;
 use crate::exec::Exec;
 use crate::leadership::Tenure;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
+use crate::pace::Pace;
 use crate::retention::Retention;
 use crate::secrets::Secrets;
 use crate::sources::Sources;
@@ -134,14 +136,17 @@ pub struct Capacity {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     uploads: source::UploadBudget,
+    invites: Pace,
 }
 
-impl Default for Capacity {
-    fn default() -> Self {
+impl Capacity {
+    /// Within these limits.
+    pub fn new(limits: &Limits) -> Self {
         Self {
             requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             streams: Arc::new(Semaphore::new(STREAMS_AT_ONCE)),
             uploads: source::UploadBudget::default(),
+            invites: Pace::per_minute(limits.invites_per_minute),
         }
     }
 }

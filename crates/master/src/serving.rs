@@ -25,6 +25,7 @@ use crate::leadership::Mandate;
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::outputs::loopback::Loopback;
+use crate::pace::Pace;
 use crate::rest::{self, Application, Capacity, Invitation};
 use crate::retention::Retention;
 use crate::run::{Base, Error, Ports};
@@ -192,6 +193,7 @@ impl Parts {
                 lease: leases.lease,
                 ..session::master::Settings::default()
             },
+            joins: Pace::per_minute(self.base.configuration.limits.joins_per_minute),
             tenure: self.mandate.tenure.clone(),
             stopping: self.stopping(),
         };
@@ -243,7 +245,7 @@ impl Parts {
             public_url: self.base.checked.public_url.clone(),
             tenure: self.mandate.tenure.clone(),
             stopping: self.stopping(),
-            capacity: Capacity::default(),
+            capacity: Capacity::new(&self.base.configuration.limits),
         };
         let router = rest::router(Arc::new(application));
         let tls = self.base.foundation.website.server_config()?;

@@ -16,6 +16,7 @@ use super::Services;
 use crate::bootstrap::Foundation;
 use crate::clock::Clock;
 use crate::driver::{ApplyError, Handle};
+use crate::pace::Pace;
 
 /// The length of an invite's secret.
 const SECRET_BYTES: usize = 32;
@@ -24,6 +25,7 @@ pub(super) struct Joining {
     handle: Handle,
     foundation: Arc<Foundation>,
     clock: Arc<dyn Clock>,
+    pace: Pace,
 }
 
 impl Joining {
@@ -32,6 +34,7 @@ impl Joining {
             handle: services.handle.clone(),
             foundation: services.foundation.clone(),
             clock: services.clock.clone(),
+            pace: services.joins.clone(),
         }
     }
 }
@@ -44,6 +47,11 @@ impl joining_server::Joining for Joining {
             .get::<ConnectionInfo>()
             .and_then(|info| info.remote);
         let remote = remote.map(tracing::field::display);
+        self.pace.take().map_err(|error| {
+            tracing::info!(target: "audit", remote, reason = %error, refused = true, "join");
+            // Agents try again by themselves.
+            Status::unavailable(format!("too many clusters try to join: {error}"))
+        })?;
         let request = request.into_inner();
         if request.secret.len() != SECRET_BYTES {
             return Err(Status::invalid_argument("the secret of an invite has 32 bytes"));

@@ -18,6 +18,7 @@ use tombolo_proto::agent::v1 as wire;
 use tonic::{Status, Streaming};
 
 use super::Services;
+use super::control::Outgoing;
 use super::generated::Reader;
 use super::membership::leads_no_more;
 use super::offers::Registration;
@@ -33,7 +34,7 @@ const DISCONNECT_DEADLINE: Duration = Duration::from_secs(10);
 pub(super) struct Link {
     pub(super) cluster: ClusterName,
     pub(super) incoming: Streaming<wire::AgentFrame>,
-    pub(super) outgoing: mpsc::Sender<Result<wire::MasterFrame, Status>>,
+    pub(super) outgoing: mpsc::Sender<Outgoing>,
 }
 
 /// What came of a command.
@@ -265,7 +266,7 @@ impl Running {
         if !self.services.tenure.holds() {
             return Err(leads_no_more());
         }
-        let frame = wire::MasterFrame::from(frame);
+        let frame = Box::new(wire::MasterFrame::from(frame));
         match tokio::time::timeout(SEND_DEADLINE, self.link.outgoing.send(Ok(frame))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the agent closed the session")),

@@ -107,6 +107,8 @@ pub(super) async fn create_invite(
             limit::INVITE_SECONDS
         )));
     }
+    let refused = |error| Error::new(Code::Overloaded, format_args!("too many invites are made: {error}"));
+    state.capacity.invites.take().map_err(refused)?;
     let expires_at = Timestamp(state.clock.now().wall.0 + seconds * 1000);
     let text = state
         .new_invite(&request.name)

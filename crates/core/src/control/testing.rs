@@ -255,9 +255,17 @@ pub(super) fn hello(slots: u32, attempts: &[(AttemptId, Phase)]) -> Hello {
     }
 }
 
+/// Those of a world: with a lease that does not change with what is usual.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        lease: Duration::from_secs(30),
+        ..Settings::default()
+    }
+}
+
 impl World {
     pub(super) fn new() -> Self {
-        Self::with(Settings::default())
+        Self::with(settings())
     }
 
     pub(super) fn with(settings: Settings) -> Self {

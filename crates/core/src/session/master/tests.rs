@@ -233,7 +233,10 @@ fn bad_later_frames_close_the_connection() {
 
 #[test]
 fn deadlines() {
-    let settings = Settings::default();
+    let settings = Settings {
+        lease: Duration::from_secs(30),
+        ..Settings::default()
+    };
     let mut session = fresh(settings.clone());
     assert_eq!(session.deadline(), Some(at(10)));
     let actions = session.handle(at(10), Event::Tick);

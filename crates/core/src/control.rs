@@ -64,6 +64,7 @@ pub use plan::{Place, PlannedJob};
 pub use settings::Settings;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
+use crate::id::Epoch;
 use crate::name::ClusterName;
 use crate::session::Order;
 use crate::time::{Moment, Now};
@@ -112,6 +113,8 @@ pub struct Control {
     recoveries: BTreeSet<JobKey>,
     /// Jobs that wait for a cluster that has one of their inputs to connect.
     parked: BTreeSet<JobKey>,
+    /// The lowest epoch that an attempt is given from now on.
+    lowest_epoch: Epoch,
 }
 
 impl Control {
@@ -131,6 +134,7 @@ impl Control {
             deadlines: BTreeSet::new(),
             recoveries: BTreeSet::new(),
             parked: BTreeSet::new(),
+            lowest_epoch: Epoch::default(),
         }
     }
 

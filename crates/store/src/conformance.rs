@@ -12,6 +12,7 @@ mod extension;
 mod history;
 mod indexes;
 mod logs;
+mod restoration;
 mod secrets;
 mod triggers;
 
@@ -31,6 +32,7 @@ pub use indexes::{
 pub use logs::{
     log_goes_with_its_job, log_is_read_from_any_line, log_is_read_in_pieces, segments_take_the_place_of_others,
 };
+pub use restoration::{a_later_restoration_is_later, a_restoration_goes_beyond_what_was_given};
 pub use secrets::{secrets_are_replaced_and_found_by_name, secrets_go_with_their_project};
 pub use triggers::{triggers_are_kept_with_their_files_and_sources, triggers_go_with_their_project};
 
@@ -69,6 +71,8 @@ macro_rules! conformance_suite {
             log_is_read_in_pieces,
             segments_take_the_place_of_others,
             log_goes_with_its_job,
+            a_restoration_goes_beyond_what_was_given,
+            a_later_restoration_is_later,
         ]);
     };
     ($name:ident, $new:expr, [$($check:ident),* $(,)?]) => {

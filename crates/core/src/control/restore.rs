@@ -13,6 +13,7 @@ use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
 use crate::placement::Availability;
+use crate::restoration::Restoration;
 use crate::share::Usage;
 use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,7 @@ impl Control {
             let index = control.clusters.insert(cluster);
             control.set_lease(index, lease);
         }
+        control.lowest_epoch = live.restoration.map(Restoration::lowest_epoch).unwrap_or_default();
         control.restore_caches(live.caches, now);
         let mut jobs: BTreeMap<BuildId, Vec<(JobNode, JobStatus)>> = BTreeMap::new();
         let mut arrays: BTreeMap<JobId, BuildId> = BTreeMap::new();

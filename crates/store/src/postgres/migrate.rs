@@ -7,12 +7,13 @@ use super::error::{self, text};
 use crate::port::Error;
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("../../migrations/postgres/0001_foundation.sql"),
     include_str!("../../migrations/postgres/0002_extensions.sql"),
     include_str!("../../migrations/postgres/0003_secrets.sql"),
     include_str!("../../migrations/postgres/0004_triggers.sql"),
     include_str!("../../migrations/postgres/0005_lease.sql"),
+    include_str!("../../migrations/postgres/0008_restoration.sql"),
 ];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.

@@ -23,7 +23,10 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0009_extensions.sql")),
     M::up(include_str!("../../migrations/0010_secrets.sql")),
     M::up(include_str!("../../migrations/0011_triggers.sql")),
+    M::up(include_str!("../../migrations/0015_restoration.sql")),
 ];
+/// Of the tables.
+pub(super) const VERSION: usize = STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How many prepared statements a connection keeps: more than there are different ones.

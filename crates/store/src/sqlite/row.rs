@@ -79,7 +79,7 @@ impl<'row> Columns<'row> {
         self.number().map(Timestamp)
     }
 
-    fn optional_time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
+    pub(super) fn optional_time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
         Ok(self.optional_number()?.map(Timestamp))
     }
 

@@ -5,6 +5,7 @@
 
 mod access;
 mod arrays;
+mod backup;
 mod bad_input;
 mod caches;
 mod contract;

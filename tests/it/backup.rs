@@ -8,7 +8,8 @@ use crate::postgres::server::{PASSWORD, Server};
 use crate::world::{World, job};
 
 /// A restored master waits for a lease first.
-const LEASES: [(&str, &str); 2] = [
+const LEASES: [(&str, &str); 3] = [
+    ("TOMBOLO_MASTER_LEASES__HANDOVER", "6s"),
     ("TOMBOLO_MASTER_LEASES__LEASE", "6s"),
     ("TOMBOLO_MASTER_LEASES__HEARTBEAT", "1s"),
 ];
@@ -129,7 +130,10 @@ fn a_restored_master_goes_on_with_its_clusters_and_takes_nothing_that_it_did_not
     fs::remove_dir_all(world.path("master")).expect("nobody uses it");
     let folder = world.path("restored").display().to_string();
     let restored = world.tombolo(&["restore", &backup, "--data-dir", &folder]).succeeded();
-    assert!(restored.output.contains("waits for one lease"), "{restored:?}");
+    assert!(
+        restored.output.contains("takes connections when all leases are over"),
+        "{restored:?}"
+    );
     let again = world.tombolo(&["restore", &backup, "--data-dir", &folder]);
     assert!(again.code == 1 && again.error.contains("is not empty"), "{again:?}");
     // Its own folder, at the addresses of before.
@@ -234,7 +238,7 @@ fn a_postgres_database_that_went_back_gives_no_epoch_twice() {
         ("TOMBOLO_MASTER_DATABASE__URL", server.tcp_url("builds").leak()),
         ("TOMBOLO_MASTER_DATABASE__PASSWORD__FILE", password.leak()),
     ];
-    let world = World::start_set(&[database, LEASES].concat());
+    let world = World::start_set(&[&database[..], &LEASES[..]].concat());
     set_secret(&world);
     let number = world.submit(&file(&world));
     world.wait_for_state(number, "long", "running");

@@ -17,6 +17,7 @@ mod exec;
 mod full_disk;
 mod git;
 mod graph;
+mod handover;
 mod hooks;
 mod interrupted;
 mod large;

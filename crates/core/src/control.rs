@@ -15,6 +15,7 @@ mod connect;
 mod edges;
 pub mod event;
 mod generate;
+mod handover;
 mod holders;
 mod hooks;
 mod invites;
@@ -115,6 +116,8 @@ pub struct Control {
     parked: BTreeSet<JobKey>,
     /// The lowest epoch that an attempt is given from now on.
     lowest_epoch: Epoch,
+    /// Until when the agent of the cluster may act that is being removed.
+    removed_until: Option<Moment>,
 }
 
 impl Control {
@@ -135,6 +138,7 @@ impl Control {
             recoveries: BTreeSet::new(),
             parked: BTreeSet::new(),
             lowest_epoch: Epoch::default(),
+            removed_until: None,
         }
     }
 
@@ -208,6 +212,7 @@ impl Control {
                 hello,
             } => self.connect(outbox, &cluster, session, *hello),
             Command::Heartbeat { cluster, session } => self.heartbeat(outbox, &cluster, session),
+            Command::HandOver { cluster, session } => self.hand_over(outbox, &cluster, session),
             Command::Report {
                 cluster,
                 session,

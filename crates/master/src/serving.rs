@@ -196,6 +196,7 @@ impl Parts {
             session: session::master::Settings {
                 heartbeat: leases.heartbeat,
                 lease: leases.lease,
+                handover: leases.handover,
                 ..session::master::Settings::default()
             },
             tenure: self.mandate.tenure.clone(),

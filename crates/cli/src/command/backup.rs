@@ -181,8 +181,8 @@ pub(crate) fn restore(command: &Restore, format: Format) -> Result<(), Failure> 
     tell(format, file, &report, &format!("{} is restored", folder.display()))?;
     if format.is_for_people() {
         render::line(
-            "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It waits for one lease before it takes \
-             connections.\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",
+            "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It takes \
+             connections when all leases are over that may have been given out before: after `leases.handover` (5 minutes, if nothing else is set).\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",
         )?;
     }
     Ok(())

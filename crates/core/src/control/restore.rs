@@ -76,8 +76,12 @@ impl Control {
                 Availability::Disabled => Lease::Over,
                 _ => lease,
             };
+            let is_handing_over = cluster.is_handing_over;
             let index = control.clusters.insert(cluster);
             control.set_lease(index, lease);
+            if is_handing_over {
+                control.count_handover(index, now.steady);
+            }
         }
         control.lowest_epoch = live.restoration.map(Restoration::lowest_epoch).unwrap_or_default();
         control.restore_caches(live.caches, now);

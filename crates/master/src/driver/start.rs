@@ -101,7 +101,7 @@ fn restore(epoch: LeaderEpoch, snapshot: Snapshot, settings: &Settings, now: Now
 /// is not known, so that until then nobody could say which commands still run.
 async fn wait_out(snapshot: &Snapshot, settings: &Settings, clock: &dyn Clock) {
     let restoration = snapshot.live.restoration;
-    let pause = restoration.and_then(|restoration| restoration.pause(clock.now().wall, settings.lease));
+    let pause = restoration.and_then(|restoration| restoration.pause(clock.now().wall, settings.longest_lease()));
     if let Some(pause) = pause {
         tracing::warn!(
             ?pause,

@@ -13,7 +13,7 @@ const STEPS: [&str; 6] = [
     include_str!("../../migrations/postgres/0003_secrets.sql"),
     include_str!("../../migrations/postgres/0004_triggers.sql"),
     include_str!("../../migrations/postgres/0005_lease.sql"),
-    include_str!("../../migrations/postgres/0008_restoration.sql"),
+    include_str!("../../migrations/postgres/0008_restoration_and_handover.sql"),
 ];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.

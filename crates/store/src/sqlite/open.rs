@@ -23,7 +23,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0009_extensions.sql")),
     M::up(include_str!("../../migrations/0010_secrets.sql")),
     M::up(include_str!("../../migrations/0011_triggers.sql")),
-    M::up(include_str!("../../migrations/0015_restoration.sql")),
+    M::up(include_str!("../../migrations/0015_restoration_and_handover.sql")),
 ];
 /// Of the tables.
 pub(super) const VERSION: usize = STEPS.len();

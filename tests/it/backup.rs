@@ -28,7 +28,7 @@ jobs:
     type: docker-image
     image: b
     environment: {TOKEN: {$secret: token}}
-    command: [sh, -c, "echo started; while ! test -e PLACE/go; do sleep 0.05; done; test $TOKEN = VALUE && echo survived > $TOMBOLO_OUTPUT/word"]
+    command: [sh, -c, "i=0; while ! test -e PLACE/go; do i=$((i+1)); echo line $i; sleep 0.05; done; test $TOKEN = VALUE && echo survived > $TOMBOLO_OUTPUT/word"]
   - name: gate
     type: docker-image
     image: b
@@ -163,6 +163,12 @@ fn a_restored_master_goes_on_with_its_clusters_and_takes_nothing_that_it_did_not
     };
     assert_eq!(read("long", "word"), "survived");
     assert_eq!(read("late", "epoch"), epoch("late").to_string());
+
+    // Also what was printed, and acknowledged, between the backup and the loss.
+    let log = world.log(number, "long");
+    let lines: Vec<&String> = log.iter().filter(|line| line.starts_with("line ")).collect();
+    let whole = (1..=lines.len()).map(|number| format!("line {number}"));
+    assert!(lines.into_iter().cloned().eq(whole), "{log:#?}");
 
     // Secrets open, tokens are good, sources are there, and numbers of builds are not given twice.
     let listed = world.tombolo_with(&["builds", "-o", "name"], &[("TOMBOLO_TOKEN", &token)]);

@@ -4,6 +4,7 @@
 //! the keys, and the sources of builds where they are in a folder; last `manifest.jsonl` with name, size and BLAKE3 of each file before it. It
 //! is made while the master works, from one moment of the database, and sent while it is made.
 
+mod archive;
 mod check;
 mod make;
 mod restore;

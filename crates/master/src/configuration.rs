@@ -345,11 +345,8 @@ impl Configuration {
                 "it is shorter than 10 ms, or three of it do not fit into one lease",
             );
         }
-        if leases.handover > HANDOVER_MAX || (!leases.handover.is_zero() && leases.handover < leases.lease) {
-            faults.add(
-                "leases.handover",
-                "it is longer than 1 h, or shorter than a lease and not 0",
-            );
+        if leases.handover > HANDOVER_MAX {
+            faults.add("leases.handover", "it is longer than 1 h");
         }
         for (key, number) in [
             ("agents.connections", self.agents.connections),

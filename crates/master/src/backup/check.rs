@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tombolo_store::Sqlite;
 
-use super::make::Summing;
+use super::archive::Summing;
 use super::{DATABASE, Error, FAILURE, FORMAT, HEADER, Header, KEYS, Kept, MANIFEST, SOURCES, TEXT_BYTES_MAX, failed};
 
 /// What a backup has.

@@ -7,7 +7,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{Sqlite, Store};
 
-use super::make::Archive;
+use super::archive::Archive;
 use super::*;
 
 const CHUNK: &str = "sources/projects/p/chunks/aa/aabb.0";

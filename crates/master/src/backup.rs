@@ -57,6 +57,10 @@ pub struct Header {
     pub trust_domain: String,
     /// The pin of the certificate authority.
     pub authority: String,
+    /// Where users saw the master.
+    pub public_url: String,
+    /// Where the configuration says that agents reach it; empty if it says nothing.
+    pub agents: Vec<String>,
     /// Where the database is.
     pub database: Kept<usize>,
     /// Where the sources of builds are.

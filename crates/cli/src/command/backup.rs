@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use reqwest::{Method, Response};
 use serde::Serialize;
 use tombolo_api::path;
-use tombolo_master::backup::{self, Error, Kept, Report};
+use tombolo_master::backup::{self, Error, Header, Kept, Report};
 
 use super::outputs::download::{check_place, parent_of};
 use super::server::{Service, load_master};
@@ -58,6 +58,8 @@ struct Shown<'a> {
     program: &'a str,
     trust_domain: &'a str,
     authority: &'a str,
+    public_url: &'a str,
+    agents: &'a [String],
     database: &'static str,
     sources: &'static str,
     files: u64,
@@ -73,6 +75,8 @@ impl<'a> Shown<'a> {
             program: &header.program,
             trust_domain: &header.trust_domain,
             authority: &header.authority,
+            public_url: &header.public_url,
+            agents: &header.agents,
             database: place(header.database),
             sources: place(header.sources),
             files: report.files,
@@ -180,6 +184,15 @@ pub(crate) fn restore(command: &Restore, format: Format) -> Result<(), Failure> 
     let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
     tell(format, file, &report, &format!("{} is restored", folder.display()))?;
     if format.is_for_people() {
+        let Header { public_url, agents, .. } = &report.header;
+        let agents = if agents.is_empty() {
+            "the same host".to_owned()
+        } else {
+            agents.join(", ")
+        };
+        render::line(&format!(
+            "Users knew this master as {public_url}, clusters at {agents}."
+        ))?;
         render::line(
             "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It takes \
              connections when all leases are over that may have been given out before: after `leases.handover` (5 minutes, if nothing else is set).\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",

@@ -103,6 +103,8 @@ impl Maker {
             created_at: self.base.clock.now().wall,
             trust_domain: self.base.checked.domain.to_string(),
             authority: self.base.foundation.authority.pin(),
+            public_url: self.base.checked.public_url.clone(),
+            agents: self.base.configuration.agents.addresses.clone(),
             database: match &*self.store {
                 Database::Sqlite(_) => Kept::Here(Sqlite::VERSION),
                 Database::Postgres(_) => Kept::Elsewhere,

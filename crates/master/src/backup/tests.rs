@@ -19,6 +19,8 @@ fn header() -> Header {
         created_at: Timestamp(1_700_000_000_000),
         trust_domain: "tombolo.internal".to_owned(),
         authority: "pin".to_owned(),
+        public_url: "https://master.example.com".to_owned(),
+        agents: vec!["master.example.com:7443".to_owned()],
         database: Kept::Here(Sqlite::VERSION),
         sources: Kept::Here(()),
     }

@@ -230,10 +230,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Event::HandOver => {
-                actions.extend(self.ask_for_handover(now.steady));
-                Ok(())
-            }
+            Event::HandOver => self.ask_for_handover(now.steady, actions),
             Event::Tick => Ok(()),
         }
     }
@@ -278,10 +275,14 @@ impl Session {
         matches!(self.link, Link::Up(_))
     }
 
-    fn ask_for_handover(&mut self, now: Moment) -> Option<Action> {
-        let Link::Up(up) = &self.link else { return None };
-        let asks = self.attempts.has_any() && self.handover.ask(now, up.handover());
-        asks.then_some(Action::Send(AgentFrame::HandOver))
+    fn ask_for_handover(&mut self, now: Moment, actions: &mut Vec<Action>) -> Result<(), Error> {
+        if let Link::Up(up) = &self.link
+            && self.attempts.has_any()
+            && self.handover.ask(now, up.handover())
+        {
+            actions.push(Action::Send(AgentFrame::HandOver));
+        }
+        Ok(())
     }
 
     fn surveyed(&mut self, survey: Box<Survey>, actions: &mut Vec<Action>) {

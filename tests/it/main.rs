@@ -5,6 +5,7 @@
 
 mod access;
 mod arrays;
+mod backup;
 mod bad_input;
 mod caches;
 mod contract;
@@ -16,6 +17,7 @@ mod exec;
 mod full_disk;
 mod git;
 mod graph;
+mod handover;
 mod hooks;
 mod interrupted;
 mod large;

@@ -273,6 +273,20 @@ impl World {
         kill_process(pid, Signal::KILL).expect("the part lives");
     }
 
+    /// Asks a part to end, and keeps it from being started again until its configuration is written again, which is returned.
+    #[track_caller]
+    pub(crate) fn dismiss(&self, part: &str) -> String {
+        let pid = self.wait_for(&format!("{part} to live"), || self.process(part));
+        let name = format!("{part}.toml");
+        let configuration = fs::read_to_string(self.path(&name)).expect("it is there");
+        self.write(&name, "dismissed = true\n");
+        kill_process(pid, Signal::TERM).expect("the part lives");
+        self.wait_for(&format!("{part} to end"), || {
+            (self.process(part) != Some(pid)).then_some(())
+        });
+        configuration
+    }
+
     /// The most memory that a part has held at once, in bytes.
     #[track_caller]
     pub(crate) fn peak_resident_bytes(&self, part: &str) -> u64 {

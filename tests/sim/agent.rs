@@ -225,6 +225,27 @@ impl World {
         self.agents[index].outputs.clear();
     }
 
+    /// The process of an agent asks for the handover lease, and ends soon after, granted or not.
+    pub(crate) fn leave_agent(&mut self, index: usize) {
+        let agent = &self.agents[index];
+        if agent.process.is_none() {
+            return;
+        }
+        let life = agent.life;
+        self.tell_agent(index, Event::HandOver);
+        let delay = self.draw_time(Duration::from_secs(5));
+        self.schedule.after(delay, Item::AgentLeaves { agent: index, life });
+    }
+
+    /// The process ends that has asked, and another one follows.
+    pub(crate) fn end_agent(&mut self, index: usize, life: u64) {
+        if self.agents[index].life == life && !self.healed {
+            self.crash_agent(index, Damage::Process);
+            let long = self.draw_outage();
+            self.schedule.after(long, Item::AgentStart { agent: index });
+        }
+    }
+
     pub(crate) fn crash_agent(&mut self, index: usize, damage: Damage) {
         let now = self.schedule.now();
         let agent = &mut self.agents[index];
@@ -358,7 +379,7 @@ impl World {
                 Action::Start(assignment) => self.begin_attempt(index, assignment),
                 Action::Stop { attempt, .. } => self.end_soon(index, attempt, Step::Stop(attempt)),
                 Action::Forget(attempt) => self.end_soon(index, attempt, Step::Forget(attempt)),
-                Action::Hold { attempt, until } => held.push((attempt, Self::time_at(clock, until))),
+                Action::Hold { attempt, until, .. } => held.push((attempt, Self::time_at(clock, until))),
                 Action::Release(volume) => released.push(volume),
                 Action::AcceptTunnel(_) | Action::Prefetch(_) => {}
                 Action::Close(error) => {

@@ -27,6 +27,8 @@ pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const LOST_AFTER: Duration = Duration::from_secs(20);
+/// Longer than a lease, and than most processes are away.
+const HANDOVER: Duration = Duration::from_secs(30);
 
 /// The master and its disk.
 #[derive(Debug, Default)]
@@ -120,6 +122,7 @@ fn control_settings() -> control::Settings {
         lease: LEASE,
         heartbeat: HEARTBEAT,
         lost_after: LOST_AFTER,
+        handover: HANDOVER,
         ..control::Settings::default()
     }
 }
@@ -128,6 +131,7 @@ fn session_settings() -> Settings {
     Settings {
         lease: LEASE,
         heartbeat: HEARTBEAT,
+        handover: HANDOVER,
         ..Settings::default()
     }
 }

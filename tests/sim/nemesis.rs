@@ -34,6 +34,7 @@ impl World {
                 let long = self.draw_outage();
                 self.schedule.after(long, Item::MasterStart);
             }
+            Fault::ReplaceAgent => self.leave_agent(agent),
             Fault::CrashAgent | Fault::CrashNode | Fault::WipeNode => {
                 let damage = match fault {
                     Fault::CrashAgent => Damage::Process,
@@ -75,7 +76,7 @@ impl World {
     }
 
     /// Mostly short, sometimes longer than a lease and what is waited after it.
-    fn draw_outage(&mut self) -> Duration {
+    pub(crate) fn draw_outage(&mut self) -> Duration {
         let longest = [1, 5, 15, 45][self.rng.random_range(0..4)];
         self.draw_time(Duration::from_secs(longest))
     }

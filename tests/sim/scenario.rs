@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     CrashMaster,
     /// The agent's process ends; supervisors go on.
     CrashAgent,
+    /// Another process of the agent takes the place of one that has asked for the handover lease.
+    ReplaceAgent,
     /// The agent's machine ends; its disk stays.
     CrashNode,
     /// The agent's machine ends with its disk.
@@ -58,11 +60,12 @@ pub(crate) enum Fault {
     RemoveCluster,
 }
 
-const ALL_FAULTS: [Fault; 8] = [
+const ALL_FAULTS: [Fault; 9] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
     Fault::CrashAgent,
+    Fault::ReplaceAgent,
     Fault::CrashNode,
     Fault::WipeNode,
     Fault::EmptyStore,

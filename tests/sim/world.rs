@@ -43,6 +43,10 @@ pub(crate) enum Item {
         life: u64,
         step: Step,
     },
+    AgentLeaves {
+        agent: usize,
+        life: u64,
+    },
     AgentStart {
         agent: usize,
     },
@@ -193,6 +197,7 @@ impl World {
             Item::Dial { agent, life } => self.dial(agent, life),
             Item::AgentTick { agent, life } => self.agent_tick(agent, life),
             Item::AgentStep { agent, life, step } => self.agent_step(agent, life, step),
+            Item::AgentLeaves { agent, life } => self.end_agent(agent, life),
             Item::AgentStart { agent } => self.start_agent(agent),
             Item::MasterTick { life } => self.master_tick(life),
             Item::MasterCommit { life, batch } => self.master_committed(life, *batch),

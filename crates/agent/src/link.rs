@@ -5,6 +5,7 @@
 
 mod connection;
 mod lease;
+mod leave;
 mod renewal;
 
 use std::collections::VecDeque;
@@ -27,7 +28,9 @@ use self::connection::{Connection, Failure, connect};
 use crate::pauses::Pauses;
 use crate::seam::{Instruction, Notice};
 
+use self::leave::Leaving;
 pub use lease::{Granted, Lease};
+pub use leave::Leave;
 pub use renewal::renew;
 
 /// The first and the longest pause before connecting again. Short, so that agents are back soon after the master; with jitter,
@@ -68,6 +71,7 @@ pub struct Link {
     lease: watch::Sender<Option<Granted>>,
     state: State,
     pauses: Pauses,
+    leaving: Leaving,
     /// What the attempts have not taken yet. Nothing is read from the master while there is some, so that there are few.
     waiting: VecDeque<Instruction>,
 }
@@ -103,6 +107,7 @@ impl Link {
             lease: watch::channel(None).0,
             state: State::Connecting(dialling),
             pauses: Pauses::new(PAUSES),
+            leaving: Leaving::default(),
             waiting: VecDeque::new(),
         }
     }
@@ -119,12 +124,20 @@ impl Link {
         Lease::new(self.lease.subscribe())
     }
 
+    /// Asks the master for the handover lease when `leave` says so, and says there when nothing more is to be waited for.
+    #[must_use]
+    pub fn with_leave(mut self, leave: Leave) -> Self {
+        self.leaving = Leaving::when(leave);
+        self
+    }
+
     /// Runs until `stop`.
     ///
     /// # Errors
     /// If the attempts are gone.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
+            self.leaving.look(&self.session, self.waiting.is_empty(), now().steady);
             let event = match self.next(&stop).await? {
                 Happened::Stopping => return Ok(()),
                 Happened::Delivered => continue,
@@ -142,6 +155,9 @@ impl Link {
                     Event::Disconnected
                 }
             };
+            if matches!(event, Event::HandOver) {
+                self.leaving.begin(now().steady);
+            }
             self.take(event).await;
         }
     }
@@ -175,6 +191,7 @@ impl Link {
                 None => anyhow::bail!("nobody gives notice any more"),
             },
             () = until(deadline) => Ok(Happened::Event(Event::Tick)),
+            () = self.leaving.due() => Ok(Happened::Event(Event::HandOver)),
             () = stop.cancelled() => Ok(Happened::Stopping),
         }
     }
@@ -203,9 +220,8 @@ impl Link {
                 Action::Start(assignment) => self.waiting.push_back(Instruction::Start(assignment)),
                 Action::Stop { attempt, reason } => self.waiting.push_back(Instruction::Stop { attempt, reason }),
                 Action::Forget(attempt) => self.waiting.push_back(Instruction::Forget(attempt)),
-                Action::Hold { attempt, until } => {
-                    let (until, length) = (until.0, self.session.lease_length());
-                    let lease = Granted { until, length };
+                Action::Hold { attempt, until, length } => {
+                    let lease = Granted { until: until.0, length };
                     self.waiting.push_back(Instruction::Hold { attempt, lease });
                 }
                 Action::Release(volume) => self.waiting.push_back(Instruction::Release(volume)),

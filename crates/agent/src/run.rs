@@ -34,7 +34,7 @@ use crate::executor::Executor;
 use crate::executor::kubernetes::Limits;
 use crate::executor::process::{self, ProcessExecutor};
 use crate::join::{self, Membership};
-use crate::link::{Ends, Link, Master, renew};
+use crate::link::{Ends, Leave, Link, Master, renew};
 use crate::network::Network;
 use crate::prefetch::{Prefetcher, Prefetching};
 use crate::seam::{INSTRUCTIONS_WAITING, NOTICES_WAITING, Notice};
@@ -49,6 +49,8 @@ use crate::volumes::Volumes;
 const JOIN_PATIENCE: Duration = Duration::from_secs(120);
 /// How long the tasks have to end when the process is to stop. Commands are not among them: these go on.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the handover may take: the master's answer, and telling the supervisors.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
 /// How long the log of an attempt that may be forgotten is waited for: as long as a master may be away.
 const LOG_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
@@ -87,10 +89,28 @@ pub async fn run(configuration: Configuration, stopping: CancellationToken) -> a
         configuration,
         proxy,
         store,
+        leave: Leave::default(),
     };
-    let mut group = TaskGroup::new(stopping);
+    let mut group = TaskGroup::new(CancellationToken::new());
+    group.spawn("leaving", leaving(stopping, parts.leave.clone(), group.token()));
     parts.start(&identity_folder, &mut group).await?;
     Ok(group.run(GRACE).await?)
+}
+
+/// Ends the tasks when the process is to end, once the master counts on another one to take its place.
+async fn leaving(stopping: CancellationToken, leave: Leave, stop: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = stopping.cancelled() => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    leave.asked.cancel();
+    tokio::select! {
+        () = leave.done.cancelled() => {}
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LEAVE_MAX) => {}
+    }
+    stop.cancel();
+    Ok(())
 }
 
 /// Two agents with one identity would throw each other out for ever.
@@ -129,6 +149,8 @@ struct Parts {
     /// Where other clusters dial this one, if they can.
     door: Option<Door>,
     store: ChunkStore,
+    /// How the end of this process is told to the master.
+    leave: Leave,
 }
 
 impl Parts {
@@ -210,7 +232,7 @@ impl Parts {
             Volumes::open(&self.volumes_folder(), notices.clone()).context("cannot read what volumes there are")?;
         let hello = self.hello(executor.capabilities(), facts, volumes.held());
         let link = Link::new(master.clone(), SessionSettings::default(), hello, found.reports(), ends);
-        let link = link.with_exclusive(found.exclusive());
+        let link = link.with_exclusive(found.exclusive()).with_leave(self.leave.clone());
 
         let entrance = Entrance::new(executor.clone(), settings.folder.clone());
         let shipper = Shipper::new();

@@ -22,6 +22,9 @@ pub struct Cluster {
     pub availability: Availability,
     /// Whether its agent is connected.
     pub connected: bool,
+    /// Until when what runs there goes on without its agent, which is being replaced by another process; none if that is not so.
+    #[serde(default)]
+    pub handing_over_until: Option<DateTime>,
     /// When it joined.
     pub joined_at: DateTime,
     /// The version of its agent, if it has connected since the master started.

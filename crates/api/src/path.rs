@@ -203,6 +203,11 @@ pub fn token(token: TokenId) -> String {
     format!("{}/{token}", tokens())
 }
 
+/// Backups of the master.
+pub fn backup() -> String {
+    format!("{PREFIX}/backup")
+}
+
 /// A text as one segment of a path or one value of a query.
 pub fn encode(text: &str) -> String {
     encode_bytes(text.as_bytes())

@@ -50,6 +50,14 @@ impl Client {
         })
     }
 
+    /// The same master, which may be silent for so long in the middle of an answer.
+    pub(crate) fn patient(&self, silent_at_most: Duration) -> Result<Self, Failure> {
+        Ok(Self {
+            http: build(builder(&self.context)?.read_timeout(silent_at_most))?,
+            ..self.clone()
+        })
+    }
+
     /// A request for a path of `tombolo_api::path`.
     pub(crate) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
         let url = self.url(path)?;

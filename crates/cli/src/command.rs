@@ -1,5 +1,6 @@
 //! The users' commands, one module for each kind of thing.
 
+pub(crate) mod backup;
 pub(crate) mod builds;
 pub(crate) mod cache;
 pub(crate) mod cluster;

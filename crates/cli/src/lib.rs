@@ -109,6 +109,10 @@ enum Command {
     /// Makes, lists and revokes access tokens.
     #[command(subcommand)]
     Token(command::token::Token),
+    /// Saves everything that another machine needs to be this master, in one file.
+    Backup(command::backup::Backup),
+    /// Makes the data folder of a new master from a backup; on the machine of that master.
+    Restore(command::backup::Restore),
     /// Runs a master and two clusters on this machine.
     Dev(dev::Dev),
     /// Runs the control plane.
@@ -258,6 +262,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Master(command) => command::server::master(&command),
         Command::Agent(command) => command::server::agent(&command, shared.output),
         Command::Dev(command) => dev::run(&command),
+        Command::Restore(command) => command::backup::restore(&command, shared.output),
         Command::Doctor(service) => command::server::doctor(&service, shared.output),
         Command::Login(command) => wait(command::login::login(&command, &shared), None),
         command => {
@@ -293,6 +298,7 @@ async fn with_session(command: Command, session: &Session) -> Result<(), Failure
         Command::Retention(command) => command::retention::retention(&command, session).await,
         Command::Project(command) => command::project::project(&command, session).await,
         Command::Token(command) => command::token::token(&command, session).await,
+        Command::Backup(command) => command::backup::backup(&command, session).await,
         _ => Err(Failure::usage("this command does not talk to a master")),
     }
 }

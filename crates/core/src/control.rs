@@ -15,6 +15,7 @@ mod connect;
 mod edges;
 pub mod event;
 mod generate;
+mod handover;
 mod holders;
 mod hooks;
 mod invites;
@@ -64,6 +65,7 @@ pub use plan::{Place, PlannedJob};
 pub use settings::Settings;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
+use crate::id::Epoch;
 use crate::name::ClusterName;
 use crate::session::Order;
 use crate::time::{Moment, Now};
@@ -112,6 +114,10 @@ pub struct Control {
     recoveries: BTreeSet<JobKey>,
     /// Jobs that wait for a cluster that has one of their inputs to connect.
     parked: BTreeSet<JobKey>,
+    /// The lowest epoch that an attempt is given from now on.
+    lowest_epoch: Epoch,
+    /// Until when the agent of the cluster may act that is being removed.
+    removed_until: Option<Moment>,
 }
 
 impl Control {
@@ -131,6 +137,8 @@ impl Control {
             deadlines: BTreeSet::new(),
             recoveries: BTreeSet::new(),
             parked: BTreeSet::new(),
+            lowest_epoch: Epoch::default(),
+            removed_until: None,
         }
     }
 
@@ -204,6 +212,7 @@ impl Control {
                 hello,
             } => self.connect(outbox, &cluster, session, *hello),
             Command::Heartbeat { cluster, session } => self.heartbeat(outbox, &cluster, session),
+            Command::HandOver { cluster, session } => self.hand_over(outbox, &cluster, session),
             Command::Report {
                 cluster,
                 session,

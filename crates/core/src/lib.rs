@@ -19,6 +19,7 @@ pub mod pattern;
 pub mod placement;
 pub mod rerun;
 pub mod resources;
+pub mod restoration;
 pub mod retention;
 pub mod route;
 pub mod secret;

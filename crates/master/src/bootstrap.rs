@@ -102,6 +102,16 @@ impl DataFolder {
         Ok(Self(path.to_owned()))
     }
 
+    /// The places of a folder that may not be there.
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.0.join("tombolo.sqlite")
@@ -209,31 +219,41 @@ fn open_authority(
     folder: &DataFolder,
     now: Timestamp,
 ) -> Result<Authority, Error> {
+    let authority = match existing_authority(configuration, domain, folder)? {
+        Some(authority) => authority,
+        None => {
+            let authority = Authority::create(domain.clone(), now)?;
+            authority.save(&folder.authority())?;
+            tracing::info!(trust_domain = %domain, "made a certificate authority");
+            authority
+        }
+    };
+    // The folder is needed for the key of grants too, also when the CA is given.
+    private_file::create_folder(&folder.authority())?;
+    Ok(authority)
+}
+
+/// The CA, if there is one: given by files, or in the data folder.
+pub(crate) fn existing_authority(
+    configuration: &Configuration,
+    domain: &TrustDomain,
+    folder: &DataFolder,
+) -> Result<Option<Authority>, Error> {
     let given = &configuration.authority;
     let authority = match (&given.certificate_file, &given.key_file) {
         (Some(certificate), Some(key)) => {
             let certificate = private_file::read_existing(certificate)?;
-            Authority::load(&certificate, &SecretString::from(private_file::read_existing(key)?))?
+            let key = SecretString::from(private_file::read_existing(key)?);
+            Some(Authority::load(&certificate, &key)?)
         }
-        _ => match Authority::open(&folder.authority())? {
-            Some(authority) => authority,
-            None => {
-                let authority = Authority::create(domain.clone(), now)?;
-                authority.save(&folder.authority())?;
-                tracing::info!(trust_domain = %domain, "made a certificate authority");
-                authority
-            }
-        },
+        _ => Authority::open(&folder.authority())?,
     };
-    // The folder is needed for the key of grants too, also when the CA is given.
-    private_file::create_folder(&folder.authority())?;
-    if authority.domain() == domain {
-        Ok(authority)
-    } else {
-        Err(Error::TrustDomain {
+    match authority {
+        Some(authority) if authority.domain() != domain => Err(Error::TrustDomain {
             expected: domain.clone(),
             found: authority.domain().clone(),
-        })
+        }),
+        authority => Ok(authority),
     }
 }
 

@@ -51,6 +51,9 @@ pub const DEFAULT_AGENT_PORT: u16 = 7443;
 /// Where users connect, unless the configuration says otherwise.
 pub const DEFAULT_USER_PORT: u16 = 8443;
 
+/// The longest handover lease: for so long jobs wait for an agent that does not come back.
+const HANDOVER_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// Everything that can be set.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,6 +182,9 @@ pub struct Leases {
     /// How long after the end of its lease a cluster's running attempts are given up and replaced elsewhere.
     #[serde(with = "humantime_serde")]
     pub lost_after: Duration,
+    /// How long the commands of a cluster may go on while its agent is replaced; 0 if there is no such lease.
+    #[serde(with = "humantime_serde")]
+    pub handover: Duration,
     /// How often a job's attempt is replaced when the system lost it, before the job ends as `error`.
     pub max_replacements: u32,
 }
@@ -190,6 +196,7 @@ impl Default for Leases {
             lease: settings.lease,
             heartbeat: settings.heartbeat,
             lost_after: settings.lost_after,
+            handover: settings.handover,
             max_replacements: settings.max_replacements,
         }
     }
@@ -348,6 +355,9 @@ impl Configuration {
                 "it is shorter than 10 ms, or three of it do not fit into one lease",
             );
         }
+        if leases.handover > HANDOVER_MAX {
+            faults.add("leases.handover", "it is longer than 1 h");
+        }
         for (key, number) in [
             ("agents.connections", self.agents.connections),
             ("users.connections", self.users.connections),
@@ -383,6 +393,7 @@ impl Configuration {
             lease: self.leases.lease,
             heartbeat: self.leases.heartbeat,
             lost_after: self.leases.lost_after,
+            handover: self.leases.handover,
             max_replacements: self.leases.max_replacements,
             max_jobs_per_build: self.limits.jobs_per_build,
             max_indexes_per_build: self.limits.indexes_per_build,

@@ -14,6 +14,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::restoration::Restoration;
 use tombolo_core::secret::SealedValue;
 use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
@@ -128,6 +129,10 @@ type Read<T> = Result<T, tombolo_store::Error>;
 impl Store for Database {
     async fn acquire(&self) -> Result<LeaderEpoch, AcquireError> {
         either!(self, acquire())
+    }
+
+    async fn note_restoration(&self, restoration: Restoration) -> Read<()> {
+        either!(self, note_restoration(restoration))
     }
 
     async fn load(&self) -> Read<Snapshot> {

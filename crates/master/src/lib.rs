@@ -1,5 +1,6 @@
 //! The control plane: gRPC for agents, REST for users, and the driver of the core state machine.
 
+pub mod backup;
 pub mod bootstrap;
 pub mod clock;
 pub mod configuration;

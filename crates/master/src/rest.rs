@@ -6,6 +6,7 @@
 mod array;
 mod audit;
 mod authorization;
+mod backup;
 mod build;
 mod cache;
 mod cluster;
@@ -61,6 +62,7 @@ pub(crate) use server::Answering;
 pub use server::{Limits as ServerLimits, serve};
 
 use crate::Database;
+use crate::backup::Maker;
 use crate::clock::{self, Clock};
 use crate::configuration::Limits;
 use crate::definitions::Definitions;
@@ -97,6 +99,8 @@ pub struct Application {
     pub outputs: Outputs,
     /// What outputs go.
     pub retention: Retention,
+    /// Backups of this master.
+    pub(crate) backups: Maker,
     /// Builds by a schedule.
     pub triggers: Triggers,
     /// Secrets of projects.
@@ -230,6 +234,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(source::missing_chunks))
         .routes(routes!(source::upload_chunk))
         .routes(routes!(source::upload_manifest))
+        .routes(routes!(backup::make_backup))
         .routes(routes!(cluster::list_clusters))
         .routes(routes!(invite::list_invites, invite::create_invite))
         .routes(routes!(invite::withdraw_invites))

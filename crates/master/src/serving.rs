@@ -15,6 +15,7 @@ use tombolo_transfer::store::{ChunkStore, Owner, Patience, StoreLocation};
 use tombolo_transfer::tunnel::{self, Switchboard};
 
 use crate::Database;
+use crate::backup::Maker;
 use crate::bootstrap;
 use crate::definitions::Definitions;
 use crate::driver::{self, Driver, Handle};
@@ -55,8 +56,13 @@ pub(crate) async fn lead(
         costs: base.checked.costs.clone(),
     };
     let signer = Arc::new(grants.clone());
-    let (handle, driver) = Driver::start(store.clone(), options, clock.clone(), signer).await?;
     let mut group = TaskGroup::new(mandate.stopping.clone());
+    let starting = Box::pin(Driver::start(store.clone(), options, clock.clone(), signer));
+    let Some(started) = mandate.stopping.run_until_cancelled(starting).await else {
+        // Nothing has begun.
+        return Ok(group);
+    };
+    let (handle, driver) = started?;
     let driving = mandate.clone();
     group.spawn("driver", async move {
         let driven = driver.run(driving.stopping).await;
@@ -191,6 +197,7 @@ impl Parts {
             session: session::master::Settings {
                 heartbeat: leases.heartbeat,
                 lease: leases.lease,
+                handover: leases.handover,
                 ..session::master::Settings::default()
             },
             joins: Pace::per_minute(self.base.configuration.limits.joins_per_minute),
@@ -229,6 +236,7 @@ impl Parts {
             tasks,
         );
         let application = Application {
+            backups: Maker::new(self.base.clone(), self.store.clone(), self.stopping()),
             triggers: self.triggers.clone(),
             secrets: self.secrets.clone(),
             exec,

@@ -325,6 +325,7 @@ fn agent_frames() -> Vec<AgentFrame> {
         },
         facts: Labels::from_pairs([("nodes", "3")]).expect("valid"),
     })));
+    frames.push(AgentFrame::HandOver);
     frames.push(AgentFrame::Waits {
         attempt: ATTEMPT,
         reason: "waits for a node".to_owned(),
@@ -353,7 +354,9 @@ fn master_frames() -> Vec<MasterFrame> {
             cluster: cluster("west"),
             heartbeat: Duration::from_secs(5),
             lease: Duration::from_secs(30),
+            handover: Duration::from_secs(300),
         }),
+        MasterFrame::HandedOver,
         MasterFrame::HeartbeatAcknowledged { sequence: 1 },
         MasterFrame::ReportAcknowledged { sequence: 2 },
         order(OrderFrame::Assign(Box::new(assignment()))),

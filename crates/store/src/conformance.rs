@@ -13,6 +13,7 @@ mod history;
 mod indexes;
 mod kept;
 mod logs;
+mod restoration;
 mod secrets;
 mod triggers;
 
@@ -33,6 +34,7 @@ pub use kept::outputs_are_kept_as_their_jobs_say;
 pub use logs::{
     log_goes_with_its_job, log_is_read_from_any_line, log_is_read_in_pieces, segments_take_the_place_of_others,
 };
+pub use restoration::{a_later_restoration_is_later, a_restoration_goes_beyond_what_was_given};
 pub use secrets::{secrets_are_replaced_and_found_by_name, secrets_go_with_their_project};
 pub use triggers::{triggers_are_kept_with_their_files_and_sources, triggers_go_with_their_project};
 
@@ -72,6 +74,8 @@ macro_rules! conformance_suite {
             log_is_read_in_pieces,
             segments_take_the_place_of_others,
             log_goes_with_its_job,
+            a_restoration_goes_beyond_what_was_given,
+            a_later_restoration_is_later,
         ]);
     };
     ($name:ident, $new:expr, [$($check:ident),* $(,)?]) => {

@@ -12,6 +12,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::restoration::Restoration;
 use tombolo_core::secret::SealedValue;
 use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
@@ -141,6 +142,10 @@ impl<S: Store> Store for Faulty<S> {
         }
         self.plan().acquired += 1;
         self.inner.acquire().await
+    }
+
+    async fn note_restoration(&self, restoration: Restoration) -> Result<(), Error> {
+        self.inner.note_restoration(restoration).await
     }
 
     async fn load(&self) -> Result<Snapshot, Error> {

@@ -12,6 +12,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::restoration::Restoration;
 use tombolo_core::secret::SealedValue;
 use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
@@ -81,6 +82,12 @@ pub struct KeptBuild {
     /// The bytes of its jobs' outputs.
     pub bytes: u64,
 }
+
+/// How many leaderships there may have been since a backup. What they numbered is not numbered so again.
+pub(crate) const LEADERSHIPS_SINCE_BACKUP: u32 = 1000;
+
+/// How many builds of one project there may have been since a backup.
+pub(crate) const BUILDS_SINCE_BACKUP: u32 = 1000;
 
 /// Why nobody could be made the leader.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +160,10 @@ pub enum Error {
 pub trait Store: Send + Sync + 'static {
     /// Begins a new leadership and ends all before it, also those of this very store.
     fn acquire(&self) -> impl Future<Output = Result<LeaderEpoch, AcquireError>> + Send;
+
+    /// Notes that what is stored was taken from a backup: what counts up and is seen outside (leaderships, numbers of builds) goes on far
+    /// beyond what was given since the backup, and open invites, which may have been used since, are gone. Nobody may lead meanwhile.
+    fn note_restoration(&self, restoration: Restoration) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Reads everything that is not over, and the last commit of the present leadership.
     fn load(&self) -> impl Future<Output = Result<Snapshot, Error>> + Send;

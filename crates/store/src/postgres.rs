@@ -25,6 +25,7 @@ mod plan;
 mod read;
 mod readers;
 mod record;
+mod restoration;
 mod row;
 mod secrets;
 mod table;
@@ -48,6 +49,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::restoration::Restoration;
 use tombolo_core::secret::SealedValue;
 use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
@@ -190,6 +192,14 @@ impl Store for Postgres {
         writer.acknowledge(epoch, Sequence(0));
         turn.give_back();
         Ok(epoch)
+    }
+
+    async fn note_restoration(&self, restoration: Restoration) -> Result<(), Error> {
+        let turn = self.inner.writer.turn().await?;
+        let noted = tokio::time::timeout(WRITE_MAX, restoration::note(turn.connection(), restoration)).await;
+        noted.map_err(too_long)??;
+        turn.give_back();
+        Ok(())
     }
 
     async fn load(&self) -> Result<Snapshot, Error> {

@@ -20,12 +20,14 @@
 //! their own) never wait for it. A lock on a file beside it keeps a second master out; the system frees it with the process.
 
 mod caches;
+mod copy;
 mod error;
 mod indexes;
 mod kept;
 mod logs;
 mod open;
 mod read;
+mod restoration;
 mod row;
 mod secrets;
 #[cfg(test)]
@@ -47,6 +49,7 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::{ClusterName, SecretName, TriggerName};
+use tombolo_core::restoration::Restoration;
 use tombolo_core::secret::SealedValue;
 use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::TriggerFile;
@@ -116,6 +119,36 @@ impl Sqlite {
             }),
             execution,
         })
+    }
+
+    /// The version of the tables that this program knows: the number of steps that lead to them.
+    pub const VERSION: usize = open::VERSION;
+
+    /// Copies the database as of one moment to a new file at `to`, which can be opened like this one. Commits go on meanwhile; what they write
+    /// takes room beside the file until the copy is made. Blocks; asks `goes_on` every few milliseconds.
+    ///
+    /// # Errors
+    /// If it cannot be read or written, or `goes_on` says no. What is there of the copy then is of no use.
+    pub fn copy_to(&self, to: &Path, goes_on: impl FnMut() -> bool) -> Result<(), Error> {
+        match &self.inner.readers {
+            Readers::Writer => Err(Error::Unavailable("it is in memory".to_owned())),
+            Readers::Pool { path, .. } => copy::copy(path, to, goes_on),
+        }
+    }
+
+    /// Reads all of the database, and says whether it is sound.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] with what is wrong first.
+    pub fn examine(&self) -> Result<(), Error> {
+        let writer = self.inner.writer();
+        let verdict = writer.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+        let verdict = verdict.map_err(error::read)?;
+        if verdict == "ok" {
+            Ok(())
+        } else {
+            Err(Error::Corrupt(verdict))
+        }
     }
 
     /// A database in memory, for tests and simulations: gone with the last clone.
@@ -191,6 +224,13 @@ impl Store for Sqlite {
         let result = self.write(write::acquire).await;
         let result = result.unwrap_or_else(|| Err(Error::Unavailable("the call was broken off".to_owned())));
         Ok(result?)
+    }
+
+    async fn note_restoration(&self, restoration: Restoration) -> Result<(), Error> {
+        let result = self
+            .write(move |connection| restoration::note(connection, restoration).map_err(error::read))
+            .await;
+        result.unwrap_or_else(|| Err(Error::Unavailable("the call was broken off".to_owned())))
     }
 
     async fn load(&self) -> Result<Snapshot, Error> {

@@ -202,9 +202,13 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
 
 /// How a cluster stands: `connected`, `connected, cordoned`, `connected, drained`, `disabled`.
 fn standing(cluster: &Described) -> String {
-    let contact = if cluster.connected { "connected" } else { "disconnected" };
+    let contact = match cluster.handing_over_until {
+        Some(until) => format!("handing over until {until}"),
+        None if cluster.connected => "connected".to_owned(),
+        None => "disconnected".to_owned(),
+    };
     match (cluster.availability, cluster.attempts) {
-        (Availability::Open, _) => contact.to_owned(),
+        (Availability::Open, _) => contact,
         (Availability::Disabled, _) => "disabled".to_owned(),
         (Availability::Draining, 0) => format!("{contact}, drained"),
         (availability, _) => format!("{contact}, {}", availability.as_str()),

@@ -1,6 +1,6 @@
 //! What jobs left behind.
 
-mod download;
+pub(super) mod download;
 mod reading;
 mod sums;
 

@@ -135,7 +135,7 @@ pub(crate) fn master(command: &Master) -> Result<(), Failure> {
     )
 }
 
-fn load_master(command: &Service) -> Result<tombolo_master::Configuration, Failure> {
+pub(super) fn load_master(command: &Service) -> Result<tombolo_master::Configuration, Failure> {
     load(command, tombolo_master::configuration::ENVIRONMENT_PREFIX)
 }
 

@@ -7,6 +7,7 @@ use crate::build::{BuildState, JobSpec, StateSet};
 use crate::cache::{Cache, CacheKey};
 use crate::id::{BuildId, InviteId, JobId, ProjectId, TokenId};
 use crate::name::{ClusterName, SecretName, TriggerName};
+use crate::restoration::Restoration;
 use crate::secret::{SealedSecret, Secret};
 use crate::trigger::{Trigger, TriggerFile};
 
@@ -110,6 +111,8 @@ pub struct LiveState {
     pub jobs: Vec<(JobNode, JobStatus)>,
     /// The indexes of those of them that are arrays, as far as they have begun.
     pub indexes: Vec<JobStatus>,
+    /// When all this was taken from a backup, if it ever was.
+    pub restoration: Option<Restoration>,
 }
 
 impl LiveState {

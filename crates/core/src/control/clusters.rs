@@ -81,6 +81,10 @@ pub(super) struct Member {
     pub(super) lease: Lease,
     /// The end of its last lease, whatever has become of that: from then on its agent does not act any more.
     pub(super) acts_until: Option<Moment>,
+    /// The end of its handover lease, which counts until then for what ends with a lease.
+    pub(super) handover_until: Option<Moment>,
+    /// The process of its agent that was granted that is about to end, or has; no other one has connected.
+    pub(super) awaits_successor: bool,
     pub(super) last_heard: Option<Moment>,
     /// What its attempts take.
     pub(super) used: Resources,
@@ -106,6 +110,8 @@ impl Member {
             latest_session: None,
             lease: Lease::Over,
             acts_until: None,
+            handover_until: None,
+            awaits_successor: false,
             last_heard: None,
             used: Resources::default(),
             attempts: BTreeSet::new(),
@@ -118,7 +124,7 @@ impl Member {
 
     pub(super) fn contact(&self) -> Contact {
         match self.lease {
-            Lease::Runs { .. } if self.session.is_some() => Contact::Connected,
+            Lease::Runs { .. } if self.session.is_some() && !self.awaits_successor => Contact::Connected,
             Lease::Runs { .. } | Lease::Ended { .. } => Contact::Away,
             Lease::Over => Contact::Lost,
         }

@@ -160,6 +160,13 @@ pub enum Command {
         /// In which session; an old one is ignored.
         session: SessionId,
     },
+    /// The process of an agent is about to end, and asks for the lease that lasts until another one takes its place.
+    HandOver {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// In which session.
+        session: SessionId,
+    },
     /// An agent says how far an attempt is.
     Report {
         /// Which cluster.

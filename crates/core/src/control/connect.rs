@@ -50,6 +50,7 @@ impl Control {
             capabilities: hello.capabilities,
             peer_address: hello.peer_address,
         });
+        member.awaits_successor = false;
         self.renew(index, outbox.now.steady);
         self.queue.sort_in(&mut self.clusters, index);
 

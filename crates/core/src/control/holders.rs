@@ -67,6 +67,12 @@ impl Control {
         })
     }
 
+    /// Whether the process of a cluster's agent has ended for another one to take its place.
+    pub(super) fn awaits_successor(&self, cluster: &ClusterName) -> bool {
+        let found = self.clusters.by_name(cluster);
+        found.is_some_and(|(_, member)| member.awaits_successor)
+    }
+
     pub(super) fn contact(&self, cluster: &ClusterName) -> Option<Contact> {
         self.clusters.by_name(cluster).map(|(_, member)| member.contact())
     }

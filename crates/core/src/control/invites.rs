@@ -116,6 +116,7 @@ impl Control {
             key,
             joined_at: outbox.now.wall,
             availability: Availability::Open,
+            is_handing_over: false,
         };
         let invite = Invite {
             used_by: Some(key),

@@ -16,6 +16,8 @@ use crate::time::Moment;
 pub(super) enum Deadline {
     /// A cluster's lease, or its time after that.
     Cluster(ClusterIndex),
+    /// The end of a cluster's handover lease.
+    Handover(ClusterIndex),
     /// The end of an invite.
     Invite(InviteId),
     /// The next look for caches that are too old.
@@ -71,6 +73,7 @@ impl Control {
             self.deadlines.pop_first();
             match deadline {
                 Deadline::Cluster(index) => lost |= self.lease_due(outbox, index),
+                Deadline::Handover(index) => self.handover_due(outbox, index),
                 Deadline::Invite(id) => self.invite_due(outbox, id),
                 Deadline::Caches => self.caches_due(outbox),
                 Deadline::Parked => self.wake_parked(outbox),
@@ -93,6 +96,9 @@ impl Control {
             return;
         };
         member.last_heard = Some(now);
+        // An ordinary lease does not shorten the one that was granted for the time until another process connects.
+        let handover = member.handover_until.filter(|_| member.awaits_successor);
+        let until = handover.map_or(until, |handover| handover.max(until));
         let ran = matches!(member.lease, Lease::Runs { .. });
         self.set_lease(index, Lease::Runs { until });
         if !ran {
@@ -116,7 +122,7 @@ impl Control {
             self.deadlines.insert((until, Deadline::Cluster(index)));
         }
         if let Lease::Runs { until } = lease {
-            member.acts_until = Some(until);
+            member.acts_until = member.acts_until.max(Some(until));
         }
         member.lease = lease;
         self.clusters.refresh(index);

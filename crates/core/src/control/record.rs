@@ -57,6 +57,8 @@ pub struct Cluster {
     pub joined_at: Timestamp,
     /// Which jobs it takes, as an administrator has said.
     pub availability: Availability,
+    /// Its agent was granted a handover lease that may not be over.
+    pub is_handing_over: bool,
 }
 
 /// The one-time right to join.

@@ -16,13 +16,16 @@ impl Control {
             .ok_or_else(|| Refusal::not_found("cluster", name))?;
         self.set_lease(index, Lease::Over);
         self.queue.sort_out(index);
-        let attempts = self.clusters.remove(index).map(|member| member.attempts);
+        let member = self.clusters.remove(index);
+        self.removed_until = member.as_ref().and_then(|member| member.acts_until);
+        let attempts = member.map(|member| member.attempts);
         outbox.changes.push(Change::DeleteCluster(name.clone()));
         self.lose_workspaces(outbox, name);
         self.lose_caches(outbox, name);
         for key in attempts.unwrap_or_default() {
             self.replace(outbox, key, &format!("cluster `{name}` was removed"));
         }
+        self.removed_until = None;
         self.lose_shared(outbox, name);
         self.replace_inputs(outbox);
         self.fail_without_place(outbox);

@@ -67,7 +67,9 @@ impl Control {
         let cluster = job.attempt().and(job.status.cluster.as_ref())?;
         let left = match self.clusters.by_name(cluster) {
             Some((_, member)) => member.acts_until?.since(now),
-            None => self.settings.lease,
+            None => self
+                .removed_until
+                .map_or(self.settings.longest_lease(), |until| until.since(now)),
         };
         (!left.is_zero()).then_some(left)
     }

@@ -13,6 +13,7 @@ use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
 use crate::placement::Availability;
+use crate::restoration::Restoration;
 use crate::share::Usage;
 use crate::time::Now;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,9 +76,14 @@ impl Control {
                 Availability::Disabled => Lease::Over,
                 _ => lease,
             };
+            let is_handing_over = cluster.is_handing_over;
             let index = control.clusters.insert(cluster);
             control.set_lease(index, lease);
+            if is_handing_over {
+                control.count_handover(index, now.steady);
+            }
         }
+        control.lowest_epoch = live.restoration.map(Restoration::lowest_epoch).unwrap_or_default();
         control.restore_caches(live.caches, now);
         let mut jobs: BTreeMap<BuildId, Vec<(JobNode, JobStatus)>> = BTreeMap::new();
         let mut arrays: BTreeMap<JobId, BuildId> = BTreeMap::new();

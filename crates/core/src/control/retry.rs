@@ -69,7 +69,7 @@ impl Control {
         // As all leases begin anew, and calendars of two machines differ.
         let is_held_back = self.builds.job(key).is_some_and(|(_, job)| job.status.is_held_back());
         let left = match is_held_back {
-            true => self.settings.lease,
+            true => self.settings.longest_lease(),
             false => Duration::from_millis(due.0.saturating_sub(now.wall.0)),
         };
         self.deadlines.insert((now.steady + left, Deadline::Retry(key)));

@@ -171,7 +171,7 @@ impl Control {
             return;
         };
         job.status.state = JobState::Assigned;
-        job.status.epoch = job.status.epoch.next();
+        job.status.epoch = job.status.epoch.next().max(self.lowest_epoch);
         job.status.cluster = Some(member.record.name.clone());
         if let Some(attempt) = job.attempt() {
             outbox.order(&member.record.name, Order::Assign(attempt));

@@ -14,6 +14,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long after the end of its lease a cluster's running attempts are given up.
     pub lost_after: Duration,
+    /// How long the commands of a cluster may go on while one process of its agent takes the place of another; zero if there is no such lease.
+    pub handover: Duration,
     /// How often a job's attempt is replaced when the system lost it. After that the job ends as `error`: what was
     /// lost so often may well be the cause.
     pub max_replacements: u32,
@@ -48,12 +50,20 @@ pub struct Settings {
     pub caches: cache::Settings,
 }
 
+impl Settings {
+    /// The longest that a command which ends with a lease can go on without hearing from the master.
+    pub fn longest_lease(&self) -> Duration {
+        self.lease.max(self.handover)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(15),
             heartbeat: Duration::from_secs(5),
             lost_after: Duration::from_secs(5 * 60),
+            handover: Duration::from_secs(5 * 60),
             max_replacements: 3,
             max_jobs_per_build: 10_000,
             max_indexes_per_build: 100_000,

@@ -12,6 +12,7 @@ mod conditions;
 mod disconnect;
 mod generated;
 mod graph;
+mod handover;
 mod hooks;
 mod inputs;
 mod invites;

@@ -41,6 +41,8 @@ pub struct ClusterView<'a> {
     pub contact: Contact,
     /// The session of its present connection.
     pub session: Option<SessionId>,
+    /// Until when the process of its agent that has ended, or is about to, counts on another one to take its place; none if that is not so.
+    pub handing_over_until: Option<Moment>,
     /// When it was last heard of; never by this process if none.
     pub last_heard: Option<Moment>,
     /// What its agent last said of itself; none before its first hello to this process.
@@ -390,6 +392,7 @@ impl Member {
             labels: &self.labels,
             contact: self.contact(),
             session: self.session,
+            handing_over_until: self.handover_until.filter(|_| self.awaits_successor),
             last_heard: self.last_heard,
             agent: self.agent.as_ref(),
             used: self.used,

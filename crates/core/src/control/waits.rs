@@ -63,6 +63,11 @@ impl Control {
         let cluster = job.attempt().and(job.status.cluster.as_ref())?;
         let what_then = match self.contact(cluster) {
             Some(Contact::Connected) | None => return job.waits().map(str::to_owned),
+            Some(_) if self.awaits_successor(cluster) => {
+                return Some(format!(
+                    "cluster `{cluster}` waits for another process of its agent; what runs goes on"
+                ));
+            }
             Some(_) if waits_for_its_cluster(job) => "the job waits for it (`on_disconnect: wait`)",
             Some(_) => "if it stays away the job is placed again",
         };

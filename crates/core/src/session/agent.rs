@@ -1,6 +1,7 @@
 //! The agent's end of the link.
 
 mod attempts;
+mod handover;
 mod holds;
 mod lease;
 mod link;
@@ -13,6 +14,7 @@ mod waits;
 use std::time::Duration;
 
 use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
+use self::handover::Handover;
 use self::holds::Holds;
 use self::lease::Lease;
 use self::link::{Link, Up};
@@ -59,6 +61,8 @@ pub enum Event {
         /// In words; empty if nothing holds it up any more.
         reason: String,
     },
+    /// This process is about to end, and another one takes its place: what runs is to go on meanwhile.
+    HandOver,
     /// The deadline has come.
     Tick,
 }
@@ -88,6 +92,8 @@ pub enum Action {
         attempt: AttemptId,
         /// The end of the lease.
         until: Moment,
+        /// How long it lasted when it was asked for.
+        length: Duration,
     },
     /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
     Release(VolumeId),
@@ -111,6 +117,7 @@ pub struct Session {
     link: Link,
     lease: Lease,
     holds: Holds,
+    handover: Handover,
     /// How long a lease lasts, as the master said last.
     lease_length: Duration,
 }
@@ -131,6 +138,7 @@ impl Session {
             link: Link::Down,
             lease: Lease::default(),
             holds: Holds::default(),
+            handover: Handover::default(),
             lease_length: Duration::ZERO,
         }
     }
@@ -148,8 +156,11 @@ impl Session {
             self.link = Link::Down;
             actions.push(Action::Close(error));
         }
-        let holds = self.holds.extend(self.lease.until());
-        actions.extend(holds.map(|(attempt, until)| Action::Hold { attempt, until }));
+        let ordinary = self.lease.until().map(|until| (until, self.lease_length));
+        let latest = ordinary.max(self.handover.granted());
+        let length = latest.map_or(Duration::ZERO, |(_, length)| length);
+        let holds = self.holds.extend(latest.map(|(until, _)| until));
+        actions.extend(holds.map(|(attempt, until)| Action::Hold { attempt, until, length }));
         actions
     }
 
@@ -160,6 +171,7 @@ impl Session {
                 self.attempts.reconnected(&self.holds);
                 self.volumes.reconnected();
                 self.lease.disconnected();
+                self.handover.disconnected();
                 self.link = Link::Greeting {
                     first_at: now.steady,
                     again_at: now.steady,
@@ -218,6 +230,7 @@ impl Session {
                 }
                 Ok(())
             }
+            Event::HandOver => self.ask_for_handover(now.steady, actions),
             Event::Tick => Ok(()),
         }
     }
@@ -247,9 +260,29 @@ impl Session {
         self.lease_length
     }
 
+    /// Whether the master was asked for the handover lease, and has not answered yet.
+    pub const fn awaits_handover(&self) -> bool {
+        self.is_up() && self.handover.is_asked()
+    }
+
+    /// Whether it has granted it, for commands that end with their lease.
+    pub fn holds_handover(&self) -> bool {
+        self.handover.granted().is_some() && !self.holds.is_empty()
+    }
+
     /// Whether hello and welcome were exchanged on the present connection.
     pub const fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
+    }
+
+    fn ask_for_handover(&mut self, now: Moment, actions: &mut Vec<Action>) -> Result<(), Error> {
+        if let Link::Up(up) = &self.link
+            && self.attempts.has_any()
+            && self.handover.ask(now, up.handover())
+        {
+            actions.push(Action::Send(AgentFrame::HandOver));
+        }
+        Ok(())
     }
 
     fn surveyed(&mut self, survey: Box<Survey>, actions: &mut Vec<Action>) {
@@ -293,7 +326,7 @@ impl Session {
                 }
                 let until = *first_at + welcome.lease;
                 self.lease_length = welcome.lease;
-                self.link = Link::Up(Up::new(&self.settings, welcome, now.steady));
+                self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, now.steady)));
                 self.renew(now.steady, until);
                 let survey = self.survey.clone().map(AgentFrame::Survey);
                 actions.extend(survey.into_iter().chain(self.waits.frames()).map(Action::Send));
@@ -325,6 +358,7 @@ impl Session {
                 }
                 self.obey(now, sequence, order, actions);
             }
+            MasterFrame::HandedOver => self.handover.granted_now()?,
             MasterFrame::TunnelOffered { tunnel } => actions.push(Action::AcceptTunnel(tunnel)),
         }
         Ok(())
@@ -419,5 +453,6 @@ const fn kind(frame: &MasterFrame) -> &'static str {
         MasterFrame::ReportAcknowledged { .. } => "report acknowledged",
         MasterFrame::Order { .. } => "order",
         MasterFrame::TunnelOffered { .. } => "tunnel offered",
+        MasterFrame::HandedOver => "handed over",
     }
 }

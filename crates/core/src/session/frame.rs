@@ -43,6 +43,8 @@ pub enum AgentFrame {
     Survey(Box<Survey>),
     /// It has this volume now. Not acknowledged; each hello says it again.
     Holds(VolumeId),
+    /// Asks for the handover lease: this process is about to end, and another one takes its place. May be said again.
+    HandOver,
     /// Why an attempt does not go on. Not acknowledged; said again on every connection, for as long as it holds.
     Waits {
         /// Which attempt.
@@ -126,6 +128,8 @@ pub enum MasterFrame {
         /// What.
         order: OrderFrame,
     },
+    /// The handover lease was granted, from when the agent first asked for it on this connection. It is durable.
+    HandedOver,
     /// Somebody wants a tunnel to this agent: dial back and accept it.
     TunnelOffered {
         /// Which.
@@ -144,6 +148,8 @@ pub struct Welcome {
     pub heartbeat: Duration,
     /// How long the agent may act on its own after it *sent* the last heartbeat that was acknowledged.
     pub lease: Duration,
+    /// How long commands may go on after the agent has asked for the handover lease; zero if the master grants none.
+    pub handover: Duration,
 }
 
 /// What the control plane wants of an agent.

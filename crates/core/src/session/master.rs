@@ -26,6 +26,8 @@ pub struct Settings {
     pub heartbeat: Duration,
     /// How long the agent may act on its own; the same as the control plane's. Also how long a connection may be silent.
     pub lease: Duration,
+    /// How long the handover lease lasts; the same as the control plane's. Zero: there is none.
+    pub handover: Duration,
     /// When to repeat an order that was not acknowledged.
     pub order_retry: Duration,
     /// Orders that may be on their way at once. More wait.
@@ -46,6 +48,7 @@ impl Default for Settings {
             hello_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(5),
             lease: Duration::from_secs(15),
+            handover: Duration::from_secs(5 * 60),
             order_retry: Duration::from_secs(3),
             order_credits: 1024,
             waiting_orders: 16_384,
@@ -67,6 +70,8 @@ pub enum Ticket {
         /// The heartbeat's number.
         sequence: u64,
     },
+    /// It asks for the handover lease.
+    HandOver,
     /// A report.
     Report {
         /// The report's number.
@@ -269,6 +274,10 @@ impl Session {
                     });
                 }
             }
+            AgentFrame::HandOver => actions.push(Action::Apply {
+                ticket: Ticket::HandOver,
+                command: Command::HandOver { cluster, session },
+            }),
             AgentFrame::OrderAcknowledged { sequence } => self.orders.acknowledged(sequence)?,
             AgentFrame::Progress(progress) => actions.push(Action::Progress(progress)),
             AgentFrame::Survey(survey) => actions.push(Action::Tell(Command::Survey {
@@ -327,6 +336,10 @@ impl Session {
                 result?;
                 actions.push(Action::Send(MasterFrame::HeartbeatAcknowledged { sequence }));
             }
+            Ticket::HandOver => {
+                result?;
+                actions.push(Action::Send(MasterFrame::HandedOver));
+            }
             Ticket::Report { sequence, attempt } => {
                 self.pending_reports.remove(&sequence);
                 match result {
@@ -349,6 +362,7 @@ impl Session {
             cluster: self.cluster.clone(),
             heartbeat: self.settings.heartbeat,
             lease: self.settings.lease,
+            handover: self.settings.handover,
         }))
     }
 
@@ -385,5 +399,6 @@ const fn kind(frame: &AgentFrame) -> &'static str {
         AgentFrame::Survey(_) => "survey",
         AgentFrame::Holds(_) => "holds",
         AgentFrame::Waits { .. } => "waits",
+        AgentFrame::HandOver => "hand over",
     }
 }

@@ -69,7 +69,7 @@ fn costs_are_read_in_millionths() {
 #[test]
 fn settings_that_cannot_be_are_named() {
     type Change = fn(&mut Configuration);
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 15] = [
         ("exec.idle", |configuration| configuration.exec.idle = Duration::ZERO),
         ("exec.sessions_per_build", |configuration| {
             configuration.exec.sessions_per_build = 0
@@ -94,6 +94,9 @@ fn settings_that_cannot_be_are_named() {
         }),
         ("authority.certificate_file", |configuration| {
             configuration.authority.certificate_file = Some(PathBuf::from("ca.pem"));
+        }),
+        ("leases.handover", |configuration| {
+            configuration.leases.handover = Duration::from_secs(3601)
         }),
         ("leases.heartbeat", |configuration| {
             configuration.leases.heartbeat = Duration::from_secs(11)

@@ -11,7 +11,7 @@ use tombolo_core::control::restore;
 use tombolo_core::control::{Control, Settings};
 use tombolo_core::route::Costs;
 use tombolo_core::time::Now;
-use tombolo_store::{AcquireError, LeaderEpoch, Sequence, Store};
+use tombolo_store::{AcquireError, LeaderEpoch, Sequence, Snapshot, Store};
 
 use super::collect::Tick;
 use super::handle::{self, ApplyError, Handle, Shared};
@@ -76,17 +76,39 @@ struct Beginning {
 }
 
 async fn begin<S: Store>(store: &S, settings: &Settings, now: impl Fn() -> Now) -> Result<Beginning, Error> {
+    let (epoch, snapshot) = lead(store).await?;
+    restore(epoch, snapshot, settings, now())
+}
+
+async fn lead<S: Store>(store: &S) -> Result<(LeaderEpoch, Snapshot), Error> {
     let epoch = store.acquire().await?;
-    let snapshot = store.load().await?;
+    Ok((epoch, store.load().await?))
+}
+
+fn restore(epoch: LeaderEpoch, snapshot: Snapshot, settings: &Settings, now: Now) -> Result<Beginning, Error> {
     let live = snapshot.live;
     let (builds, jobs, clusters) = (live.builds.len(), live.jobs.len(), live.clusters.len());
-    let control = Control::restore(settings.clone(), live, now())?;
+    let control = Control::restore(settings.clone(), live, now)?;
     tracing::info!(%epoch, builds, jobs, clusters, "leading");
     Ok(Beginning {
         epoch,
         sequence: snapshot.sequence,
         control,
     })
+}
+
+/// Of a database that was taken from a backup: waits until the leases are over that the lost master may have given out. What it gave to whom
+/// is not known, so that until then nobody could say which commands still run.
+async fn wait_out(snapshot: &Snapshot, settings: &Settings, clock: &dyn Clock) {
+    let restoration = snapshot.live.restoration;
+    let pause = restoration.and_then(|restoration| restoration.pause(clock.now().wall, settings.longest_lease()));
+    if let Some(pause) = pause {
+        tracing::warn!(
+            ?pause,
+            "this database was taken from a backup not long ago: waiting for the end of the leases that may have been given out since"
+        );
+        tokio::time::sleep(pause).await;
+    }
 }
 
 impl<S: Store> Driver<S> {
@@ -101,7 +123,11 @@ impl<S: Store> Driver<S> {
             epoch,
             sequence,
             control,
-        } = begin(&*store, &options.control, || clock.now()).await?;
+        } = {
+            let (epoch, snapshot) = lead(&*store).await?;
+            wait_out(&snapshot, &options.control, &*clock).await;
+            restore(epoch, snapshot, &options.control, clock.now())?
+        };
         let (sender, receiver) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         shared.lead(epoch);

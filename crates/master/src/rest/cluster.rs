@@ -31,9 +31,10 @@ pub(super) async fn list_clusters(
     State(state): State<Arc<Application>>,
     _: Everywhere<Viewer>,
 ) -> Result<Answer<ClusterList>, Error> {
+    let now = state.clock.now();
     let clusters = state
         .handle
-        .query(|control| control.clusters().map(|view| view::cluster(&view)).collect());
+        .query(move |control| control.clusters().map(|view| view::cluster(&view, now)).collect());
     Ok(Answer(ClusterList {
         clusters: clusters.await?,
     }))
@@ -66,10 +67,10 @@ pub(super) async fn show_cluster(
 }
 
 async fn describe(state: &Application, name: &ClusterName) -> Result<Answer<Cluster>, Error> {
-    let lookup = name.clone();
+    let (lookup, now) = (name.clone(), state.clock.now());
     let cluster = state
         .handle
-        .query(move |control| control.cluster(&lookup).map(|view| view::cluster(&view)));
+        .query(move |control| control.cluster(&lookup).map(|view| view::cluster(&view, now)));
     match cluster.await? {
         Some(cluster) => Ok(Answer(cluster)),
         None => Err(unknown_cluster(state, name).await),

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 
-/// Where the future writes to.
+/// Where the future writes to. Clones are one.
+#[derive(Clone)]
 pub(crate) struct Sink(mpsc::Sender<Bytes>);
 
 /// How long a reader may take nothing. Until then it keeps others from what its piece takes.
@@ -28,6 +29,11 @@ pub(crate) enum SendError {
 }
 
 impl Sink {
+    /// Whether there is still somebody who reads.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.0.is_closed()
+    }
+
     /// Gives one piece to the reader. Waits until the one before was taken.
     pub(crate) async fn send(&self, piece: Bytes) -> Result<(), SendError> {
         match tokio::time::timeout(STALLED, self.0.send(piece)).await {

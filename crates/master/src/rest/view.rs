@@ -7,7 +7,7 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus, Project, Token};
 use tombolo_core::control::{ClusterView, Contact};
 use tombolo_core::label::Labels;
 use tombolo_core::name::{JobName, ProjectName};
-use tombolo_core::time::Timestamp;
+use tombolo_core::time::{Now, Timestamp};
 
 use super::kept::removal;
 
@@ -41,7 +41,12 @@ pub(crate) fn labels(labels: &Labels) -> BTreeMap<String, String> {
         .collect()
 }
 
-pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
+/// A cluster as of `now`.
+pub(crate) fn cluster(view: &ClusterView<'_>, now: Now) -> api::Cluster {
+    let handing_over_until = view.handing_over_until.map(|until| {
+        let left = u64::try_from(until.since(now.steady).as_millis()).unwrap_or(u64::MAX);
+        Timestamp(now.wall.0.saturating_add(left)).into()
+    });
     let connected = view.contact == Contact::Connected;
     let agent = view.agent.filter(|_| connected);
     let capacity = agent.and_then(|agent| agent.capacity.known());
@@ -50,6 +55,7 @@ pub(crate) fn cluster(view: &ClusterView<'_>) -> api::Cluster {
         labels: labels(view.labels),
         availability: view.record.availability.into(),
         connected,
+        handing_over_until,
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),
         capacity: capacity.map(Into::into),

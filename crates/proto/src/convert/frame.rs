@@ -34,6 +34,7 @@ impl From<AgentFrame> for wire::AgentFrame {
             AgentFrame::Holds(volume) => Frame::Holds(wire::Holds {
                 volume: volume.to_string(),
             }),
+            AgentFrame::HandOver => Frame::HandOver(wire::HandOver {}),
             AgentFrame::Waits { attempt, reason } => Frame::Waits(wire::Waits {
                 attempt: Some(attempt.into()),
                 reason,
@@ -64,6 +65,7 @@ impl TryFrom<wire::AgentFrame> for AgentFrame {
             Frame::Progress(progress) => Self::Progress(progress.try_into()?),
             Frame::Survey(survey) => Self::Survey(Box::new(survey.try_into()?)),
             Frame::Holds(holds) => Self::Holds(volume(&holds.volume, "Holds.volume")?),
+            Frame::HandOver(wire::HandOver {}) => Self::HandOver,
             Frame::Waits(waits) => Self::Waits {
                 attempt: attempt(waits.attempt, "Waits.attempt")?,
                 reason: text(waits.reason, "Waits.reason")?,
@@ -128,6 +130,7 @@ impl From<MasterFrame> for wire::MasterFrame {
                 cluster: welcome.cluster.into(),
                 heartbeat_milliseconds: milliseconds(welcome.heartbeat),
                 lease_milliseconds: milliseconds(welcome.lease),
+                handover_milliseconds: milliseconds(welcome.handover),
             }),
             MasterFrame::HeartbeatAcknowledged { sequence } => {
                 Frame::HeartbeatAcknowledged(wire::HeartbeatAcknowledged { sequence })
@@ -139,6 +142,7 @@ impl From<MasterFrame> for wire::MasterFrame {
                 sequence,
                 order: Some(order.into()),
             }),
+            MasterFrame::HandedOver => Frame::HandedOver(wire::HandedOver {}),
             MasterFrame::TunnelOffered { tunnel } => Frame::TunnelOffered(wire::TunnelOffered {
                 tunnel: tunnel.uuid().as_bytes().to_vec(),
             }),
@@ -158,6 +162,7 @@ impl TryFrom<wire::MasterFrame> for MasterFrame {
                 cluster: cluster_name(&welcome.cluster, "Welcome.cluster")?,
                 heartbeat: Duration::from_millis(welcome.heartbeat_milliseconds),
                 lease: Duration::from_millis(welcome.lease_milliseconds),
+                handover: Duration::from_millis(welcome.handover_milliseconds),
             }),
             Frame::HeartbeatAcknowledged(heartbeat) => Self::HeartbeatAcknowledged {
                 sequence: heartbeat.sequence,
@@ -169,6 +174,7 @@ impl TryFrom<wire::MasterFrame> for MasterFrame {
                 sequence: order.sequence,
                 order: required(order.order, "Order.order")?.try_into()?,
             },
+            Frame::HandedOver(wire::HandedOver {}) => Self::HandedOver,
             Frame::TunnelOffered(offer) => Self::TunnelOffered {
                 tunnel: TunnelId::new(uuid(&offer.tunnel, "TunnelOffered.tunnel")?),
             },

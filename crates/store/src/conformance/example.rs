@@ -81,6 +81,7 @@ pub(super) fn cluster(name: &str) -> Cluster {
         key: digest(7),
         joined_at: Timestamp(0),
         availability: Availability::Draining,
+        is_handing_over: true,
     }
 }
 

@@ -7,13 +7,14 @@ use super::error::{self, text};
 use crate::port::Error;
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("../../migrations/postgres/0001_foundation.sql"),
     include_str!("../../migrations/postgres/0002_extensions.sql"),
     include_str!("../../migrations/postgres/0003_secrets.sql"),
     include_str!("../../migrations/postgres/0004_triggers.sql"),
     include_str!("../../migrations/postgres/0005_lease.sql"),
     include_str!("../../migrations/postgres/0006_kept_outputs.sql"),
+    include_str!("../../migrations/postgres/0007_restoration_and_handover.sql"),
 ];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.

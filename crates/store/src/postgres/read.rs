@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::connection::Connection;
 use super::error;
 use super::indexes;
+use super::restoration;
 use super::row::{self, Columns};
 use crate::port::{Error, JobRecord, LeaderEpoch, Sequence, Snapshot};
 
@@ -61,6 +62,7 @@ pub(super) async fn snapshot(connection: &Connection) -> Result<Snapshot, Error>
         )
         .await?,
         indexes: indexes::live(connection).await?,
+        restoration: restoration::read(connection).await?,
     };
     client.batch_execute("COMMIT").await.map_err(error::read)?;
     Ok(Snapshot { live, sequence })

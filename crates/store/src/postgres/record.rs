@@ -41,6 +41,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Row<'_> {
         key,
         joined_at,
         availability,
+        is_handing_over,
     } = cluster;
     vec![
         Value::text(name.as_str()),
@@ -48,6 +49,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Row<'_> {
         Value::digest(key),
         Value::time(*joined_at),
         Value::text(availability.as_str()),
+        Value::Flag(*is_handing_over),
     ]
 }
 

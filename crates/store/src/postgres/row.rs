@@ -24,7 +24,7 @@ use crate::port::Error;
 use crate::state::{availability, build_state, job_kind, job_state, role};
 
 pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention, share";
-pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability";
+pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability, is_handing_over";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
@@ -178,6 +178,7 @@ pub(super) fn cluster(columns: &mut Columns<'_>) -> Result<Cluster, Error> {
         key: columns.digest()?,
         joined_at: columns.time()?,
         availability: columns.known(availability)?,
+        is_handing_over: columns.take()?,
     })
 }
 

@@ -215,6 +215,7 @@ pub(super) const CLUSTERS: Table = Table {
         ("key", Bytes),
         ("joined_at", Number),
         ("availability", Text),
+        ("is_handing_over", Flag),
     ],
 };
 

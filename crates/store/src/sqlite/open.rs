@@ -24,7 +24,10 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0010_secrets.sql")),
     M::up(include_str!("../../migrations/0011_triggers.sql")),
     M::up(include_str!("../../migrations/0012_kept_outputs.sql")),
+    M::up(include_str!("../../migrations/0013_restoration_and_handover.sql")),
 ];
+/// Of the tables.
+pub(super) const VERSION: usize = STEPS.len();
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 
 /// How many prepared statements a connection keeps: more than there are different ones.

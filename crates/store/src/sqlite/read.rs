@@ -7,6 +7,7 @@ use tombolo_core::control::record::{Build, JobNode, JobStatus};
 use tombolo_core::id::{BuildId, JobId, ProjectId};
 
 use super::indexes;
+use super::restoration;
 use super::row::{self, Columns};
 use crate::port::{JobRecord, LeaderEpoch, Sequence, Snapshot};
 
@@ -81,6 +82,7 @@ pub(super) fn snapshot(connection: &Connection) -> rusqlite::Result<Snapshot> {
             row::job,
         )?,
         indexes: indexes::live(&transaction)?,
+        restoration: restoration::read(&transaction)?,
     };
     transaction.finish()?;
     Ok(Snapshot { live, sequence })

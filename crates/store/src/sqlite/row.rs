@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::state::{availability, build_state, job_kind, job_state, role};
 
 pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention, share";
-pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability";
+pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability, is_handing_over";
 pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
@@ -79,7 +79,7 @@ impl<'row> Columns<'row> {
         self.number().map(Timestamp)
     }
 
-    fn optional_time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
+    pub(super) fn optional_time(&mut self) -> rusqlite::Result<Option<Timestamp>> {
         Ok(self.optional_number()?.map(Timestamp))
     }
 
@@ -139,6 +139,7 @@ pub(super) fn cluster(columns: &mut Columns<'_>) -> rusqlite::Result<Cluster> {
         key: columns.digest()?,
         joined_at: columns.time()?,
         availability: columns.known(availability)?,
+        is_handing_over: columns.take()?,
     })
 }
 

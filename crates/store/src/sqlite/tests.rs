@@ -99,3 +99,44 @@ async fn settings_are_durable() {
     assert_eq!(value("synchronous"), "Integer(2)");
     assert_eq!(value("foreign_keys"), "Integer(1)");
 }
+
+/// Somebody commits all the time, and the copy is as of one moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_is_of_one_moment_and_holds_nobody_up() {
+    let (store, folder) = in_file();
+    let epoch = store.acquire().await.unwrap();
+    let commit = |number: u64| {
+        let name = tombolo_core::name::ProjectName::new(&format!("p{number}")).unwrap();
+        let project = tombolo_core::control::record::Project {
+            last_build: number,
+            id: ProjectId::from_u128(number.into()),
+            name,
+            created_at: Default::default(),
+            workspace: None,
+            retention: None,
+            share: Default::default(),
+        };
+        store.commit(epoch, Sequence(number), Arc::new(vec![Change::PutProject(project)]))
+    };
+    commit(1).await.unwrap();
+    let to = folder.path().join("copy.db");
+    let copying = tokio::task::spawn_blocking({
+        let (store, to) = (store.clone(), to.clone());
+        move || store.copy_to(&to, || true)
+    });
+    let mut number = 1;
+    while !copying.is_finished() || number < 20 {
+        number += 1;
+        commit(number).await.unwrap();
+    }
+    copying.await.unwrap().unwrap();
+    let copy = Sqlite::open(&to, Execution::Threads).unwrap();
+    copy.examine().unwrap();
+    let snapshot = copy.load().await.unwrap();
+    let last = snapshot.live.projects.iter().map(|project| project.last_build).max();
+    assert_eq!(last, Some(snapshot.sequence.0));
+    assert_eq!(snapshot.live.projects.len() as u64, snapshot.sequence.0);
+    assert!(snapshot.sequence.0 <= number);
+    let broken_off = store.copy_to(&folder.path().join("other.db"), || false);
+    assert!(matches!(broken_off, Err(Error::Unavailable(_))), "{broken_off:?}");
+}

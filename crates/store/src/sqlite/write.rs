@@ -200,19 +200,21 @@ fn put_cluster(connection: &Connection, cluster: &Cluster) -> rusqlite::Result<u
         key,
         joined_at,
         availability,
+        is_handing_over,
     } = cluster;
     connection
         .prepare_cached(
-            "INSERT INTO clusters (name, labels, key, joined_at, availability) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (name) \
+            "INSERT INTO clusters (name, labels, key, joined_at, availability, is_handing_over) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) \
              DO UPDATE SET labels = excluded.labels, key = excluded.key, joined_at = excluded.joined_at, \
-             availability = excluded.availability",
+             availability = excluded.availability, is_handing_over = excluded.is_handing_over",
         )?
         .execute(params![
             name.as_str(),
             json(labels),
             key.as_bytes(),
             time(*joined_at),
-            availability.as_str()
+            availability.as_str(),
+            is_handing_over
         ])
 }
 

@@ -115,7 +115,7 @@ fn check_places(request: &Request<'_>, to: &Path) -> Result<(), Failure> {
     request.sums_file().map_or(Ok(()), |list| check_place(list, "--sums"))
 }
 
-fn check_place(path: &Path, option: &str) -> Result<(), Failure> {
+pub(crate) fn check_place(path: &Path, option: &str) -> Result<(), Failure> {
     let folder = parent_of(path);
     if !folder.is_dir() {
         return Err(Failure::usage(format!("there is no folder {}", folder.display()))
@@ -155,7 +155,7 @@ fn staging_folder(to: &Path) -> Result<tempfile::TempDir, Failure> {
     })
 }
 
-pub(super) fn parent_of(path: &Path) -> &Path {
+pub(crate) fn parent_of(path: &Path) -> &Path {
     path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))

@@ -1,10 +1,13 @@
 //! What is stored is not trusted to make sense.
 
 use super::super::restore::Error;
-use super::super::testing::{World, cluster, digest, job, running};
+use super::super::testing::{World, cluster, digest, ended, job, running};
 use super::super::{Control, GraphError, LiveState};
 use crate::build::TerminalState::Finished;
 use crate::build::{JobState, StateSet};
+use crate::id::Epoch;
+use crate::restoration::Restoration;
+use crate::time::Timestamp;
 
 #[test]
 fn contradictions_are_found() {
@@ -65,4 +68,31 @@ fn the_order_of_what_is_stored_does_not_matter() {
         world.control.cluster(&cluster("east")).map(|east| east.record.key),
         Some(digest(1))
     );
+}
+
+/// What the backup knows goes on under its number; what begins now has one that nobody can have been given since.
+#[test]
+fn attempts_after_a_restoration_have_higher_epochs_than_any_before() {
+    let mut world = World::new();
+    world.up("east", &[], 4);
+    let (_, jobs) = world.submit(vec![job("a"), job("b").after("a")]);
+    world.report(jobs[0], running());
+    let lost_since = world.attempt(jobs[1]);
+    world.live.restoration = Some(Restoration {
+        at: Timestamp(1_793_371_234_567),
+    });
+    world.restart();
+    world.hello("east", 4, &[(world.attempt(jobs[0]), running())]);
+    assert_eq!(world.attempt(jobs[0]).epoch, Epoch(1));
+    world.report(jobs[0], ended(Finished));
+    assert_eq!(world.attempt(jobs[1]).epoch, Epoch(1_793_371_234));
+    // What the lost master had given comes back: it does not count.
+    let stale = crate::id::AttemptId {
+        epoch: lost_since.epoch.next(),
+        ..lost_since
+    };
+    world.refused(world.report_command("east", stale, ended(Finished)));
+    world.report(jobs[1], running());
+    world.hello("east", 4, &[]);
+    assert_eq!(world.attempt(jobs[1]).epoch, Epoch(1_793_371_235), "the next one");
 }

@@ -28,6 +28,11 @@ impl Holds {
         self.attempts.entry(attempt).or_default();
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
     /// Whether an attempt is one of them.
     pub(super) fn contains(&self, attempt: AttemptId) -> bool {
         self.attempts.contains_key(&attempt)

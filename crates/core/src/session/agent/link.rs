@@ -21,7 +21,7 @@ pub(super) enum Link {
         first_at: Moment,
         again_at: Moment,
     },
-    Up(Up),
+    Up(Box<Up>),
 }
 
 /// A connection on which hello and welcome were exchanged.
@@ -67,6 +67,11 @@ impl Up {
                 why: "another one was said before",
             })
         }
+    }
+
+    /// How long the handover lease lasts.
+    pub(super) const fn handover(&self) -> Duration {
+        self.welcome.handover
     }
 
     pub(super) const fn heard(&mut self, now: Moment) {

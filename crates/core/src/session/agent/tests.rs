@@ -1,5 +1,6 @@
 //! The agent's end, event by event.
 
+mod handover;
 mod orders;
 mod reports;
 
@@ -21,6 +22,7 @@ use crate::time::{Moment, Now, Timestamp};
 
 const HEARTBEAT: Duration = Duration::from_secs(5);
 const LEASE: Duration = Duration::from_secs(30);
+const HANDOVER: Duration = Duration::from_secs(300);
 
 fn now(seconds: u64) -> Now {
     Now {
@@ -124,6 +126,7 @@ fn welcome(session: u64) -> MasterFrame {
         cluster: ClusterName::new("east").unwrap(),
         heartbeat: HEARTBEAT,
         lease: LEASE,
+        handover: HANDOVER,
     })
 }
 
@@ -225,6 +228,7 @@ fn unexpected_frames_close_the_connection() {
         cluster: ClusterName::new("east").unwrap(),
         heartbeat: Duration::ZERO,
         lease: LEASE,
+        handover: HANDOVER,
     };
     let greeting = || {
         let mut session = down(Settings::default(), Vec::new());

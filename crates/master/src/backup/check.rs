@@ -1,0 +1,217 @@
+//! Reads a backup, all of it, and says whether it is whole.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::path::Path;
+
+use tombolo_store::Sqlite;
+
+use super::archive::Summing;
+use super::{DATABASE, Error, FAILURE, FORMAT, HEADER, Header, KEYS, Kept, MANIFEST, SOURCES, TEXT_BYTES_MAX, failed};
+
+/// What a backup has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What it is a backup of.
+    pub header: Header,
+    /// How many files there are in it, this description apart.
+    pub files: u64,
+    /// Their sizes together.
+    pub bytes: u64,
+}
+
+/// Reads the backup in `file`, and compares all of it with its sums.
+///
+/// # Errors
+/// If it is not whole, or this program cannot read it.
+pub fn check(file: &Path) -> Result<Report, Error> {
+    read(file, |_, content| io::copy(content, &mut io::sink()).map(drop))
+}
+
+/// Reads the backup in `file`: hands each file to `take`, which has only been checked when this returns.
+pub(super) fn read(file: &Path, take: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> Result<Report, Error> {
+    let opened = File::open(file).map_err(failed("read", file))?;
+    let decoder = zstd::Decoder::new(opened).map_err(foreign)?;
+    let mut archive = tar::Archive::new(decoder);
+    let report = read_entries(archive.entries().map_err(foreign)?, take)?;
+    // To the end, where the compression has a sum of its own.
+    match io::copy(&mut archive.into_inner(), &mut io::sink()) {
+        Ok(_) => Ok(report),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Error::CutOff(MANIFEST.to_owned())),
+        Err(error) => Err(Error::Damaged(error.to_string())),
+    }
+}
+
+fn foreign(error: io::Error) -> Error {
+    Error::Foreign(error.to_string())
+}
+
+fn read_entries<R: Read>(
+    mut entries: tar::Entries<'_, R>,
+    mut take: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+) -> Result<Report, Error> {
+    let mut seen = Seen::new()?;
+    let header = read_header(&mut entries, &mut seen)?;
+    let mut position = Position::after(HEADER);
+    for entry in entries {
+        let mut entry = entry.map_err(|error| position.broken(&error))?;
+        let name = name_of(&entry).map_err(|error| position.broken(&error))?;
+        match name.as_str() {
+            MANIFEST => {
+                seen.compare(&mut entry, &position)?;
+                return Ok(position.report(header));
+            }
+            FAILURE => {
+                let mut text = String::new();
+                let reason = entry.take(TEXT_BYTES_MAX).read_to_string(&mut text);
+                reason.map_err(|error| position.broken(&error))?;
+                return Err(Error::Unfinished(text));
+            }
+            _ => {}
+        }
+        if entry.header().entry_type() != tar::EntryType::Regular || !belongs(&name) {
+            return Err(Error::Damaged(format!("`{name}` does not belong into a backup")));
+        }
+        let mut content = Summing::new(&mut entry);
+        let taken = take(&name, &mut content);
+        taken.map_err(|error| position.broken(&error))?;
+        let size = seen.note(&content, &name)?;
+        position.pass(name, size);
+    }
+    Err(Error::CutOff(position.last))
+}
+
+fn read_header<R: Read>(entries: &mut tar::Entries<'_, R>, seen: &mut Seen) -> Result<Header, Error> {
+    let first = entries.next().ok_or_else(|| Error::Foreign("it is empty".to_owned()))?;
+    let mut first = first.map_err(foreign)?;
+    if name_of(&first).map_err(foreign)? != HEADER {
+        return Err(Error::Foreign(format!("it does not begin with `{HEADER}`")));
+    }
+    let mut text = Vec::new();
+    let mut content = Summing::new(&mut first);
+    let reading = content.by_ref().take(TEXT_BYTES_MAX).read_to_end(&mut text);
+    reading.map_err(foreign)?;
+    seen.note(&content, HEADER)?;
+    understood(&text)
+}
+
+/// How far it was read.
+struct Position {
+    last: String,
+    files: u64,
+    bytes: u64,
+}
+
+impl Position {
+    fn after(name: &str) -> Self {
+        Self {
+            last: name.to_owned(),
+            files: 0,
+            bytes: 0,
+        }
+    }
+
+    fn pass(&mut self, name: String, size: u64) {
+        self.last = name;
+        self.files += 1;
+        self.bytes += size;
+    }
+
+    fn report(&self, header: Header) -> Report {
+        Report {
+            header,
+            files: self.files,
+            bytes: self.bytes,
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Error::CutOff(self.last.clone()),
+            _ => Error::Damaged(format!("after `{}`: {error}", self.last)),
+        }
+    }
+}
+
+/// The manifest as it should be, on the disk.
+struct Seen(BufWriter<File>);
+
+impl Seen {
+    fn new() -> Result<Self, Error> {
+        let file = tempfile::tempfile().map_err(failed("write into", &std::env::temp_dir()))?;
+        Ok(Self(BufWriter::new(file)))
+    }
+
+    /// The size of what was noted.
+    fn note<R: Read>(&mut self, content: &Summing<R>, name: &str) -> Result<u64, Error> {
+        let line = content.line(name);
+        let written = serde_json::to_writer(&mut self.0, &line)
+            .map_err(io::Error::from)
+            .and_then(|()| self.0.write_all(b"\n"));
+        written.map_err(failed("write into", &std::env::temp_dir()))?;
+        Ok(line.size)
+    }
+
+    /// Compares it with the one in the backup, line by line.
+    fn compare(mut self, manifest: &mut dyn Read, position: &Position) -> Result<(), Error> {
+        let rewound = self.0.flush().and_then(|()| self.0.get_mut().rewind());
+        rewound.map_err(failed("read in", &std::env::temp_dir()))?;
+        let mut expected = BufReader::new(self.0.get_ref());
+        let mut written = BufReader::new(manifest);
+        loop {
+            let mut lines = [String::new(), String::new()];
+            let [left, right] = &mut lines;
+            line(&mut expected, left).map_err(failed("read in", &std::env::temp_dir()))?;
+            line(&mut written, right).map_err(|error| position.broken(&error))?;
+            if left != right {
+                let told = if left.is_empty() { right } else { left };
+                return Err(Error::Damaged(format!(
+                    "its list of sums says something else of {}",
+                    told.trim_end()
+                )));
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn line(from: &mut impl BufRead, to: &mut String) -> io::Result<()> {
+    from.take(TEXT_BYTES_MAX).read_line(to).map(drop)
+}
+
+fn name_of<R: Read>(entry: &tar::Entry<'_, R>) -> io::Result<String> {
+    Ok(entry.path()?.to_string_lossy().into_owned())
+}
+
+/// Whether a file of this name is one that backups have. Nothing else is ever written anywhere.
+fn belongs(name: &str) -> bool {
+    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    name == DATABASE
+        || KEYS.contains(&name)
+        || name
+            .strip_prefix(SOURCES)
+            .is_some_and(|rest| !rest.contains('\0') && rest.split('/').all(is_plain))
+}
+
+fn understood(text: &[u8]) -> Result<Header, Error> {
+    /// What all versions of the format have.
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+        program: String,
+    }
+    let unclear = |error: serde_json::Error| Error::Foreign(format!("`{HEADER}` cannot be understood: {error}"));
+    let Version { format, program } = serde_json::from_slice(text).map_err(unclear)?;
+    if format > FORMAT {
+        let what = "its format is newer";
+        return Err(Error::Newer { program, what });
+    }
+    let header: Header = serde_json::from_slice(text).map_err(unclear)?;
+    if matches!(header.database, Kept::Here(version) if version > Sqlite::VERSION) {
+        let what = "the tables of its database are newer";
+        return Err(Error::Newer { program, what });
+    }
+    Ok(header)
+}

@@ -12,6 +12,7 @@ mod clusters;
 pub mod command;
 mod companions;
 mod connect;
+mod drain;
 mod edges;
 pub mod event;
 mod generate;
@@ -53,11 +54,12 @@ mod view;
 mod volumes;
 mod waits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Extent, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use command::{Caution, Command, Extent, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use drain::{Copied, CopyStage, DrainView};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedJob};
@@ -69,7 +71,8 @@ use crate::session::Order;
 use crate::time::{Moment, Now};
 use builds::{Builds, JobKey};
 use caches::Caches;
-use clusters::Clusters;
+use clusters::{ClusterIndex, Clusters};
+use drain::Drain;
 use invites::Invites;
 use lease::Deadline;
 use outbox::Outbox;
@@ -112,6 +115,8 @@ pub struct Control {
     recoveries: BTreeSet<JobKey>,
     /// Jobs that wait for a cluster that has one of their inputs to connect.
     parked: BTreeSet<JobKey>,
+    /// Clusters that are being drained.
+    drains: BTreeMap<ClusterIndex, Drain>,
 }
 
 impl Control {
@@ -131,6 +136,7 @@ impl Control {
             deadlines: BTreeSet::new(),
             recoveries: BTreeSet::new(),
             parked: BTreeSet::new(),
+            drains: BTreeMap::new(),
         }
     }
 
@@ -144,10 +150,12 @@ impl Control {
     pub fn apply(&mut self, now: Now, command: Command) -> Effects {
         let mut outbox = Outbox::new(now);
         let places = !matches!(command, Command::Heartbeat { .. } | Command::Waits { .. });
+        let (leaves_more, recoveries) = (drain::may_leave_more(&command), self.recoveries.len());
         let reply = self.carry_out(&mut outbox, command);
         if reply.is_ok() && places {
             self.place_queued(&mut outbox);
         }
+        self.wake_drains(&outbox, leaves_more || self.recoveries.len() > recoveries);
         self.prefetch(&mut outbox);
         self.write_out(&mut outbox);
         outbox.into_effects(reply)
@@ -194,7 +202,7 @@ impl Control {
                 availability,
                 present,
             } => self.set_availability(outbox, &name, availability, present),
-            Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
+            Command::RemoveCluster { name, caution } => self.remove_cluster(outbox, &name, caution),
             Command::Submit(submission) => self.submit(outbox, *submission),
             Command::CancelBuild { build, extent } => self.cancel_build(outbox, build, extent),
             Command::CancelJob { job } => self.cancel_job(outbox, job),
@@ -227,6 +235,11 @@ impl Control {
                 session,
                 volume,
             } => self.holds(outbox, &cluster, session, volume),
+            Command::Copied {
+                cluster,
+                session,
+                copied,
+            } => self.copied(outbox, (&cluster, session), copied),
             Command::Disconnect { cluster, session } => self.disconnect(&cluster, session),
             Command::Tick => self.tick(outbox),
         }

@@ -79,6 +79,11 @@ impl VolumeNeeds {
         self.beside.as_ref().filter(|beside| *beside != cluster)
     }
 
+    /// Whether the job can run on this cluster only, since what other jobs of its build have left is there, or one that it follows was.
+    pub fn is_bound_to(&self, cluster: &ClusterName) -> bool {
+        self.shared_on.as_ref() == Some(cluster) || self.beside.as_ref() == Some(cluster)
+    }
+
     /// The volumes that are elsewhere, and where.
     fn elsewhere(&self, cluster: &ClusterName) -> impl Iterator<Item = (VolumeKind, &ClusterName)> {
         let shared = self.shared_on.iter().map(|on| (VolumeKind::Shared, on));
@@ -121,7 +126,7 @@ impl Candidate<'_> {
     fn admits(&self, demand: &Demand<'_>) -> bool {
         match self.availability {
             Availability::Open => true,
-            Availability::Draining => demand.volumes.shared_on.as_ref() == Some(self.name),
+            Availability::Draining => demand.volumes.is_bound_to(self.name),
             Availability::Cordoned | Availability::Disabled => false,
         }
     }

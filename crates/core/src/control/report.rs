@@ -188,17 +188,16 @@ fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalStat
 
 /// Takes what the attempt has left. One that makes an output again has done so only if it ended as the job had.
 fn take_output(status: &mut JobStatus, outcome: &Outcome) {
-    match status.loss.as_deref_mut() {
-        Some(Loss {
-            end: Some(end), reason, ..
-        }) => {
-            if outcome.state == end.state && outcome.output.is_some() {
-                *reason = None;
-                status.output = outcome.output;
-            }
+    if let Some(Loss {
+        end: Some(end), reason, ..
+    }) = status.loss.as_deref_mut()
+    {
+        if outcome.state != end.state || outcome.output.is_none() {
+            return;
         }
-        _ => status.output = outcome.output,
+        *reason = None;
     }
+    status.leave(outcome.output);
 }
 
 /// One receipt for each parent, one for the source, and one for the cache.

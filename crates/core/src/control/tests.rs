@@ -10,6 +10,7 @@ mod clusters;
 mod companions;
 mod conditions;
 mod disconnect;
+mod drain;
 mod generated;
 mod graph;
 mod hooks;

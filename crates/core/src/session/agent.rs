@@ -21,6 +21,7 @@ use self::volumes::Volumes;
 use self::waits::Waits;
 use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
 use crate::attempt::{Assignment, Phase, Prefetch};
+use crate::control::Copied;
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
 use crate::time::{Moment, Now};
@@ -59,6 +60,8 @@ pub enum Event {
         /// In words; empty if nothing holds it up any more.
         reason: String,
     },
+    /// How far an output is that was to be brought, and to be told of.
+    Copied(Copied),
     /// The deadline has come.
     Tick,
 }
@@ -204,6 +207,12 @@ impl Session {
             Event::Transfer(progress) => {
                 if matches!(self.link, Link::Up(_)) {
                     actions.push(Action::Send(AgentFrame::Progress(progress)));
+                }
+                Ok(())
+            }
+            Event::Copied(copied) => {
+                if self.is_up() {
+                    actions.push(Action::Send(AgentFrame::Copied(copied)));
                 }
                 Ok(())
             }

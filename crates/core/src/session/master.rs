@@ -281,6 +281,11 @@ impl Session {
                 session,
                 volume,
             })),
+            AgentFrame::Copied(copied) => actions.push(Action::Tell(Command::Copied {
+                cluster,
+                session,
+                copied,
+            })),
             AgentFrame::Waits { attempt, reason } => actions.push(Action::Tell(Command::Waits {
                 cluster,
                 session,
@@ -385,5 +390,6 @@ const fn kind(frame: &AgentFrame) -> &'static str {
         AgentFrame::Survey(_) => "survey",
         AgentFrame::Holds(_) => "holds",
         AgentFrame::Waits { .. } => "waits",
+        AgentFrame::Copied(_) => "copied",
     }
 }

@@ -56,9 +56,11 @@ pub(crate) enum Fault {
     EmptyStore,
     /// A cluster is removed, and comes back some time later.
     RemoveCluster,
+    /// A cluster is drained, and removed when nothing is left on it; it comes back some time later.
+    DrainCluster,
 }
 
-const ALL_FAULTS: [Fault; 8] = [
+const ALL_FAULTS: [Fault; 9] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
@@ -67,6 +69,7 @@ const ALL_FAULTS: [Fault; 8] = [
     Fault::WipeNode,
     Fault::EmptyStore,
     Fault::RemoveCluster,
+    Fault::DrainCluster,
 ];
 
 impl Scenario {

@@ -52,10 +52,7 @@ impl Control {
             count => format!("{count} outputs that jobs wait for and no other cluster has"),
         };
         let size = memory(left.bytes);
-        Err(Refusal::Conflict(format!(
-            "cluster `{name}` has {what} ({size}): `tombolo cluster drain {name} --wait` moves them; if it is removed with `--force`, the \
-             jobs run again that made them"
-        )))
+        Err(Refusal::Conflict(format!("cluster `{name}` has {what} ({size})")))
     }
 
     /// Looks at the queued jobs whose inputs or volumes are lost: inputs are made again if possible. Jobs that wait for other parents

@@ -47,14 +47,14 @@ pub(super) async fn are_wanted(
     project: ProjectId,
     manifests: &[Digest],
 ) -> Result<Vec<bool>, Error> {
-    // Only builds that the cluster has something of: nobody learns what others have.
+    // Only builds that the cluster has something of: nobody learns what others have. A copy is wanted where it was given.
     let condition = "EXISTS (SELECT FROM (\
-             SELECT jobs.build AS build FROM job_status JOIN jobs ON jobs.id = job_status.job \
+             SELECT jobs.build AS build, job_status.course AS course FROM job_status JOIN jobs ON jobs.id = job_status.job \
              JOIN builds ON builds.id = jobs.build \
              WHERE job_status.output_manifest = asked.manifest AND NOT job_status.output_lost \
              AND builds.project = $2 AND builds.released_at IS NULL \
-             UNION SELECT id FROM builds WHERE project = $2 AND source = asked.manifest AND released_at IS NULL) AS wanted \
-         WHERE EXISTS (SELECT FROM jobs JOIN job_status ON job_status.job = jobs.id \
+             UNION SELECT id, NULL FROM builds WHERE project = $2 AND source = asked.manifest AND released_at IS NULL) AS wanted \
+         WHERE COALESCE(wanted.course::jsonb -> 'copies' ? $3, FALSE) OR EXISTS (SELECT FROM jobs JOIN job_status ON job_status.job = jobs.id \
              WHERE jobs.build = wanted.build AND job_status.cluster = $3))";
     of_each(connection, condition, manifests, &[&project.uuid(), &cluster.as_str()]).await
 }

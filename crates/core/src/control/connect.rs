@@ -51,6 +51,7 @@ impl Control {
             peer_address: hello.peer_address,
         });
         self.renew(index, outbox.now.steady);
+        self.clusters.forget_held_up(index);
         self.queue.sort_in(&mut self.clusters, index);
 
         for volume in hello.volumes {

@@ -62,6 +62,10 @@ impl Control {
             phase if phase.rank() > rank(job.status.state) => {
                 advance(job, phase, outbox.now.wall);
                 outbox.touch(key, job);
+                let starts = has_started(job.status.state);
+                if let Some(index) = self.clusters.index(cluster).filter(|_| starts) {
+                    self.clusters.note_held_up(index, key, false);
+                }
             }
             _ => {}
         }
@@ -137,6 +141,11 @@ fn rank(state: JobState) -> u8 {
         JobState::Publishing => 3,
         JobState::Terminal(_) => 4,
     }
+}
+
+/// Whether a command is under way, or was.
+pub(super) fn has_started(state: JobState) -> bool {
+    rank(state) >= Phase::BEGUN
 }
 
 /// Moves the job on to a phase that lies ahead of it, and is not the end.

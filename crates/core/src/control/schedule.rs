@@ -100,9 +100,10 @@ impl Control {
         let mut best: Option<(Score, ClusterIndex)> = None;
         for index in options {
             let moving = self.cost_of_moving(&inputs, index);
-            let free_share = self.clusters.room(index).free_share;
+            let room = self.clusters.room(index);
             let (weight, crowd) = self.liking(&wishes, &crowds, index);
-            let score = Score::new(weight, crowd, moving, free_share, &self.settings.costs);
+            let score =
+                Score::new(weight, crowd, moving, &self.settings.costs).with_room(room.held_up, room.free_share);
             let better = match best {
                 None => true,
                 Some((other, than)) if score == other => are_all && self.spreads(build, index, than),

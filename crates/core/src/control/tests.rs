@@ -13,6 +13,7 @@ mod disconnect;
 mod drain;
 mod generated;
 mod graph;
+mod held_up;
 mod hooks;
 mod inputs;
 mod invites;

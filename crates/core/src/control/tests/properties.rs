@@ -66,6 +66,8 @@ enum Step {
         moves: bool,
     },
     Remove(usize, Caution),
+    /// An agent says why one of its attempts does not go on, or that it does.
+    Waits(usize, bool),
     /// An agent says something of a copy that it was told to bring, or was not.
     Copied {
         which: usize,
@@ -112,6 +114,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
         1 => which.clone().prop_map(|which| Step::Remove(which, Caution::None)),
         2 => which.clone().prop_map(|which| Step::Remove(which, Caution::Outputs)),
+        3 => (any::<usize>(), any::<bool>()).prop_map(|(pick, waits)| Step::Waits(pick, waits)),
         3 => (which.clone(), any::<usize>(), prop::sample::select(&STAGES[..]))
             .prop_map(|(which, pick, stage)| Step::Copied { which, pick, stage: stage() }),
         3 => which.prop_map(Step::Join),
@@ -301,6 +304,28 @@ impl World {
                 let name = cluster(CLUSTERS[which].0);
                 let effects = self.apply(Command::RemoveCluster { name, caution });
                 assert!(effects.reply.is_ok() || caution == Caution::Outputs);
+            }
+            Step::Waits(pick, waits) => {
+                let current = self.current();
+                let attempt = current.get(pick % current.len().max(1)).copied();
+                let own = attempt.map(|attempt| (attempt, cluster(&self.cluster_of(attempt.job))));
+                let session = |name: &ClusterName| self.control.cluster(name)?.session;
+                if let Some((attempt, cluster, session)) =
+                    own.and_then(|(attempt, name)| Some((attempt, name.clone(), session(&name)?)))
+                {
+                    let reason = if waits {
+                        "waits for a node".to_owned()
+                    } else {
+                        String::new()
+                    };
+                    let effects = self.done(Command::Waits {
+                        cluster,
+                        session,
+                        attempt,
+                        reason,
+                    });
+                    assert!(effects.changes.is_empty(), "it never writes");
+                }
             }
             Step::Copied { which, pick, stage } => self.random_copy(which, pick, stage),
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),

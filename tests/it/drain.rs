@@ -128,7 +128,7 @@ fn who_waits_is_told_what_is_in_the_way() {
     let waited = world.tombolo(&["cluster", "drain", "east", "--wait", "--timeout", "3s"]);
     assert_eq!(waited.code, 1, "{waited:?}");
     for words in [
-        "cluster `east` is not drained after 3.0s: 1 output (24 MB) that jobs need is there only",
+        "cluster `east` is not drained after 3.0s: 1 output (24.0 MB) that jobs need is there only",
         "the output of `build` of build 1 cannot be moved: no other cluster is connected, takes jobs",
         "the draining goes on",
     ] {

@@ -235,11 +235,7 @@ impl Control {
                 session,
                 volume,
             } => self.holds(outbox, &cluster, session, volume),
-            Command::Copied {
-                cluster,
-                session,
-                copied,
-            } => self.copied(outbox, (&cluster, session), copied),
+            Command::Copied { from, copied } => self.copied(outbox, (&from.0, from.1), copied),
             Command::Disconnect { cluster, session } => self.disconnect(&cluster, session),
             Command::Tick => self.tick(outbox),
         }

@@ -207,10 +207,8 @@ pub enum Command {
     },
     /// An agent says how far it is with an output that it was told to bring because another cluster is to go.
     Copied {
-        /// Which cluster.
-        cluster: ClusterName,
-        /// In which session; an old one is ignored.
-        session: SessionId,
+        /// Which cluster, and in which session; an old one is ignored.
+        from: (ClusterName, SessionId),
         /// What it says.
         copied: Copied,
     },

@@ -205,15 +205,11 @@ impl Session {
                 Ok(())
             }
             Event::Transfer(progress) => {
-                if matches!(self.link, Link::Up(_)) {
-                    actions.push(Action::Send(AgentFrame::Progress(progress)));
-                }
+                self.say(AgentFrame::Progress(progress), actions);
                 Ok(())
             }
             Event::Copied(copied) => {
-                if self.is_up() {
-                    actions.push(Action::Send(AgentFrame::Copied(copied)));
-                }
+                self.say(AgentFrame::Copied(copied), actions);
                 Ok(())
             }
             Event::Surveyed(survey) => {
@@ -259,6 +255,13 @@ impl Session {
     /// Whether hello and welcome were exchanged on the present connection.
     pub const fn is_up(&self) -> bool {
         matches!(self.link, Link::Up(_))
+    }
+
+    /// Says what may be lost.
+    fn say(&self, frame: AgentFrame, actions: &mut Vec<Action>) {
+        if self.is_up() {
+            actions.push(Action::Send(frame));
+        }
     }
 
     fn surveyed(&mut self, survey: Box<Survey>, actions: &mut Vec<Action>) {

@@ -282,8 +282,7 @@ impl Session {
                 volume,
             })),
             AgentFrame::Copied(copied) => actions.push(Action::Tell(Command::Copied {
-                cluster,
-                session,
+                from: (cluster, session),
                 copied,
             })),
             AgentFrame::Waits { attempt, reason } => actions.push(Action::Tell(Command::Waits {

@@ -84,8 +84,7 @@ impl World {
 
     fn copied(&mut self, name: &str, job: JobId, manifest: u8, stage: CopyStage) -> Vec<String> {
         let command = Command::Copied {
-            cluster: cluster(name),
-            session: self.session(name),
+            from: (cluster(name), self.session(name)),
             copied: Copied {
                 job,
                 manifest: digest(manifest),

@@ -300,38 +300,44 @@ impl World {
                     present: if moves { Present::Move } else { Present::Stay },
                 });
             }
-            Step::Remove(which, caution) if self.joined(which) => {
-                let name = cluster(CLUSTERS[which].0);
-                let effects = self.apply(Command::RemoveCluster { name, caution });
-                assert!(effects.reply.is_ok() || caution == Caution::Outputs);
-            }
-            Step::Waits(pick, waits) => {
-                let current = self.current();
-                let attempt = current.get(pick % current.len().max(1)).copied();
-                let own = attempt.map(|attempt| (attempt, cluster(&self.cluster_of(attempt.job))));
-                let session = |name: &ClusterName| self.control.cluster(name)?.session;
-                if let Some((attempt, cluster, session)) =
-                    own.and_then(|(attempt, name)| Some((attempt, name.clone(), session(&name)?)))
-                {
-                    let reason = if waits {
-                        "waits for a node".to_owned()
-                    } else {
-                        String::new()
-                    };
-                    let effects = self.done(Command::Waits {
-                        cluster,
-                        session,
-                        attempt,
-                        reason,
-                    });
-                    assert!(effects.changes.is_empty(), "it never writes");
-                }
-            }
+            Step::Remove(which, caution) if self.joined(which) => self.random_removal(which, caution),
+            Step::Waits(pick, waits) => self.random_waits(pick, waits),
             Step::Copied { which, pick, stage } => self.random_copy(which, pick, stage),
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
             Step::SetAvailability { .. } | Step::Remove(..) | Step::Join(_) => {}
             Step::Restart => self.restart(),
         }
+    }
+
+    /// Somebody removes a cluster, or is refused for what would be lost.
+    fn random_removal(&mut self, which: usize, caution: Caution) {
+        let name = cluster(CLUSTERS[which].0);
+        let effects = self.apply(Command::RemoveCluster { name, caution });
+        assert!(effects.reply.is_ok() || caution == Caution::Outputs);
+    }
+
+    /// An agent says why one of its attempts does not go on, or that it does.
+    fn random_waits(&mut self, pick: usize, waits: bool) {
+        let current = self.current();
+        let Some(attempt) = current.get(pick % current.len().max(1)).copied() else {
+            return;
+        };
+        let cluster = cluster(&self.cluster_of(attempt.job));
+        let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) else {
+            return;
+        };
+        let reason = if waits {
+            "waits for a node".to_owned()
+        } else {
+            String::new()
+        };
+        let effects = self.done(Command::Waits {
+            cluster,
+            session,
+            attempt,
+            reason,
+        });
+        assert!(effects.changes.is_empty(), "it never writes");
     }
 
     /// An agent speaks of the output of some job.
@@ -346,8 +352,7 @@ impl World {
         };
         let (job, manifest) = left[pick % left.len()];
         self.done(Command::Copied {
-            cluster,
-            session,
+            from: (cluster, session),
             copied: Copied { job, manifest, stage },
         });
     }

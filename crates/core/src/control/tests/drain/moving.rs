@@ -129,7 +129,7 @@ fn few_outputs_are_moved_at_once_and_the_next_when_one_is_there() {
     assert_eq!(told, ["west: copy"; 16]);
     let mut moved = 0;
     while !drain(&world, "east").is_over && moved < 39 {
-        let index = usize::try_from(moved).unwrap();
+        let index = usize::from(moved);
         let next = world.copied("west", indexes[index], moved, CopyStage::Whole);
         moved += 1;
         assert_eq!(next.len(), usize::from(moved <= 39 - 16), "{moved}");

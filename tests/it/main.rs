@@ -13,6 +13,7 @@ mod crossing;
 mod damage;
 mod death;
 mod downloads;
+mod drain;
 mod exec;
 mod full_disk;
 mod git;

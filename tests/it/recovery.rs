@@ -119,7 +119,7 @@ fn a_store_that_somebody_emptied_is_filled_again() {
 fn what_a_removed_cluster_had_is_made_again_elsewhere() {
     let world = World::start_set(&BARE);
     let number = begin(&world, "{prefer: east}", "{selector: [GCP]}");
-    world.tombolo(&["cluster", "remove", "east"]).succeeded();
+    world.tombolo(&["cluster", "remove", "east", "--force"]).succeeded();
     open_gate(&world);
     let build = watch_until_over(&world, number);
     assert_made_again(&world, &build, "west");
@@ -135,7 +135,7 @@ fn what_a_removed_cluster_had_is_made_again_elsewhere() {
 fn what_only_a_removed_cluster_could_make_is_an_error_that_says_so() {
     let world = World::start_set(&BARE);
     let number = begin(&world, "{selector: [AWS]}", "{selector: [GCP]}");
-    world.tombolo(&["cluster", "remove", "east"]).succeeded();
+    world.tombolo(&["cluster", "remove", "east", "--force"]).succeeded();
     open_gate(&world);
     let build = watch_until_over(&world, number);
     let child = job(&build, "test");

@@ -127,6 +127,15 @@ impl Agent {
         }
     }
 
+    /// Whether its store has an output.
+    pub(crate) fn has_output(&self, manifest: Digest) -> bool {
+        self.outputs.contains(&manifest)
+    }
+
+    pub(crate) fn keep_output(&mut self, manifest: Digest) {
+        self.outputs.insert(manifest);
+    }
+
     /// All labels that selectors see.
     pub(crate) fn full_labels(&self) -> Labels {
         self.labels.clone().with_cluster(&self.name)
@@ -355,7 +364,7 @@ impl World {
     }
 
     /// Tells the session, and does what it says.
-    fn tell_agent(&mut self, index: usize, event: Event) {
+    pub(crate) fn tell_agent(&mut self, index: usize, event: Event) {
         let agent = &mut self.agents[index];
         let Some(process) = &mut agent.process else { return };
         let clock = process.clock;
@@ -364,7 +373,7 @@ impl World {
         let Some(process) = &mut self.agents[index].process else {
             return;
         };
-        let (mut released, mut held) = (Vec::new(), Vec::new());
+        let (mut released, mut held, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         for action in process.session.handle(now, event) {
             match action {
                 Action::Send(frame) => {
@@ -381,7 +390,8 @@ impl World {
                 Action::Forget(attempt) => self.end_soon(index, attempt, Step::Forget(attempt)),
                 Action::Hold { attempt, until, .. } => held.push((attempt, Self::time_at(clock, until))),
                 Action::Release(volume) => released.push(volume),
-                Action::AcceptTunnel(_) | Action::Prefetch(_) => {}
+                Action::AcceptTunnel(_) => {}
+                Action::Prefetch(prefetch) => copies.push(*prefetch),
                 Action::Close(error) => {
                     self.note(|| format!("cluster-{index} closes: {error}"));
                     self.hang_up(index);
@@ -393,6 +403,9 @@ impl World {
         }
         for (attempt, until) in held {
             self.hold(index, attempt, until);
+        }
+        for prefetch in copies {
+            self.begin_copy(index, prefetch);
         }
         self.plan_agent_tick(index);
     }

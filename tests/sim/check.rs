@@ -1,5 +1,6 @@
 //! The invariants, judged over the history of a world. Each checker says what is wrong, and where.
 
+mod drains;
 mod ends;
 mod exclusive;
 mod hooks;
@@ -17,6 +18,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 
+use self::drains::drained_takes_nothing_along;
 use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
@@ -29,7 +31,7 @@ use crate::world::Outcome;
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 16] = [
+const ALL: [(&str, Checker); 17] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
@@ -49,6 +51,7 @@ const ALL: [(&str, Checker); 16] = [
     ("nothing is visible before it is durable", orders_are_durable),
     ("builds end as their jobs did", builds_end_right),
     ("hooks run when the others are over", hooks_come_last),
+    ("what a drained cluster had is elsewhere", drained_takes_nothing_along),
 ];
 
 /// What is wrong: the invariants that do not hold, each with the first place where.
@@ -398,6 +401,10 @@ pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
         };
         *tally.entry(became).or_default() += 1;
     }
+    let drained = |(_, fact): &&(Duration, Fact)| matches!(fact, Fact::DrainedRemoved { .. });
+    tally.insert("clusters drained", outcome.history.facts.iter().filter(drained).count());
+    let moved = record.jobs.values().map(|status| status.copies().len()).sum::<usize>();
+    tally.insert("outputs moved", moved);
     *tally.entry("builds").or_default() += record.builds.len();
     let retried = record.jobs.values().map(|status| status.tries().len()).sum::<usize>();
     tally.insert("attempts after another", retried);

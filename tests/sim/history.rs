@@ -46,6 +46,12 @@ pub(crate) enum Fact {
         attempt: AttemptId,
         outcome: Outcome,
     },
+    /// A cluster was removed that was drained. What ran again because of that, and what jobs still need of it that no store has.
+    DrainedRemoved {
+        cluster: ClusterName,
+        recovered: Vec<JobId>,
+        nowhere: Vec<JobId>,
+    },
     /// A cluster lost all that it had on disk.
     Wiped(ClusterName),
 }

@@ -6,6 +6,7 @@
 
 mod agent;
 mod check;
+mod drains;
 mod history;
 mod master;
 mod nemesis;
@@ -24,7 +25,7 @@ use world::{Bug, World};
 /// Seeds that run if nobody says otherwise.
 const SEEDS: u64 = 2_000;
 /// Seeds in which each planted bug has to be found.
-const SEEDS_FOR_BUGS: u64 = 300;
+const SEEDS_FOR_BUGS: u64 = 600;
 /// Every seed that this divides runs twice.
 const REPEATED: u64 = 10;
 
@@ -122,7 +123,13 @@ fn invariants_hold() {
     }
     println!("{seeds} seeds in {:?}: {total:?}", started.elapsed());
     if seeds >= SEEDS {
-        for trouble in ["outputs made again", "outputs lost", "jobs made by jobs"] {
+        for trouble in [
+            "outputs made again",
+            "outputs lost",
+            "jobs made by jobs",
+            "clusters drained",
+            "outputs moved",
+        ] {
             assert!(
                 total.get(trouble).is_some_and(|count| *count > 0),
                 "no world had {trouble}: {total:?}"
@@ -155,6 +162,7 @@ fn planted_bugs_are_found() {
         (Bug::ForgetIgnored, "I1: "),
         (Bug::ReleaseIgnored, "I1: "),
         (Bug::LeaseOutlived, "exclusive jobs run once"),
+        (Bug::CopyNotThere, "what a drained cluster had is elsewhere"),
     ] {
         let faults = |seed| {
             check::judge(&World::run(seed, Some(bug), Recording::Facts))

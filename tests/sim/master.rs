@@ -4,15 +4,17 @@ pub(crate) mod generated;
 mod links;
 mod store;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::record::Invite;
-use tombolo_core::control::{self, Change, Command, Control, Effects, Refusal, Reply};
+use tombolo_core::control::{self, Change, Command, Control, Effects, JobView, Refusal, Reply};
+use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, InviteId, JobId, ProjectId};
 use tombolo_core::name::{ClusterName, ProjectName};
+use tombolo_core::placement::Availability;
 use tombolo_core::session::master::{Event, Session, Settings, Ticket};
 use tombolo_core::time::Timestamp;
 
@@ -63,8 +65,13 @@ pub(crate) enum Origin {
     User(Act),
     /// An administrator removes a cluster.
     Removal(ClusterName),
+    /// An administrator removes a cluster that is drained.
+    Drained(ClusterName),
     Own,
 }
+
+/// An output that is waited for: who left it, and who has it.
+pub(crate) type Given = (JobId, Digest, Vec<ClusterName>);
 
 /// Commands that were applied together.
 #[derive(Debug)]
@@ -112,9 +119,50 @@ impl Master {
             .is_some_and(|process| process.control.cluster(cluster).is_some())
     }
 
+    /// Which jobs a cluster takes, if there is somebody to ask.
+    pub(crate) fn availability(&self, cluster: &ClusterName) -> Option<Availability> {
+        let cluster = self.process.as_ref()?.control.cluster(cluster)?;
+        Some(cluster.record.availability)
+    }
+
+    /// Whether nothing is left on a cluster that is being drained.
+    pub(crate) fn is_drained(&self, cluster: &ClusterName) -> Option<bool> {
+        let cluster = self.process.as_ref()?.control.cluster(cluster)?;
+        Some(cluster.drain?.is_over)
+    }
+
     pub(crate) const fn is_up(&self) -> bool {
         self.process.is_some()
     }
+}
+
+/// The outputs that jobs of the graph wait for and some cluster has, as the control plane knows it: who left each, and who has it.
+fn given(control: &Control) -> Vec<Given> {
+    let mut given = Vec::new();
+    for build in control.builds() {
+        let jobs: Vec<_> = control.jobs(build.id).collect();
+        for job in &jobs {
+            let follows = |child: &JobView<'_>| {
+                let waits = child.status.state.terminal().is_none();
+                waits && child.node.parents.iter().any(|(parent, _)| *parent == job.node.index)
+            };
+            let Some(output) = control.output(job.id()).filter(|_| jobs.iter().any(follows)) else {
+                continue;
+            };
+            let holders: Vec<ClusterName> = output.holders.iter().map(|name| (*name).clone()).collect();
+            if !holders.is_empty() {
+                given.push((job.id(), output.output.manifest, holders));
+            }
+        }
+    }
+    given
+}
+
+/// The jobs that make their outputs again.
+fn recovering(control: &Control) -> BTreeSet<JobId> {
+    let jobs = control.builds().flat_map(|build| control.jobs(build.id));
+    let recovering = jobs.filter(|job| job.status.is_recovering());
+    recovering.map(|job| job.id()).collect()
 }
 
 fn control_settings() -> control::Settings {
@@ -251,14 +299,21 @@ impl World {
             let Some(process) = &mut self.master.process else {
                 return;
             };
-            let (mut letters, mut changes) = (Vec::new(), Vec::new());
+            let (mut letters, mut changes, mut drained) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..size {
                 let Some((origin, command)) = process.inbox.pop_front() else {
                     break;
                 };
                 self.history
                     .note(self.schedule.now(), || format!("master applies {command:?}"));
+                let before = recovering(&process.control);
                 let mut effects = process.control.apply(now, command);
+                if let Origin::Drained(name) = &origin
+                    && effects.reply.is_ok()
+                {
+                    let again = recovering(&process.control).difference(&before).copied().collect();
+                    drained.push((name.clone(), again, given(&process.control)));
+                }
                 for change in &effects.changes {
                     if let Change::InsertBuild { nodes, specs, .. } | Change::ExtendBuild { nodes, specs, .. } = change
                     {
@@ -270,11 +325,16 @@ impl World {
                 changes.append(&mut effects.changes);
                 letters.push((origin, effects));
             }
+            for (cluster, recovered, given) in drained {
+                self.note_drained(cluster, recovered, given);
+            }
             if changes.is_empty() {
                 self.let_out(letters);
                 continue;
             }
-            process.committing = true;
+            if let Some(process) = &mut self.master.process {
+                process.committing = true;
+            }
             if self.bug == Some(Bug::EffectsBeforeCommit) {
                 self.let_out(std::mem::take(&mut letters));
             }
@@ -343,8 +403,8 @@ impl World {
                 );
             }
             Origin::User(act) => self.user_hears(act, reply),
-            Origin::Removal(name) if reply.is_ok() => self.end_sessions_of(&name),
-            Origin::Removal(_) | Origin::Own => {}
+            Origin::Removal(name) | Origin::Drained(name) if reply.is_ok() => self.end_sessions_of(&name),
+            Origin::Removal(_) | Origin::Drained(_) | Origin::Own => {}
         }
     }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use tombolo_core::control::Command;
+use tombolo_core::control::{Caution, Command};
+use tombolo_core::placement::Availability;
 
 use crate::agent::Damage;
 use crate::master::Origin;
@@ -47,6 +48,7 @@ impl World {
             }
             Fault::EmptyStore => self.empty_store(agent),
             Fault::RemoveCluster => self.remove_cluster(agent),
+            Fault::DrainCluster => self.drain_cluster(agent),
         }
         let pause = self.draw_time(self.scenario.fault_pause);
         self.schedule.after(pause, Item::Nemesis);
@@ -72,6 +74,14 @@ impl World {
     pub(crate) fn readmit_all(&mut self) {
         for agent in 0..self.agents.len() {
             self.readmit(agent);
+            let name = self.agents[agent].name.clone();
+            if self
+                .master
+                .availability(&name)
+                .is_some_and(|now| now != Availability::Open)
+            {
+                self.set_availability(name, Availability::Open);
+            }
         }
     }
 
@@ -100,7 +110,8 @@ impl World {
     fn remove_cluster(&mut self, agent: usize) {
         let name = self.agents[agent].name.clone();
         if self.master.knows(&name) {
-            self.command(Origin::Removal(name.clone()), Command::RemoveCluster { name });
+            let (origin, caution) = (Origin::Removal(name.clone()), Caution::None);
+            self.command(origin, Command::RemoveCluster { name, caution });
         } else {
             self.readmit(agent);
         }

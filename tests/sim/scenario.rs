@@ -58,6 +58,8 @@ pub(crate) enum Fault {
     EmptyStore,
     /// A cluster is removed, and comes back some time later.
     RemoveCluster,
+    /// A cluster is drained, and removed when nothing is left on it; it comes back some time later.
+    DrainCluster,
 }
 
 const ALL_FAULTS: [Fault; 9] = [
@@ -70,6 +72,7 @@ const ALL_FAULTS: [Fault; 9] = [
     Fault::WipeNode,
     Fault::EmptyStore,
     Fault::RemoveCluster,
+    Fault::DrainCluster,
 ];
 
 impl Scenario {

@@ -67,8 +67,12 @@ pub(crate) enum Item {
         agent: usize,
     },
     Heal,
-    /// All clusters that were removed are let in again.
+    /// All clusters that were removed are let in again, and those that are drained take jobs again.
     Readmit,
+    /// Somebody looks whether a cluster is drained.
+    LookAtDrain {
+        agent: usize,
+    },
     /// What still runs is cancelled.
     CancelAll,
 }
@@ -102,6 +106,8 @@ pub(crate) enum Bug {
     ReleaseIgnored,
     /// A command that ends with its cluster's lease goes on.
     LeaseOutlived,
+    /// An agent says that it has a copy, and has not.
+    CopyNotThere,
 }
 
 #[derive(Debug)]
@@ -209,6 +215,7 @@ impl World {
             Item::Heal => self.heal(),
             Item::CancelAll => self.cancel_all(),
             Item::Readmit => self.readmit_all(),
+            Item::LookAtDrain { agent } => self.look_at_drain(agent),
         }
     }
 

@@ -222,7 +222,13 @@ impl<E: Executor> Attempts<E> {
                 let release = self.shared.surroundings.volumes.clone().release(volume);
                 self.tasks.spawn(release);
             }
-            Instruction::Prefetch(prefetch) => self.shared.surroundings.inputs.prefetch(*prefetch),
+            Instruction::Prefetch(prefetch) => {
+                let surroundings = &self.shared.surroundings;
+                if let Some(copied) = surroundings.inputs.prefetch(*prefetch) {
+                    // The master asks again.
+                    let _ = surroundings.notices.try_send(Notice::Copied(copied));
+                }
+            }
             Instruction::Forget(attempt) => match self.wishes.get(&attempt) {
                 Some(wish) => {
                     wish.send_replace(Wish::Forget);

@@ -279,6 +279,7 @@ fn event(notice: Notice) -> Event {
         Notice::Transfer(progress) => Event::Transfer(progress),
         Notice::Surveyed(survey) => Event::Surveyed(survey),
         Notice::Waits { attempt, reason } => Event::Waits { attempt, reason },
+        Notice::Copied(copied) => Event::Copied(copied),
     }
 }
 

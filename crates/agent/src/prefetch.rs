@@ -2,6 +2,11 @@
 //!
 //! Nothing depends on it. What did not come ahead is fetched when the job is there, and what is on its way then is waited for:
 //! the puller brings nothing twice.
+//!
+//! Copies of what another cluster has that is to go come the same way, and the master is told how far they are. Once it has written that
+//! this cluster has one, it wants it; until then it is kept here.
+
+mod told;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +17,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::attempt::{Prefetch, TransferReceipt};
 use tombolo_core::control::event::Recipient;
+use tombolo_core::control::{Copied, CopyStage};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::ProjectId;
 use tombolo_transfer::Puller;
 use tombolo_transfer::pull::Request;
 use tombolo_transfer::store::retention::UploadId;
 
+use self::told::Told;
 use crate::network::Network;
 use crate::progress::Teller;
 use crate::seam::Notice;
@@ -32,14 +39,22 @@ const RECEIPTS: usize = 512;
 /// Takes orders, and knows how what was ordered came. Cheap to clone; clones are one.
 #[derive(Clone)]
 pub struct Prefetcher {
-    orders: mpsc::Sender<Prefetch>,
+    orders: mpsc::Sender<Ordered>,
     receipts: Receipts,
     under_way: UnderWay,
+    told: Told,
+}
+
+/// Something to bring.
+struct Ordered {
+    prefetch: Prefetch,
+    /// A copy counts as on its way while it waits for its turn.
+    on_its_way: Option<OnItsWay>,
 }
 
 /// Carries the orders out.
 pub struct Prefetching {
-    orders: mpsc::Receiver<Prefetch>,
+    orders: mpsc::Receiver<Ordered>,
     bringer: Bringer,
 }
 
@@ -47,17 +62,19 @@ impl Prefetcher {
     /// Has `puller` bring what is ordered, by the ways of `network`. Somebody has to [run](Prefetching::run) it.
     pub fn new(puller: Puller, network: Network) -> (Self, Prefetching) {
         let (sender, orders) = mpsc::channel(WAITING);
-        let (receipts, under_way) = (Receipts::default(), UnderWay::default());
+        let (receipts, under_way, told) = (Receipts::default(), UnderWay::default(), Told::default());
         let prefetcher = Self {
             orders: sender,
             receipts: receipts.clone(),
             under_way: under_way.clone(),
+            told: told.clone(),
         };
         let prefetching = Prefetching {
             orders,
             bringer: Bringer {
                 receipts,
                 under_way,
+                told,
                 puller,
                 network,
             },
@@ -65,16 +82,25 @@ impl Prefetcher {
         (prefetcher, prefetching)
     }
 
-    /// Has this brought, unless too much is waiting.
-    pub fn prefetch(&self, prefetch: Prefetch) {
-        if self.orders.try_send(prefetch).is_err() {
+    /// Has this brought, unless too much is waiting. What the master is to be told of it now, if anything.
+    pub fn prefetch(&self, prefetch: Prefetch) -> Option<Copied> {
+        let mut on_its_way = None;
+        if prefetch.confirm {
+            on_its_way = self.under_way.begin((prefetch.project, prefetch.input.output.manifest));
+            if on_its_way.is_none() {
+                return Some(copied(&prefetch, CopyStage::UnderWay));
+            }
+        }
+        if self.orders.try_send(Ordered { prefetch, on_its_way }).is_err() {
             tracing::debug!("an output is not fetched ahead: too many are waiting");
         }
+        None
     }
 
-    /// Whether this artifact is on its way, or has come and waits for the job that needs it.
+    /// Whether this artifact is on its way, or has come and waits for the job that needs it, or for the master to write that it is here.
     pub fn needs(&self, project: ProjectId, manifest: Digest) -> bool {
-        self.receipts.has((project, manifest)) || self.is_under_way(project, manifest)
+        let key = (project, manifest);
+        self.receipts.has(key) || self.told.has(key) || self.is_under_way(project, manifest)
     }
 
     /// Whether this artifact is on its way.
@@ -93,9 +119,9 @@ impl Prefetching {
     pub async fn run(self, notices: mpsc::Sender<Notice>, stop: CancellationToken) {
         let Self { orders, bringer } = self;
         let bringer = Arc::new(bringer);
-        let all = ReceiverStream::new(orders).for_each_concurrent(AT_ONCE, move |prefetch| {
+        let all = ReceiverStream::new(orders).for_each_concurrent(AT_ONCE, move |ordered| {
             let (bringer, notices) = (Arc::clone(&bringer), notices.clone());
-            async move { bringer.bring(prefetch, &notices).await }
+            async move { bringer.bring(ordered, &notices).await }
         });
         stop.run_until_cancelled(all).await;
     }
@@ -105,33 +131,55 @@ impl Prefetching {
 struct Bringer {
     receipts: Receipts,
     under_way: UnderWay,
+    told: Told,
     puller: Puller,
     network: Network,
 }
 
 impl Bringer {
-    /// Brings it as an upload, so that no sweep takes away what it relies on.
-    async fn bring(&self, prefetch: Prefetch, notices: &mpsc::Sender<Notice>) {
-        let key = (prefetch.project, prefetch.input.output.manifest);
+    /// Brings it, and tells how that ended if somebody wants to know.
+    async fn bring(&self, ordered: Ordered, notices: &mpsc::Sender<Notice>) {
+        let Ordered { prefetch, on_its_way } = ordered;
+        let key = key_of(&prefetch);
         // A second order for it has nothing to do.
-        let Some(_under_way) = self.under_way.begin(key) else {
+        let Some(on_its_way) = on_its_way.or_else(|| self.under_way.begin(key)) else {
             return;
         };
-        let (store, upload) = (self.puller.store(), UploadId::ahead(key.1, rand::random()));
-        if let Err(error) = store.begin_upload(key.0, &upload).await {
-            tracing::info!(job = %prefetch.input.name, %error, "an output cannot come ahead");
-            return;
+        let brought = self.bring_as_upload(&prefetch, notices).await;
+        drop(on_its_way);
+        if let Err(error) = &brought {
+            // The job that needs it tries again, and says what is wrong.
+            tracing::info!(job = %prefetch.input.name, error, "an output did not come ahead");
         }
+        if prefetch.confirm {
+            let stage = brought.map_or_else(CopyStage::Failed, |()| CopyStage::Whole);
+            // Nobody is left to tell only when the agent ends.
+            let _ = notices.send(Notice::Copied(copied(&prefetch, stage))).await;
+        }
+    }
+
+    /// Brings it as an upload, so that no sweep takes away what it relies on.
+    async fn bring_as_upload(&self, prefetch: &Prefetch, notices: &mpsc::Sender<Notice>) -> Result<(), String> {
+        let key = key_of(prefetch);
+        let (store, upload) = (self.puller.store(), UploadId::ahead(key.1, rand::random()));
+        store
+            .begin_upload(key.0, &upload)
+            .await
+            .map_err(|error| error.to_string())?;
         let recipient = Recipient::Children(prefetch.input.job);
         let teller = Teller::new(recipient, Some(prefetch.input.name.clone()), notices);
-        self.pull(prefetch, &teller).await;
+        let pulled = self.pull(prefetch, &teller).await;
+        if pulled.is_ok() && prefetch.confirm {
+            self.told.keep(key);
+        }
         if let Err(error) = store.end_upload(key.0, &upload).await {
             // The next sweep sees that it is not under way.
             tracing::info!(%error, "the end of an upload is not noted");
         }
+        pulled
     }
 
-    async fn pull(&self, prefetch: Prefetch, teller: &Teller<'_>) {
+    async fn pull(&self, prefetch: &Prefetch, teller: &Teller<'_>) -> Result<(), String> {
         let ways = self.network.input(&prefetch.input, prefetch.waiting_per_hour);
         let manifest = prefetch.input.output.manifest;
         let request = Request {
@@ -147,21 +195,35 @@ impl Bringer {
                 receipt.routes.extend(ways.unavailable);
                 let receipt = receipt.for_parent(Some(job.clone()));
                 tracing::info!(%job, moved_bytes = receipt.moved_bytes, "an output came ahead");
-                self.receipts.keep(
-                    (prefetch.project, manifest),
-                    TransferReceipt {
-                        prefetched: true,
-                        ..receipt
-                    },
-                );
+                let receipt = TransferReceipt {
+                    prefetched: true,
+                    ..receipt
+                };
+                // Who gets a copy is not known: it is kept for as long as the master wants it.
+                if !prefetch.confirm {
+                    self.receipts.keep((prefetch.project, manifest), receipt);
+                }
             }
-            // The job that needs it tries again, and says what is wrong.
             Err(error) => {
                 teller.give_up();
-                tracing::info!(%job, %error, "an output did not come ahead");
+                return Err(error.to_string());
             }
         }
+        Ok(())
     }
+}
+
+/// What is said of a copy.
+fn copied(prefetch: &Prefetch, stage: CopyStage) -> Copied {
+    Copied {
+        job: prefetch.input.job,
+        manifest: prefetch.input.output.manifest,
+        stage,
+    }
+}
+
+const fn key_of(prefetch: &Prefetch) -> Key {
+    (prefetch.project, prefetch.input.output.manifest)
 }
 
 type Key = (ProjectId, Digest);

@@ -1,6 +1,7 @@
 //! What passes between the attempts (who run jobs) and the link (who speaks with the master).
 
 use tombolo_core::attempt::{Assignment, Phase, Prefetch};
+use tombolo_core::control::Copied;
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::{StopReason, Survey};
@@ -41,6 +42,8 @@ pub enum Notice {
         /// In words; empty if nothing holds it up any more.
         reason: String,
     },
+    /// How far a copy is that the master wants to know of. May be dropped while there is no connection.
+    Copied(Copied),
 }
 
 /// What the link tells the attempts.

@@ -43,6 +43,29 @@ pub struct Cluster {
     pub attempts: u64,
     /// The address at which its agent takes peers, if it does.
     pub peer_address: Option<String>,
+    /// What is left to do before it can go, while it is being drained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+}
+
+/// What is left of a cluster that is being drained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Drain {
+    /// How many attempts it still has.
+    pub attempts: u64,
+    /// How many jobs besides can run nowhere else, because of what other jobs of their build have left there.
+    pub bound_jobs: u64,
+    /// How many outputs jobs wait for that no other cluster has.
+    pub outputs: u64,
+    /// How large these are.
+    pub output_bytes: u64,
+    /// How many of them are on their way to another cluster.
+    pub moving: u64,
+    /// Why some of them are not, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obstacle: Option<String>,
+    /// Nothing is left: it can be removed, and no job runs again because of that.
+    pub drained: bool,
 }
 
 /// Which jobs a cluster takes, as an administrator has said.
@@ -53,7 +76,7 @@ pub enum Availability {
     Open,
     /// No new ones. Those that it has go on.
     Cordoned,
-    /// No new ones, but for jobs of builds whose shared volume it has. Those that it has go on.
+    /// No new ones, but for jobs that can run nowhere else. Those that it has go on, and outputs that jobs wait for are copied to other clusters.
     Draining,
     /// None, and its agent is refused.
     Disabled,

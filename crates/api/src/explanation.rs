@@ -33,6 +33,9 @@ pub struct ClusterVerdict {
     /// What would have to change so that the job fits there, if something can and has to.
     #[serde(default)]
     pub remedy: Option<String>,
+    /// Why others that suit the job come before it, if that does not lie in the job: its jobs do not start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawback: Option<String>,
 }
 
 /// One thing that keeps a job from a cluster.
@@ -48,6 +51,7 @@ impl From<placement::Explanation> for Explanation {
     fn from(explanation: placement::Explanation) -> Self {
         let verdict = |verdict: placement::ClusterVerdict| ClusterVerdict {
             remedy: verdict.remedy(),
+            drawback: verdict.drawback(),
             fits: verdict.misses.is_empty(),
             misses: verdict.misses.iter().map(Miss::from).collect(),
             cluster: verdict.cluster,

@@ -271,7 +271,12 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
                 command,
                 Command::Run(_) | Command::Push(_) | Command::Rerun(_) | Command::Watch(_)
             );
-            let hint = builds.then_some("a build that was submitted goes on; `tombolo cancel BUILD` ends it");
+            let hint = match &command {
+                Command::Cluster(command::cluster::Cluster::Drain { .. }) => {
+                    Some("the draining goes on; `tombolo cluster uncordon NAME` ends it")
+                }
+                _ => builds.then_some("a build that was submitted goes on; `tombolo cancel BUILD` ends it"),
+            };
             wait(with_session(command, &session), hint)
         }
     }

@@ -161,6 +161,8 @@ pub struct Prefetch {
     pub input: InputReference,
     /// What an hour less of waiting for it is worth.
     pub waiting_per_hour: Cost,
+    /// The agent is to say how far it is: the cluster that has it is to go.
+    pub confirm: bool,
 }
 
 /// A parent as its child sees it.

@@ -12,6 +12,7 @@ mod clusters;
 pub mod command;
 mod companions;
 mod connect;
+mod drain;
 mod edges;
 pub mod event;
 mod generate;
@@ -54,11 +55,12 @@ mod view;
 mod volumes;
 mod waits;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use caches::CacheView;
 pub use change::{Change, LiveState};
-pub use command::{Command, Extent, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use command::{Caution, Command, Extent, Firing, Generated, Known, Present, Refusal, Reply, Rerun, Submission};
+pub use drain::{Copied, CopyStage, DrainView};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedJob};
@@ -71,7 +73,8 @@ use crate::session::Order;
 use crate::time::{Moment, Now};
 use builds::{Builds, JobKey};
 use caches::Caches;
-use clusters::Clusters;
+use clusters::{ClusterIndex, Clusters};
+use drain::Drain;
 use invites::Invites;
 use lease::Deadline;
 use outbox::Outbox;
@@ -118,6 +121,8 @@ pub struct Control {
     lowest_epoch: Epoch,
     /// Until when the agent of the cluster may act that is being removed.
     removed_until: Option<Moment>,
+    /// Clusters that are being drained.
+    drains: BTreeMap<ClusterIndex, Drain>,
 }
 
 impl Control {
@@ -139,6 +144,7 @@ impl Control {
             parked: BTreeSet::new(),
             lowest_epoch: Epoch::default(),
             removed_until: None,
+            drains: BTreeMap::new(),
         }
     }
 
@@ -152,10 +158,12 @@ impl Control {
     pub fn apply(&mut self, now: Now, command: Command) -> Effects {
         let mut outbox = Outbox::new(now);
         let places = !matches!(command, Command::Heartbeat { .. } | Command::Waits { .. });
+        let (leaves_more, recoveries) = (drain::may_leave_more(&command), self.recoveries.len());
         let reply = self.carry_out(&mut outbox, command);
         if reply.is_ok() && places {
             self.place_queued(&mut outbox);
         }
+        self.wake_drains(&outbox, leaves_more || self.recoveries.len() > recoveries);
         self.prefetch(&mut outbox);
         self.write_out(&mut outbox);
         outbox.into_effects(reply)
@@ -202,7 +210,7 @@ impl Control {
                 availability,
                 present,
             } => self.set_availability(outbox, &name, availability, present),
-            Command::RemoveCluster { name } => self.remove_cluster(outbox, &name),
+            Command::RemoveCluster { name, caution } => self.remove_cluster(outbox, &name, caution),
             Command::Submit(submission) => self.submit(outbox, *submission),
             Command::CancelBuild { build, extent } => self.cancel_build(outbox, build, extent),
             Command::CancelJob { job } => self.cancel_job(outbox, job),
@@ -236,6 +244,7 @@ impl Control {
                 session,
                 volume,
             } => self.holds(outbox, &cluster, session, volume),
+            Command::Copied { from, copied } => self.copied(outbox, (&from.0, from.1), copied),
             Command::Disconnect { cluster, session } => self.disconnect(&cluster, session),
             Command::Tick => self.tick(outbox),
         }

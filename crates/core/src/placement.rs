@@ -79,6 +79,11 @@ impl VolumeNeeds {
         self.beside.as_ref().filter(|beside| *beside != cluster)
     }
 
+    /// Whether the job can run on this cluster only, since what other jobs of its build have left is there, or one that it follows was.
+    pub fn is_bound_to(&self, cluster: &ClusterName) -> bool {
+        self.shared_on.as_ref() == Some(cluster) || self.beside.as_ref() == Some(cluster)
+    }
+
     /// The volumes that are elsewhere, and where.
     fn elsewhere(&self, cluster: &ClusterName) -> impl Iterator<Item = (VolumeKind, &ClusterName)> {
         let shared = self.shared_on.iter().map(|on| (VolumeKind::Shared, on));
@@ -114,6 +119,8 @@ pub struct Candidate<'a> {
     pub used: Resources,
     /// How many attempts it has.
     pub attempts: u32,
+    /// How many of these do not start, as its agent says.
+    pub held_up: u32,
 }
 
 impl Candidate<'_> {
@@ -121,7 +128,7 @@ impl Candidate<'_> {
     fn admits(&self, demand: &Demand<'_>) -> bool {
         match self.availability {
             Availability::Open => true,
-            Availability::Draining => demand.volumes.shared_on.as_ref() == Some(self.name),
+            Availability::Draining => demand.volumes.is_bound_to(self.name),
             Availability::Cordoned | Availability::Disabled => false,
         }
     }
@@ -178,18 +185,31 @@ pub struct Score {
     pub crowd: Reverse<u32>,
     /// What it costs to bring the job's inputs there, in seconds of waiting; less is better. What is not worth a second does not count.
     pub moving: Reverse<u64>,
+    /// How many of its attempts do not start: what it says of its room may not be so.
+    pub held_up: Reverse<u32>,
     /// How much of it is free, in millionths.
     pub free_share: u32,
 }
 
 impl Score {
-    /// The score of a cluster of which so much is free, and where it costs so much to bring the job's inputs.
-    pub fn new(preferred: u32, crowd: u32, moving: Cost, free_share: u32, costs: &Costs) -> Self {
+    /// The score of a cluster that is preferred so much, and where it costs so much to bring the job's inputs; without its room.
+    pub fn new(preferred: u32, crowd: u32, moving: Cost, costs: &Costs) -> Self {
         Self {
             preferred,
             crowd: Reverse(crowd),
             moving: Reverse(moving.0 / costs.waiting_per_second().0),
+            held_up: Reverse(0),
+            free_share: 0,
+        }
+    }
+
+    /// The same for one of which so much is free, and where so many attempts do not start.
+    #[must_use]
+    pub const fn with_room(self, held_up: u32, free_share: u32) -> Self {
+        Self {
+            held_up: Reverse(held_up),
             free_share,
+            ..self
         }
     }
 }
@@ -214,6 +234,9 @@ pub struct ClusterVerdict {
     pub cluster: ClusterName,
     /// What it misses; empty if the job fits.
     pub misses: Vec<Miss>,
+    /// How many of its attempts do not start: others that suit the job come before it.
+    #[serde(default)]
+    pub held_up: u32,
 }
 
 /// One thing that keeps a job from a cluster.

@@ -3,6 +3,7 @@
 mod assignment;
 mod build_outcome;
 mod cache;
+mod copied;
 mod frame;
 mod generated_file;
 mod hello;

@@ -13,6 +13,7 @@ use tombolo_core::build::extensions::{Extensions, InputRule, PhaseLimits};
 use tombolo_core::build::repository::Repository;
 use tombolo_core::build::{Dependency, JobSpec, PodNeeds, StateSet, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
+use tombolo_core::control::{Copied, CopyStage};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId, TunnelId};
 use tombolo_core::label::{Labels, Selector};
@@ -330,6 +331,18 @@ fn agent_frames() -> Vec<AgentFrame> {
         attempt: ATTEMPT,
         reason: "waits for a node".to_owned(),
     });
+    let stages = [
+        CopyStage::UnderWay,
+        CopyStage::Whole,
+        CopyStage::Failed("nobody gave it".to_owned()),
+    ];
+    frames.extend(stages.map(|stage| {
+        AgentFrame::Copied(Copied {
+            job: ATTEMPT.job,
+            manifest: Digest::new([4; 32]),
+            stage,
+        })
+    }));
     let recipients = [Recipient::Attempt(ATTEMPT), Recipient::Children(ATTEMPT.job)];
     frames.extend(recipients.map(|recipient| {
         AgentFrame::Progress(TransferProgress {
@@ -370,6 +383,7 @@ fn master_frames() -> Vec<MasterFrame> {
             project: assignment().build.project,
             input: assignment().inputs.remove(0),
             waiting_per_hour: Cost(5),
+            confirm: true,
         }))),
         MasterFrame::TunnelOffered {
             tunnel: TunnelId::from_u128(11),

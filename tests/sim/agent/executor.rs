@@ -5,7 +5,8 @@ use std::time::Duration;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::attempt::{
-    Assignment, GeneratedFile, InputReference, LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt,
+    Assignment, GeneratedFile, InputReference, LostInput, Outcome, OutputReference, Phase, Prefetch, RouteKind,
+    TransferReceipt,
 };
 use tombolo_core::build::{JobSpec, TerminalState};
 use tombolo_core::digest::Digest;
@@ -38,6 +39,8 @@ pub(crate) enum Step {
     Published(AttemptId),
     Stop(AttemptId),
     Forget(AttemptId),
+    /// Brings a copy, and says so.
+    Copy(Box<Prefetch>),
 }
 
 /// How long the steps of the executor take at most, unless it is the command.
@@ -46,7 +49,7 @@ const STEP: Duration = Duration::from_millis(300);
 const TRIES: u32 = 3;
 
 impl World {
-    pub(super) fn soon(&mut self, agent: usize, step: Step) {
+    pub(crate) fn soon(&mut self, agent: usize, step: Step) {
         let delay = if self.rng.random_bool(0.05) { STEP * 10 } else { STEP };
         let delay = self.draw_time(delay);
         let life = self.agents[agent].life;
@@ -118,6 +121,7 @@ impl World {
             }
             Step::Published(attempt) => self.published(index, attempt),
             Step::Stop(attempt) => self.stop_attempt(index, attempt),
+            Step::Copy(prefetch) => self.copy(index, &prefetch),
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
                     self.note_command_over(index, attempt);
@@ -196,7 +200,7 @@ impl World {
     }
 
     /// Looks for one input; if nobody gives it, says who was asked.
-    fn fetch(&self, index: usize, input: &InputReference) -> Option<LostInput> {
+    pub(crate) fn fetch(&self, index: usize, input: &InputReference) -> Option<LostInput> {
         let manifest = input.output.manifest;
         let mut lost = LostInput {
             parent: input.job,

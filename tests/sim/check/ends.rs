@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_core::build::{JobState, TerminalState};
 use tombolo_core::control::Change;
-use tombolo_core::control::record::{JobNode, JobStatus};
+use tombolo_core::control::record::{Course, JobNode, JobStatus};
 use tombolo_core::id::{AttemptId, JobId};
 use tombolo_core::name::ClusterName;
 
@@ -30,13 +30,19 @@ pub(super) fn terminal_is_final(outcome: &Outcome) -> Result<(), String> {
 
 /// What users see of a job that has ended, wherever its output is.
 fn shown(status: &JobStatus) -> JobStatus {
+    let ended = status.as_ended().into_owned();
+    let course = ended.course.map(|course| Course {
+        copies: Vec::new(),
+        ..*course
+    });
     JobStatus {
         epoch: status.log_epoch(),
         cluster: None,
         output: None,
         replacements: 0,
         loss: None,
-        ..status.as_ended().into_owned()
+        course: course.filter(|course| *course != Course::default()).map(Box::new),
+        ..ended
     }
 }
 

@@ -1,15 +1,15 @@
 //! The master's connections: what comes in on them, and what goes out.
 
-use tombolo_core::attempt::{Assignment, BuildContext, InputReference, InputSource, ParentJob};
+use tombolo_core::attempt::{Assignment, BuildContext, InputReference, InputSource, ParentJob, Prefetch};
 use tombolo_core::control::{self, Command};
-use tombolo_core::id::{AttemptId, SessionId};
+use tombolo_core::id::{AttemptId, JobId, SessionId};
 use tombolo_core::label::Labels;
 use tombolo_core::name::ClusterName;
 use tombolo_core::route::Cost;
 use tombolo_core::session::master::{Action, Event, Session};
 use tombolo_core::session::{AgentFrame, Order, OrderFrame};
 
-use super::{Origin, session_settings};
+use super::{Origin, PROJECT, session_settings};
 use crate::world::{Bug, World};
 
 impl World {
@@ -29,6 +29,10 @@ impl World {
             Order::Stop { attempt, reason } => OrderFrame::Stop { attempt, reason },
             Order::Forget(attempt) => OrderFrame::Forget(attempt),
             Order::Release(volume) => OrderFrame::Release(volume),
+            Order::Copy(job) => {
+                let Some(prefetch) = self.prefetch(job) else { return };
+                OrderFrame::Prefetch(Box::new(prefetch))
+            }
             // A hint, which may be lost.
             Order::Prefetch(_) => return,
         };
@@ -42,24 +46,20 @@ impl World {
         }
     }
 
+    fn prefetch(&self, job: JobId) -> Option<Prefetch> {
+        let input = self.master.process.as_ref()?.control.output(job)?;
+        Some(Prefetch {
+            project: PROJECT,
+            input: reference(&input),
+            waiting_per_hour: Cost(0),
+            confirm: true,
+        })
+    }
+
     fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
         let process = self.master.process.as_ref()?;
         let view = process.control.assignment(attempt)?;
-        let source = |cluster: &&ClusterName| InputSource {
-            cluster: (*cluster).clone(),
-            peer_address: None,
-            direct_per_gigabyte: Cost(0),
-            relay_per_gigabyte: Cost(0),
-        };
-        let input = |input: &control::InputView<'_>| InputReference {
-            job: input.parent.id(),
-            name: input.parent.node.name.clone(),
-            index: input.index,
-            output: input.output,
-            sources: input.holders.iter().map(source).collect(),
-            grant: Vec::new(),
-        };
-        let mut inputs: Vec<InputReference> = view.inputs.iter().map(input).collect();
+        let mut inputs: Vec<InputReference> = view.inputs.iter().map(reference).collect();
         if self.bug == Some(Bug::InputNotAssigned) {
             inputs.pop();
         }
@@ -195,5 +195,23 @@ impl World {
         for connection in connections {
             self.end_session(connection);
         }
+    }
+}
+
+/// An output, as an input.
+fn reference(input: &control::InputView<'_>) -> InputReference {
+    let source = |cluster: &&ClusterName| InputSource {
+        cluster: (*cluster).clone(),
+        peer_address: None,
+        direct_per_gigabyte: Cost(0),
+        relay_per_gigabyte: Cost(0),
+    };
+    InputReference {
+        job: input.parent.id(),
+        name: input.parent.node.name.clone(),
+        index: input.index,
+        output: input.output,
+        sources: input.holders.iter().map(source).collect(),
+        grant: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tombolo_core::attempt::{Assignment, LostInput, Prefetch, RouteKind, TransferReceipt};
 use tombolo_core::build::extensions::input_folder;
+use tombolo_core::control::Copied;
 use tombolo_core::control::event::Recipient;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, JobId, ProjectId};
@@ -155,9 +156,9 @@ impl Inputs {
         }
     }
 
-    /// Has an output brought that will be needed soon.
-    pub(super) fn prefetch(&self, prefetch: Prefetch) {
-        self.prefetcher.prefetch(prefetch);
+    /// Has an output brought that will be needed soon. What the master is to be told of it now, if anything.
+    pub(super) fn prefetch(&self, prefetch: Prefetch) -> Option<Copied> {
+        self.prefetcher.prefetch(prefetch)
     }
 
     /// Notes that the attempt looks for and writes things in the cluster's store, before it does.

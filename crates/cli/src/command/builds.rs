@@ -280,7 +280,8 @@ impl Rows for Explanation {
 
     fn rows(&self, _: Wide) -> Vec<Vec<String>> {
         let row = |verdict: &ClusterVerdict| {
-            let misses: Vec<_> = verdict.misses.iter().map(|miss| miss.message.as_str()).collect();
+            let misses = verdict.misses.iter().map(|miss| miss.message.as_str());
+            let misses: Vec<_> = misses.chain(verdict.drawback.as_deref()).collect();
             let fits = if verdict.fits { "yes" } else { "no" };
             let remedy = verdict.remedy.clone().unwrap_or_default();
             vec![verdict.cluster.to_string(), fits.to_owned(), misses.join("; "), remedy]

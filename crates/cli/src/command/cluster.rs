@@ -1,5 +1,7 @@
 //! Clusters and invites.
 
+mod drain;
+
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -51,13 +53,20 @@ pub(crate) enum Cluster {
         /// Its name.
         name: ClusterName,
     },
-    /// Empties a cluster: it takes no new jobs, but for builds that can end nowhere else, and those that it has go on to their end.
+    /// Empties a cluster: it takes no new jobs, but for those that can run nowhere else; those that it has go on to their end, and outputs that
+    /// jobs wait for are copied to other clusters.
     Drain {
         /// Its name.
         name: ClusterName,
         /// Does not wait for its jobs: they begin anew elsewhere, but for those that work with a volume which is only there.
         #[arg(long)]
         now: bool,
+        /// Waits until nothing is left, and it can be removed. Ctrl-C ends the waiting, and not the draining.
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait; for ever if absent.
+        #[arg(long, requires = "wait", value_parser = humantime::parse_duration, value_name = "DURATION")]
+        timeout: Option<Duration>,
     },
     /// Takes a cluster out of use: its jobs begin anew elsewhere, and its agent is refused until the cluster is enabled.
     Disable {
@@ -73,6 +82,9 @@ pub(crate) enum Cluster {
     Remove {
         /// Its name.
         name: ClusterName,
+        /// Also if it has outputs that jobs wait for and no other cluster has: the jobs run again that made them.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -188,12 +200,25 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
             }
         }
         Cluster::Cordon { name } => change(session, name, Availability::Cordoned, false).await,
-        Cluster::Drain { name, now } => change(session, name, Availability::Draining, *now).await,
+        Cluster::Drain {
+            name,
+            now,
+            wait,
+            timeout,
+        } => {
+            if !*wait {
+                return change(session, name, Availability::Draining, *now).await;
+            }
+            let cluster = set(session, name, Availability::Draining, *now).await?;
+            drain::wait(session, cluster, *timeout).await
+        }
         Cluster::Disable { name } => change(session, name, Availability::Disabled, false).await,
         Cluster::Uncordon { name } => open(session, name, &[Availability::Disabled]).await,
         Cluster::Enable { name } => open(session, name, &[Availability::Cordoned, Availability::Draining]).await,
-        Cluster::Remove { name } => {
-            session.client.act(Method::DELETE, &path::cluster(name)).await?;
+        Cluster::Remove { name, force } => {
+            let query = if *force { "?force=true" } else { "" };
+            let cluster = format!("{}{query}", path::cluster(name));
+            session.client.act(Method::DELETE, &cluster).await?;
             let (kind, name, change) = ("cluster", name.as_str(), "removed");
             render::changed(session.format, &Changed { kind, name, change })
         }
@@ -207,11 +232,11 @@ fn standing(cluster: &Described) -> String {
         None if cluster.connected => "connected".to_owned(),
         None => "disconnected".to_owned(),
     };
-    match (cluster.availability, cluster.attempts) {
-        (Availability::Open, _) => contact,
-        (Availability::Disabled, _) => "disabled".to_owned(),
-        (Availability::Draining, 0) => format!("{contact}, drained"),
-        (availability, _) => format!("{contact}, {}", availability.as_str()),
+    match cluster.availability {
+        Availability::Open => contact,
+        Availability::Disabled => "disabled".to_owned(),
+        Availability::Draining if drain::is_over(cluster) => format!("{contact}, drained"),
+        availability => format!("{contact}, {}", availability.as_str()),
     }
 }
 
@@ -221,15 +246,28 @@ async fn change(
     availability: Availability,
     move_jobs: bool,
 ) -> Result<(), Failure> {
+    let cluster = set(session, name, availability, move_jobs).await?;
+    show_change(session, &cluster)
+}
+
+async fn set(
+    session: &Session,
+    name: &ClusterName,
+    availability: Availability,
+    move_jobs: bool,
+) -> Result<Described, Failure> {
     let request = ChangeCluster {
         availability,
         move_jobs,
     };
-    let cluster: Described = session.client.patch(&path::cluster(name), &request).await?;
+    session.client.patch(&path::cluster(name), &request).await
+}
+
+fn show_change(session: &Session, cluster: &Described) -> Result<(), Failure> {
     match session.format {
-        Format::Table | Format::Wide => render::line(&changed(&cluster)),
+        Format::Table | Format::Wide => render::line(&changed(cluster)),
         Format::Name => render::line(cluster.name.as_str()),
-        Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
+        Format::Json | Format::Yaml => render::print_value(session.format, cluster),
     }
 }
 
@@ -260,10 +298,13 @@ fn changed(cluster: &Described) -> String {
         Availability::Open if cluster.connected => format!("Cluster `{name}` takes jobs."),
         Availability::Open => format!("Cluster `{name}` takes jobs when its agent has connected."),
         Availability::Cordoned => format!("Cluster `{name}` is cordoned: it takes no new jobs; {left}."),
-        Availability::Draining if cluster.attempts == 0 => {
-            format!("Cluster `{name}` is drained: it has no jobs, and takes none.")
+        Availability::Draining if drain::is_over(cluster) => {
+            format!("Cluster `{name}` is drained: nothing is left there that a job needs, and it can be removed.")
         }
-        Availability::Draining => format!("Cluster `{name}` is being drained: it takes no new jobs; {left}."),
+        Availability::Draining => format!(
+            "Cluster `{name}` is being drained: it takes no new jobs; {}.",
+            drain::left(cluster)
+        ),
         Availability::Disabled => format!("Cluster `{name}` is disabled: it has no jobs, and its agent is refused."),
     }
 }

@@ -27,6 +27,7 @@ impl Control {
             outbox.changes.push(Change::PutCluster(member.record.clone()));
             self.queue.sort_in(&mut self.clusters, index);
         }
+        self.note_availability(index, outbox.now.steady);
         match (availability, present) {
             (Availability::Disabled, _) => self.disable(outbox, index, name),
             (_, Present::Move) => self.move_away(outbox, index, &format!("cluster `{name}` is {availability}")),

@@ -90,6 +90,8 @@ pub(super) struct Member {
     pub(super) used: Resources,
     /// The jobs whose current attempt is here.
     pub(super) attempts: BTreeSet<JobKey>,
+    /// Those of them that do not start, as its agent says why.
+    held_up: BTreeSet<JobKey>,
     /// The volumes that it has, or is to make.
     pub(super) volumes: BTreeSet<VolumeId>,
     /// The classes of queued jobs that match but found no room here: they are told when there is some again.
@@ -115,6 +117,7 @@ impl Member {
             last_heard: None,
             used: Resources::default(),
             attempts: BTreeSet::new(),
+            held_up: BTreeSet::new(),
             volumes: BTreeSet::new(),
             awaited_by: BTreeSet::new(),
             kept_for: None,
@@ -177,6 +180,7 @@ impl Member {
                 .unwrap_or_default(),
             used: self.used,
             attempts: u32::try_from(self.attempts.len()).unwrap_or(u32::MAX),
+            held_up: u32::try_from(self.held_up.len()).unwrap_or(u32::MAX),
         }
     }
 }
@@ -281,11 +285,32 @@ impl Clusters {
             return false;
         };
         let had = member.attempts.remove(&key);
+        member.held_up.remove(&key);
         if had {
             member.used = member.used.minus(resources);
             self.refresh_room(index);
         }
         had
+    }
+
+    /// Notes whether an attempt of the cluster does not start.
+    pub(super) fn note_held_up(&mut self, index: ClusterIndex, key: JobKey, is_held_up: bool) {
+        let Some(member) = self.get_mut(index) else { return };
+        let changed = match is_held_up && member.attempts.contains(&key) {
+            true => member.held_up.insert(key),
+            false => member.held_up.remove(&key),
+        };
+        if changed {
+            self.refresh_room(index);
+        }
+    }
+
+    /// Its agent has connected, and says again which of its attempts do not start.
+    pub(super) fn forget_held_up(&mut self, index: ClusterIndex) {
+        if let Some(member) = self.get_mut(index) {
+            member.held_up.clear();
+            self.refresh_room(index);
+        }
     }
 
     fn refresh_room(&mut self, index: ClusterIndex) {
@@ -300,6 +325,9 @@ impl Clusters {
         let totals = self.iter().map(|(_, member)| member.counts_for());
         self.totals == totals.fold(Totals::default(), Totals::plus)
             && self.iter().all(|(index, member)| self.room(index) == member.room())
+            && self
+                .iter()
+                .all(|(_, member)| member.held_up.is_subset(&member.attempts))
     }
 
     /// Keeps the room of a cluster for a class of jobs, or lets it be.

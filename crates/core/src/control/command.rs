@@ -1,5 +1,6 @@
 //! What the control plane can be told, and what it answers.
 
+use super::drain::Copied;
 use super::record::{Build, Cluster, Invite, JobStatus, Project, Token};
 use crate::attempt::{Phase, Revision};
 use crate::build::{BuildDefinition, JobSpec};
@@ -129,6 +130,8 @@ pub enum Command {
     RemoveCluster {
         /// Which.
         name: ClusterName,
+        /// What keeps it from being removed.
+        caution: Caution,
     },
     /// Submits a build.
     Submit(Box<Submission>),
@@ -209,6 +212,13 @@ pub enum Command {
         /// Which volume.
         volume: VolumeId,
     },
+    /// An agent says how far it is with an output that it was told to bring because another cluster is to go.
+    Copied {
+        /// Which cluster, and in which session; an old one is ignored.
+        from: (ClusterName, SessionId),
+        /// What it says.
+        copied: Copied,
+    },
     /// A connection ended. The lease goes on.
     Disconnect {
         /// Which cluster.
@@ -227,6 +237,15 @@ pub enum Present {
     Stay,
     /// They are placed elsewhere and begin anew, but for those that work with a volume which is only there.
     Move,
+}
+
+/// What keeps a cluster from being removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caution {
+    /// Outputs that jobs wait for and no other cluster has: it is refused while there are such.
+    Outputs,
+    /// Nothing: the jobs run again whose outputs are lost.
+    None,
 }
 
 /// A build to be made.

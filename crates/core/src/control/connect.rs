@@ -52,6 +52,7 @@ impl Control {
         });
         member.awaits_successor = false;
         self.renew(index, outbox.now.steady);
+        self.clusters.forget_held_up(index);
         self.queue.sort_in(&mut self.clusters, index);
 
         for volume in hello.volumes {

@@ -1,5 +1,5 @@
-//! Which clusters have an output: the one that made it, and those where a child of its job works with it. They keep it for as long
-//! as the build does.
+//! Which clusters have an output: the one that made it, those that were given a copy before that one went ([`drain`](super::drain)), and those
+//! where a child of its job works with it. They keep it for as long as the build does.
 
 use super::builds::{LiveBuild, LiveJob};
 use super::{Contact, Control};
@@ -79,7 +79,7 @@ impl Control {
 }
 
 /// The clusters that have had the output of a job, as far as is known, the one first that made it. Some may be named twice.
-fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &'a ClusterName> {
+pub(super) fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &'a ClusterName> {
     let output = job.status.kept_output().filter(|_| job.attempt().is_none());
     let maker = output.and(job.status.cluster.as_ref());
     let children = output.map_or(&[][..], |_| build.edges.children(job.node.index));
@@ -89,12 +89,13 @@ fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &
         Some(_) => MAX_CHILDREN_OF_INDEX,
         None => MAX_CHILDREN,
     };
-    let copies = children.take(most).filter_map(move |child| {
+    let at_children = children.take(most).filter_map(move |child| {
         child
             .works_with(job, output?)
             .then_some(child.status.cluster.as_ref())?
     });
-    maker.into_iter().chain(copies)
+    let copies = output.map_or(&[][..], |_| job.status.copies());
+    maker.into_iter().chain(copies).chain(at_children)
 }
 
 impl LiveJob {

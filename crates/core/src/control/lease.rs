@@ -28,6 +28,8 @@ pub(super) enum Deadline {
     Retry(JobKey),
     /// The end of a job's time for finding a cluster.
     Queued(JobKey),
+    /// The next look at what is left on a cluster that is being drained.
+    Drain(ClusterIndex),
     /// The next look whether a class of queued jobs suits any cluster.
     Unsuited(ClassId),
 }
@@ -79,12 +81,14 @@ impl Control {
                 Deadline::Parked => self.wake_parked(outbox),
                 Deadline::Retry(key) => self.retry_due(outbox, key),
                 Deadline::Queued(key) => self.queued_due(outbox, key),
+                Deadline::Drain(index) => self.drain_due(outbox, index),
                 Deadline::Unsuited(class) => self.unsuited_due(outbox, class),
             }
         }
         if lost {
             self.fail_without_place(outbox);
             self.wake_parked(outbox);
+            self.wake_drains(outbox, true);
         }
         Ok(Reply::Done)
     }

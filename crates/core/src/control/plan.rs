@@ -188,7 +188,8 @@ impl Control {
             let fits = candidate.suits(demand) && candidate.has_room(&demand.resources) && !candidate.kept;
             let moving = self.cost_of_moving(&inputs, at);
             let (weight, crowd) = self.liking(&demand.wishes, &crowds, at);
-            let score = Score::new(weight, crowd, moving, candidate.free_share(), &self.settings.costs);
+            let score = Score::new(weight, crowd, moving, &self.settings.costs);
+            let score = score.with_room(candidate.held_up, candidate.free_share());
             let of_build = planned.on.get(&at).map(|usage| usage.attempts).unwrap_or_default();
             fits.then_some((std::cmp::Reverse(score), of_build, candidate.name))
         });
@@ -208,6 +209,9 @@ impl Control {
             }
             (count, _) if differ(&|score| score.moving.0) => {
                 format!("of {count} that suit it, its inputs come there for the least")
+            }
+            (count, _) if differ(&|score| score.held_up.0.into()) => {
+                format!("of {count} that suit it, the fewest jobs wait there to start")
             }
             (count, _) => format!("of {count} that suit it, the most of it is free"),
         };

@@ -4,16 +4,26 @@ use super::builds::JobKey;
 use super::clusters::Lease;
 use super::holders::Trust;
 use super::outbox::Outbox;
-use super::{Change, Control, Refusal, Reply};
+use super::{Caution, Change, Contact, Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::name::ClusterName;
+use crate::placement::words::memory;
 
 impl Control {
-    pub(super) fn remove_cluster(&mut self, outbox: &mut Outbox, name: &ClusterName) -> Result<Reply, Refusal> {
+    pub(super) fn remove_cluster(
+        &mut self,
+        outbox: &mut Outbox,
+        name: &ClusterName,
+        caution: Caution,
+    ) -> Result<Reply, Refusal> {
         let index = self
             .clusters
             .index(name)
             .ok_or_else(|| Refusal::not_found("cluster", name))?;
+        if caution == Caution::Outputs {
+            self.check_outputs(name)?;
+        }
+        self.end_drain(index);
         self.set_lease(index, Lease::Over);
         self.queue.sort_out(index);
         let member = self.clusters.remove(index);
@@ -31,6 +41,21 @@ impl Control {
         self.fail_without_place(outbox);
         self.wake_parked(outbox);
         Ok(Reply::Done)
+    }
+
+    /// Refuses to lose outputs that jobs wait for. Those of a cluster that nothing is expected of are lost already.
+    fn check_outputs(&self, name: &ClusterName) -> Result<(), Refusal> {
+        if self.contact(name) == Some(Contact::Lost) {
+            return Ok(());
+        }
+        let left = self.lost_with(name);
+        let what = match left.outputs {
+            0 => return Ok(()),
+            1 => "an output that jobs wait for and no other cluster has".to_owned(),
+            count => format!("{count} outputs that jobs wait for and no other cluster has"),
+        };
+        let size = memory(left.bytes);
+        Err(Refusal::Conflict(format!("cluster `{name}` has {what} ({size})")))
     }
 
     /// Looks at the queued jobs whose inputs or volumes are lost: inputs are made again if possible. Jobs that wait for other parents

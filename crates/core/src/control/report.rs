@@ -62,6 +62,10 @@ impl Control {
             phase if phase.rank() > rank(job.status.state) => {
                 advance(job, phase, outbox.now.wall);
                 outbox.touch(key, job);
+                let starts = has_started(job.status.state);
+                if let Some(index) = self.clusters.index(cluster).filter(|_| starts) {
+                    self.clusters.note_held_up(index, key, false);
+                }
             }
             _ => {}
         }
@@ -139,6 +143,11 @@ fn rank(state: JobState) -> u8 {
     }
 }
 
+/// Whether a command is under way, or was.
+pub(super) fn has_started(state: JobState) -> bool {
+    rank(state) >= Phase::BEGUN
+}
+
 /// Moves the job on to a phase that lies ahead of it, and is not the end.
 fn advance(job: &mut LiveJob, phase: Phase, now: Timestamp) {
     let limit = max_inputs(job);
@@ -188,17 +197,16 @@ fn conclude(job: &mut LiveJob, outcome: Outcome, now: Timestamp) -> TerminalStat
 
 /// Takes what the attempt has left. One that makes an output again has done so only if it ended as the job had.
 fn take_output(status: &mut JobStatus, outcome: &Outcome) {
-    match status.loss.as_deref_mut() {
-        Some(Loss {
-            end: Some(end), reason, ..
-        }) => {
-            if outcome.state == end.state && outcome.output.is_some() {
-                *reason = None;
-                status.output = outcome.output;
-            }
+    if let Some(Loss {
+        end: Some(end), reason, ..
+    }) = status.loss.as_deref_mut()
+    {
+        if outcome.state != end.state || outcome.output.is_none() {
+            return;
         }
-        _ => status.output = outcome.output,
+        *reason = None;
     }
+    status.leave(outcome.output);
 }
 
 /// One receipt for each parent, one for the source, and one for the cache.

@@ -2,7 +2,7 @@
 
 use super::arrays::LiveArray;
 use super::builds::{JobKey, LiveBuild, LiveJob};
-use super::clusters::Lease;
+use super::clusters::{ClusterIndex, Lease};
 use super::companions::Spread;
 use super::edges::{self, Edges};
 use super::hooks::Stages;
@@ -105,10 +105,14 @@ impl Control {
             let indexes = indexes.remove(&build.id).unwrap_or_default();
             control.restore_build(build, jobs, indexes, now)?;
         }
-        match jobs.into_values().flatten().next() {
-            Some((node, _)) => Err(Error::UnknownBuild(node.id)),
-            None => Ok(control),
+        if let Some((node, _)) = jobs.into_values().flatten().next() {
+            return Err(Error::UnknownBuild(node.id));
         }
+        let clusters: Vec<ClusterIndex> = control.clusters.iter().map(|(index, _)| index).collect();
+        for index in clusters {
+            control.note_availability(index, now.steady);
+        }
+        Ok(control)
     }
 
     fn restore_build(

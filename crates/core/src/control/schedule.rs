@@ -9,9 +9,10 @@ use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
 use super::queue::{ClassId, Ticket};
+use super::record::JobStatus;
 use super::volumes::demand;
 use crate::build::JobState;
-use crate::placement::Score;
+use crate::placement::{Availability, Score};
 use crate::route::{Cost, expected};
 use crate::session::Order;
 use crate::time::Timestamp;
@@ -99,9 +100,10 @@ impl Control {
         let mut best: Option<(Score, ClusterIndex)> = None;
         for index in options {
             let moving = self.cost_of_moving(&inputs, index);
-            let free_share = self.clusters.room(index).free_share;
+            let room = self.clusters.room(index);
             let (weight, crowd) = self.liking(&wishes, &crowds, index);
-            let score = Score::new(weight, crowd, moving, free_share, &self.settings.costs);
+            let score =
+                Score::new(weight, crowd, moving, &self.settings.costs).with_room(room.held_up, room.free_share);
             let better = match best {
                 None => true,
                 Some((other, than)) if score == other => are_all && self.spreads(build, index, than),
@@ -131,8 +133,7 @@ impl Control {
             let Some(output) = parent.status.kept_output() else {
                 continue;
             };
-            let cluster = parent.status.cluster.as_ref();
-            let Some(at) = cluster.and_then(|name| self.clusters.index(name)) else {
+            let Some(at) = self.place_of(&parent.status) else {
                 continue;
             };
             match inputs.iter_mut().find(|input| input.at == at) {
@@ -146,6 +147,15 @@ impl Control {
         inputs.sort_by_key(|input| Reverse(input.bytes));
         inputs.truncate(MAX_SOURCES);
         inputs
+    }
+
+    /// The cluster that a job's output is taken to come from: the one that made it, unless that takes no jobs any more and another was given a copy.
+    fn place_of(&self, status: &JobStatus) -> Option<ClusterIndex> {
+        let places = status.cluster.iter().chain(status.copies());
+        let mut members = places.filter_map(|name| self.clusters.by_name(name)).peekable();
+        let first = members.peek().map(|(index, _)| *index);
+        let open = members.find(|(_, member)| member.record.availability == Availability::Open);
+        open.map(|(index, _)| index).or(first)
     }
 
     /// What it costs to bring inputs to a cluster.

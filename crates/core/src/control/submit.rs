@@ -244,12 +244,13 @@ impl JobStatus {
             cancel_requested: false,
             log_lines: None,
             replacements: 0,
-            course: ended.unbegun().cloned().map(|unbegun| {
-                Box::new(Course {
-                    unbegun: Some(unbegun),
-                    ..Course::default()
-                })
-            }),
+            course: Some(Course {
+                unbegun: ended.unbegun().cloned(),
+                copies: ended.copies().to_vec(),
+                ..Course::default()
+            })
+            .filter(|course| *course != Course::default())
+            .map(Box::new),
             loss: lost.map(|reason| {
                 Box::new(Loss {
                     reason: Some(reason),

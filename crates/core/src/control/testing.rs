@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::record::{Invite, JobNode, JobStatus};
-use super::{Change, Command, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
+use super::{Caution, Change, Command, Contact, Control, Effects, LiveState, Refusal, Reply, Settings, Submission};
 use crate::attempt::{Outcome, OutputReference, Phase, Revision};
 use crate::build::array::Array;
 use crate::build::extensions::InputRule;
@@ -297,9 +297,14 @@ impl World {
 
     /// Applies the command, writes what it changes, and checks that all is well.
     pub(super) fn apply(&mut self, command: Command) -> Effects {
+        let careful = matches!(&command, Command::RemoveCluster { name, caution: Caution::Outputs }
+            if self.control.contact(name) != Some(Contact::Lost));
         let effects = self.control.apply(self.now, command);
         if effects.reply.is_err() {
             assert_eq!(effects.changes, [], "a refused command changes nothing");
+        }
+        if careful {
+            self.check_removal(&effects.changes);
         }
         effects.changes.iter().for_each(|change| self.live.apply(change));
         for change in &effects.changes {
@@ -474,6 +479,7 @@ pub(super) fn orders(effects: &Effects) -> Vec<String> {
         Order::Forget(attempt) => format!("forget {}", attempt.epoch),
         Order::Release(volume) => format!("release {}", volume.kind()),
         Order::Prefetch(_) => "prefetch".to_owned(),
+        Order::Copy(_) => "copy".to_owned(),
     };
     effects
         .orders

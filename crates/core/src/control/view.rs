@@ -3,7 +3,8 @@
 use super::Control;
 use super::builds::{LiveBuild, LiveJob, name_of};
 use super::caches::CacheView;
-use super::clusters::Member;
+use super::clusters::{ClusterIndex, Member};
+use super::drain::{Drain, DrainView};
 use super::prefetch::MAX_CHILDREN;
 use super::record::{Build, Cluster, Invite, JobNode, JobStatus, Project, Token};
 use super::volumes::demand;
@@ -51,6 +52,8 @@ pub struct ClusterView<'a> {
     pub used: Resources,
     /// How many attempts it has.
     pub attempts: usize,
+    /// What is left to do before it can go, if it is being drained.
+    pub drain: Option<DrainView<'a>>,
 }
 
 /// What an agent says of itself in its hello.
@@ -194,12 +197,18 @@ impl Control {
 
     /// All clusters, by name.
     pub fn clusters(&self) -> impl Iterator<Item = ClusterView<'_>> {
-        self.clusters.iter().map(|(_, member)| member.view())
+        self.clusters.iter().map(|(index, member)| self.view_of(index, member))
     }
 
     /// The cluster with this name.
     pub fn cluster(&self, name: &ClusterName) -> Option<ClusterView<'_>> {
-        self.clusters.by_name(name).map(|(_, member)| member.view())
+        self.clusters
+            .by_name(name)
+            .map(|(index, member)| self.view_of(index, member))
+    }
+
+    fn view_of<'a>(&'a self, index: ClusterIndex, member: &'a Member) -> ClusterView<'a> {
+        member.view(self.drains.get(&index))
     }
 
     /// All builds that are not over, by id.
@@ -386,7 +395,7 @@ impl LiveBuild {
 }
 
 impl Member {
-    fn view(&self) -> ClusterView<'_> {
+    fn view<'a>(&'a self, drain: Option<&'a Drain>) -> ClusterView<'a> {
         ClusterView {
             record: &self.record,
             labels: &self.labels,
@@ -397,6 +406,7 @@ impl Member {
             agent: self.agent.as_ref(),
             used: self.used,
             attempts: self.attempts.len(),
+            drain: drain.map(|drain| drain.view(self.attempts.len())),
         }
     }
 }

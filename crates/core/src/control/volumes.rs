@@ -65,6 +65,11 @@ impl LiveBuild {
         job.node.volumes.contains(VolumeKind::Shared).then_some(sharing)
     }
 
+    /// The cluster that has the shared volume, if `job` uses it.
+    pub(super) fn shared_of(&self, job: &LiveJob) -> Option<&ClusterName> {
+        self.sharing(job)?.on.as_ref()
+    }
+
     /// The cluster that has the shared volume.
     fn shared_on(&self) -> Option<&ClusterName> {
         self.sharing.as_ref()?.on.as_ref()

@@ -1,11 +1,12 @@
-//! Why attempts do not go on, as their agents say: a view, in memory only.
+//! Why attempts do not go on, as their agents say, in memory only.
 //!
 //! It owns the latest words of each attempt that a cluster has in hands. It writes nothing, places nothing and tells no watcher:
-//! who wants to know asks ([`Control::waits`]). After a restart the agents say it again when they connect.
+//! who wants to know asks ([`Control::waits`]). What placement makes of it is that clusters come later whose attempts do not start; where they may go
+//! does not depend on it. After a restart the agents say it again when they connect.
 
 use super::builds::LiveJob;
 use super::lease::waits_for_its_cluster;
-use super::report::one_line;
+use super::report::{has_started, one_line};
 use super::view::Contact;
 use super::{Control, Refusal, Reply};
 use crate::build::JobState;
@@ -33,16 +34,20 @@ impl Control {
     ) -> Result<Reply, Refusal> {
         self.check_session(cluster, session)?;
         let key = self.builds.key(attempt.job);
-        let job = key.and_then(|key| self.builds.job_mut(key));
-        let own = job.filter(|job| job.attempt() == Some(attempt) && job.status.cluster.as_ref() == Some(cluster));
-        let job = own.ok_or(Refusal::StaleAttempt(attempt))?;
+        let job = key.and_then(|key| Some((key, self.builds.job_mut(key)?)));
+        let own = job.filter(|(_, job)| job.attempt() == Some(attempt) && job.status.cluster.as_ref() == Some(cluster));
+        let (key, job) = own.ok_or(Refusal::StaleAttempt(attempt))?;
         let reason = one_line(reason, REASON_LIMIT);
+        let is_held_up = !reason.is_empty() && !has_started(job.status.state);
         job.waits = (!reason.is_empty()).then(|| {
             Box::new(Waits {
                 epoch: attempt.epoch,
                 reason: reason.into(),
             })
         });
+        if let Some(index) = self.clusters.index(cluster) {
+            self.clusters.note_held_up(index, key, is_held_up);
+        }
         Ok(Reply::Done)
     }
 

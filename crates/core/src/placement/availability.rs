@@ -13,7 +13,8 @@ pub enum Availability {
     Open,
     /// No new ones. Those that it has go on.
     Cordoned,
-    /// No new ones, but for jobs of builds whose shared volume it has: they could end nowhere else. Those that it has go on.
+    /// No new ones, but for jobs that could run nowhere else: of builds whose shared volume it has, and those that have to run where another did. Those that
+    /// it has go on, and outputs that others wait for are copied elsewhere.
     Draining,
     /// None, and its agent is refused.
     Disabled,

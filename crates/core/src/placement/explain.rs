@@ -116,6 +116,7 @@ pub fn explain<'a>(
         .map(|candidate| ClusterVerdict {
             cluster: candidate.name.clone(),
             misses: misses(demand, &candidate),
+            held_up: candidate.held_up,
         })
         .collect();
     let nearest = verdicts.iter().min_by_key(|verdict| verdict.distance());
@@ -143,6 +144,15 @@ pub fn explain<'a>(
 }
 
 impl ClusterVerdict {
+    /// What makes it worse than others that suit the job, in words.
+    pub fn drawback(&self) -> Option<String> {
+        match self.held_up {
+            0 => None,
+            1 => Some("a job that it was given does not start there".to_owned()),
+            count => Some(format!("{count} jobs that it was given do not start there")),
+        }
+    }
+
     /// It fits there now, or will when there is room.
     fn would_do(&self) -> bool {
         self.misses.iter().all(|miss| matches!(miss, Miss::Full | Miss::Kept))

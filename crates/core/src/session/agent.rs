@@ -23,6 +23,7 @@ use self::volumes::Volumes;
 use self::waits::Waits;
 use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
 use crate::attempt::{Assignment, Phase, Prefetch};
+use crate::control::Copied;
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, TunnelId};
 use crate::time::{Moment, Now};
@@ -63,6 +64,8 @@ pub enum Event {
     },
     /// This process is about to end, and another one takes its place: what runs is to go on meanwhile.
     HandOver,
+    /// How far an output is that was to be brought, and to be told of.
+    Copied(Copied),
     /// The deadline has come.
     Tick,
 }
@@ -214,9 +217,11 @@ impl Session {
                 Ok(())
             }
             Event::Transfer(progress) => {
-                if matches!(self.link, Link::Up(_)) {
-                    actions.push(Action::Send(AgentFrame::Progress(progress)));
-                }
+                self.say(AgentFrame::Progress(progress), actions);
+                Ok(())
+            }
+            Event::Copied(copied) => {
+                self.say(AgentFrame::Copied(copied), actions);
                 Ok(())
             }
             Event::Surveyed(survey) => {
@@ -283,6 +288,13 @@ impl Session {
             actions.push(Action::Send(AgentFrame::HandOver));
         }
         Ok(())
+    }
+
+    /// Says what may be lost.
+    fn say(&self, frame: AgentFrame, actions: &mut Vec<Action>) {
+        if self.is_up() {
+            actions.push(Action::Send(frame));
+        }
     }
 
     fn surveyed(&mut self, survey: Box<Survey>, actions: &mut Vec<Action>) {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempt::{Assignment, Phase, Prefetch};
 use crate::capability::Capability;
+use crate::control::Copied;
 use crate::control::event::TransferProgress;
 use crate::id::{AttemptId, JobId, SessionId, TunnelId};
 use crate::label::Labels;
@@ -52,6 +53,9 @@ pub enum AgentFrame {
         /// In words, for people; empty if nothing holds it up any more.
         reason: String,
     },
+    /// How far it is with an output that it was told to bring and to say so ([`Prefetch::confirm`]). Not acknowledged; said again when it is
+    /// told again.
+    Copied(Copied),
 }
 
 /// What an agent says of itself and of the attempts that it has.
@@ -171,6 +175,9 @@ pub enum Order {
     /// Bring the output of this job into the cluster's own store: a job that needs it will run there. The driver adds where it
     /// is ([`OrderFrame::Prefetch`]).
     Prefetch(JobId),
+    /// The same, because the cluster that has the output is to go: say how far it is ([`AgentFrame::Copied`]). Given again for as long as nothing
+    /// is heard of it.
+    Copy(JobId),
 }
 
 /// An order as it is sent.

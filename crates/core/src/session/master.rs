@@ -290,6 +290,10 @@ impl Session {
                 session,
                 volume,
             })),
+            AgentFrame::Copied(copied) => actions.push(Action::Tell(Command::Copied {
+                from: (cluster, session),
+                copied,
+            })),
             AgentFrame::Waits { attempt, reason } => actions.push(Action::Tell(Command::Waits {
                 cluster,
                 session,
@@ -400,5 +404,6 @@ const fn kind(frame: &AgentFrame) -> &'static str {
         AgentFrame::Holds(_) => "holds",
         AgentFrame::Waits { .. } => "waits",
         AgentFrame::HandOver => "hand over",
+        AgentFrame::Copied(_) => "copied",
     }
 }

@@ -58,7 +58,7 @@ impl<S: Store> Driver<S> {
         let Request { command, origin } = request;
         match (command, reply.is_ok()) {
             (Command::Disconnect { cluster, session }, true) => self.sessions.close(&cluster, session),
-            (Command::RemoveCluster { name }, true) => drop(self.sessions.close_cluster(&name)),
+            (Command::RemoveCluster { name, .. }, true) => drop(self.sessions.close_cluster(&name)),
             (
                 Command::Connect {
                     cluster,
@@ -101,9 +101,12 @@ impl<S: Store> Driver<S> {
         let (mut granted, now) = (Granted::new(), self.clock.now().wall);
         for (cluster, order) in orders {
             let frame = match order {
-                Order::Prefetch(job) => {
+                // To copy is ordered again.
+                Order::Prefetch(job) | Order::Copy(job) => {
                     if let Some(prefetch) = self.prefetch(job, &cluster, &mut granted, now) {
-                        self.sessions.hint(&cluster, OrderFrame::Prefetch(Box::new(prefetch)));
+                        let confirm = matches!(order, Order::Copy(_));
+                        let prefetch = Box::new(Prefetch { confirm, ..prefetch });
+                        self.sessions.hint(&cluster, OrderFrame::Prefetch(prefetch));
                     }
                     None
                 }
@@ -217,6 +220,7 @@ impl<S: Store> Driver<S> {
             project,
             input: self.input(&input, cluster, grant),
             waiting_per_hour: self.options.costs.waiting_per_hour,
+            confirm: false,
         })
     }
 

@@ -7,14 +7,14 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use tombolo_api::{ChangeCluster, Cluster, ClusterList};
-use tombolo_core::control::{Command, Present, Refusal};
+use tombolo_core::control::{Caution, Command, Present, Refusal};
 use tombolo_core::name::ClusterName;
 use tombolo_core::placement::Availability;
 use tombolo_identity::member::Member;
 
 use super::authorization::{Admin, Everywhere, Viewer};
 use super::error::Problems;
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use super::{Application, Error, view};
 use crate::driver::ApplyError;
 
@@ -136,24 +136,48 @@ pub(super) async fn change_cluster(
 
 /// Removes a cluster
 ///
-/// Its attempts are replaced elsewhere, its connections are closed, and its certificate is of no use any more.
+/// Its attempts are replaced elsewhere, its connections are closed, and its certificate is of no use any more. While it has outputs that jobs wait for and no
+/// other cluster has, that is refused unless it is forced: then the jobs run again that made them.
 #[utoipa::path(
     delete, path = "/api/v1/clusters/{cluster}", tag = "clusters", security(("token" = [])),
     extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("everywhere"))),
-    params(("cluster" = String, Path, description = "The cluster's name")),
+    params(
+        ("cluster" = String, Path, description = "The cluster's name"),
+        ("force" = Option<bool>, Query, description = "Also if outputs are lost with it that jobs wait for"),
+    ),
     responses((status = 204), Problems)
 )]
 pub(super) async fn remove_cluster(
     State(state): State<Arc<Application>>,
     _: Everywhere<Admin>,
     Path(path): Path<ClusterPath>,
+    Query(how): Query<Removing>,
 ) -> Result<StatusCode, Error> {
     let name = path.name()?;
-    match state.handle.apply(Command::RemoveCluster { name: name.clone() }).await {
+    let command = Command::RemoveCluster {
+        name: name.clone(),
+        caution: if how.force { Caution::None } else { Caution::Outputs },
+    };
+    match state.handle.apply(command).await {
         Err(ApplyError::Refused(Refusal::NotFound { .. })) => return Err(unknown_cluster(&state, &name).await),
+        Err(ApplyError::Refused(refusal @ Refusal::Conflict(_))) => {
+            return Err(Error::from(refusal).with_hint(format_args!(
+                "`tombolo cluster drain {name} --wait` copies them to other clusters; `tombolo cluster remove {name} --force` has the jobs run again that \
+                 made them"
+            )));
+        }
         applied => applied?,
     };
     let closed = state.connections.close(&Member::Cluster(name.clone()));
     tracing::info!(cluster = %name, closed, "cluster removed");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How a cluster is removed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Removing {
+    /// Whatever is lost by that.
+    #[serde(default)]
+    force: bool,
 }

@@ -21,7 +21,9 @@ use tombolo_api::problem::Code;
 use tombolo_api::{DateTime, EntryKind, OutputEntry, OutputListing, limit};
 use tombolo_artifact::manifest;
 use tombolo_core::build::JobState;
-use tombolo_core::control::record::Project;
+use tombolo_core::control::Contact;
+use tombolo_core::control::record::{JobStatus, Project};
+use tombolo_core::name::ClusterName;
 
 use super::authorization::{InProject, Viewer};
 use super::error::Problems;
@@ -303,6 +305,24 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
             ),
         });
     }
+    let cluster = place(state, cluster, &ended).await?;
     let output = state.outputs.open(&cluster, project.id, reference.manifest).await?;
     Ok((found, output))
+}
+
+/// The cluster to ask for an output: the one that made it, unless it is not there and one that was given a copy is.
+async fn place(state: &Application, maker: ClusterName, ended: &JobStatus) -> Result<ClusterName, Error> {
+    if ended.copies().is_empty() {
+        return Ok(maker);
+    }
+    let mut places = vec![maker.clone()];
+    places.extend(ended.copies().iter().cloned());
+    let there = state.handle.query(move |control| {
+        let is_there = |name: &ClusterName| {
+            let cluster = control.cluster(name);
+            cluster.is_some_and(|cluster| cluster.contact == Contact::Connected)
+        };
+        places.into_iter().find(is_there)
+    });
+    Ok(there.await?.unwrap_or(maker))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tombolo_api as api;
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project, Token};
-use tombolo_core::control::{ClusterView, Contact};
+use tombolo_core::control::{ClusterView, Contact, DrainView};
 use tombolo_core::label::Labels;
 use tombolo_core::name::{JobName, ProjectName};
 use tombolo_core::time::{Now, Timestamp};
@@ -65,6 +65,20 @@ pub(crate) fn cluster(view: &ClusterView<'_>, now: Now) -> api::Cluster {
         slots: agent.map(|agent| agent.slots),
         attempts: view.attempts as u64,
         peer_address: agent.and_then(|agent| agent.peer_address.clone()),
+        drain: view.drain.map(drain),
+    }
+}
+
+/// What is left of a cluster that is being drained.
+fn drain(view: DrainView<'_>) -> api::Drain {
+    api::Drain {
+        attempts: view.attempts as u64,
+        bound_jobs: view.bound_jobs,
+        outputs: view.outputs,
+        output_bytes: view.bytes,
+        moving: view.moving as u64,
+        obstacle: view.obstacle.map(str::to_owned),
+        drained: view.is_over,
     }
 }
 

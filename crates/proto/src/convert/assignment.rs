@@ -324,6 +324,7 @@ impl From<Prefetch> for wire::Prefetch {
             project: prefetch.project.uuid().as_bytes().to_vec(),
             input: Some(prefetch.input.into()),
             waiting_per_hour: prefetch.waiting_per_hour.0,
+            confirm: prefetch.confirm,
         }
     }
 }
@@ -336,6 +337,7 @@ impl TryFrom<wire::Prefetch> for Prefetch {
             project: ProjectId::new(uuid(&prefetch.project, "Prefetch.project")?),
             input: required(prefetch.input, "Prefetch.input")?.try_into()?,
             waiting_per_hour: Cost(prefetch.waiting_per_hour),
+            confirm: prefetch.confirm,
         })
     }
 }

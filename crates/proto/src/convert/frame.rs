@@ -39,6 +39,7 @@ impl From<AgentFrame> for wire::AgentFrame {
                 attempt: Some(attempt.into()),
                 reason,
             }),
+            AgentFrame::Copied(copied) => Frame::Copied(copied.into()),
         };
         Self { frame: Some(frame) }
     }
@@ -70,6 +71,7 @@ impl TryFrom<wire::AgentFrame> for AgentFrame {
                 attempt: attempt(waits.attempt, "Waits.attempt")?,
                 reason: text(waits.reason, "Waits.reason")?,
             },
+            Frame::Copied(copied) => Self::Copied(copied.try_into()?),
         })
     }
 }

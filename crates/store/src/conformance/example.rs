@@ -363,6 +363,7 @@ fn course() -> Course {
             message: HARD_TEXT.to_owned(),
             ended_at: Timestamp(u64::MAX),
         }),
+        copies: vec![cluster_name("far"), cluster_name("farther")],
     }
 }
 

@@ -203,6 +203,11 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
         "it has nothing of the build"
     );
     assert_eq!(
+        ask("farther", home.id).await.unwrap(),
+        [true, false, false],
+        "it was given a copy of the output"
+    );
+    assert_eq!(
         ask("east", other.id).await.unwrap(),
         [false; 3],
         "projects share nothing"
@@ -235,6 +240,7 @@ pub async fn outputs_are_kept_until_released<S: Store>(store: &S) {
     leader.commit(vec![Change::PutBuild(over.clone())]).await;
     assert_eq!(store.build(over.id).await.unwrap(), Some(over));
     assert_eq!(ask("east", home.id).await.unwrap(), [false; 3]);
+    assert_eq!(ask("farther", home.id).await.unwrap(), [false; 3], "copies go with it");
     assert_eq!(are_sources(home.id).await.unwrap(), [false; 2]);
     assert_eq!(store.kept_builds(home.id, None, 10, Timestamp(0)).await.unwrap(), []);
 }

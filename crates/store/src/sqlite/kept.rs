@@ -61,15 +61,16 @@ pub(super) fn are_wanted(
     manifests: &[Digest],
     now: Timestamp,
 ) -> rusqlite::Result<Vec<bool>> {
-    // Only builds that the cluster has something of: nobody learns what others have.
+    // Only builds that the cluster has something of: nobody learns what others have. A copy is wanted where it was given.
     let mut statement = connection.prepare_cached(&format!(
         "SELECT 1 FROM (\
-             SELECT jobs.build AS build FROM job_status JOIN jobs ON jobs.id = job_status.job \
+             SELECT jobs.build AS build, job_status.course AS course FROM job_status JOIN jobs ON jobs.id = job_status.job \
              JOIN builds ON builds.id = jobs.build \
              WHERE job_status.output_manifest = ?3 AND job_status.output_lost = 0 AND builds.project = ?2 AND builds.released_at IS NULL \
              AND {} \
-             UNION SELECT id FROM builds WHERE project = ?2 AND source = ?3 AND released_at IS NULL) AS wanted \
-         WHERE EXISTS (SELECT 1 FROM jobs JOIN job_status ON job_status.job = jobs.id \
+             UNION SELECT id, NULL FROM builds WHERE project = ?2 AND source = ?3 AND released_at IS NULL) AS wanted \
+         WHERE EXISTS (SELECT 1 FROM json_each(wanted.course, '$.copies') WHERE value = ?1) \
+         OR EXISTS (SELECT 1 FROM jobs JOIN job_status ON job_status.job = jobs.id \
              WHERE jobs.build = wanted.build AND job_status.cluster = ?1) LIMIT 1",
         IS_KEPT
     ))?;

@@ -14,6 +14,8 @@ pub(in crate::control) struct Room {
     kept_for: Option<ClassId>,
     /// How much of it is free, in millionths.
     pub(in crate::control) free_share: u32,
+    /// How many of its attempts do not start.
+    pub(in crate::control) held_up: u32,
 }
 
 impl Room {
@@ -22,6 +24,7 @@ impl Room {
             kept_for,
             free: candidate.free(),
             free_share: candidate.free_share(),
+            held_up: candidate.held_up,
         }
     }
 

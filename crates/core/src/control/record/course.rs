@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{End, JobStatus};
+use crate::attempt::OutputReference;
 use crate::build::{JobState, TerminalState};
 use crate::id::Epoch;
 use crate::name::ClusterName;
@@ -25,6 +26,14 @@ pub struct Course {
     /// Of an array: how those of its indexes ended together that had not begun.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unbegun: Option<Unbegun>,
+    /// The clusters that were given a copy of its output because the one that made it was to go; the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<ClusterName>,
+}
+
+impl Course {
+    /// How many copies of an output are known at the most.
+    pub const MAX_COPIES: usize = 4;
 }
 
 /// How indexes of an array ended that never began. They have no records of their own.
@@ -83,6 +92,37 @@ impl JobStatus {
         self.ended() == Some(TerminalState::Finished) && !self.tries().is_empty()
     }
 
+    /// The clusters that were given a copy of its output.
+    pub fn copies(&self) -> &[ClusterName] {
+        self.course
+            .as_ref()
+            .map(|course| course.copies.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// Notes that a cluster has a copy of its output, if there is room for one more. Whether that is news.
+    pub(in crate::control) fn note_copy(&mut self, cluster: &ClusterName) -> bool {
+        let is_news = !self.copies().contains(cluster) && self.output.is_some();
+        if is_news {
+            let copies = &mut self.course.get_or_insert_default().copies;
+            // The latest count: those before are of clusters that were to go themselves.
+            if copies.len() == Course::MAX_COPIES {
+                copies.remove(0);
+            }
+            copies.push(cluster.clone());
+        }
+        is_news
+    }
+
+    /// Takes what an attempt has left in the place of what was left before: of that there may be copies, which are of no use then.
+    pub(in crate::control) fn leave(&mut self, output: Option<OutputReference>) {
+        self.output = output;
+        if let Some(course) = &mut self.course {
+            course.copies.clear();
+        }
+        self.course.take_if(|course| **course == Course::default());
+    }
+
     /// Puts aside how the latest attempt ended, as `state`: another one follows at `retry_at`.
     pub(in crate::control) fn put_aside_try(&mut self, state: TerminalState, retry_at: Timestamp) {
         let End {
@@ -108,7 +148,7 @@ impl JobStatus {
         });
         course.retry_at = Some(retry_at);
         self.state = JobState::Waiting;
-        self.output = None;
+        self.leave(None);
         // It is ready anew when it is due.
         self.queued_at = None;
     }

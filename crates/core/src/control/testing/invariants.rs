@@ -8,7 +8,7 @@ use crate::build::extensions::takes_input;
 use crate::control::builds::{JobKey, LiveBuild};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
-use crate::control::{Contact, Control};
+use crate::control::{Change, Contact, Control};
 use crate::id::{AttemptId, JobId};
 use crate::name::ClusterName;
 use crate::placement::{Availability, Candidate, Miss, misses};
@@ -28,7 +28,8 @@ impl World {
                 let ended = status.as_ended().into_owned();
                 let times = (ended.queued_at, ended.started_at, ended.ended_at);
                 let words = (ended.message, ended.exit_code, ended.inputs, ended.log_lines);
-                (times, words, status.log_epoch(), ended.course)
+                let course = (status.tries().to_vec(), status.unbegun().cloned());
+                (times, words, status.log_epoch(), course)
             };
             assert_eq!(shown(old), shown(new), "a job that ended stays as it is");
             let renewed = old.is_recovering() && new.output_lost().is_none();
@@ -37,7 +38,11 @@ impl World {
                 "outputs are made again by recoveries only"
             );
             let is_over = old.state.terminal().is_some();
-            assert!(!is_over || old == new || new.loss != old.loss, "{old:?} -> {new:?}");
+            let copied = new.copies() != old.copies();
+            assert!(
+                !is_over || old == new || new.loss != old.loss || copied,
+                "{old:?} -> {new:?}"
+            );
         }
         let tries = (old.tries(), new.tries());
         assert!(tries.1.starts_with(tries.0), "tries are never forgotten: {tries:?}");
@@ -60,6 +65,18 @@ impl World {
             self.check_turn(new);
         }
         assert!(new.replacements <= self.control.settings().max_replacements);
+    }
+
+    /// A cluster was removed with caution: no job runs again for want of what it had. If nothing was expected of it any more, they would have anyway.
+    pub(super) fn check_removal(&self, changes: &[Change]) {
+        for change in changes {
+            let Change::PutJob(status) = change else { continue };
+            let recovered = self.seen.get(&status.id).is_some_and(JobStatus::is_recovering);
+            assert!(
+                recovered || !status.is_recovering(),
+                "it runs again for its output: {status:?}"
+            );
+        }
     }
 
     /// Hooks run when all that comes before them is over.
@@ -95,9 +112,11 @@ impl World {
             assert_eq!(cluster.contact, Contact::Connected);
             let job = self.control.job(new.id).unwrap();
             let shares = job.node.volumes.contains(VolumeKind::Shared);
+            let says = job.node.extensions.as_ref();
+            let follows = says.is_some_and(|says| says.same_as.is_some());
             assert!(match cluster.record.availability {
                 Availability::Open => true,
-                Availability::Draining => shares,
+                Availability::Draining => shares || follows,
                 Availability::Cordoned | Availability::Disabled => false,
             });
             assert!(cluster.attempts <= agent.slots as usize && agent.capacity.fits(&cluster.used));

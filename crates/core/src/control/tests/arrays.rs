@@ -6,7 +6,7 @@ mod inputs;
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, ended, hello, job, orders, outcome, running};
-use super::super::{Change, Command, EventKind, Extent, Generated, Settings};
+use super::super::{Caution, Change, Command, EventKind, Extent, Generated, Settings};
 use crate::attempt::{GeneratedFile, Phase};
 use crate::build::{JobState, TerminalState};
 use crate::id::JobId;
@@ -401,7 +401,10 @@ fn indexes_whose_volume_went_with_its_cluster_end_together() {
     let (_, jobs) = world.submit(vec![job("sim").with(&[crate::volume::VolumeKind::Shared]).times(500)]);
     world.report(jobs[0].of_index(0), running());
     world.report(jobs[0].of_index(0), ended(Finished));
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(
         world.seen[&jobs[0]].state,
         JobState::Terminal(Error),

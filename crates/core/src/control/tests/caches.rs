@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::testing::{PROJECT, World, cluster, digest, ended, job, outcome};
-use super::super::{Change, Command, Refusal, Reply, Settings};
+use super::super::{Caution, Change, Command, Refusal, Reply, Settings};
 use crate::attempt::{Outcome, OutputReference, Phase, Revision};
 use crate::build::TerminalState::{self, Error, Failure, Finished, Killed, Unstable};
 use crate::cache::{Cache, Policy};
@@ -265,7 +265,10 @@ fn caches_are_cleared_by_users_and_go_with_what_they_belong_to() {
         world.refused(unknown),
         Refusal::NotFound { kind: "project", .. }
     ));
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(kept(&world), [line("main", "west", 2)]);
     let effects = world.done(Command::DeleteProject { id: PROJECT });
     assert_eq!(effects.changes, [Change::DeleteProject(PROJECT)]);

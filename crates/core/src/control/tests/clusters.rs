@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, ended, job, orders, running};
-use super::super::{Change, Command, Contact, Refusal};
+use super::super::{Caution, Change, Command, Contact, Refusal};
 use crate::attempt::Phase;
 use crate::build::TerminalState::Finished;
 use crate::id::{Epoch, SessionId};
@@ -148,7 +148,10 @@ fn a_removed_cluster_gives_back_its_attempts_and_takes_its_outputs_along() {
         ["finished", "queued", "running", "waiting", "waiting"]
     );
     let name = cluster("east");
-    let effects = world.done(Command::RemoveCluster { name: name.clone() });
+    let effects = world.done(Command::RemoveCluster {
+        name: name.clone(),
+        caution: Caution::None,
+    });
     assert!(effects.changes.contains(&Change::DeleteCluster(name.clone())));
     assert_eq!(
         world.states(&jobs),
@@ -166,7 +169,10 @@ fn a_removed_cluster_gives_back_its_attempts_and_takes_its_outputs_along() {
         "now there is one"
     );
     assert!(matches!(
-        world.refused(Command::RemoveCluster { name }),
+        world.refused(Command::RemoveCluster {
+            name,
+            caution: Caution::None
+        }),
         Refusal::NotFound { .. }
     ));
 }

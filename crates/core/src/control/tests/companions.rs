@@ -1,7 +1,7 @@
 //! Jobs that would rather have some clusters than others, that are spread, and that run beside another one.
 
 use super::super::testing::{PROJECT, World, cluster, ended, job, running};
-use super::super::{Command, Place};
+use super::super::{Caution, Command, Place};
 use crate::build::extensions::Preference;
 use crate::build::{BuildDefinition, JobSpec, StateSet, TerminalState};
 use crate::label::Selector;
@@ -138,7 +138,10 @@ fn a_job_runs_where_the_one_did_that_it_names() {
         "the job has to run on cluster `east`, as the one did that `same_as` names"
     );
     world.report(jobs[1], running());
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(world.states(&jobs), ["finished", "error", "error"]);
     let message = &world.seen[&jobs[2]].message;
     assert!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, job, orders, outcome, running};
-use super::super::{Command, Present};
+use super::super::{Caution, Command, Present};
 use crate::attempt::{Outcome, Phase};
 use crate::build::TerminalState::{Error, Finished, Killed};
 use crate::build::extensions::OnDisconnect;
@@ -94,7 +94,10 @@ fn one_that_waits_for_a_lost_cluster_can_be_cancelled_and_goes_with_it() {
         orders(&world.hello("east", 4, &[stale, (world.attempt(jobs[1]), running())])),
         ["east: forget 1"]
     );
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(
         (world.states(&jobs[1..]), world.cluster_of(jobs[1])),
         (vec!["assigned".to_owned()], "west".to_owned())
@@ -137,7 +140,10 @@ fn an_exclusive_job_that_is_taken_away_waits_until_its_command_is_stopped() {
                 availability: Availability::Disabled,
                 present: Present::Move,
             },
-            false => Command::RemoveCluster { name },
+            false => Command::RemoveCluster {
+                name,
+                caution: Caution::None,
+            },
         });
         assert_eq!(world.states(&jobs), ["waiting", "assigned"]);
         assert!(world.seen[&jobs[0]].message.contains("it is `exclusive`"));
@@ -155,7 +161,10 @@ fn an_exclusive_job_that_is_taken_away_waits_until_its_command_is_stopped() {
 fn a_master_that_starts_waits_for_the_longest_lease_that_there_may_be() {
     let (mut world, jobs) = running_in_the_east(vec![exclusive("a")]);
     world.up("west", &[], 4);
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     without_the_east(&mut world, 20);
     // Its calendar is ahead.
     world.now.wall = Timestamp(world.now.wall.0 + 3_600_000);

@@ -2,7 +2,7 @@
 
 use super::super::command::Generated;
 use super::super::testing::{World, ended, job, outcome};
-use super::super::{Change, Command, Effects, Settings};
+use super::super::{Caution, Change, Command, Effects, Settings};
 use crate::attempt::{GeneratedFile, Outcome, Phase};
 use crate::build::{BuildState, JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::{AttemptId, JobId};
@@ -379,6 +379,7 @@ fn a_recovery_makes_no_jobs() {
     world.up("west", &[], 8);
     world.done(Command::RemoveCluster {
         name: super::super::testing::cluster("east"),
+        caution: Caution::None,
     });
     // `a` needs what `gen` left, which went with its cluster.
     assert_eq!(world.states(&made), ["waiting"]);

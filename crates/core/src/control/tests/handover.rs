@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::testing::{World, cluster, job, running};
-use super::super::{Command, Contact, Refusal, Settings};
+use super::super::{Caution, Command, Contact, Refusal, Settings};
 use crate::build::extensions::OnDisconnect;
 use crate::build::{JobSpec, JobState};
 use crate::id::JobId;
@@ -167,7 +167,10 @@ fn the_exclusive_job_of_a_cluster_that_is_removed_meanwhile_waits_for_its_end() 
     let (mut world, jobs) = running_in_the_east();
     leave(&mut world);
     without_the_east(&mut world, 100);
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(world.states(&jobs), ["waiting", "assigned", "assigned"]);
     without_the_east(&mut world, 199);
     assert_eq!(world.state(jobs[0]), JobState::Waiting);

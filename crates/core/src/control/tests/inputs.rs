@@ -1,7 +1,7 @@
 //! What jobs take of the outputs of their parents.
 
-use super::super::Command;
 use super::super::testing::{World, cluster, ended, job};
+use super::super::{Caution, Command};
 use crate::build::TerminalState::Finished;
 
 #[test]
@@ -13,7 +13,10 @@ fn what_a_job_does_not_take_is_not_given_to_it_and_need_not_be_there() {
     let (_, jobs) = world.submit(vec![job("a").on("e"), job("b").on("w"), child]);
     world.report(jobs[0], ended(Finished));
     // Its output is gone, and nobody needs it.
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     world.report(jobs[1], ended(Finished));
     assert_eq!(world.states(&jobs), ["finished", "finished", "assigned"]);
     assert!(!world.seen[&jobs[0]].is_recovering());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::record::Invite;
 use super::super::testing::{World, cluster, digest};
-use super::super::{Change, Command, Refusal, Reply};
+use super::super::{Caution, Change, Command, Refusal, Reply};
 use crate::id::InviteId;
 use crate::label::Labels;
 use crate::time::Timestamp;
@@ -62,7 +62,10 @@ fn an_invite_is_good_for_one_key() {
         Refusal::InvalidInvite,
         "also for the same key"
     );
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(
         world.refused(join(1, 7)),
         Refusal::InvalidInvite,
@@ -82,7 +85,10 @@ fn an_invite_is_for_a_new_cluster() {
         world.refused(second.clone()),
         Refusal::Exists { kind: "cluster", .. }
     ));
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     world.done(second);
     world.done(join(2, 8));
 }

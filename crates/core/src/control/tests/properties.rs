@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, running};
-use super::super::{Command, Extent, Generated, Present, Settings};
+use super::super::{Caution, Command, Copied, CopyStage, Extent, Generated, Present, Settings};
 use crate::attempt::{LostInput, Outcome, Phase};
 use crate::build::hook::Hook;
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
@@ -23,6 +23,11 @@ const CLUSTERS: [(&str, &[&str], u32); 3] = [
     ("north", &["AWS", "GCP", "zone=2"], 2),
 ];
 const SECOND: ProjectId = ProjectId::from_u128(2);
+const STAGES: [fn() -> CopyStage; 3] = [
+    || CopyStage::UnderWay,
+    || CopyStage::Whole,
+    || CopyStage::Failed("nobody gave it".to_owned()),
+];
 const SELECTORS: [&str; 5] = ["", "AWS", "GCP", "!GCP", "AWS, GCP"];
 
 /// One thing that happens. Numbers pick among what there is at the time.
@@ -60,7 +65,15 @@ enum Step {
         availability: Availability,
         moves: bool,
     },
-    Remove(usize),
+    Remove(usize, Caution),
+    /// An agent says why one of its attempts does not go on, or that it does.
+    Waits(usize, bool),
+    /// An agent says something of a copy that it was told to bring, or was not.
+    Copied {
+        which: usize,
+        pick: usize,
+        stage: CopyStage,
+    },
     Join(usize),
     Restart,
 }
@@ -99,7 +112,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<usize>(), prop::sample::select(&[Extent::Jobs, Extent::Whole][..])).prop_map(|(pick, extent)| Step::CancelBuild(pick, extent)),
         3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
             .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
-        1 => which.clone().prop_map(Step::Remove),
+        1 => which.clone().prop_map(|which| Step::Remove(which, Caution::None)),
+        2 => which.clone().prop_map(|which| Step::Remove(which, Caution::Outputs)),
+        3 => (any::<usize>(), any::<bool>()).prop_map(|(pick, waits)| Step::Waits(pick, waits)),
+        3 => (which.clone(), any::<usize>(), prop::sample::select(&STAGES[..]))
+            .prop_map(|(which, pick, stage)| Step::Copied { which, pick, stage: stage() }),
         3 => which.prop_map(Step::Join),
         1 => Just(Step::Restart),
     ]
@@ -283,14 +300,61 @@ impl World {
                     present: if moves { Present::Move } else { Present::Stay },
                 });
             }
-            Step::Remove(which) if self.joined(which) => {
-                let name = cluster(CLUSTERS[which].0);
-                self.done(Command::RemoveCluster { name });
-            }
+            Step::Remove(which, caution) if self.joined(which) => self.random_removal(which, caution),
+            Step::Waits(pick, waits) => self.random_waits(pick, waits),
+            Step::Copied { which, pick, stage } => self.random_copy(which, pick, stage),
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
-            Step::SetAvailability { .. } | Step::Remove(_) | Step::Join(_) => {}
+            Step::SetAvailability { .. } | Step::Remove(..) | Step::Join(_) => {}
             Step::Restart => self.restart(),
         }
+    }
+
+    /// Somebody removes a cluster, or is refused for what would be lost.
+    fn random_removal(&mut self, which: usize, caution: Caution) {
+        let name = cluster(CLUSTERS[which].0);
+        let effects = self.apply(Command::RemoveCluster { name, caution });
+        assert!(effects.reply.is_ok() || caution == Caution::Outputs);
+    }
+
+    /// An agent says why one of its attempts does not go on, or that it does.
+    fn random_waits(&mut self, pick: usize, waits: bool) {
+        let current = self.current();
+        let Some(attempt) = current.get(pick % current.len().max(1)).copied() else {
+            return;
+        };
+        let cluster = cluster(&self.cluster_of(attempt.job));
+        let Some(session) = self.control.cluster(&cluster).and_then(|view| view.session) else {
+            return;
+        };
+        let reason = if waits {
+            "waits for a node".to_owned()
+        } else {
+            String::new()
+        };
+        let effects = self.done(Command::Waits {
+            cluster,
+            session,
+            attempt,
+            reason,
+        });
+        assert!(effects.changes.is_empty(), "it never writes");
+    }
+
+    /// An agent speaks of the output of some job.
+    fn random_copy(&mut self, which: usize, pick: usize, stage: CopyStage) {
+        let left = self
+            .seen
+            .values()
+            .filter_map(|status| Some((status.id, status.output?.manifest)));
+        let left: Vec<_> = left.collect();
+        let Some((cluster, session)) = self.contact_of(which).filter(|_| !left.is_empty()) else {
+            return;
+        };
+        let (job, manifest) = left[pick % left.len()];
+        self.done(Command::Copied {
+            from: (cluster, session),
+            copied: Copied { job, manifest, stage },
+        });
     }
 
     /// All clusters that are connected are heard of.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::Command;
 use super::super::testing::{World, cluster, ended, job, running};
+use super::super::{Caution, Command};
 use crate::build::TerminalState;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -37,7 +37,10 @@ fn only_the_wait_counts_and_each_wait_for_itself() {
         world.pass(10 * SECOND);
     }
     assert_eq!(world.states(&jobs), ["running"]);
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     world.pass(59 * SECOND);
     assert_eq!(world.states(&jobs), ["queued"], "placed again, it waits anew");
     world.pass(SECOND);
@@ -67,7 +70,10 @@ fn a_job_that_makes_its_output_again_is_not_limited_and_stays_as_it_ended() {
     world.report(jobs[0], ended(TerminalState::Finished));
     let course = world.seen[&jobs[0]].course.clone();
     world.report(other[0], running());
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     for _ in 0..10 {
         let session = world.session("west");
         world.done(Command::Heartbeat {

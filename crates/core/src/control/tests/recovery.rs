@@ -3,7 +3,7 @@
 mod away;
 
 use super::super::testing::{World, cluster, digest, ended, job, orders, outcome, running};
-use super::super::{Change, Command, Settings};
+use super::super::{Caution, Change, Command, Settings};
 use crate::attempt::{LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
 use crate::build::{
     BuildState, StateSet,
@@ -64,7 +64,10 @@ fn runs_with(manifest: u8) -> Phase {
 
 impl World {
     fn remove(&mut self, name: &str) {
-        self.done(Command::RemoveCluster { name: cluster(name) });
+        self.done(Command::RemoveCluster {
+            name: cluster(name),
+            caution: Caution::None,
+        });
     }
 
     /// Where jobs stand for users.

@@ -3,7 +3,7 @@
 use super::super::command::{Known, Rerun};
 use super::super::record::{JobNode, JobStatus};
 use super::super::testing::{PROJECT, World, cluster, ended, job, running};
-use super::super::{Command, Refusal, Submission};
+use super::super::{Caution, Command, Refusal, Submission};
 use crate::build::extensions::{Extensions, InputRule};
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
@@ -246,7 +246,10 @@ fn jobs_that_are_taken_over_are_over_and_give_their_outputs() {
     world.hello("east", 8, &[(attempt, running())]);
     // Its cluster goes with the output: it is made again here.
     world.up("west", &[], 8);
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!(world.states(&jobs[1..2]), ["waiting"]);
     assert!(world.seen[&jobs[0]].is_recovering());
     for job in [jobs[0], jobs[1], jobs[2]] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, ended, job, orders, outcome, running};
-use super::super::{Command, EventKind};
+use super::super::{Caution, Command, EventKind};
 use crate::attempt::Phase;
 use crate::build::{StateSet, TerminalState};
 use crate::id::{Epoch, JobId};
@@ -168,7 +168,10 @@ fn an_attempt_that_the_system_lost_is_none_of_those_that_count() {
     world.report(id, running());
     // Its cluster is gone for good: it is placed again, and may still fail once more than it could.
     world.up("west", &[], 2);
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     assert_eq!((world.attempt(id).epoch, world.seen[&id].tries().len()), (Epoch(3), 1));
     world.report(id, ended(TerminalState::Failure));
     assert_eq!(world.state(id).as_str(), "failure");
@@ -186,7 +189,10 @@ fn a_job_with_a_lost_input_waits_for_that_when_its_pause_is_over() {
     world.report(jobs[0], ended(TerminalState::Finished));
     world.report(jobs[1], running());
     world.report(jobs[1], ended(TerminalState::Failure));
-    world.done(Command::RemoveCluster { name: cluster("east") });
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
     world.up("north", &["e"], 2);
     world.pass(10 * SECOND);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Jobs that work with volumes run where these are, and volumes go when nobody will use them.
 
-use super::super::Command;
 use super::super::testing::{PROJECT, World, cluster, ended, hello, job, orders, running};
+use super::super::{Caution, Command};
 use crate::build::StateSet;
 use crate::build::TerminalState::{Failure, Finished, Killed};
 use crate::id::{BuildId, ProjectId, SessionId};
@@ -166,7 +166,10 @@ fn jobs_whose_volume_was_removed_with_its_cluster_say_so() {
     world.report(more[0], ended(Failure));
     world.up("west", &[], 4);
     let name = cluster("east");
-    world.done(Command::RemoveCluster { name });
+    world.done(Command::RemoveCluster {
+        name,
+        caution: Caution::None,
+    });
     assert_eq!(world.states(&more), ["failure", "error"]);
     assert_eq!(
         world.seen[&more[1]].message,
@@ -215,7 +218,10 @@ fn a_workspace_is_made_anew_when_its_cluster_was_removed() {
     world.up("west", &[], 8);
     assert_eq!(world.states(&jobs), ["assigned", "queued"]);
     let name = cluster("east");
-    world.done(Command::RemoveCluster { name });
+    world.done(Command::RemoveCluster {
+        name,
+        caution: Caution::None,
+    });
     let places: Vec<_> = jobs.iter().map(|job| world.cluster_of(*job)).collect();
     assert_eq!(places, ["west"; 2]);
     assert_eq!(world.live.projects[0].workspace, Some(cluster("west")));
@@ -269,7 +275,10 @@ fn a_volume_that_nobody_has_used_holds_nobody() {
     let place = world.cluster_of(jobs[0]);
     world.done(Command::CancelJob { job: jobs[0] });
     let name = cluster(&place);
-    world.done(Command::RemoveCluster { name });
+    world.done(Command::RemoveCluster {
+        name,
+        caution: Caution::None,
+    });
     assert_eq!(world.states(&jobs), ["killed", "assigned"]);
 }
 

@@ -36,6 +36,7 @@ fn every_miss_is_found() {
         capabilities: CapabilitySet::EMPTY,
         used: Resources::default(),
         attempts: 0,
+        held_up: 0,
     };
     let small_nodes = Candidate {
         largest: Some(resources(2000, 8 * GIB)),
@@ -145,6 +146,7 @@ fn summaries() {
         capabilities: CapabilitySet::EMPTY,
         used: Resources::default(),
         attempts,
+        held_up: 0,
     };
     let jobs: Vec<JobName> = ["a", "b", "c", "d"].map(|name| JobName::new(name).unwrap()).to_vec();
     let needs_gpu = Selector::parse("gpu>0").unwrap();

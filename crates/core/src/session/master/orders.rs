@@ -35,6 +35,7 @@ enum Kind {
     Forget,
     Release,
     Prefetch,
+    Copy,
 }
 
 impl Orders {
@@ -62,7 +63,7 @@ impl Orders {
             }
         }
         // What is only a hint leaves the room to orders that count.
-        if kind == Kind::Prefetch && self.waiting.len() >= self.limit / 2 {
+        if matches!(kind, Kind::Prefetch | Kind::Copy) && self.waiting.len() >= self.limit / 2 {
             return Ok(());
         }
         if self.waiting.len() >= self.limit {
@@ -118,6 +119,7 @@ fn key(order: &OrderFrame) -> (Subject, Kind) {
         OrderFrame::Stop { attempt, .. } => (Subject::Attempt(*attempt), Kind::Stop),
         OrderFrame::Forget(attempt) => (Subject::Attempt(*attempt), Kind::Forget),
         OrderFrame::Release(volume) => (Subject::Volume(*volume), Kind::Release),
+        OrderFrame::Prefetch(prefetch) if prefetch.confirm => (Subject::Output(prefetch.input.job), Kind::Copy),
         OrderFrame::Prefetch(prefetch) => (Subject::Output(prefetch.input.job), Kind::Prefetch),
     }
 }

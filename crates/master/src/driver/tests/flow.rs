@@ -5,7 +5,7 @@ use std::time::Duration;
 use tombolo_core::attempt::{Phase, RouteKind};
 use tombolo_core::build::{BuildState, JobState, TerminalState};
 use tombolo_core::control::event::{Recipient, TransferProgress};
-use tombolo_core::control::{Command, EventKind, Refusal};
+use tombolo_core::control::{Caution, Command, EventKind, Refusal};
 use tombolo_core::id::{AttemptId, BuildId, Epoch};
 use tombolo_core::session::{AttemptReport, OrderFrame};
 use tombolo_core::time::Timestamp;
@@ -157,7 +157,10 @@ async fn new_session_ends_the_old_one() {
     assert!(!new.orders.is_closed());
     world
         .handle
-        .apply(Command::RemoveCluster { name: cluster("east") })
+        .apply(Command::RemoveCluster {
+            name: cluster("east"),
+            caution: Caution::None,
+        })
         .await
         .unwrap();
     assert!(new.orders.is_closed(), "the sessions of a cluster that was removed end");

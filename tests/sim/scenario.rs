@@ -62,7 +62,7 @@ pub(crate) enum Fault {
     DrainCluster,
 }
 
-const ALL_FAULTS: [Fault; 9] = [
+const ALL_FAULTS: [Fault; 10] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::planted::{Bug, planted};
 use crate::time::Moment;
 
 /// Counts the leaders: each begins the next term, and what belongs to an earlier one counts no more.
@@ -78,7 +79,10 @@ impl Watch {
 
 /// How long a record must not have changed: clocks run differently fast, but not by a tenth.
 fn patience(lease: Duration) -> Duration {
-    lease + lease / 10
+    match planted(Bug::FollowsTooEarly) {
+        false => lease + lease / 10,
+        true => lease,
+    }
 }
 
 /// The leader's end.
@@ -98,7 +102,12 @@ impl Lease {
     /// The database has acknowledged, at `now`, a renewal that was sent at `sent`. What has ended stays so.
     pub fn renewed(&mut self, now: Moment, sent: Moment) {
         if self.holds(now) {
-            self.until = self.until.max(sent + self.lease);
+            let from = if planted(Bug::LeaderCountsFromReceipt) {
+                now
+            } else {
+                sent
+            };
+            self.until = self.until.max(from + self.lease);
         }
     }
 

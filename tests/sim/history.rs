@@ -1,5 +1,6 @@
 //! What happened in a simulated world: facts for the checkers, and a log for people.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_core::attempt::{Assignment, Outcome};
@@ -45,6 +46,11 @@ pub(crate) enum Fact {
         cluster: ClusterName,
         attempt: AttemptId,
         outcome: Outcome,
+    },
+    /// A session of the cluster began; it said that it has these attempts.
+    Greeted {
+        cluster: ClusterName,
+        attempts: BTreeSet<AttemptId>,
     },
     /// A cluster lost all that it had on disk.
     Wiped(ClusterName),

@@ -10,6 +10,8 @@ mod history;
 mod master;
 mod nemesis;
 mod network;
+#[cfg(feature = "planted")]
+mod planted;
 mod scenario;
 mod schedule;
 mod users;

@@ -132,6 +132,17 @@ fn session_settings() -> Settings {
     }
 }
 
+/// What a hello says, if the command is one.
+fn greeting(command: &Command) -> Option<Fact> {
+    let Command::Connect { cluster, hello, .. } = command else {
+        return None;
+    };
+    Some(Fact::Greeted {
+        cluster: cluster.clone(),
+        attempts: hello.attempts.iter().map(|report| report.attempt).collect(),
+    })
+}
+
 impl World {
     pub(crate) fn start_master(&mut self) {
         if self.master.is_up() {
@@ -254,7 +265,11 @@ impl World {
                 };
                 self.history
                     .note(self.schedule.now(), || format!("master applies {command:?}"));
+                let greeting = greeting(&command);
                 let mut effects = process.control.apply(now, command);
+                if let Some(greeting) = greeting.filter(|_| effects.reply.is_ok()) {
+                    self.history.fact(self.schedule.now(), greeting);
+                }
                 for change in &effects.changes {
                     if let Change::InsertBuild { nodes, specs, .. } | Change::ExtendBuild { nodes, specs, .. } = change
                     {

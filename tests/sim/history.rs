@@ -52,6 +52,17 @@ pub(crate) enum Fact {
         cluster: ClusterName,
         attempts: BTreeSet<AttemptId>,
     },
+    /// A master acted that another one had followed.
+    ActedAfter { life: u64, latest: u64 },
+    /// A master has taken these lines of an attempt from a cluster.
+    LogTaken {
+        cluster: ClusterName,
+        attempt: AttemptId,
+        first: u64,
+        end: u64,
+    },
+    /// A cluster never comes back.
+    Buried(ClusterName),
     /// A cluster lost all that it had on disk.
     Wiped(ClusterName),
 }

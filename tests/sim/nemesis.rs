@@ -30,9 +30,10 @@ impl World {
             }
             Fault::Break => self.break_connection(agent),
             Fault::CrashMaster => {
-                self.crash_master();
+                let machine = self.rng.random_range(0..self.scenario.masters);
+                self.crash_master(machine);
                 let long = self.draw_outage();
-                self.schedule.after(long, Item::MasterStart);
+                self.schedule.after(long, Item::MasterStart { machine });
             }
             Fault::CrashAgent | Fault::CrashNode | Fault::WipeNode => {
                 let damage = match fault {
@@ -43,6 +44,12 @@ impl World {
                 self.crash_agent(agent, damage);
                 let long = self.draw_outage();
                 self.schedule.after(long, Item::AgentStart { agent });
+            }
+            Fault::CutDatabase => {
+                let machine = self.rng.random_range(0..self.scenario.masters);
+                self.cut_database(machine, true);
+                let long = self.draw_outage();
+                self.schedule.after(long, Item::MendDatabase { machine });
             }
             Fault::EmptyStore => self.empty_store(agent),
             Fault::RemoveCluster => self.remove_cluster(agent),
@@ -57,7 +64,10 @@ impl World {
         self.healed = true;
         self.scenario.heal();
         self.network.mend_all();
-        self.start_master();
+        for machine in 0..self.scenario.masters {
+            self.cut_database(machine, false);
+            self.start_master(machine);
+        }
         for agent in 0..self.agents.len() {
             self.start_agent(agent);
         }
@@ -69,8 +79,9 @@ impl World {
     }
 
     pub(crate) fn readmit_all(&mut self) {
-        for agent in 0..self.agents.len() {
-            self.readmit(agent);
+        let readmitted = (0..self.agents.len()).all(|agent| self.readmit(agent));
+        if !readmitted {
+            self.schedule.after(Duration::from_secs(1), Item::Readmit);
         }
     }
 

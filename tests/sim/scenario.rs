@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 /// What may go wrong, and how often. Until [`Self::heal_at`]; after that nothing does.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
+    /// With several, one leads at a time.
+    pub(crate) masters: usize,
     pub(crate) agents: usize,
     pub(crate) builds: usize,
     /// The most jobs of a build.
@@ -46,6 +48,8 @@ pub(crate) enum Fault {
     /// A connection breaks; each end may notice or not.
     Break,
     CrashMaster,
+    /// A master does not reach the database any more, and does reach everybody else.
+    CutDatabase,
     /// The agent's process ends; supervisors go on.
     CrashAgent,
     /// The agent's machine ends; its disk stays.
@@ -58,10 +62,11 @@ pub(crate) enum Fault {
     RemoveCluster,
 }
 
-const ALL_FAULTS: [Fault; 8] = [
+const ALL_FAULTS: [Fault; 9] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
+    Fault::CutDatabase,
     Fault::CrashAgent,
     Fault::CrashNode,
     Fault::WipeNode,
@@ -90,6 +95,7 @@ impl Scenario {
             |rng: &mut ChaCha8Rng, choices: &[u64]| Duration::from_millis(choices[rng.random_range(0..choices.len())]);
         let agents = rng.random_range(1..=4);
         Self {
+            masters: if rng.random_bool(0.5) { 2 } else { 1 },
             agents,
             one_dies: agents > 1 && !calm && rng.random_bool(0.1),
             hanging: if rng.random_bool(0.3) { 0.1 } else { 0.0 },

@@ -64,7 +64,7 @@ impl World {
     }
 
     pub(crate) fn user_acts(&mut self, act: Act) {
-        if !self.master.is_up() {
+        if self.draw_leader().is_none() {
             let again = self.draw_time(Duration::from_secs(2));
             self.schedule.after(again, Item::User(act));
             return;

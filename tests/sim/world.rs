@@ -5,13 +5,14 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::digest::Digest;
+use tombolo_core::id::AttemptId;
 use tombolo_core::session::{AgentFrame, MasterFrame};
 use tombolo_core::time::{Moment, Now, Timestamp};
 
-use crate::agent::{Agent, Step};
+use crate::agent::{Agent, Logged, Step};
 use crate::history::{History, Recording};
 use crate::master::generated::Reader;
-use crate::master::{Batch, Master};
+use crate::master::{Batch, Lines, Master, Turn};
 use crate::network::Network;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
@@ -53,7 +54,28 @@ pub(crate) enum Item {
         life: u64,
         batch: Box<Batch>,
     },
-    MasterStart,
+    MasterStart {
+        machine: usize,
+    },
+    Leadership {
+        machine: usize,
+        start: u64,
+        turn: Turn,
+    },
+    MendDatabase {
+        machine: usize,
+    },
+    Logs {
+        agent: usize,
+        start: u64,
+        lines: Lines,
+    },
+    Logged {
+        agent: usize,
+        start: u64,
+        attempt: AttemptId,
+        answer: Logged,
+    },
     User(Act),
     Nemesis,
     Bury {
@@ -166,7 +188,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        self.start_master();
+        self.draw_machines();
         self.master_setup();
         self.note_capacities();
         for agent in 0..self.agents.len() {
@@ -195,8 +217,17 @@ impl World {
             Item::AgentStep { agent, life, step } => self.agent_step(agent, life, step),
             Item::AgentStart { agent } => self.start_agent(agent),
             Item::MasterTick { life } => self.master_tick(life),
-            Item::MasterCommit { life, batch } => self.master_committed(life, *batch),
-            Item::MasterStart => self.start_master(),
+            Item::MasterCommit { life, batch } => self.master_committed(life, batch),
+            Item::MasterStart { machine } => self.start_master(machine),
+            Item::Leadership { machine, start, turn } => self.leadership(machine, start, turn),
+            Item::MendDatabase { machine } => self.cut_database(machine, false),
+            Item::Logs { agent, start, lines } => self.logs_arrive(agent, start, lines),
+            Item::Logged {
+                agent,
+                start,
+                attempt,
+                answer,
+            } => self.logged(agent, start, attempt, answer),
             Item::User(act) => self.user_acts(act),
             Item::Nemesis => self.nemesis(),
             Item::Bury { agent } => self.bury_agent(agent),

@@ -13,7 +13,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::session::agent::Event;
 use tombolo_core::time::Timestamp;
 
-use super::{Exit, Stored};
+use super::{Exit, Shipped, Stored};
 use crate::history::Fact;
 use crate::world::{Bug, Item, PATIENCE, World};
 
@@ -38,6 +38,8 @@ pub(crate) enum Step {
     Published(AttemptId),
     Stop(AttemptId),
     Forget(AttemptId),
+    /// Sends what of the logs was not sent.
+    Ship,
 }
 
 /// How long the steps of the executor take at most, unless it is the command.
@@ -118,6 +120,8 @@ impl World {
             }
             Step::Published(attempt) => self.published(index, attempt),
             Step::Stop(attempt) => self.stop_attempt(index, attempt),
+            Step::Ship => self.ship(index),
+            Step::Forget(attempt) if self.must_ship_first(index, attempt) => self.soon(index, step),
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
                     self.note_command_over(index, attempt);
@@ -145,6 +149,7 @@ impl World {
             supervised_in: None,
             exit: None,
             leased_until: Duration::ZERO,
+            log: Shipped::default(),
         };
         agent.disk.insert(attempt, stored);
         self.take_volumes(index, attempt);
@@ -287,6 +292,7 @@ impl World {
                 step: exit,
             },
         );
+        self.write_log(index, attempt);
         self.heed_lease(index, attempt);
         self.advance(index, attempt, 1, running);
     }
@@ -381,7 +387,7 @@ impl World {
             TerminalState::Finished | TerminalState::Unstable | TerminalState::Failure
         );
         let output = (leaves && self.rng.random_bool(0.8)).then(|| self.fresh_digest());
-        let log_lines = u64::try_from(self.fresh()).unwrap_or(u64::MAX);
+        let log_lines = self.write_log(index, attempt);
         let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
             return;
         };

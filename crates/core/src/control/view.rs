@@ -14,7 +14,6 @@ use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId};
 use crate::label::Labels;
 use crate::name::{ClusterName, JobName, ProjectName};
 use crate::placement::{Candidate, Explanation, Situation, explain};
-use crate::planted::{Bug, planted};
 use crate::resources::Resources;
 use crate::session::{Capability, Nodes};
 use crate::time::{Moment, Timestamp};
@@ -243,8 +242,7 @@ impl Control {
     pub fn current_attempt(&self, attempt: AttemptId) -> Option<AttemptView<'_>> {
         let (build, job) = self.builds.job_by_id(attempt.job)?;
         let cluster = job.status.cluster.as_ref()?;
-        let is_latest = job.status.epoch == attempt.epoch || planted(Bug::LogOfAnyEpoch);
-        (is_latest && job.status.state != JobState::Queued).then_some(AttemptView {
+        (job.status.epoch == attempt.epoch && job.status.state != JobState::Queued).then_some(AttemptView {
             cluster,
             state: job.status.state,
             build: build.record.id,
@@ -337,7 +335,6 @@ impl Control {
             parents: build.parents(job).map(|parent| build.view(parent)).collect(),
             inputs: build
                 .givers(job)
-                .skip(usize::from(planted(Bug::InputLeftOut)))
                 .filter_map(|parent| {
                     let index = parent.id().array_and_index().map(|(_, index)| index);
                     let index = index.filter(|_| !job.takes_same_index(parent));

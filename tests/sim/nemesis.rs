@@ -6,7 +6,7 @@ use rand::RngExt;
 use tombolo_core::control::Command;
 
 use crate::agent::Damage;
-use crate::master::Origin;
+use crate::master::{LEASE, Origin};
 use crate::network::Cut;
 use crate::scenario::Fault;
 use crate::world::{Item, World};
@@ -87,6 +87,9 @@ impl World {
 
     /// Mostly short, sometimes longer than a lease and what is waited after it.
     fn draw_outage(&mut self) -> Duration {
+        if self.scenario.tense {
+            return LEASE / 2 + self.draw_time(LEASE);
+        }
         let longest = [1, 5, 15, 45][self.rng.random_range(0..4)];
         self.draw_time(Duration::from_secs(longest))
     }
@@ -111,6 +114,11 @@ impl World {
         let name = self.agents[agent].name.clone();
         if self.master.knows(&name) {
             self.command(Origin::Removal(name.clone()), Command::RemoveCluster { name });
+            // Whoever removed it by mistake does not wait.
+            if self.rng.random_bool(0.5) {
+                let soon = self.draw_time(LEASE / 4);
+                self.schedule.after(soon, Item::ReadmitOne { agent });
+            }
         } else {
             self.readmit(agent);
         }

@@ -87,6 +87,10 @@ pub(crate) enum Item {
     Heal,
     /// All clusters that were removed are let in again.
     Readmit,
+    /// One of them is, if somebody is there to do it.
+    ReadmitOne {
+        agent: usize,
+    },
     /// What still runs is cancelled.
     CancelAll,
 }
@@ -152,8 +156,13 @@ pub(crate) struct Outcome {
 impl World {
     /// Runs a world to its end.
     pub(crate) fn run(seed: u64, bug: Option<Bug>, recording: Recording) -> Outcome {
+        Self::run_kind(seed, bug, recording, false)
+    }
+
+    /// The same; `tense`: whether it has to be a world that is about leases.
+    pub(crate) fn run_kind(seed: u64, bug: Option<Bug>, recording: Recording, tense: bool) -> Outcome {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let scenario = Scenario::draw(&mut rng);
+        let scenario = Scenario::draw(&mut rng, tense);
         let mut world = Self {
             agents: Agent::draw_all(&scenario, &mut rng),
             rng,
@@ -235,6 +244,7 @@ impl World {
             Item::Heal => self.heal(),
             Item::CancelAll => self.cancel_all(),
             Item::Readmit => self.readmit_all(),
+            Item::ReadmitOne { agent } => drop(self.readmit(agent)),
         }
     }
 

@@ -15,6 +15,7 @@ use tombolo_core::time::Timestamp;
 
 use super::{Exit, Shipped, Stored};
 use crate::history::Fact;
+use crate::master::LEASE;
 use crate::world::{Bug, Item, PATIENCE, World};
 
 /// What an executor does next.
@@ -49,7 +50,12 @@ const TRIES: u32 = 3;
 
 impl World {
     pub(super) fn soon(&mut self, agent: usize, step: Step) {
-        let delay = if self.rng.random_bool(0.05) { STEP * 10 } else { STEP };
+        let delay = match self.scenario.tense {
+            false if self.rng.random_bool(0.05) => STEP * 10,
+            false => STEP,
+            true if self.rng.random_bool(0.1) => LEASE,
+            true => STEP / 5,
+        };
         let delay = self.draw_time(delay);
         let life = self.agents[agent].life;
         self.schedule.after(delay, Item::AgentStep { agent, life, step });

@@ -14,7 +14,7 @@ use crate::world::{Item, World};
 /// How long a leader leads without the database.
 const TERM: Duration = Duration::from_secs(3);
 /// How often those who wait look.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(250);
 /// How long a request takes that the database has and cannot carry out, until it is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
@@ -172,7 +172,8 @@ impl World {
 
     /// On the way to the database, or back.
     fn plan_passage(&mut self, machine: usize, turn: Turn) {
-        let delay = self.draw_time(self.scenario.commit_time / 2);
+        let long = self.scenario.tense && !self.healed && self.rng.random_bool(0.1);
+        let delay = self.draw_time(if long { TERM } else { self.scenario.commit_time });
         self.plan_turn(machine, delay, turn);
     }
 
@@ -193,6 +194,9 @@ impl World {
                 self.master.lives += 1;
                 let life = self.master.lives;
                 self.master.store.begin(life, Some(TERM));
+                // Nobody else may act from here on.
+                let others: Vec<u64> = self.master.processes().map(|process| process.life).collect();
+                others.into_iter().for_each(|other| drop(self.acts(other)));
                 self.plan_passage(machine, Turn::Taken(life, sent));
             }
             Turn::Taken(life, sent) => self.lead(machine, life, Some(sent)),

@@ -26,7 +26,7 @@ use world::{Bug, World};
 /// Seeds that run if nobody says otherwise.
 const SEEDS: u64 = 2_000;
 /// Seeds in which each planted bug has to be found.
-const SEEDS_FOR_BUGS: u64 = 2_000;
+const SEEDS_FOR_BUGS: u64 = 6_000;
 /// How many seeds run before it is looked whether one has found what is sought.
 const SEEDS_AT_ONCE: u64 = 50;
 /// Every seed that this divides runs twice.

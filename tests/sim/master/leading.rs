@@ -172,8 +172,7 @@ impl World {
 
     /// On the way to the database, or back.
     fn plan_passage(&mut self, machine: usize, turn: Turn) {
-        let long = self.scenario.tense && !self.healed && self.rng.random_bool(0.1);
-        let delay = self.draw_time(if long { TERM } else { self.scenario.commit_time });
+        let delay = self.draw_time(self.scenario.commit_time);
         self.plan_turn(machine, delay, turn);
     }
 

@@ -66,6 +66,45 @@ fn direct_dependencies() -> BTreeMap<String, BTreeSet<String>> {
     packages.collect()
 }
 
+/// Mistakes are planted by a feature that somebody has to ask for: nothing has it by default or because of something else, and the commands that build
+/// programs do not ask.
+#[test]
+fn nothing_is_planted_unless_somebody_asks_for_it() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let metadata = MetadataCommand::new()
+        .manifest_path(manifest)
+        .no_deps()
+        .exec()
+        .expect("cargo metadata runs");
+    let is_planted = |feature: &String| feature == "planted" || feature.ends_with("/planted");
+    let mut crates = 0;
+    for package in &metadata.packages {
+        let name = &package.name;
+        crates += usize::from(package.features.contains_key("planted"));
+        for (feature, implied) in package.features.iter().filter(|(feature, _)| *feature != "planted") {
+            assert!(
+                !implied.iter().any(is_planted),
+                "feature {feature} of {name} plants mistakes"
+            );
+        }
+        for dependency in &package.dependencies {
+            let asked = dependency.features.iter().any(is_planted);
+            assert!(!asked, "{name} asks for mistakes of {}", dependency.name);
+        }
+    }
+    assert!(crates > 1, "the feature has another name by now");
+    let commands = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/xtask/src");
+    for entry in fs::read_dir(commands).expect("the commands are there") {
+        let path = entry.expect("the folder is readable").path();
+        let asks = path.is_file() && fs::read_to_string(&path).expect("it is text").contains("/planted");
+        assert!(
+            !asks || path.ends_with("sim.rs"),
+            "{} builds with mistakes",
+            path.display()
+        );
+    }
+}
+
 #[test]
 fn dependencies_point_down() {
     let packages = direct_dependencies();

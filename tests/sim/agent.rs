@@ -2,6 +2,7 @@
 
 mod exclusive;
 mod executor;
+mod shipping;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ use tombolo_core::session::{AttemptReport, Capability, Hello, MasterFrame, Order
 use tombolo_core::volume::VolumeId;
 
 pub(crate) use self::executor::Step;
+pub(crate) use self::shipping::Logged;
+use self::shipping::Shipped;
 pub(crate) use self::volumes::shares;
 use crate::history::Fact;
 use crate::scenario::Scenario;
@@ -57,6 +60,7 @@ struct Stored {
     exit: Option<Exit>,
     /// The end of the lease that its supervisor knows of, if its command ends with that; in the time of the world.
     leased_until: Duration,
+    log: Shipped,
 }
 
 /// What a supervisor writes down in the end.
@@ -215,6 +219,7 @@ impl World {
             held: BTreeMap::new(),
         });
         self.plan_dial(index);
+        self.plan_shipping(index);
     }
 
     /// Ends an agent for good, its disk with it or not.
@@ -227,6 +232,8 @@ impl World {
         self.note(|| format!("cluster-{index} dies for good"));
         self.crash_agent(index, damage);
         self.agents[index].dead = true;
+        let name = self.agents[index].name.clone();
+        self.history.fact(self.schedule.now(), Fact::Buried(name));
     }
 
     /// Somebody deletes all that is in the store of a cluster.

@@ -5,6 +5,8 @@ mod ends;
 mod exclusive;
 mod hooks;
 mod inputs;
+mod logs;
+mod progress;
 mod record;
 mod volumes;
 
@@ -23,6 +25,8 @@ use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_fi
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
 pub(crate) use self::inputs::inputs_complete;
+use self::logs::{logs_are_whole, logs_that_count, one_leads};
+use self::progress::{progress_is_real, returned_goes_on};
 pub(crate) use self::record::Record;
 use self::volumes::sharers_together;
 use crate::history::Fact;
@@ -31,12 +35,17 @@ use crate::world::Outcome;
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 17] = [
+const ALL: [(&str, Checker); 22] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
         one_attempt_takes_effect,
     ),
+    ("I2: an attempt gets on by itself alone", progress_is_real),
+    ("what a cluster still has goes on", returned_goes_on),
+    ("I2: only logs that count are taken", logs_that_count),
+    ("no line of a log is lost", logs_are_whole),
+    ("one master leads at a time", one_leads),
     ("I2: a command runs once for each attempt", commands_run_once),
     ("I2: what was replaced does not start", replaced_never_starts),
     ("exclusive jobs run once at a time", exclusive_runs_alone),

@@ -32,13 +32,14 @@ impl World {
         }
     }
 
-    pub(crate) fn set_availability(&mut self, name: ClusterName, availability: Availability) {
+    /// False if nobody is there to do it.
+    pub(crate) fn set_availability(&mut self, name: ClusterName, availability: Availability) -> bool {
         let command = Command::SetAvailability {
             name,
             availability,
             present: Present::Stay,
         };
-        self.command(Origin::Own, command);
+        self.command(Origin::Own, command)
     }
 
     fn look_again(&mut self, agent: usize) {
@@ -61,16 +62,19 @@ impl World {
             }
             Some(false) => self.look_again(agent),
             // Nobody is there to ask, or it takes jobs again.
-            None if !self.master.is_up() => self.look_again(agent),
+            None if !self.master.is_led() => self.look_again(agent),
             None => {}
         }
     }
 
     /// Notes that a cluster was removed that was drained, what ran again because of that, and what there is for jobs that wait.
     pub(crate) fn note_drained(&mut self, cluster: ClusterName, recovered: Vec<JobId>, given: Vec<Given>) {
-        // Stores that lose things say nothing of drains.
+        // Stores that lose things, and clusters that die with theirs, say nothing of drains.
         let faults = &self.scenario.faults;
-        let stores_hold = !faults.contains(&Fault::EmptyStore) && !faults.contains(&Fault::WipeNode);
+        let stores_hold = ![Fault::EmptyStore, Fault::WipeNode]
+            .iter()
+            .any(|fault| faults.contains(fault))
+            && !self.scenario.one_dies;
         let has = |name: &ClusterName, manifest| {
             let agent = self.agents.iter().find(|agent| agent.name == *name);
             agent.is_some_and(|agent| agent.has_output(manifest))

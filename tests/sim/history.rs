@@ -1,5 +1,6 @@
 //! What happened in a simulated world: facts for the checkers, and a log for people.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_core::attempt::{Assignment, Outcome};
@@ -52,6 +53,22 @@ pub(crate) enum Fact {
         recovered: Vec<JobId>,
         nowhere: Vec<JobId>,
     },
+    /// A session of the cluster began; it said that it has these attempts.
+    Greeted {
+        cluster: ClusterName,
+        attempts: BTreeSet<AttemptId>,
+    },
+    /// A master acted that another one had followed.
+    ActedAfter { life: u64, latest: u64 },
+    /// A master has taken these lines of an attempt from a cluster.
+    LogTaken {
+        cluster: ClusterName,
+        attempt: AttemptId,
+        first: u64,
+        end: u64,
+    },
+    /// A cluster never comes back.
+    Buried(ClusterName),
     /// A cluster lost all that it had on disk.
     Wiped(ClusterName),
 }

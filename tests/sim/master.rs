@@ -1,8 +1,11 @@
-//! The master's process: the control plane, one session for each connection, and the store under them.
+//! The masters' processes: the control plane, one session for each connection, and the database that they share.
 
 pub(crate) mod generated;
+mod leading;
 mod links;
+mod logs;
 mod store;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,18 +13,21 @@ use std::time::Duration;
 use rand::RngExt;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::record::Invite;
-use tombolo_core::control::{self, Change, Command, Control, Effects, JobView, Refusal, Reply};
+use tombolo_core::control::{self, Change, Command, Control, Effects, JobView};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, InviteId, JobId, ProjectId};
 use tombolo_core::name::{ClusterName, ProjectName};
 use tombolo_core::placement::Availability;
-use tombolo_core::session::master::{Event, Session, Settings, Ticket};
+use tombolo_core::session::master::{Session, Settings, Ticket};
 use tombolo_core::time::Timestamp;
 
+pub(crate) use self::leading::Turn;
+use self::leading::{Machine, Term};
+pub(crate) use self::logs::Lines;
 use self::store::Store;
 use crate::history::Fact;
 use crate::users::Act;
-use crate::world::{Bug, Clock, Item, World};
+use crate::world::{Bug, Clock, World};
 
 /// The project that all builds belong to.
 pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(1);
@@ -32,20 +38,25 @@ const LOST_AFTER: Duration = Duration::from_secs(20);
 /// Longer than a lease, and than most processes are away.
 const HANDOVER: Duration = Duration::from_secs(30);
 
-/// The master and its disk.
+/// The masters and their database.
 #[derive(Debug, Default)]
 pub(crate) struct Master {
     store: Store,
     /// The store before its last transaction, for a planted bug.
     before: Option<Box<Store>>,
-    process: Option<Process>,
-    life: u64,
+    machines: Vec<Machine>,
+    /// Counts those who led: each has a number of its own, which is its epoch too.
+    lives: u64,
     sessions: u64,
 }
 
+/// One that leads, or believes that it does.
 #[derive(Debug)]
 struct Process {
+    life: u64,
     clock: Clock,
+    /// Its lease, where there is more than one master.
+    term: Option<Term>,
     control: Control,
     /// Specifications that were taken in, which the store may not have yet.
     specs: BTreeMap<JobId, JobSpec>,
@@ -113,26 +124,47 @@ impl Master {
         jobs.map(|(node, _)| node.id).collect()
     }
 
+    /// Whether the cluster is a member, as the store has it.
     pub(crate) fn knows(&self, cluster: &ClusterName) -> bool {
-        self.process
-            .as_ref()
-            .is_some_and(|process| process.control.cluster(cluster).is_some())
+        let mut members = self.store.live.clusters.iter();
+        members.any(|member| member.name == *cluster)
     }
 
-    /// Which jobs a cluster takes, if there is somebody to ask.
+    /// Which jobs a cluster takes, as the store has it.
     pub(crate) fn availability(&self, cluster: &ClusterName) -> Option<Availability> {
-        let cluster = self.process.as_ref()?.control.cluster(cluster)?;
-        Some(cluster.record.availability)
+        let mut members = self.store.live.clusters.iter();
+        Some(members.find(|member| member.name == *cluster)?.availability)
     }
 
-    /// Whether nothing is left on a cluster that is being drained.
+    /// Whether nothing is left on a cluster that is being drained, as the one says who leads.
     pub(crate) fn is_drained(&self, cluster: &ClusterName) -> Option<bool> {
-        let cluster = self.process.as_ref()?.control.cluster(cluster)?;
+        let cluster = self.process(self.store.leader)?.control.cluster(cluster)?;
         Some(cluster.drain?.is_over)
     }
 
-    pub(crate) const fn is_up(&self) -> bool {
-        self.process.is_some()
+    /// Whether there is somebody to ask who leads.
+    pub(crate) fn is_led(&self) -> bool {
+        self.process(self.store.leader).is_some()
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.machines.iter().filter_map(Machine::process)
+    }
+
+    fn process(&self, life: u64) -> Option<&Process> {
+        self.processes().find(|process| process.life == life)
+    }
+
+    fn process_mut(&mut self, life: u64) -> Option<&mut Process> {
+        let processes = self.machines.iter_mut().filter_map(Machine::process_mut);
+        processes.into_iter().find(|process| process.life == life)
+    }
+
+    /// Whose connection it is.
+    fn life_of(&self, connection: u64) -> Option<u64> {
+        let mut processes = self.processes();
+        let with = processes.find(|process| process.sessions.contains_key(&connection))?;
+        Some(with.life)
     }
 }
 
@@ -185,26 +217,14 @@ fn session_settings() -> Settings {
 }
 
 impl World {
-    pub(crate) fn start_master(&mut self) {
-        if self.master.is_up() {
-            return;
+    /// Somebody who leads, or believes that it does: with a bad network there may be two.
+    pub(crate) fn draw_leader(&mut self) -> Option<u64> {
+        let lives: Vec<u64> = self.master.processes().map(|process| process.life).collect();
+        match lives.len() {
+            0 => None,
+            1 => Some(lives[0]),
+            several => Some(lives[self.rng.random_range(0..several)]),
         }
-        let clock = self.draw_clock();
-        let live = self.master.store.live.clone();
-        let control =
-            Control::restore(control_settings(), live, self.now_at(clock)).expect("the store gives back what it took");
-        self.master.life += 1;
-        self.master.process = Some(Process {
-            clock,
-            control,
-            specs: self.master.store.specs.clone(),
-            sessions: BTreeMap::new(),
-            inbox: VecDeque::new(),
-            committing: false,
-            tick_at: None,
-        });
-        self.note(|| "master starts".to_owned());
-        self.master_work();
     }
 
     /// The project and all clusters, before anything can fail.
@@ -214,8 +234,9 @@ impl World {
         for agent in 0..self.agents.len() {
             commands.extend(self.admission(agent));
         }
+        let Some(life) = self.draw_leader() else { return };
         for command in commands {
-            let Some(process) = &mut self.master.process else {
+            let Some(process) = self.master.process_mut(life) else {
                 return;
             };
             let now = World::now_of(self.schedule.now(), process.clock);
@@ -224,14 +245,17 @@ impl World {
         }
     }
 
-    /// Lets an agent in again that was removed.
-    pub(crate) fn readmit(&mut self, agent: usize) {
-        let Some(process) = &self.master.process else { return };
-        if process.control.cluster(&self.agents[agent].name).is_none() {
-            for command in self.admission(agent) {
-                self.command(Origin::Own, command);
-            }
+    /// Lets an agent in again that was removed. False if nobody is there to do it.
+    pub(crate) fn readmit(&mut self, agent: usize) -> bool {
+        if self.master.knows(&self.agents[agent].name) {
+            return true;
         }
+        let admission = self.admission(agent);
+        let Some(life) = self.draw_leader() else { return false };
+        for command in admission {
+            self.command_to(life, Origin::Own, command);
+        }
+        true
     }
 
     /// Invites an agent and lets it join.
@@ -251,19 +275,24 @@ impl World {
         [Command::Invite(invite), Command::Join { secret, key }]
     }
 
-    pub(crate) fn command(&mut self, origin: Origin, command: Command) {
-        if let Some(process) = &mut self.master.process {
+    /// Gives a command to somebody who leads. False if nobody does.
+    pub(crate) fn command(&mut self, origin: Origin, command: Command) -> bool {
+        let leader = self.draw_leader();
+        if let Some(life) = leader {
+            self.command_to(life, origin, command);
+        }
+        leader.is_some()
+    }
+
+    fn command_to(&mut self, life: u64, origin: Origin, command: Command) {
+        if let Some(process) = self.master.process_mut(life) {
             process.inbox.push_back((origin, command));
-            self.master_work();
+            self.master_work(life);
         }
     }
 
-    /// The process ends. What it was writing may be written or not.
-    pub(crate) fn crash_master(&mut self) {
-        let Some(process) = self.master.process.take() else {
-            return;
-        };
-        self.note(|| "master crashes".to_owned());
+    /// A process ends. What it was writing may be written or not.
+    fn end_process(&mut self, process: Process) {
         if let Some(before) = self.master.before.take() {
             self.master.store = *before;
         }
@@ -281,186 +310,6 @@ impl World {
         let now = self.schedule.now();
         for change in changes {
             self.history.fact(now, Fact::Committed(change.clone()));
-        }
-    }
-
-    /// Applies what has come, a batch at a time, and writes it. While a batch is being written, the next one waits.
-    fn master_work(&mut self) {
-        loop {
-            let size = self.rng.random_range(1..=8);
-            let Some(process) = &mut self.master.process else {
-                return;
-            };
-            if process.committing || process.inbox.is_empty() {
-                break;
-            }
-            let clock = process.clock;
-            let now = self.now_at(clock);
-            let Some(process) = &mut self.master.process else {
-                return;
-            };
-            let (mut letters, mut changes, mut drained) = (Vec::new(), Vec::new(), Vec::new());
-            for _ in 0..size {
-                let Some((origin, command)) = process.inbox.pop_front() else {
-                    break;
-                };
-                self.history
-                    .note(self.schedule.now(), || format!("master applies {command:?}"));
-                let before = recovering(&process.control);
-                let mut effects = process.control.apply(now, command);
-                if let Origin::Drained(name) = &origin
-                    && effects.reply.is_ok()
-                {
-                    let again = recovering(&process.control).difference(&before).copied().collect();
-                    drained.push((name.clone(), again, given(&process.control)));
-                }
-                for change in &effects.changes {
-                    if let Change::InsertBuild { nodes, specs, .. } | Change::ExtendBuild { nodes, specs, .. } = change
-                    {
-                        process
-                            .specs
-                            .extend(nodes.iter().map(|node| node.id).zip(specs.iter().cloned()));
-                    }
-                }
-                changes.append(&mut effects.changes);
-                letters.push((origin, effects));
-            }
-            for (cluster, recovered, given) in drained {
-                self.note_drained(cluster, recovered, given);
-            }
-            if changes.is_empty() {
-                self.let_out(letters);
-                continue;
-            }
-            if let Some(process) = &mut self.master.process {
-                process.committing = true;
-            }
-            if self.bug == Some(Bug::EffectsBeforeCommit) {
-                self.let_out(std::mem::take(&mut letters));
-            }
-            let life = self.master.life;
-            let time = self.draw_time(self.scenario.commit_time);
-            self.schedule.after(
-                time,
-                Item::MasterCommit {
-                    life,
-                    batch: Box::new(Batch { letters, changes }),
-                },
-            );
-        }
-        self.plan_master_tick();
-    }
-
-    /// The store has answered, or would have: the process may be gone.
-    pub(crate) fn master_committed(&mut self, life: u64, batch: Batch) {
-        if self.master.life != life || !self.master.is_up() {
-            // A database may finish what a dead client asked for, but not after a later one has begun: that fences it.
-            if !self.master.is_up() && self.master.life == life && self.rng.random_bool(0.5) {
-                self.commit(&batch.changes);
-            }
-            return;
-        }
-        let fails = self.scenario.commit_failures > 0.0 && self.rng.random_bool(self.scenario.commit_failures);
-        let written = !fails || self.rng.random_bool(0.3);
-        if written {
-            self.commit(&batch.changes);
-        }
-        if fails {
-            self.note(|| format!("master's commit fails, written: {written}"));
-        }
-        // An unknown end is read back: what is there was a success.
-        if !written && self.bug != Some(Bug::FailedCommitIgnored) {
-            self.crash_master();
-            self.start_master();
-            return;
-        }
-        if let Some(process) = &mut self.master.process {
-            process.committing = false;
-        }
-        self.let_out(batch.letters);
-        self.master_work();
-    }
-
-    /// Answers, and hands the orders to the sessions.
-    fn let_out(&mut self, letters: Vec<(Origin, Effects)>) {
-        for (origin, effects) in letters {
-            self.answer(origin, effects.reply);
-            for (cluster, order) in effects.orders {
-                self.hand_over(&cluster, order);
-            }
-        }
-    }
-
-    fn answer(&mut self, origin: Origin, reply: Result<Reply, Refusal>) {
-        match origin {
-            Origin::Session { connection, ticket } => {
-                self.session_event(
-                    connection,
-                    Event::Applied {
-                        ticket,
-                        result: reply.map(|_| ()),
-                    },
-                );
-            }
-            Origin::User(act) => self.user_hears(act, reply),
-            Origin::Removal(name) | Origin::Drained(name) if reply.is_ok() => self.end_sessions_of(&name),
-            Origin::Removal(_) | Origin::Drained(_) | Origin::Own => {}
-        }
-    }
-
-    pub(crate) fn master_tick(&mut self, life: u64) {
-        if self.master.life != life {
-            return;
-        }
-        let Some(process) = &mut self.master.process else {
-            return;
-        };
-        process.tick_at = None;
-        let steady = World::now_of(self.schedule.now(), process.clock).steady;
-        if process
-            .control
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= steady)
-        {
-            let waits = process
-                .inbox
-                .iter()
-                .any(|(_, command)| matches!(command, Command::Tick));
-            if !waits {
-                process.inbox.push_back((Origin::Own, Command::Tick));
-            }
-        }
-        let due = process
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.deadline().is_some_and(|at| at <= steady));
-        let due: Vec<u64> = due.map(|(connection, _)| *connection).collect();
-        for connection in due {
-            self.session_event(connection, Event::Tick);
-        }
-        self.master_work();
-    }
-
-    fn plan_master_tick(&mut self) {
-        let now = self.schedule.now();
-        let Some(process) = &mut self.master.process else {
-            return;
-        };
-        // While a batch is being written nothing can be applied.
-        let control = if process.committing {
-            None
-        } else {
-            process.control.next_deadline()
-        };
-        let sessions = process.sessions.values().filter_map(Session::deadline).min();
-        let Some(first) = control.into_iter().chain(sessions).min() else {
-            return;
-        };
-        let at = World::time_at(process.clock, first).max(now);
-        if process.tick_at.is_none_or(|planned| at < planned) {
-            process.tick_at = Some(at);
-            let life = self.master.life;
-            self.schedule.at(at, Item::MasterTick { life });
         }
     }
 }

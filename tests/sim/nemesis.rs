@@ -7,7 +7,7 @@ use tombolo_core::control::{Caution, Command};
 use tombolo_core::placement::Availability;
 
 use crate::agent::Damage;
-use crate::master::Origin;
+use crate::master::{LEASE, Origin};
 use crate::network::Cut;
 use crate::scenario::Fault;
 use crate::world::{Item, World};
@@ -31,9 +31,10 @@ impl World {
             }
             Fault::Break => self.break_connection(agent),
             Fault::CrashMaster => {
-                self.crash_master();
+                let machine = self.rng.random_range(0..self.scenario.masters);
+                self.crash_master(machine);
                 let long = self.draw_outage();
-                self.schedule.after(long, Item::MasterStart);
+                self.schedule.after(long, Item::MasterStart { machine });
             }
             Fault::ReplaceAgent => self.leave_agent(agent),
             Fault::CrashAgent | Fault::CrashNode | Fault::WipeNode => {
@@ -45,6 +46,12 @@ impl World {
                 self.crash_agent(agent, damage);
                 let long = self.draw_outage();
                 self.schedule.after(long, Item::AgentStart { agent });
+            }
+            Fault::CutDatabase => {
+                let machine = self.rng.random_range(0..self.scenario.masters);
+                self.cut_database(machine, true);
+                let long = self.draw_outage();
+                self.schedule.after(long, Item::MendDatabase { machine });
             }
             Fault::EmptyStore => self.empty_store(agent),
             Fault::RemoveCluster => self.remove_cluster(agent),
@@ -60,7 +67,10 @@ impl World {
         self.healed = true;
         self.scenario.heal();
         self.network.mend_all();
-        self.start_master();
+        for machine in 0..self.scenario.masters {
+            self.cut_database(machine, false);
+            self.start_master(machine);
+        }
         for agent in 0..self.agents.len() {
             self.start_agent(agent);
         }
@@ -72,21 +82,25 @@ impl World {
     }
 
     pub(crate) fn readmit_all(&mut self) {
+        let mut readmitted = true;
         for agent in 0..self.agents.len() {
-            self.readmit(agent);
+            readmitted &= self.readmit(agent);
             let name = self.agents[agent].name.clone();
-            if self
-                .master
-                .availability(&name)
-                .is_some_and(|now| now != Availability::Open)
-            {
-                self.set_availability(name, Availability::Open);
+            let is_closed = |now| now != Availability::Open;
+            if self.master.availability(&name).is_some_and(is_closed) {
+                readmitted &= self.set_availability(name, Availability::Open);
             }
+        }
+        if !readmitted {
+            self.schedule.after(Duration::from_secs(1), Item::Readmit);
         }
     }
 
     /// Mostly short, sometimes longer than a lease and what is waited after it.
     pub(crate) fn draw_outage(&mut self) -> Duration {
+        if self.scenario.tense {
+            return LEASE / 2 + self.draw_time(LEASE);
+        }
         let longest = [1, 5, 15, 45][self.rng.random_range(0..4)];
         self.draw_time(Duration::from_secs(longest))
     }
@@ -110,8 +124,18 @@ impl World {
     fn remove_cluster(&mut self, agent: usize) {
         let name = self.agents[agent].name.clone();
         if self.master.knows(&name) {
-            let (origin, caution) = (Origin::Removal(name.clone()), Caution::None);
-            self.command(origin, Command::RemoveCluster { name, caution });
+            self.command(
+                Origin::Removal(name.clone()),
+                Command::RemoveCluster {
+                    name,
+                    caution: Caution::None,
+                },
+            );
+            // Whoever removed it by mistake does not wait.
+            if self.rng.random_bool(0.5) {
+                let soon = self.draw_time(LEASE / 4);
+                self.schedule.after(soon, Item::ReadmitOne { agent });
+            }
         } else {
             self.readmit(agent);
         }

@@ -8,6 +8,10 @@ use rand_chacha::ChaCha8Rng;
 /// What may go wrong, and how often. Until [`Self::heal_at`]; after that nothing does.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
+    /// With several, one leads at a time.
+    pub(crate) masters: usize,
+    /// Everything is about leases: slow networks, outages about as long as they, and commands that end with them.
+    pub(crate) tense: bool,
     pub(crate) agents: usize,
     pub(crate) builds: usize,
     /// The most jobs of a build.
@@ -46,6 +50,8 @@ pub(crate) enum Fault {
     /// A connection breaks; each end may notice or not.
     Break,
     CrashMaster,
+    /// A master does not reach the database any more, and does reach everybody else.
+    CutDatabase,
     /// The agent's process ends; supervisors go on.
     CrashAgent,
     /// Another process of the agent takes the place of one that has asked for the handover lease.
@@ -62,10 +68,11 @@ pub(crate) enum Fault {
     DrainCluster,
 }
 
-const ALL_FAULTS: [Fault; 10] = [
+const ALL_FAULTS: [Fault; 11] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
+    Fault::CutDatabase,
     Fault::CrashAgent,
     Fault::ReplaceAgent,
     Fault::CrashNode,
@@ -76,8 +83,8 @@ const ALL_FAULTS: [Fault; 10] = [
 ];
 
 impl Scenario {
-    /// Every tenth world is calm; in the others each kind of trouble is there or not.
-    pub(crate) fn draw(rng: &mut ChaCha8Rng) -> Self {
+    /// Every tenth world is calm; in the others each kind of trouble is there or not. Some are tense, or all, if `tense` says so.
+    pub(crate) fn draw(rng: &mut ChaCha8Rng, tense: bool) -> Self {
         let calm = rng.random_bool(0.1);
         let mut share = |chance: f64, most: f64| {
             let some = !calm && rng.random_bool(chance);
@@ -95,7 +102,9 @@ impl Scenario {
         let milliseconds =
             |rng: &mut ChaCha8Rng, choices: &[u64]| Duration::from_millis(choices[rng.random_range(0..choices.len())]);
         let agents = rng.random_range(1..=4);
-        Self {
+        let drawn = Self {
+            tense: false,
+            masters: if rng.random_bool(0.5) { 2 } else { 1 },
             agents,
             one_dies: agents > 1 && !calm && rng.random_bool(0.1),
             hanging: if rng.random_bool(0.3) { 0.1 } else { 0.0 },
@@ -112,6 +121,34 @@ impl Scenario {
             faults,
             fault_pause: milliseconds(rng, &[2_000, 8_000, 20_000]),
             command_time: milliseconds(rng, &[100, 3_000, 15_000]),
+        };
+        match tense || (!calm && rng.random_bool(0.25)) {
+            true => drawn.tense(rng),
+            false => drawn,
+        }
+    }
+
+    /// A world in which leases end all the time.
+    fn tense(self, rng: &mut ChaCha8Rng) -> Self {
+        let faults = [
+            Fault::Partition,
+            Fault::Break,
+            Fault::CutDatabase,
+            Fault::CrashMaster,
+            Fault::RemoveCluster,
+        ];
+        let drawn = faults.into_iter().filter(|_| rng.random_bool(0.6));
+        let faults: Vec<Fault> = drawn.chain([Fault::Partition]).collect();
+        Self {
+            tense: true,
+            agents: rng.random_range(2..=4),
+            builds: rng.random_range(3..=5),
+            faults,
+            fault_pause: Duration::from_secs(6),
+            latency: Duration::from_secs(2),
+            commit_time: Duration::from_millis(if rng.random_bool(0.5) { 1000 } else { 50 }),
+            command_time: Duration::from_secs(20),
+            ..self
         }
     }
 

@@ -64,7 +64,7 @@ impl World {
     }
 
     pub(crate) fn user_acts(&mut self, act: Act) {
-        if !self.master.is_up() {
+        if self.draw_leader().is_none() {
             let again = self.draw_time(Duration::from_secs(2));
             self.schedule.after(again, Item::User(act));
             return;
@@ -152,7 +152,7 @@ impl World {
                 &mut self.rng,
                 &self.agents[usize::from(self.scenario.one_dies)..],
                 &jobs,
-                index,
+                (index, self.scenario.tense),
             );
             jobs.push(job);
         }
@@ -207,7 +207,7 @@ impl World {
     }
 }
 
-fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: usize) -> JobSpec {
+fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], (index, tense): (usize, bool)) -> JobSpec {
     let dependencies = before
         .iter()
         .filter(|_| rng.random_bool(0.35))
@@ -219,7 +219,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
             on: draw_condition(rng),
         })
         .collect();
-    let extensions = draw_extensions(rng);
+    let extensions = draw_extensions(rng, tense);
     JobSpec {
         name: JobName::new(&format!("job-{index}")).expect("the name follows the grammar"),
         image: String::new(),
@@ -232,7 +232,11 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
             memory_bytes: 1 << 20,
         },
         dependencies,
-        selector: draw_selector(rng, agents),
+        selector: if tense {
+            Selector::default()
+        } else {
+            draw_selector(rng, agents)
+        },
         prefer: rng
             .random_bool(0.2)
             .then(|| agents[rng.random_range(0..agents.len())].name.clone()),
@@ -253,11 +257,11 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], index: u
     }
 }
 
-fn draw_extensions(rng: &mut ChaCha8Rng) -> Extensions {
+fn draw_extensions(rng: &mut ChaCha8Rng, tense: bool) -> Extensions {
     let queue = rng
         .random_bool(0.1)
         .then(|| Duration::from_secs(rng.random_range(1..60)));
-    let exclusive = rng.random_bool(0.25);
+    let exclusive = rng.random_bool(if tense { 0.7 } else { 0.25 });
     Extensions {
         retry: draw_retry(rng),
         limits: PhaseLimits {

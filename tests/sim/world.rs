@@ -5,13 +5,14 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tombolo_core::digest::Digest;
+use tombolo_core::id::AttemptId;
 use tombolo_core::session::{AgentFrame, MasterFrame};
 use tombolo_core::time::{Moment, Now, Timestamp};
 
-use crate::agent::{Agent, Step};
+use crate::agent::{Agent, Logged, Step};
 use crate::history::{History, Recording};
 use crate::master::generated::Reader;
-use crate::master::{Batch, Master};
+use crate::master::{Batch, Lines, Master, Turn};
 use crate::network::Network;
 use crate::scenario::Scenario;
 use crate::schedule::Schedule;
@@ -57,7 +58,28 @@ pub(crate) enum Item {
         life: u64,
         batch: Box<Batch>,
     },
-    MasterStart,
+    MasterStart {
+        machine: usize,
+    },
+    Leadership {
+        machine: usize,
+        start: u64,
+        turn: Turn,
+    },
+    MendDatabase {
+        machine: usize,
+    },
+    Logs {
+        agent: usize,
+        start: u64,
+        lines: Lines,
+    },
+    Logged {
+        agent: usize,
+        start: u64,
+        attempt: AttemptId,
+        answer: Logged,
+    },
     User(Act),
     Nemesis,
     Bury {
@@ -71,6 +93,10 @@ pub(crate) enum Item {
     Readmit,
     /// Somebody looks whether a cluster is drained.
     LookAtDrain {
+        agent: usize,
+    },
+    /// One of them is, if somebody is there to do it.
+    ReadmitOne {
         agent: usize,
     },
     /// What still runs is cancelled.
@@ -140,8 +166,13 @@ pub(crate) struct Outcome {
 impl World {
     /// Runs a world to its end.
     pub(crate) fn run(seed: u64, bug: Option<Bug>, recording: Recording) -> Outcome {
+        Self::run_kind(seed, bug, recording, false)
+    }
+
+    /// The same; `tense`: whether it has to be a world that is about leases.
+    pub(crate) fn run_kind(seed: u64, bug: Option<Bug>, recording: Recording, tense: bool) -> Outcome {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let scenario = Scenario::draw(&mut rng);
+        let scenario = Scenario::draw(&mut rng, tense);
         let mut world = Self {
             agents: Agent::draw_all(&scenario, &mut rng),
             rng,
@@ -176,7 +207,7 @@ impl World {
     }
 
     fn begin(&mut self) {
-        self.start_master();
+        self.draw_machines();
         self.master_setup();
         self.note_capacities();
         for agent in 0..self.agents.len() {
@@ -206,8 +237,17 @@ impl World {
             Item::AgentLeaves { agent, life } => self.end_agent(agent, life),
             Item::AgentStart { agent } => self.start_agent(agent),
             Item::MasterTick { life } => self.master_tick(life),
-            Item::MasterCommit { life, batch } => self.master_committed(life, *batch),
-            Item::MasterStart => self.start_master(),
+            Item::MasterCommit { life, batch } => self.master_committed(life, batch),
+            Item::MasterStart { machine } => self.start_master(machine),
+            Item::Leadership { machine, start, turn } => self.leadership(machine, start, turn),
+            Item::MendDatabase { machine } => self.cut_database(machine, false),
+            Item::Logs { agent, start, lines } => self.logs_arrive(agent, start, lines),
+            Item::Logged {
+                agent,
+                start,
+                attempt,
+                answer,
+            } => self.logged(agent, start, attempt, answer),
             Item::User(act) => self.user_acts(act),
             Item::Nemesis => self.nemesis(),
             Item::Bury { agent } => self.bury_agent(agent),
@@ -216,6 +256,7 @@ impl World {
             Item::CancelAll => self.cancel_all(),
             Item::Readmit => self.readmit_all(),
             Item::LookAtDrain { agent } => self.look_at_drain(agent),
+            Item::ReadmitOne { agent } => drop(self.readmit(agent)),
         }
     }
 

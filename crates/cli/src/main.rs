@@ -7,5 +7,18 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "planted")]
+    plant();
     tombolo_cli::main()
+}
+
+/// Makes the mistake that the environment names: for tests that search for mistakes.
+#[cfg(feature = "planted")]
+fn plant() {
+    use tombolo_core::planted::{Bug, plant_everywhere};
+
+    if let Ok(name) = std::env::var("TOMBOLO_PLANTED") {
+        let bug = Bug::named(&name).unwrap_or_else(|| panic!("TOMBOLO_PLANTED: there is no mistake `{name}`"));
+        plant_everywhere(bug);
+    }
 }

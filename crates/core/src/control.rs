@@ -42,6 +42,7 @@ mod schedule;
 mod secrets;
 mod settings;
 mod settle;
+mod standing;
 mod submit;
 mod survey;
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedJob};
 pub use settings::Settings;
+pub use standing::Standing;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
 use crate::id::Epoch;

@@ -17,6 +17,7 @@ pub mod log;
 pub mod name;
 pub mod pattern;
 pub mod placement;
+pub mod planted;
 pub mod rerun;
 pub mod resources;
 pub mod restoration;

@@ -2,23 +2,9 @@
 
 use std::time::Instant;
 
-use clap::Args;
 use xshell::{Shell, cmd};
 
-use crate::{demo, e2e, plain, tools};
-
-/// How many seeds the simulation runs with before a change lands.
-const CI_SEEDS: u32 = 5_000;
-
-#[derive(Args)]
-pub(crate) struct SimOptions {
-    /// How many seeds to run.
-    #[arg(long, default_value_t = 20_000, conflicts_with = "seed")]
-    seeds: u32,
-    /// Runs this seed alone, and prints its history when it fails.
-    #[arg(long)]
-    seed: Option<u64>,
-}
+use crate::{demo, e2e, plain, sim, tools};
 
 /// Runs all tests of the workspace.
 pub(crate) fn test(shell: &Shell) -> anyhow::Result<()> {
@@ -60,31 +46,14 @@ pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The simulation alone.
-pub(crate) fn sim(shell: &Shell, options: &SimOptions) -> anyhow::Result<()> {
-    let command = cmd!(
-        shell,
-        "cargo test --release --package tombolo-tests --test sim -- --nocapture"
-    );
-    match options.seed {
-        Some(seed) => command.env("TOMBOLO_SEED", seed.to_string()).run()?,
-        None => command.env("TOMBOLO_SIM_SEEDS", options.seeds.to_string()).run()?,
-    }
-    Ok(())
-}
-
 /// Everything, in the order in which faults are cheapest to find. Ends at the first that fails.
 pub(crate) fn ci(shell: &Shell) -> anyhow::Result<()> {
-    let sim_options = SimOptions {
-        seeds: CI_SEEDS,
-        seed: None,
-    };
     let demo_options = demo::Options::default();
     let e2e_options = e2e::Options::default();
     let steps: [(&str, &dyn Fn() -> anyhow::Result<()>); 5] = [
         ("test", &|| test(shell)),
         ("lint", &|| lint(shell)),
-        ("sim", &|| sim(shell, &sim_options)),
+        ("sim", &|| sim::before_landing(shell)),
         ("demo", &|| demo::run(shell, &demo_options)),
         ("e2e", &|| e2e::run(shell, &e2e_options)),
     ];

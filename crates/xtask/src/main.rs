@@ -12,6 +12,7 @@ mod demo;
 mod e2e;
 mod image;
 mod program;
+mod sim;
 mod tools;
 
 use std::env;
@@ -37,8 +38,8 @@ enum Command {
     Test,
     /// Checks formatting, lints, and the licences and sources of the dependencies.
     Lint,
-    /// Runs the simulation of master and agents over many seeds.
-    Sim(checks::SimOptions),
+    /// Searches for faults: simulates masters and agents over many seeds, or plants mistakes that have to be found.
+    Sim(sim::Options),
     /// Installs the charts on two real clusters, and runs jobs and faults on them.
     E2e(e2e::Options),
     /// Measures Tombolo beside what people would use without it; nothing fails for being slow.
@@ -79,7 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo(options) => demo::run(&shell, &options),
         Command::Test => checks::test(&shell),
         Command::Lint => checks::lint(&shell),
-        Command::Sim(options) => checks::sim(&shell, &options),
+        Command::Sim(options) => sim::run(&shell, &options),
         Command::E2e(options) => e2e::run(&shell, &options),
         Command::Bench(bench) => bench::run(&shell, &bench),
         Command::Ci => checks::ci(&shell),
@@ -128,6 +129,12 @@ mod tests {
             ("bench transfer --keep", false),
             ("bench placement", true),
             ("bench", false),
+            ("sim", true),
+            ("sim --seeds 100", true),
+            ("sim --seed 7", true),
+            ("sim --seed 7 --seeds 100", false),
+            ("sim --planted", true),
+            ("sim --planted --seed 7", false),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

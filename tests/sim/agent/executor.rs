@@ -14,8 +14,9 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::session::agent::Event;
 use tombolo_core::time::Timestamp;
 
-use super::{Exit, Stored};
+use super::{Exit, Shipped, Stored};
 use crate::history::Fact;
+use crate::master::LEASE;
 use crate::world::{Bug, Item, PATIENCE, World};
 
 /// What an executor does next.
@@ -41,6 +42,8 @@ pub(crate) enum Step {
     Forget(AttemptId),
     /// Brings a copy, and says so.
     Copy(Box<Prefetch>),
+    /// Sends what of the logs was not sent.
+    Ship,
 }
 
 /// How long the steps of the executor take at most, unless it is the command.
@@ -50,7 +53,12 @@ const TRIES: u32 = 3;
 
 impl World {
     pub(crate) fn soon(&mut self, agent: usize, step: Step) {
-        let delay = if self.rng.random_bool(0.05) { STEP * 10 } else { STEP };
+        let delay = match self.scenario.tense {
+            false if self.rng.random_bool(0.05) => STEP * 10,
+            false => STEP,
+            true if self.rng.random_bool(0.1) => LEASE,
+            true => STEP / 5,
+        };
         let delay = self.draw_time(delay);
         let life = self.agents[agent].life;
         self.schedule.after(delay, Item::AgentStep { agent, life, step });
@@ -122,6 +130,8 @@ impl World {
             Step::Published(attempt) => self.published(index, attempt),
             Step::Stop(attempt) => self.stop_attempt(index, attempt),
             Step::Copy(prefetch) => self.copy(index, &prefetch),
+            Step::Ship => self.ship(index),
+            Step::Forget(attempt) if self.must_ship_first(index, attempt) => self.soon(index, step),
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
                     self.note_command_over(index, attempt);
@@ -149,6 +159,7 @@ impl World {
             supervised_in: None,
             exit: None,
             leased_until: Duration::ZERO,
+            log: Shipped::default(),
         };
         agent.disk.insert(attempt, stored);
         self.take_volumes(index, attempt);
@@ -291,6 +302,7 @@ impl World {
                 step: exit,
             },
         );
+        self.write_log(index, attempt);
         self.heed_lease(index, attempt);
         self.advance(index, attempt, 1, running);
     }
@@ -385,7 +397,7 @@ impl World {
             TerminalState::Finished | TerminalState::Unstable | TerminalState::Failure
         );
         let output = (leaves && self.rng.random_bool(0.8)).then(|| self.fresh_digest());
-        let log_lines = u64::try_from(self.fresh()).unwrap_or(u64::MAX);
+        let log_lines = self.write_log(index, attempt);
         let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
             return;
         };

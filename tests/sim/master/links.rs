@@ -14,14 +14,16 @@ use crate::world::{Bug, World};
 
 impl World {
     /// Gives an order to the session of its cluster, if there is one.
-    pub(super) fn hand_over(&mut self, cluster: &ClusterName, order: Order) {
-        let Some(process) = &self.master.process else { return };
+    pub(super) fn hand_over(&mut self, life: u64, cluster: &ClusterName, order: Order) {
+        let Some(process) = self.master.process(life) else {
+            return;
+        };
         let Some(session) = process.control.cluster(cluster).and_then(|view| view.session) else {
             return;
         };
         let frame = match order {
             Order::Assign(attempt) => {
-                let Some(assignment) = self.assignment(attempt) else {
+                let Some(assignment) = self.assignment(life, attempt) else {
                     return;
                 };
                 OrderFrame::Assign(Box::new(assignment))
@@ -30,7 +32,9 @@ impl World {
             Order::Forget(attempt) => OrderFrame::Forget(attempt),
             Order::Release(volume) => OrderFrame::Release(volume),
             Order::Copy(job) => {
-                let Some(prefetch) = self.prefetch(job) else { return };
+                let Some(prefetch) = self.prefetch(life, job) else {
+                    return;
+                };
                 OrderFrame::Prefetch(Box::new(prefetch))
             }
             // A hint, which may be lost.
@@ -46,8 +50,8 @@ impl World {
         }
     }
 
-    fn prefetch(&self, job: JobId) -> Option<Prefetch> {
-        let input = self.master.process.as_ref()?.control.output(job)?;
+    fn prefetch(&self, life: u64, job: JobId) -> Option<Prefetch> {
+        let input = self.master.process(life)?.control.output(job)?;
         Some(Prefetch {
             project: PROJECT,
             input: reference(&input),
@@ -56,8 +60,8 @@ impl World {
         })
     }
 
-    fn assignment(&self, attempt: AttemptId) -> Option<Assignment> {
-        let process = self.master.process.as_ref()?;
+    fn assignment(&self, life: u64, attempt: AttemptId) -> Option<Assignment> {
+        let process = self.master.process(life)?;
         let view = process.control.assignment(attempt)?;
         let mut inputs: Vec<InputReference> = view.inputs.iter().map(reference).collect();
         if self.bug == Some(Bug::InputNotAssigned) {
@@ -101,18 +105,21 @@ impl World {
 
     /// Takes a connection, if the cluster has joined.
     pub(crate) fn accept(&mut self, agent: usize) -> Option<u64> {
-        let name = &self.agents[agent].name;
-        let process = self.master.process.as_mut()?;
-        process.control.cluster(name)?;
+        let life = self.draw_leader()?;
+        let name = self.agents[agent].name.clone();
+        let process = self.master.process_mut(life)?;
+        process.control.cluster(&name)?;
         self.master.sessions += 1;
-        let id = SessionId(self.master.sessions);
+        // Higher than those of all leaders before.
+        let id = SessionId((life << 32) + self.master.sessions);
         let now = self.schedule.now();
+        let process = self.master.process_mut(life)?;
         let connection = self.network.open(agent, now);
         let steady = World::now_of(now, process.clock).steady;
         process
             .sessions
-            .insert(connection, Session::new(session_settings(), name.clone(), id, steady));
-        self.plan_master_tick();
+            .insert(connection, Session::new(session_settings(), name, id, steady));
+        self.plan_master_tick(life);
         Some(connection)
     }
 
@@ -122,8 +129,9 @@ impl World {
         };
         if end.master_open && !self.network.up_is_cut(end.agent) {
             self.note(|| format!("master hears on {connection}: {frame:?}"));
+            let life = self.master.life_of(connection);
             self.session_event(connection, Event::Frame(frame));
-            self.master_work();
+            life.into_iter().for_each(|life| self.master_work(life));
         }
     }
 
@@ -132,13 +140,18 @@ impl World {
             return;
         };
         if end.master_open {
+            let life = self.master.life_of(connection);
             self.end_session(connection);
-            self.master_work();
+            life.into_iter().for_each(|life| self.master_work(life));
         }
     }
 
     pub(super) fn session_event(&mut self, connection: u64, event: Event) {
-        let Some(process) = &mut self.master.process else {
+        let Some(life) = self.master.life_of(connection) else {
+            return;
+        };
+        let may_act = self.acts(life);
+        let Some(process) = self.master.process_mut(life) else {
             return;
         };
         let Some(session) = process.sessions.get_mut(&connection) else {
@@ -147,6 +160,11 @@ impl World {
         let steady = World::now_of(self.schedule.now(), process.clock).steady;
         for action in session.handle(steady, event) {
             match action {
+                // Whether it leads is asked for each frame.
+                Action::Send(_) if !may_act => {
+                    self.end_session(connection);
+                    return;
+                }
                 Action::Send(frame) => {
                     self.history.note(self.schedule.now(), || {
                         format!("master says on {connection}: {frame:?}")
@@ -174,10 +192,10 @@ impl World {
     }
 
     fn end_session(&mut self, connection: u64) {
-        let Some(process) = &mut self.master.process else {
-            return;
-        };
-        if let Some(session) = process.sessions.remove(&connection) {
+        let life = self.master.life_of(connection);
+        if let Some(process) = life.and_then(|life| self.master.process_mut(life))
+            && let Some(session) = process.sessions.remove(&connection)
+        {
             let (cluster, session) = (session.cluster().clone(), session.id());
             process
                 .inbox
@@ -188,8 +206,10 @@ impl World {
     }
 
     /// Ends the connections of a cluster that was removed.
-    pub(super) fn end_sessions_of(&mut self, name: &ClusterName) {
-        let Some(process) = &self.master.process else { return };
+    pub(super) fn end_sessions_of(&mut self, life: u64, name: &ClusterName) {
+        let Some(process) = self.master.process(life) else {
+            return;
+        };
         let of = process.sessions.iter().filter(|(_, session)| session.cluster() == name);
         let connections: Vec<u64> = of.map(|(connection, _)| *connection).collect();
         for connection in connections {

@@ -16,6 +16,7 @@ use crate::build::JobState;
 use crate::build::extensions::takes_input;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::name::JobName;
+use crate::planted::{Bug, planted};
 use crate::share::Usage;
 
 /// Where a job is kept.
@@ -176,7 +177,8 @@ impl LiveBuild {
     /// The jobs whose outputs the job takes, as far as they leave one: direct parents, and indexes of those that are arrays.
     pub(super) fn givers<'a>(&'a self, job: &'a LiveJob) -> impl Iterator<Item = &'a LiveJob> {
         let taken = self.parents(job).filter(|parent| job.takes(&parent.node.name));
-        taken.flat_map(|parent| self.leaving(parent, job.takes_own_index(parent)))
+        let leaving = taken.flat_map(|parent| self.leaving(parent, job.takes_own_index(parent)));
+        leaving.skip(usize::from(planted(Bug::InputLeftOut)))
     }
 
     /// The direct parent of a job, or the index of one that is an array, that has this id.

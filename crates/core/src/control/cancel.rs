@@ -9,6 +9,7 @@ use crate::build::hook::Hook;
 use crate::build::{JobState, TerminalState};
 use crate::id::{BuildId, JobId};
 use crate::name::ClusterName;
+use crate::planted::{Bug, planted};
 use crate::session::{Order, StopReason};
 
 impl Control {
@@ -68,7 +69,7 @@ impl Control {
                 true
             }
             (_, Some(attempt)) if !job.status.cancel_requested => {
-                job.status.cancel_requested = true;
+                job.status.cancel_requested = !planted(Bug::CancelForgotten);
                 let cluster = job.status.cluster.clone();
                 if let Some(cluster) = cluster.filter(|cluster| self.contact(cluster) == Some(Contact::Lost)) {
                     // Nobody would ever say that it has stopped.

@@ -10,6 +10,7 @@ use crate::build::JobState;
 use crate::id::{AttemptId, SessionId};
 use crate::name::ClusterName;
 use crate::placement::Availability;
+use crate::planted::{Bug, planted};
 use crate::session::{Hello, Order, StopReason};
 
 impl Control {
@@ -77,7 +78,7 @@ impl Control {
     fn reconcile(&mut self, outbox: &mut Outbox, cluster: &ClusterName, key: JobKey, known: &BTreeSet<AttemptId>) {
         let Some((_, job)) = self.builds.job(key) else { return };
         let Some(attempt) = job.attempt() else { return };
-        if !known.contains(&attempt) {
+        if !known.contains(&attempt) || planted(Bug::PlacedAgainOnReconnect) {
             if job.status.state != JobState::Assigned {
                 return self.replace(outbox, key, &format!("cluster `{cluster}` does not have it any more"));
             }

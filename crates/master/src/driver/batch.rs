@@ -6,6 +6,7 @@ use std::time::Duration;
 use tombolo_core::build::JobSpec;
 use tombolo_core::control::{Change, Command, Event, Refusal, Reply};
 use tombolo_core::name::ClusterName;
+use tombolo_core::planted::{Bug, planted};
 use tombolo_core::session::Order;
 use tombolo_store::Store;
 
@@ -46,12 +47,27 @@ pub(super) struct Applied {
     pub(super) changes: Arc<Vec<Change>>,
 }
 
+impl Applied {
+    /// Whoever waits for it, and what it brings about, without what is to be written.
+    fn take(&mut self) -> Self {
+        Self {
+            requests: std::mem::take(&mut self.requests),
+            outcomes: std::mem::take(&mut self.outcomes),
+            changes: Arc::clone(&self.changes),
+        }
+    }
+}
+
 impl<S: Store> Driver<S> {
     /// Applies the next batch, makes it durable, and lets its effects out.
     pub(super) async fn process(&mut self) -> Result<(), Error> {
-        let applied = self.apply();
+        let mut applied = self.apply();
         if applied.requests.is_empty() {
             return Ok(());
+        }
+        if planted(Bug::AnswersBeforeCommit) {
+            let early = applied.take();
+            self.release(early).await;
         }
         match self.commit(&applied.changes).await? {
             Written::Durable => {

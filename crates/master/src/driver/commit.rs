@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tombolo_core::control::Change;
+use tombolo_core::planted::{Bug, planted};
 use tombolo_store::{CommitError, Sequence, Store};
 
 use super::{Driver, Error};
@@ -54,7 +55,7 @@ impl<S: Store> Driver<S> {
                 Err(CommitError::Unavailable(reason)) => tracing::warn!(reason, "a commit has to wait"),
                 Err(CommitError::Unknown(reason)) => {
                     tracing::warn!(reason, "the outcome of a commit is unknown");
-                    if self.is_committed(sequence).await? {
+                    if planted(Bug::FailedCommitTaken) || self.is_committed(sequence).await? {
                         return Ok(Written::Durable);
                     }
                 }

@@ -2,4 +2,5 @@
 
 mod faults;
 mod flow;
+mod leaders;
 pub(crate) mod world;

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
 use secrecy::ExposeSecret;
+use tombolo_core::control::Standing;
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::log::LogLine;
 use tombolo_core::name::ClusterName;
@@ -30,17 +31,6 @@ const MANIFESTS_AT_ONCE: usize = 1_000;
 #[derive(Clone)]
 pub(super) struct Bulk {
     services: Services,
-}
-
-/// What a cluster is to an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It runs it.
-    Current,
-    /// It ran it, and no other attempt came after.
-    Over,
-    /// The attempt is another cluster's, or does not count any more.
-    None,
 }
 
 impl Bulk {
@@ -160,37 +150,21 @@ impl Bulk {
 
     async fn standing(&self, cluster: &ClusterName, attempt: AttemptId) -> Result<Standing, Status> {
         let unavailable = |error: ApplyError| Status::unavailable(error.to_string());
-        let live = self.services.handle.query(move |control| {
-            if let Some(current) = control.current_attempt(attempt) {
-                return Some((current.cluster.clone(), current.state.terminal().is_some()));
-            }
-            // The end of its log may still be on its way when another attempt follows.
-            let job = control.job(attempt.job)?;
-            Some((job.status.try_of(attempt.epoch)?.cluster.clone()?, true))
-        });
-        if let Some((owner, over)) = live.await.map_err(unavailable)? {
-            return Ok(match (owner == *cluster, over) {
-                (false, _) => Standing::None,
-                (true, false) => Standing::Current,
-                (true, true) => Standing::Over,
-            });
+        let asked = cluster.clone();
+        let live = self
+            .services
+            .handle
+            .query(move |control| control.standing(&asked, attempt));
+        if let Some(standing) = live.await.map_err(unavailable)? {
+            return Ok(standing);
         }
         // The build may be over, and the last lines still on their way.
         let stored = self.services.store.job(attempt.job).await.map_err(|error| {
             tracing::warn!(%error, "it is not known whose an attempt is");
             Status::unavailable("the master cannot use its database at the moment")
         })?;
-        let status = stored.map(|record| record.status);
-        let own = status.is_some_and(|status| {
-            let latest = status.epoch == attempt.epoch
-                && status.cluster.as_ref() == Some(cluster)
-                && status.state.terminal().is_some();
-            let earlier = status
-                .try_of(attempt.epoch)
-                .and_then(|earlier| earlier.cluster.as_ref());
-            latest || earlier == Some(cluster)
-        });
-        Ok(if own { Standing::Over } else { Standing::None })
+        let standing = stored.map(|record| record.status.standing(cluster, attempt.epoch));
+        Ok(standing.unwrap_or(Standing::None))
     }
 }
 

@@ -1,4 +1,5 @@
 mod answers;
+mod whole;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -60,9 +60,6 @@ pub struct Manner {
     requests_per_second: u32,
     /// How many chunks of kept manifests are held at once.
     maximum_held: usize,
-    /// The bug that the tests plant: what is condemned goes at once.
-    #[cfg(test)]
-    hasty: bool,
 }
 
 impl Manner {
@@ -71,8 +68,6 @@ impl Manner {
         Self {
             requests_per_second,
             maximum_held: references::MAXIMUM_HELD,
-            #[cfg(test)]
-            hasty: false,
         }
     }
 }

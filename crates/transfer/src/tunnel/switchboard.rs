@@ -277,6 +277,18 @@ impl Places {
     }
 }
 
+#[cfg(test)]
+impl Places {
+    /// That of a tunnel which no switchboard counts.
+    pub(super) fn of_nobody() -> Self {
+        Self {
+            count: Arc::default(),
+            from: Member::Master,
+            to: ClusterName::new("east").expect("the name follows the grammar"),
+        }
+    }
+}
+
 impl Drop for Places {
     fn drop(&mut self) {
         let mut open = lock(&self.count);

@@ -10,6 +10,7 @@ use crate::control::builds::JobKey;
 use crate::control::clusters::ClusterIndex;
 use crate::label::Selector;
 use crate::placement::{Demand, VolumeNeeds, Wishes};
+use crate::planted::{Bug, planted};
 use crate::resources::Resources;
 
 /// What the jobs of a class have in common.
@@ -25,7 +26,10 @@ impl ClassKey {
     pub(super) fn of(demand: &Demand<'_>) -> Self {
         let volumes = demand.volumes;
         Self {
-            selector: demand.selector.clone(),
+            selector: match planted(Bug::SelectorForgotten) {
+                false => demand.selector.clone(),
+                true => Selector::default(),
+            },
             resources: demand.resources,
             volumes: (*volumes != VolumeNeeds::NONE).then(|| Box::new(volumes.clone())),
             needs: demand.needs,

@@ -7,6 +7,7 @@ use super::holds::Holds;
 use crate::attempt::{Outcome, Phase};
 use crate::build::TerminalState;
 use crate::id::{AttemptId, Epoch, JobId};
+use crate::planted::{Bug, planted};
 use crate::session::AttemptReport;
 use crate::time::Timestamp;
 
@@ -215,6 +216,7 @@ impl Attempts {
     pub(super) fn assign(&mut self, id: AttemptId, order: u64) -> Assigned {
         if let Some(attempt) = self.attempts.get_mut(&id) {
             return match attempt.stage {
+                Stage::Present { .. } if planted(Bug::StartedAgainOnRepeat) => Assigned::Fresh,
                 Stage::Present { .. } => Assigned::Known,
                 Stage::Starting => {
                     attempt.order = Some(order);

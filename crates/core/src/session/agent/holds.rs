@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::id::AttemptId;
+use crate::planted::{Bug, planted};
 use crate::time::Moment;
 
 /// What is held, and what is to be confirmed.
@@ -60,7 +61,7 @@ impl Holds {
     /// Those that may go on for longer than their executor knows: until `until`, the end of the lease.
     pub(super) fn extend(&mut self, until: Option<Moment>) -> impl Iterator<Item = (AttemptId, Moment)> {
         self.attempts.iter_mut().filter_map(move |(attempt, hold)| {
-            let is_longer = hold.confirmed && hold.until < until;
+            let is_longer = (hold.confirmed || planted(Bug::HoldUnconfirmed)) && hold.until < until;
             hold.until = if is_longer { until } else { hold.until };
             Some((*attempt, until.filter(|_| is_longer)?))
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::attempts::Attempts;
 use super::{Action, Settings};
 use crate::id::AttemptId;
+use crate::planted::{Bug, planted};
 use crate::session::outstanding::Outstanding;
 use crate::session::{AgentFrame, AttemptReport, Error, Welcome};
 use crate::time::Moment;
@@ -158,7 +159,12 @@ impl Up {
         {
             self.heartbeats.pop_front();
             if first == sequence {
-                until = Some(sent_at + self.welcome.lease);
+                let from = if planted(Bug::LeaseFromReceipt) {
+                    self.heard_at
+                } else {
+                    sent_at
+                };
+                until = Some(from + self.welcome.lease);
             }
         }
         Ok(until)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use object_store::path::Path;
 use tombolo_core::digest::Digest;
+use tombolo_core::planted::{Bug, planted};
 
 use super::listing::{Generation, Mark, Walk};
 use super::{Sweep, Swept};
@@ -22,7 +23,7 @@ impl Sweep<'_> {
         let inner = self.inner();
         let uploads = inner.uploads_under_way(self.project).await?;
         let before = uploads.iter().filter(|upload| upload.round < round).count();
-        if before > 0 && !self.is_hasty() {
+        if before > 0 && !planted(Bug::LiveChunkSwept) {
             swept.waits_for = before as u64;
             return Ok(false);
         }
@@ -97,16 +98,5 @@ impl Sweep<'_> {
             swept.deleted_bytes += batch.iter().map(|(_, bytes)| bytes).sum::<u64>();
         }
         Ok(())
-    }
-
-    #[cfg(test)]
-    const fn is_hasty(&self) -> bool {
-        self.manner.hasty
-    }
-
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self)]
-    const fn is_hasty(&self) -> bool {
-        false
     }
 }

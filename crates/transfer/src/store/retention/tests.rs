@@ -4,7 +4,7 @@ mod world;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tokio::time::sleep;
 
 use world::{CHUNKS, Work, World};
@@ -58,16 +58,16 @@ fn history() -> impl Strategy<Value = History> {
 }
 
 /// Runs a history in no time.
-fn run(history: &History, hasty: bool) -> Result<(), String> {
+fn run(history: &History) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build();
-    runtime.unwrap().block_on(live(history, hasty))
+    runtime.unwrap().block_on(live(history))
 }
 
-async fn live(history: &History, hasty: bool) -> Result<(), String> {
-    let world = World::new(history.seed, hasty);
+async fn live(history: &History) -> Result<(), String> {
+    let world = World::new(history.seed);
     let every = Duration::from_secs(history.sweep_every);
     let mut agent = world.start().await;
     agent.sweeps(every);
@@ -116,7 +116,7 @@ fn runner(cases: u32, max_shrink_iters: u32) -> TestRunner {
 /// Whatever happens in whatever order: what the master wants is there, and two sweeps after everything is quiet nothing else is.
 #[test]
 fn nothing_needed_goes_and_nothing_else_stays() {
-    let test = |history: History| run(&history, false).map_err(TestCaseError::fail);
+    let test = |history: History| run(&history).map_err(TestCaseError::fail);
     if let Err(error) = runner(cases(), 200).run(&history(), test) {
         panic!("{error}");
     }
@@ -128,12 +128,24 @@ fn cases() -> u32 {
     cases.and_then(|cases| cases.parse().ok()).unwrap_or(64)
 }
 
-/// The property would find a sweep that does not wait for uploads.
+/// The property finds a sweep that does not wait for uploads.
 #[test]
-fn a_sweep_that_does_not_wait_is_found() {
-    let test = |history: History| run(&history, true).map_err(TestCaseError::fail);
+#[cfg(feature = "planted")]
+fn planted_a_sweep_that_does_not_wait_is_found() {
+    use proptest::test_runner::TestError;
+    use tombolo_core::planted::{Bug, Planting};
+
+    let _planting = Planting::of(Some(Bug::LiveChunkSwept));
+    let tries = std::cell::Cell::new(0_u64);
+    let test = |history: History| {
+        tries.set(tries.get() + 1);
+        run(&history).map_err(TestCaseError::fail)
+    };
     match runner(256, 0).run(&history(), test) {
-        Err(TestError::Fail(reason, _)) => assert!(reason.message().contains("is lost"), "{reason}"),
+        Err(TestError::Fail(reason, _)) => {
+            assert!(reason.message().contains("is lost"), "{reason}");
+            crate::caught(Bug::LiveChunkSwept, "nothing needed goes", tries.get());
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -78,7 +78,6 @@ struct Facts {
 pub(super) struct World {
     store: Uneasy,
     facts: Arc<Mutex<Facts>>,
-    hasty: bool,
 }
 
 /// One life of the agent.
@@ -107,7 +106,7 @@ impl Keep for World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, hasty: bool) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self {
             store: Uneasy {
                 objects: Arc::new(InMemory::new()),
@@ -115,7 +114,6 @@ impl World {
                 fails: Arc::new(AtomicBool::new(true)),
             },
             facts: Arc::default(),
-            hasty,
         }
     }
 
@@ -283,7 +281,6 @@ async fn sweep(store: &ChunkStore, world: &World) -> Result<Swept, Error> {
     }
     let manner = Manner {
         maximum_held: 4,
-        hasty: world.hasty,
         ..Manner::paced(1_000)
     };
     store.sweep(PROJECT, world, manner).await

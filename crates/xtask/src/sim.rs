@@ -1,0 +1,147 @@
+//! The search for faults without real servers: simulated worlds, and mistakes that are planted to see whether the search finds them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::ensure;
+use clap::Args;
+use serde::Deserialize;
+use xshell::{Shell, cmd};
+
+use crate::plain;
+
+/// How many seeds the simulation runs with before a change lands.
+const SEEDS: u32 = 20_000;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How many seeds to run.
+    #[arg(long, default_value_t = SEEDS, conflicts_with = "seed")]
+    seeds: u32,
+    /// Runs this seed alone, and prints its history.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Plants mistakes in the product, one after the other, and fails if one is not found.
+    #[arg(long, conflicts_with_all = ["seed", "seeds"])]
+    planted: bool,
+}
+
+pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
+    if options.planted {
+        return planted(shell);
+    }
+    let command = cmd!(
+        shell,
+        "cargo test --release --package tombolo-tests --test sim -- --nocapture"
+    );
+    match options.seed {
+        Some(seed) => plain(command).env("TOMBOLO_SEED", seed.to_string()).run()?,
+        None => plain(command)
+            .env("TOMBOLO_SIM_SEEDS", options.seeds.to_string())
+            .run()?,
+    }
+    Ok(())
+}
+
+/// All of it, as before a change lands.
+pub(crate) fn before_landing(shell: &Shell) -> anyhow::Result<()> {
+    let options = Options {
+        seeds: SEEDS,
+        seed: None,
+        planted: false,
+    };
+    run(shell, &options)?;
+    planted(shell)
+}
+
+/// How a planted mistake was found, as a test says it in a line of its own.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+struct Caught {
+    /// The mistake.
+    planted: String,
+    /// What found it.
+    tier: String,
+    /// Which property, and how it was hurt.
+    checker: String,
+    /// Where it was found.
+    seed: u64,
+}
+
+/// All mistakes that there are, as a test says them.
+#[derive(Debug, Deserialize)]
+struct All {
+    mistakes: BTreeSet<String>,
+}
+
+fn planted(shell: &Shell) -> anyhow::Result<()> {
+    // Only the crates of these packages have the feature, and none of them is a program.
+    let command = cmd!(
+        shell,
+        "cargo test --package tombolo-core --package tombolo-transfer --package tombolo-master --package tombolo-tests --lib --test sim
+         --features tombolo-core/planted,tombolo-transfer/planted,tombolo-master/planted,tombolo-tests/planted
+         --no-fail-fast -- planted_ --nocapture"
+    );
+    // A test that misses one fails, and the table says more.
+    let text = plain(command).ignore_status().read()?;
+    let (all, caught) = read(&text);
+    ensure!(!all.is_empty(), "no test says what mistakes there are\n{text}");
+    print!("{}", table(&all, &caught));
+    let missed: Vec<&String> = all.iter().filter(|bug| !caught.contains_key(*bug)).collect();
+    ensure!(
+        missed.is_empty(),
+        "nobody finds {missed:?}\nhint: `cargo test --package tombolo-tests --features planted --test sim -- planted_ --nocapture` says more"
+    );
+    ensure!(!text.contains("test result: FAILED"), "a test failed:\n{text}");
+    Ok(())
+}
+
+/// The mistakes that there are, and those that were found.
+fn read(output: &str) -> (BTreeSet<String>, BTreeMap<String, Caught>) {
+    let (mut all, mut caught) = (BTreeSet::new(), BTreeMap::new());
+    for line in output.lines() {
+        // The beginning of the line may be what the test runner says.
+        let Some(json) = line.find('{').map(|start| &line[start..]) else {
+            continue;
+        };
+        if let Ok(found) = serde_json::from_str::<Caught>(json) {
+            caught.insert(found.planted.clone(), found);
+        } else if let Ok(said) = serde_json::from_str::<All>(json) {
+            all.extend(said.mistakes);
+        }
+    }
+    (all, caught)
+}
+
+fn table(all: &BTreeSet<String>, caught: &BTreeMap<String, Caught>) -> String {
+    let mut table = format!("{:<26} {:<10} {:>6}  by\n", "mistake", "tier", "seed");
+    for bug in all {
+        table += &match caught.get(bug) {
+            Some(Caught {
+                tier, checker, seed, ..
+            }) => {
+                let checker: String = checker.chars().take(80).collect();
+                format!("{bug:<26} {tier:<10} {seed:>6}  {checker}\n")
+            }
+            None => format!("{bug:<26} MISSED\n"),
+        };
+    }
+    table + &format!("{} of {} mistakes found\n", caught.len(), all.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tests_say_is_read_among_other_lines() {
+        let output = "running 2 tests\n\
+            test a ... {\"planted\":\"LeaseForgotten\",\"tier\":\"sim\",\"checker\":\"I1: {x}\",\"seed\":48}\n\
+            {not json}\n\
+            {\"mistakes\":[\"LeaseForgotten\",\"CancelForgotten\"]}\nok\n";
+        let (all, caught) = read(output);
+        assert_eq!(all.len(), 2);
+        assert_eq!(caught["LeaseForgotten"].seed, 48);
+        let table = table(&all, &caught);
+        assert!(table.contains("CancelForgotten            MISSED"), "{table}");
+        assert!(table.contains("1 of 2 mistakes found"), "{table}");
+    }
+}

@@ -78,9 +78,9 @@ impl State {
             return;
         };
         let is_writing = who == Who::First && self.writing.is_some();
-        for agent in 0..2 {
+        for (agent, counted) in counts_on.iter().enumerate() {
             let asks = matches!(self.agents[agent].message, Message::Heartbeat(_));
-            let is_due = agent == NEAR && self.agents[agent].lease.min(counts_on[agent]) < LEASE;
+            let is_due = agent == NEAR && self.agents[agent].lease.min(*counted) < LEASE;
             if (asks || is_due) && !is_writing {
                 actions.push(Action::HearHeartbeat(who, agent));
             }
@@ -88,7 +88,7 @@ impl State {
                 actions.push(Action::HearResult(who, agent));
             }
             let is_open = job.owner.is_none() && job.result.is_none() && job.epoch < EPOCHS;
-            if is_open && counts_on[agent] > 0 && !is_writing {
+            if is_open && *counted > 0 && !is_writing {
                 actions.push(Action::Place(who, agent));
             }
         }

@@ -53,10 +53,12 @@ pub(super) fn returned_goes_on(outcome: &Outcome) -> Result<(), String> {
             Fact::Greeted { cluster, attempts } => {
                 greeted.insert(cluster, attempts);
             }
-            Fact::Committed(Change::PutJob(status)) if status.message.contains("does not have it any more") => {
+            Fact::Committed(Change::PutJob(status)) if status.message.starts_with("placed again: ") => {
                 let before = record.jobs.get(&status.id);
                 let taken = before.and_then(|before| Some((latest(before), before.cluster.as_ref()?)));
+                let wants = |cluster| format!("placed again: cluster `{cluster}` does not have it any more");
                 if let Some((attempt, cluster)) = taken
+                    && status.message.starts_with(&wants(cluster))
                     && greeted.get(cluster).is_some_and(|attempts| attempts.contains(&attempt))
                 {
                     return Err(format!(

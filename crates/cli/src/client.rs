@@ -205,6 +205,7 @@ impl Client {
         } else {
             "is it running, and is this the right context? (`tombolo context list`)"
         })
+        .broken_off(!error.is_connect() && !error.is_timeout())
     }
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
     /// What the master said, if it was the master.
     problem: Option<Box<Problem>>,
+    /// The master was reached, and its answer broke off.
+    is_broken_off: bool,
 }
 
 /// A failure that the master knows nothing of, in the form of its problems.
@@ -67,6 +69,7 @@ impl Failure {
             message: message.to_string(),
             hint: None,
             problem: None,
+            is_broken_off: false,
         }
     }
 
@@ -82,6 +85,7 @@ impl Failure {
             message: String::new(),
             hint: None,
             problem: None,
+            is_broken_off: false,
         }
     }
 
@@ -90,6 +94,18 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
+    }
+
+    /// The same, of an answer that broke off, or not.
+    #[must_use]
+    pub(crate) const fn broken_off(mut self, is_broken_off: bool) -> Self {
+        self.is_broken_off = is_broken_off;
+        self
+    }
+
+    /// Whether the master was reached, and its answer broke off.
+    pub(crate) const fn is_broken_off(&self) -> bool {
+        self.is_broken_off
     }
 
     /// Whether it may be gone a moment later.

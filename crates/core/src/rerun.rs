@@ -98,7 +98,14 @@ pub fn plan(
         .map(|(node, _)| node.index)
         .collect();
     runs.extend(&hooks);
-    outputs::with_makers(&mut runs, jobs, indexes, gone);
+    let needed = outputs::with_makers(&mut runs, jobs, indexes, gone);
+    let makers = outputs::makers(jobs);
+    // What of an array is there is taken over; what is not is made again.
+    let as_kept = |node: &JobNode, status: JobStatus| match makers.contains(&node.index) {
+        true => status,
+        false => outputs::as_kept(node, status, gone),
+    };
+    let there = |node: &JobNode, status: &JobStatus| gone(node, status).is_none();
     // What is made anew before an array is made for all its indexes.
     let in_part = |index: u32| first.contains(&index) && !after.contains(&index) && !hooks.contains(&index);
     // What was made by one that runs again is made again, if it is.
@@ -129,7 +136,7 @@ pub fn plan(
             dependencies: dependencies.collect(),
             ..spec.clone()
         });
-        let ended = (!runs.contains(&node.index)).then(|| outputs::as_kept(node, status.clone(), gone));
+        let ended = (!runs.contains(&node.index)).then(|| as_kept(node, status.clone()));
         if ended.as_ref().is_some_and(|status| status.ended().is_none()) {
             return Err(Error::NotOver(node.name.clone()));
         }
@@ -138,11 +145,15 @@ pub fn plan(
             None if in_part(node.index) => {
                 let needs_all = outputs::is_taken(node, &runs, jobs);
                 let left = indexes.left_alone(node, scope).into_iter();
-                left.filter(|index| !needs_all || gone(node, index).is_none()).collect()
+                left.filter(|index| !needs_all || there(node, index)).collect()
+            }
+            None if needed.contains(&node.index) => {
+                let all = indexes.all_of(node).into_iter();
+                all.filter(|index| there(node, index)).collect()
             }
             None => Vec::new(),
         };
-        let taken_over = taken_over.into_iter().map(|index| outputs::as_kept(node, index, gone));
+        let taken_over = taken_over.into_iter().map(|index| as_kept(node, index));
         plan.jobs.push(Known {
             ended,
             generated_by: node.generated_by.and_then(kept_at),

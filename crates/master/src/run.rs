@@ -142,10 +142,15 @@ async fn start_alone(base: Arc<Base>, stopping: CancellationToken) -> Result<Run
     .await?;
     let ports = Ports::open(&base.configuration).await?;
     let mandate = Mandate::unlimited(base.clock.clone(), stopping.clone());
-    let mut group = serving::lead(base.clone(), store, &ports, mandate).await?;
-    let (_, roles) = watch::channel(Role::Leader);
-    base.serve_beside(roles, stopping, &mut group).await?;
-    Ok(base.running(&ports, group))
+    // Probes are answered from the beginning: what is waited for after a restoration may take minutes.
+    let (role, roles) = watch::channel(Role::Taking);
+    let mut beside = TaskGroup::new(stopping.clone());
+    base.serve_beside(roles, stopping, &mut beside).await?;
+    let group = serving::lead(base.clone(), store, &ports, mandate).await?;
+    role.send_replace(Role::Leader);
+    Ok(base
+        .running(&ports, group)
+        .with("beside", async move { Ok(beside.run(GRACE).await?) }))
 }
 
 async fn start_among_others(base: Arc<Base>, own: Addresses, stopping: CancellationToken) -> Result<Running, Error> {

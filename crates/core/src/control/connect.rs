@@ -86,6 +86,10 @@ impl Control {
                 // It never came to run, and is not to.
                 return self.replace(outbox, key, &format!("cluster `{cluster}` had not begun it"));
             }
+            if attempt.epoch < self.lowest_epoch {
+                // The master was restored from a backup: that attempt may have been made, and its number counts no more.
+                return self.relocate(outbox, key, "the master was restored, and its cluster does not have it");
+            }
             outbox.order(cluster, Order::Assign(attempt));
         } else if job.status.cancel_requested {
             let reason = StopReason::Cancelled;

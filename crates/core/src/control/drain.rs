@@ -65,6 +65,8 @@ pub(super) struct Drain {
     stale: bool,
     /// Outputs that are to be moved, when others have been.
     waiting: VecDeque<JobKey>,
+    /// The last of them that could go nowhere.
+    passed: Option<JobKey>,
     /// Those that are on their way, or could not be moved.
     moves: BTreeMap<JobKey, Move>,
     obstacle: Option<String>,
@@ -78,6 +80,7 @@ impl Drain {
             look_at: now,
             stale: true,
             waiting: VecDeque::new(),
+            passed: None,
             moves: BTreeMap::new(),
             obstacle: None,
         }

@@ -40,7 +40,10 @@ impl Control {
             return;
         };
         member.awaits_successor = true;
-        member.handover_until = Some(until);
+        // One deadline for a cluster, however often it asks.
+        if let Some(earlier) = member.handover_until.replace(until) {
+            self.deadlines.remove(&(earlier, Deadline::Handover(index)));
+        }
         self.deadlines.insert((until, Deadline::Handover(index)));
         let is_expected = member.lease != Lease::Over;
         if is_expected {

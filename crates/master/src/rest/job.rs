@@ -198,7 +198,7 @@ impl FoundJob {
         let Some(array) = self.node.array() else { return Ok(()) };
         let name = &self.node.name;
         let detail = format!(
-            "job `{name}` is an array: each of its {} indexes has a {what} of its own",
+            "job `{name}` is an array: each of its {} indexes has its own {what}",
             array.count
         );
         let hint = format!(

@@ -291,7 +291,13 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
                 format!("the output of job `{name}` was kept until {at}, as the job says (`outputs.keep`)")
             }
         };
-        return Err(Error::new(Code::OutputReleased, words));
+        let error = Error::new(Code::OutputReleased, words);
+        return Err(match removal {
+            Removal::Released(_) => error,
+            Removal::Expired(_) => {
+                error.with_hint("to have it for longer, raise `outputs.keep` in the job file, and run the job again")
+            }
+        });
     }
     if let Some(reason) = found.status.output_lost() {
         return Err(match found.status.is_recovering() {

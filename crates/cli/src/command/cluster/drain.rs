@@ -38,7 +38,7 @@ pub(super) fn left(cluster: &Cluster) -> String {
     }
     match left.is_empty() {
         true if drain.drained => "nothing is left there that a job needs".to_owned(),
-        true => "it is being looked what is left there".to_owned(),
+        true => "what is left there is not counted yet".to_owned(),
         false => left.join("; "),
     }
 }
@@ -58,7 +58,7 @@ fn outputs(drain: &Drain) -> String {
     };
     let moving = match drain.moving {
         0 => String::new(),
-        moving => format!(", {moving} of them now"),
+        moving => format!(" ({moving} under way)"),
     };
     format!("{outputs} ({size}) that jobs need {are} there only, and {verb} to be copied elsewhere{moving}{obstacle}")
 }
@@ -176,7 +176,7 @@ mod tests {
     fn what_is_left_is_said_in_words() {
         for (attempts, bound_jobs, outputs, moving, obstacle, drained, expected) in [
             (0, 0, 0, 0, None, true, "nothing is left there that a job needs"),
-            (0, 0, 0, 0, None, false, "it is being looked what is left there"),
+            (0, 0, 0, 0, None, false, "what is left there is not counted yet"),
             (1, 0, 0, 0, None, false, "1 job goes on there"),
             (
                 2,
@@ -194,7 +194,7 @@ mod tests {
                 2,
                 None,
                 false,
-                "3 outputs (1.5 MB) that jobs need are there only, and wait to be copied elsewhere, 2 of them now",
+                "3 outputs (1.5 MB) that jobs need are there only, and wait to be copied elsewhere (2 under way)",
             ),
             (
                 0,

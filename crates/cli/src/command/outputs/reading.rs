@@ -36,7 +36,15 @@ pub(super) struct Reading {
 impl Reading {
     /// Asks for it; fails if the master has no answer.
     pub(super) async fn begin(client: &Client, path: String) -> Result<Self, Failure> {
-        let response = client.send(client.request(Method::GET, &path)?).await?;
+        let mut attempts = 0;
+        let response = loop {
+            match client.send(client.request(Method::GET, &path)?).await {
+                // What breaks off at its very beginning may be seen as an answer that never came: the next one says why.
+                Err(failure) if failure.is_broken_off() && attempts < ATTEMPTS => attempts += 1,
+                answer => break answer?,
+            }
+            tokio::time::sleep(RESUME_AFTER).await;
+        };
         Ok(Self {
             client: client.clone(),
             path,

@@ -57,6 +57,11 @@ impl Control {
                 found.push(key);
             }
         });
+        // Those come last that could go nowhere: they are not to keep the others from being looked at.
+        let behind = drain
+            .passed
+            .and_then(|passed| found.iter().position(|key| *key > passed));
+        found.rotate_left(behind.unwrap_or(0));
         drain.waiting = found.into();
         self.go_on_moving(outbox, (index, &name), &mut drain);
         self.plan_look(index, &mut drain, now);

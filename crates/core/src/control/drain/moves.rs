@@ -248,6 +248,7 @@ impl Control {
             } else {
                 let words = "no other cluster is connected, takes jobs and may have what its project makes";
                 drain.obstacle = Some(self.tell_obstacle(key, words));
+                drain.passed = Some(key);
             }
         }
     }

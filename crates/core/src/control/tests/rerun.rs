@@ -103,6 +103,20 @@ fn what_left_an_output_that_is_needed_and_gone_runs_again_too() {
     }
 }
 
+/// A maker whose output is gone does not run again: all that it has made would go with it. A recovery attempt makes the output, if it is needed.
+#[test]
+fn what_has_made_others_stays_though_its_output_is_gone() {
+    let specs = [job("gen"), job("gen/x").after("gen"), job("gen/y").after("gen")];
+    let mut jobs = build_of(&specs, &[Finished; 3]);
+    jobs[1].0.generated_by = Some(0);
+    jobs[2].0.generated_by = Some(0);
+    let gone = |node: &JobNode, _: &JobStatus| (node.index == 0).then(|| "it was not kept".to_owned());
+    let plan = plan(&of_job("gen/x", true), &jobs, &specs, &Indexes::default(), &gone).unwrap();
+    assert_eq!(parted(&plan), ("gen/x".to_owned(), "gen gen/y".to_owned()));
+    let maker = plan.jobs[0].ended.as_ref().unwrap();
+    assert_eq!(maker.output_lost(), None, "it can be made again");
+}
+
 fn of_job(name: &str, descendants: bool) -> Scope {
     let name = JobName::new(name).unwrap();
     Scope::Job { name, descendants }

@@ -70,6 +70,21 @@ fn the_order_of_what_is_stored_does_not_matter() {
     );
 }
 
+/// What was given out and had not begun may have run to its end since: its number is not given out again.
+#[test]
+fn an_attempt_that_a_cluster_does_not_have_after_a_restoration_gets_another_epoch() {
+    let mut world = World::new();
+    world.up("east", &[], 4);
+    let (_, jobs) = world.submit(vec![job("a")]);
+    assert_eq!(world.attempt(jobs[0]).epoch, Epoch(1));
+    world.live.restoration = Some(Restoration {
+        at: Timestamp(1_793_371_234_567),
+    });
+    world.restart();
+    world.hello("east", 4, &[]);
+    assert_eq!(world.attempt(jobs[0]).epoch, Epoch(1_793_371_234));
+}
+
 /// What the backup knows goes on under its number; what begins now has one that nobody can have been given since.
 #[test]
 fn attempts_after_a_restoration_have_higher_epochs_than_any_before() {

@@ -109,8 +109,6 @@ impl Attempts {
         }
     }
 
-    /// The hello of a new connection will list all that is present; orders of the old connection need no answer. Those that the master has to confirm
-    /// are reported besides.
     /// Whether there is any that is not over.
     pub(super) fn has_any(&self) -> bool {
         self.reports()
@@ -118,6 +116,8 @@ impl Attempts {
             .any(|report| !matches!(report.phase, Phase::Ended(_)))
     }
 
+    /// The hello of a new connection will list all that is present; orders of the old connection need no answer. Those that the master has to confirm
+    /// are reported besides.
     pub(super) fn reconnected(&mut self, to_confirm: &Holds) {
         self.unreported.clear();
         self.forgotten.clear();

@@ -108,16 +108,7 @@ pub fn plan(
     let there = |node: &JobNode, status: &JobStatus| gone(node, status).is_none();
     // What is made anew before an array is made for all its indexes.
     let in_part = |index: u32| first.contains(&index) && !after.contains(&index) && !hooks.contains(&index);
-    // What was made by one that runs again is made again, if it is.
-    let mut kept: Vec<Option<u32>> = Vec::with_capacity(jobs.len());
-    let mut next = 0;
-    for (node, _) in jobs {
-        let maker = node.generated_by;
-        let gone =
-            maker.is_some_and(|maker| runs.contains(&maker) || kept.get(maker as usize).is_none_or(Option::is_none));
-        kept.push((!gone).then_some(next));
-        next += u32::from(!gone);
-    }
+    let kept = kept(jobs, &runs);
     let kept_at = |index: u32| kept.get(index as usize).copied().flatten();
     let mut plan = Plan {
         definition: BuildDefinition::default(),
@@ -162,6 +153,20 @@ pub fn plan(
     }
     check_shared(&plan)?;
     Ok(plan)
+}
+
+/// Where each job is in the new build, if it is there: what was made by one that runs again is made again, if it is.
+fn kept(jobs: &[(JobNode, JobStatus)], runs: &BTreeSet<u32>) -> Vec<Option<u32>> {
+    let mut kept: Vec<Option<u32>> = Vec::with_capacity(jobs.len());
+    let mut next = 0;
+    for (node, _) in jobs {
+        let maker = node.generated_by;
+        let gone =
+            maker.is_some_and(|maker| runs.contains(&maker) || kept.get(maker as usize).is_none_or(Option::is_none));
+        kept.push((!gone).then_some(next));
+        next += u32::from(!gone);
+    }
+    kept
 }
 
 /// The jobs that the scope names.

@@ -165,7 +165,7 @@ fn a_leader_that_stood_still_tells_nobody_what_it_knew() {
         runtime.block_on(async { ask().await }).is_some(),
         "the connection is open"
     );
-    world.installation.signal(0, Signal::STOP);
+    world.installation.pause(0);
     let late = runtime.spawn({
         let _within = runtime.enter();
         ask()
@@ -191,7 +191,7 @@ fn a_leader_that_stood_still_tells_nobody_what_it_knew() {
 fn a_leader_that_stood_still_acts_on_nothing_when_it_goes_on() {
     let world = World::start();
     let number = world.submit(0);
-    world.installation.signal(0, Signal::STOP);
+    world.installation.pause(0);
     // Somebody asks the one that stands still for something.
     let late = thread::scope(|scope| {
         let asking = scope.spawn(|| world.installation.tombolo(0, &["project", "create", "late"]));

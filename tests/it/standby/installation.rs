@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::{Value, json};
 use tombolo_core::time::Timestamp;
 use tombolo_identity::authority::Authority;
@@ -292,6 +292,19 @@ impl Installation {
     pub(crate) fn signal(&self, index: usize, signal: Signal) {
         let child = self.masters[index].child.as_ref().expect("it runs");
         kill_process(Pid::from_child(child), signal).expect("it lives");
+    }
+
+    /// Has a master stand still, and waits until it does: a signal is not yet there when it has been sent, and the threads still work.
+    #[track_caller]
+    pub(crate) fn pause(&self, index: usize) {
+        self.signal(index, Signal::STOP);
+        let child = self.masters[index].child.as_ref().expect("it runs");
+        let pid = WaitId::Pid(Pid::from_child(child));
+        // Of its end nothing is asked: that is for whoever waits for the child.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.wait_for("a master to stand still", || {
+            waitid(pid.clone(), options).expect("it is a child")
+        });
     }
 
     /// Sends a signal that ends a master, waits for its end, and gives its exit code.

@@ -245,7 +245,7 @@ impl Session {
         match &self.link {
             Link::Down => None,
             Link::Greeting { first_at, again_at } => Some((*first_at + self.settings.welcome_timeout).min(*again_at)),
-            Link::Up(up) => Some(up.deadline()),
+            Link::Up(up) => Some(up.deadline(&self.attempts)),
         }
     }
 

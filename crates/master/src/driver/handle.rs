@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tombolo_core::control::event::TransferProgress;
 use tombolo_core::control::{Command, Control, Refusal, Reply};
@@ -159,15 +160,26 @@ impl Handle {
 
     async fn ask<R>(&self, message: impl FnOnce(oneshot::Sender<R>) -> Message) -> Result<R, ApplyError> {
         let (reply, answer) = oneshot::channel();
-        let permit = match tokio::time::timeout(QUEUE_WAIT, self.sender.reserve()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(ApplyError::Stopping),
-            Err(_) => return Err(ApplyError::Overloaded),
-        };
+        let permit = self.permit().await?;
         permit.send(message(reply));
         answer.await.map_err(|_| match self.sender.is_closed() {
             true => ApplyError::Stopping,
             false => ApplyError::Unavailable,
         })
+    }
+
+    /// A place in the driver's queue.
+    async fn permit(&self) -> Result<mpsc::Permit<'_, Message>, ApplyError> {
+        // There is one nearly always, and then nobody has to look at the clock.
+        match self.sender.try_reserve() {
+            Ok(permit) => return Ok(permit),
+            Err(TrySendError::Closed(())) => return Err(ApplyError::Stopping),
+            Err(TrySendError::Full(())) => {}
+        }
+        match tokio::time::timeout(QUEUE_WAIT, self.sender.reserve()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(ApplyError::Stopping),
+            Err(_) => Err(ApplyError::Overloaded),
+        }
     }
 }

@@ -7,6 +7,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tombolo_core::attempt::Phase;
 use tombolo_core::control::{Command, Refusal};
 use tombolo_core::id::AttemptId;
@@ -267,7 +268,13 @@ impl Running {
             return Err(leads_no_more());
         }
         let frame = Box::new(wire::MasterFrame::from(frame));
-        match tokio::time::timeout(SEND_DEADLINE, self.link.outgoing.send(Ok(frame))).await {
+        // There is room nearly always, and then nobody has to look at the clock.
+        let frame = match self.link.outgoing.try_send(Ok(frame)) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(Status::cancelled("the agent closed the session")),
+            Err(TrySendError::Full(frame)) => frame,
+        };
+        match tokio::time::timeout(SEND_DEADLINE, self.link.outgoing.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the agent closed the session")),
             Err(_) => Err(Status::aborted("the agent reads too slowly")),

@@ -109,6 +109,11 @@ impl Attempts {
         }
     }
 
+    /// Whether there is none at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.attempts.is_empty()
+    }
+
     /// Whether there is any that is not over.
     pub(super) fn has_any(&self) -> bool {
         self.reports()

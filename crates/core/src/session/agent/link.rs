@@ -31,7 +31,10 @@ pub(super) struct Up {
     welcome: Welcome,
     silence: Duration,
     heard_at: Moment,
-    next_heartbeat_at: Moment,
+    /// When the welcome came, or the last heartbeat was sent.
+    beat_at: Moment,
+    /// Until the next heartbeat, while there is no attempt.
+    idle_heartbeat: Duration,
     last_heartbeat: u64,
     heartbeats: VecDeque<(u64, Moment)>,
     report_credits: usize,
@@ -46,10 +49,13 @@ struct SentReport {
 
 impl Up {
     pub(super) fn new(settings: &Settings, welcome: Welcome, now: Moment) -> Self {
+        let silence = welcome.heartbeat.saturating_mul(settings.silent_heartbeats);
         Self {
-            silence: welcome.heartbeat.saturating_mul(settings.silent_heartbeats),
+            silence,
             heard_at: now,
-            next_heartbeat_at: now + welcome.heartbeat,
+            beat_at: now,
+            // The answer has the other half of the time after which the master, or this end, gives the connection up.
+            idle_heartbeat: (welcome.lease.min(silence) / 2).max(welcome.heartbeat),
             last_heartbeat: 0,
             heartbeats: VecDeque::new(),
             report_credits: settings.report_credits,
@@ -79,9 +85,20 @@ impl Up {
         self.heard_at = now;
     }
 
-    pub(super) fn deadline(&self) -> Moment {
-        let first = self.next_heartbeat_at.min(self.heard_at + self.silence);
+    pub(super) fn deadline(&self, attempts: &Attempts) -> Moment {
+        let first = self.next_heartbeat_at(attempts).min(self.heard_at + self.silence);
         self.reports.next_due().map_or(first, |due| due.min(first))
+    }
+
+    /// Most clusters have nothing to do most of the time, and then only their being there is to be known. The first attempt that comes asks for a lease
+    /// as long as all others have.
+    fn next_heartbeat_at(&self, attempts: &Attempts) -> Moment {
+        let pause = if attempts.is_empty() {
+            self.idle_heartbeat
+        } else {
+            self.welcome.heartbeat
+        };
+        self.beat_at + pause
     }
 
     /// Does what time and credits ask for.
@@ -94,7 +111,7 @@ impl Up {
         if now >= self.heard_at + self.silence {
             return Err(Error::Silent(self.silence));
         }
-        if now >= self.next_heartbeat_at {
+        if now >= self.next_heartbeat_at(attempts) {
             actions.push(Action::Send(AgentFrame::Heartbeat {
                 sequence: self.beat(now),
             }));
@@ -136,7 +153,7 @@ impl Up {
     }
 
     fn beat(&mut self, now: Moment) -> u64 {
-        self.next_heartbeat_at = now + self.welcome.heartbeat;
+        self.beat_at = now;
         self.last_heartbeat += 1;
         if self.heartbeats.len() == HEARTBEATS_REMEMBERED {
             self.heartbeats.pop_front();

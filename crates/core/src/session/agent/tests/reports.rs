@@ -109,24 +109,44 @@ fn lease_counts_from_when_the_acknowledged_heartbeat_was_sent() {
     session.handle(now(5), Event::Frame(welcome(1)));
     assert_eq!(session.lease_until(), Some(now(31).steady), "from the first hello");
     assert_eq!(
-        session.handle(now(10), Event::Tick),
+        session.handle(now(13), Event::Tick),
         [Action::Send(AgentFrame::Heartbeat { sequence: 1 })]
     );
+    let tunnel = TunnelId::from_u128(1);
+    session.handle(now(14), Event::Frame(MasterFrame::TunnelOffered { tunnel }));
     assert_eq!(
-        session.handle(now(15), Event::Tick),
+        session.handle(now(21), Event::Tick),
         [Action::Send(AgentFrame::Heartbeat { sequence: 2 })]
     );
     session.handle(
-        now(16),
+        now(22),
         Event::Frame(MasterFrame::HeartbeatAcknowledged { sequence: 2 }),
     );
     session.handle(
-        now(17),
+        now(23),
         Event::Frame(MasterFrame::HeartbeatAcknowledged { sequence: 1 }),
     );
-    session.handle(now(18), Event::Disconnected);
-    assert!(session.lease_valid(now(44).steady), "it outlives the connection");
-    assert!(!session.lease_valid(now(45).steady));
+    session.handle(now(24), Event::Disconnected);
+    assert!(session.lease_valid(now(50).steady), "it outlives the connection");
+    assert!(!session.lease_valid(now(51).steady));
+}
+
+#[test]
+fn who_has_no_attempt_sends_fewer_heartbeats() {
+    let beat = |sequence| Action::Send(AgentFrame::Heartbeat { sequence });
+    let mut session = up();
+    let half = Moment(3 * HEARTBEAT / 2);
+    assert_eq!(session.deadline(), Some(half), "half of what is silence");
+    assert_eq!(session.handle(now(6), Event::Tick), []);
+    let actions = session.handle(now(6), assign(1, id(1, 1)));
+    assert!(actions.contains(&beat(1)), "the first attempt needs a lease: {actions:?}");
+    assert_eq!(session.deadline(), Some(now(11).steady), "and goes on needing one");
+    session.handle(now(7), progressed(id(1, 1), ended(TerminalState::Finished)));
+    assert_eq!(session.handle(now(11), Event::Tick)[0], beat(2));
+    session.handle(now(12), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
+    session.handle(now(12), forget(2, id(1, 1)));
+    session.handle(now(12), Event::Forgotten(id(1, 1)));
+    assert_eq!(session.deadline(), Some(now(11).steady + 3 * HEARTBEAT / 2), "none is left");
 }
 
 #[test]

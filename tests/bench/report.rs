@@ -30,8 +30,9 @@ pub(crate) enum Target {
 }
 
 impl Row {
-    fn ratio(&self) -> f64 {
-        self.ours / self.theirs
+    /// None where nothing is wanted.
+    fn ratio(&self) -> Option<f64> {
+        (self.theirs != 0.0).then(|| self.ours / self.theirs)
     }
 
     fn target(&self) -> String {
@@ -45,7 +46,7 @@ impl Row {
 
     fn is_met(&self) -> bool {
         match self.target {
-            Target::Ratio(ratio) => self.ratio() <= ratio,
+            Target::Ratio(ratio) => self.ratio().is_some_and(|ours| ours <= ratio),
             Target::Limit => self.ours <= self.theirs,
             Target::AtLeast => self.ours >= self.theirs,
             Target::Told => true,
@@ -78,8 +79,10 @@ impl Report {
         for note in &self.notes {
             println!("{note}");
         }
+        let case = |row: &Row| format!("{} ({})", row.case, row.unit);
+        let width = self.rows.iter().map(|row| case(row).len()).max().unwrap_or(0);
         println!(
-            "\n{:<34} {:>9} {:<28} {:>9} {:>6}  {:<12} met",
+            "\n{:<width$} {:>9} {:<28} {:>9} {:>6}  {:<16} met",
             "", "ours", "against", "theirs", "ratio", "target"
         );
         for row in &self.rows {
@@ -88,13 +91,13 @@ impl Report {
                 (_, true) => "yes",
                 (_, false) => "no",
             };
-            let case = format!("{} ({})", row.case, row.unit);
+            let ratio = row.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
             println!(
-                "{case:<34} {:>9.2} {:<28} {:>9.2} {:>6.2}  {:<12} {met}",
+                "{:<width$} {:>9.2} {:<28} {:>9.2} {ratio:>6}  {:<16} {met}",
+                case(row),
                 row.ours,
                 row.against,
                 row.theirs,
-                row.ratio(),
                 row.target()
             );
         }

@@ -30,6 +30,7 @@ pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
         "transfer-bench",
         "dispatch-bench",
         "failover-bench",
+        "versions",
         "e2e",
         "kubernetes-bench",
         "kubernetes",

@@ -14,6 +14,7 @@ mod image;
 mod program;
 mod sim;
 mod tools;
+mod versions;
 
 use std::env;
 use std::path::Path;
@@ -40,6 +41,8 @@ enum Command {
     Lint,
     /// Searches for faults: simulates masters and agents over many seeds, or plants mistakes that have to be found.
     Sim(sim::Options),
+    /// Builds the version before this one, and runs both beside each other while they are replaced by one another.
+    Versions(versions::Options),
     /// Installs the charts on two real clusters, and runs jobs and faults on them.
     E2e(e2e::Options),
     /// Measures Tombolo beside what people would use without it; nothing fails for being slow.
@@ -81,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test => checks::test(&shell),
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => sim::run(&shell, &options),
+        Command::Versions(options) => versions::run(&shell, &options),
         Command::E2e(options) => e2e::run(&shell, &options),
         Command::Bench(bench) => bench::run(&shell, &bench),
         Command::Ci => checks::ci(&shell),
@@ -135,6 +139,8 @@ mod tests {
             ("sim --seed 7 --seeds 100", false),
             ("sim --planted", true),
             ("sim --planted --seed 7", false),
+            ("versions", true),
+            ("versions --previous v0.1.0", true),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

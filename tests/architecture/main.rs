@@ -105,6 +105,32 @@ fn nothing_is_planted_unless_somebody_asks_for_it() {
     }
 }
 
+/// The document says which test holds which promise: `file: name`.
+#[test]
+fn every_promise_names_tests_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let document = fs::read_to_string(root.join("docs/guide/promises.md")).expect("the document is there");
+    let spans = document.split('`').skip(1).step_by(2);
+    let named = spans.filter_map(|span| span.split_once(".rs: "));
+    let mut found = 0;
+    for (file, name) in named {
+        let file = format!("{file}.rs");
+        let text = fs::read_to_string(root.join(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let (function, words) = (format!("fn {name}("), format!("\"{name}\""));
+        assert!(
+            text.contains(&function) || text.contains(&words),
+            "{file} has no `{name}`"
+        );
+        found += 1;
+    }
+    assert!(found > 20, "the document names tests in another way by now");
+    for section in document.split("\n## ").skip(1) {
+        let (title, rest) = section.split_once('\n').unwrap_or((section, ""));
+        let is_kept = rest.contains("Held by `") || rest.contains("cargo xtask bench");
+        assert!(is_kept, "nothing holds: {title}");
+    }
+}
+
 #[test]
 fn dependencies_point_down() {
     let packages = direct_dependencies();

@@ -134,7 +134,9 @@ fn an_agent_of_the_other_version_is_drained_and_leaves_nothing_undone() {
     let number = system.submit(BUSY);
     system.wait_for_state(number, "build", "running");
     system.tombolo(Present, &["cluster", "cordon", "west"]).succeeded();
-    let explained = system.tombolo(Present, &["explain", &number.to_string(), "test"]).succeeded();
+    let explained = system
+        .tombolo(Present, &["explain", &number.to_string(), "test"])
+        .succeeded();
     assert!(explained.output.contains("build"), "{explained:?}");
     system.tombolo(Present, &["cluster", "uncordon", "west"]).succeeded();
     finished_once(&system, number);

@@ -28,7 +28,9 @@ impl Version {
         match self {
             Self::Previous => {
                 let program = std::env::var_os("TOMBOLO_PREVIOUS");
-                PathBuf::from(program.expect("TOMBOLO_PREVIOUS is the earlier program; `cargo xtask versions` makes it"))
+                PathBuf::from(
+                    program.expect("TOMBOLO_PREVIOUS is the earlier program; `cargo xtask versions` makes it"),
+                )
             }
             Self::Present => PathBuf::from(env!("CARGO_BIN_EXE_tombolo")),
         }
@@ -92,10 +94,15 @@ impl System {
         let file = |name: &str| system.path(name).display().to_string();
         let (token, trust) = (file("master/admin.token"), file("master/trust.pem"));
         let login = ["login", &url, "--token-file", &token, "--certificate-authority", &trust];
-        system.wait_for("the master", || (system.tombolo(master, &login).code == 0).then_some(()));
+        system.wait_for("the master", || {
+            (system.tombolo(master, &login).code == 0).then_some(())
+        });
         for (cluster, label) in [("east", "AWS"), ("west", "GCP")] {
             let invite = system.tombolo(master, &["cluster", "invite", cluster, "-l", label, "-o", "json"]);
-            let invite = invite.succeeded().json()["invite"].as_str().expect("an invite").to_owned();
+            let invite = invite.succeeded().json()["invite"]
+                .as_str()
+                .expect("an invite")
+                .to_owned();
             let store = system.path(&format!("{cluster}-store"));
             let configuration = json!({
                 "data_folder": system.path(cluster), "store": {"local": {"path": store}}, "slots": 8,

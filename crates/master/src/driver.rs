@@ -19,6 +19,7 @@ mod collect;
 mod commit;
 mod dispatch;
 mod handle;
+mod heartbeats;
 mod message;
 mod sessions;
 mod start;
@@ -41,6 +42,7 @@ use tombolo_store::{LeaderEpoch, Sequence};
 
 use crate::clock::Clock;
 use collect::Tick;
+use heartbeats::Heartbeats;
 use message::{Message, Request};
 use sessions::Sessions;
 use watch::Watchers;
@@ -64,6 +66,7 @@ pub struct Driver<S> {
     grants: Arc<dyn Grants>,
     options: Options,
     receiver: mpsc::Receiver<Message>,
+    heartbeats: Heartbeats,
     shared: Arc<handle::Shared>,
     /// As far as applied; ahead of the database only while a commit is under way.
     control: Control,

@@ -43,10 +43,17 @@ impl<S: Store> Driver<S> {
                     Some(message) => self.take(message),
                     None => return false,
                 },
+                message = self.heartbeats.next() => self.take(message),
                 () = tokio::time::sleep(sleep) => {}
             }
         } else if self.stop.is_cancelled() {
             return false;
+        }
+        // First of all: who was heard of in time is not to be found silent.
+        while self.pending.len() < batch::COMMANDS_MAX
+            && let Some(message) = self.heartbeats.waiting()
+        {
+            self.take(message);
         }
         let mut drained = false;
         while !drained && self.pending.len() < batch::COMMANDS_MAX {

@@ -65,12 +65,22 @@ pub(super) const fn first_number(epoch: LeaderEpoch) -> u64 {
 #[derive(Debug, Clone)]
 pub struct Handle {
     sender: mpsc::Sender<Message>,
+    /// A way of their own for heartbeats, which the driver takes together.
+    heartbeats: mpsc::Sender<Message>,
     shared: Arc<Shared>,
 }
 
 impl Handle {
-    pub(super) const fn new(sender: mpsc::Sender<Message>, shared: Arc<Shared>) -> Self {
-        Self { sender, shared }
+    pub(super) const fn new(
+        sender: mpsc::Sender<Message>,
+        heartbeats: mpsc::Sender<Message>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            sender,
+            heartbeats,
+            shared,
+        }
     }
 
     /// Carries out a command. When it returns, what the command changed is durable.
@@ -80,7 +90,11 @@ impl Handle {
         if matches!(command, Command::Connect { .. }) {
             return Err(Refusal::Conflict("a session needs somebody who takes its orders".to_owned()).into());
         }
-        self.ask(|reply| Message::Apply { command, reply }).await?
+        let sender = match command {
+            Command::Heartbeat { .. } => &self.heartbeats,
+            _ => &self.sender,
+        };
+        ask(sender, |reply| Message::Apply { command, reply }).await?
     }
 
     /// Answers a question about the control plane as it is stored. The question must be quick: it holds up everything.
@@ -88,7 +102,7 @@ impl Handle {
         &self,
         question: impl FnOnce(&Control) -> R + Send + 'static,
     ) -> Result<R, ApplyError> {
-        self.ask(|reply| {
+        ask(&self.sender, |reply| {
             Message::Query(Box::new(move |control| {
                 // Whoever does not wait any more does not want to know.
                 let _ = reply.send(question(control));
@@ -114,7 +128,7 @@ impl Handle {
         session: SessionId,
         hello: Box<Hello>,
     ) -> Result<mpsc::Receiver<OrderFrame>, ApplyError> {
-        self.ask(|reply| Message::Connect {
+        ask(&self.sender, |reply| Message::Connect {
             cluster,
             session,
             hello,
@@ -126,7 +140,7 @@ impl Handle {
     /// Tells what happens to a build from now on. Subscribe first and read the present state after: events carry whole
     /// statuses, so that one that is seen twice does no harm.
     pub async fn subscribe(&self, build: BuildId) -> Result<Subscription, ApplyError> {
-        self.ask(|reply| Message::Subscribe { build, reply }).await
+        ask(&self.sender, |reply| Message::Subscribe { build, reply }).await
     }
 
     /// Passes on how far a transfer is, as the agent of `cluster` says. Not durable; dropped under load, and if the attempt
@@ -157,29 +171,31 @@ impl Handle {
     pub fn epoch(&self) -> LeaderEpoch {
         LeaderEpoch(self.shared.epoch.load(Ordering::Acquire))
     }
+}
 
-    async fn ask<R>(&self, message: impl FnOnce(oneshot::Sender<R>) -> Message) -> Result<R, ApplyError> {
-        let (reply, answer) = oneshot::channel();
-        let permit = self.permit().await?;
-        permit.send(message(reply));
-        answer.await.map_err(|_| match self.sender.is_closed() {
-            true => ApplyError::Stopping,
-            false => ApplyError::Unavailable,
-        })
+async fn ask<R>(
+    sender: &mpsc::Sender<Message>,
+    message: impl FnOnce(oneshot::Sender<R>) -> Message,
+) -> Result<R, ApplyError> {
+    let (reply, answer) = oneshot::channel();
+    permit(sender).await?.send(message(reply));
+    answer.await.map_err(|_| match sender.is_closed() {
+        true => ApplyError::Stopping,
+        false => ApplyError::Unavailable,
+    })
+}
+
+/// A place in the driver's queue.
+async fn permit(sender: &mpsc::Sender<Message>) -> Result<mpsc::Permit<'_, Message>, ApplyError> {
+    // There is one nearly always, and then nobody has to look at the clock.
+    match sender.try_reserve() {
+        Ok(permit) => return Ok(permit),
+        Err(TrySendError::Closed(())) => return Err(ApplyError::Stopping),
+        Err(TrySendError::Full(())) => {}
     }
-
-    /// A place in the driver's queue.
-    async fn permit(&self) -> Result<mpsc::Permit<'_, Message>, ApplyError> {
-        // There is one nearly always, and then nobody has to look at the clock.
-        match self.sender.try_reserve() {
-            Ok(permit) => return Ok(permit),
-            Err(TrySendError::Closed(())) => return Err(ApplyError::Stopping),
-            Err(TrySendError::Full(())) => {}
-        }
-        match tokio::time::timeout(QUEUE_WAIT, self.sender.reserve()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_)) => Err(ApplyError::Stopping),
-            Err(_) => Err(ApplyError::Overloaded),
-        }
+    match tokio::time::timeout(QUEUE_WAIT, sender.reserve()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) => Err(ApplyError::Stopping),
+        Err(_) => Err(ApplyError::Overloaded),
     }
 }

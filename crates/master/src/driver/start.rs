@@ -15,6 +15,7 @@ use tombolo_store::{AcquireError, LeaderEpoch, Sequence, Snapshot, Store};
 
 use super::collect::Tick;
 use super::handle::{self, ApplyError, Handle, Shared};
+use super::heartbeats::Heartbeats;
 use super::sessions::Sessions;
 use super::watch::Watchers;
 use super::{Driver, Grants, batch};
@@ -129,15 +130,17 @@ impl<S: Store> Driver<S> {
             restore(epoch, snapshot, &options.control, clock.now())?
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
+        let (heartbeat_sender, heartbeats) = mpsc::channel(QUEUE);
         let shared = Arc::new(Shared::default());
         shared.lead(epoch);
-        let handle = Handle::new(sender, Arc::clone(&shared));
+        let handle = Handle::new(sender, heartbeat_sender, Arc::clone(&shared));
         let driver = Self {
             store,
             clock,
             grants,
             options,
             receiver,
+            heartbeats: Heartbeats::new(heartbeats),
             shared,
             control,
             epoch,
@@ -160,6 +163,7 @@ impl<S: Store> Driver<S> {
         let result = self.drive().await;
         // Whoever still waits is told by the closed queue that the master stops.
         self.receiver.close();
+        self.heartbeats.close();
         self.pending
             .drain(..)
             .for_each(|request| request.fail(ApplyError::Stopping));

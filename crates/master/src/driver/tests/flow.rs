@@ -332,3 +332,24 @@ async fn held_up_driver_hears_before_it_judges() {
     });
     assert_eq!(connected.await, Ok((true, true)));
 }
+
+/// Heartbeats wait a moment for others, and no longer than for anything else that the driver is woken for.
+#[tokio::test(start_paused = true)]
+async fn heartbeats_are_taken_together_and_hold_nothing_up() {
+    let world = World::new().await;
+    world.join("east").await;
+    let east = Agent::connect(&world, "east", Vec::new()).await;
+    let began = tokio::time::Instant::now();
+    east.heartbeat().await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO, "the first one waits for nobody");
+    let (first, second) = tokio::join!(east.heartbeat(), east.heartbeat());
+    assert!(first.is_ok() && second.is_ok());
+    let waited = began.elapsed();
+    assert!(
+        waited > Duration::ZERO && waited < Duration::from_millis(50),
+        "{waited:?}"
+    );
+    let (heartbeat, project) = tokio::join!(east.heartbeat(), world.create_project(5));
+    assert!(heartbeat.is_ok() && project.is_ok());
+    assert_eq!(began.elapsed(), waited, "who wakes the driver has all of them heard");
+}

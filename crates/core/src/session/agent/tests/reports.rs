@@ -139,14 +139,21 @@ fn who_has_no_attempt_sends_fewer_heartbeats() {
     assert_eq!(session.deadline(), Some(half), "half of what is silence");
     assert_eq!(session.handle(now(6), Event::Tick), []);
     let actions = session.handle(now(6), assign(1, id(1, 1)));
-    assert!(actions.contains(&beat(1)), "the first attempt needs a lease: {actions:?}");
+    assert!(
+        actions.contains(&beat(1)),
+        "the first attempt needs a lease: {actions:?}"
+    );
     assert_eq!(session.deadline(), Some(now(11).steady), "and goes on needing one");
     session.handle(now(7), progressed(id(1, 1), ended(TerminalState::Finished)));
     assert_eq!(session.handle(now(11), Event::Tick)[0], beat(2));
     session.handle(now(12), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
     session.handle(now(12), forget(2, id(1, 1)));
     session.handle(now(12), Event::Forgotten(id(1, 1)));
-    assert_eq!(session.deadline(), Some(now(11).steady + 3 * HEARTBEAT / 2), "none is left");
+    assert_eq!(
+        session.deadline(),
+        Some(now(11).steady + 3 * HEARTBEAT / 2),
+        "none is left"
+    );
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! Agents and masters that go away while pods run.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, NAMESPACE, wait_for};
 use crate::user::Build;
 use crate::world::World;
+
+/// How long an agent may act without a word of the master, by default.
+const LEASE: Duration = Duration::from_secs(15);
 
 /// Counts for this many tenths of a second.
 pub(crate) fn counting(tenths: u32) -> String {
@@ -96,4 +101,33 @@ fn pods_go_on_without_the_master_and_everything_is_told_afterwards() {
     let job = build.ends("finished", &[]);
     assert_eq!(job["epoch"], 1, "{job:#}");
     counted(&build, 120);
+}
+
+/// Longer than a lease: without the handover lease, which the agent asks for when it is told to go, the command would be stopped.
+#[test]
+fn an_exclusive_pod_goes_on_while_another_pod_takes_the_place_of_its_agent() {
+    let world = World::get();
+    let _alone = world.west.alone();
+    let build = world.run("west", &counting(600), &json!({"exclusive": true}));
+    build.says("it", "line 20");
+    let scale = |replicas: &str| {
+        let replicas = format!("--replicas={replicas}");
+        let label = "app.kubernetes.io/name=tombolo-agent";
+        let scale = ["scale", "deployment", "--namespace", NAMESPACE, "-l", label, &replicas];
+        world.west.kubectl(&scale).succeeded();
+    };
+    scale("0");
+    wait_for("the agent to have gone", || {
+        let listed = world.tombolo(&["cluster", "list"]);
+        listed.output.contains("handing over").then_some(())
+    });
+    std::thread::sleep(LEASE + Duration::from_secs(5));
+    scale("1");
+    let job = build.ends("finished", &[]);
+    assert_eq!((&job["epoch"], &job["replacements"]), (&json!(1), &json!(0)), "{job:#}");
+    counted(&build, 600);
+    wait_for("the cluster to be as before", || {
+        let pods = pods(&world.west, "tombolo-agent");
+        (pods.len() == 1 && pods[0].1).then_some(())
+    });
 }

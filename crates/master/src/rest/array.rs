@@ -19,6 +19,7 @@ use super::build::{find_build, read_jobs, waiting_reasons};
 use super::error::Problems;
 use super::extract::{Path, Query};
 use super::job::JobPath;
+use super::losses::note_losses;
 use super::{Application, Error, view};
 
 /// How many indexes are read from the store at once.
@@ -67,10 +68,11 @@ pub(super) async fn list_indexes(
         return Err(path.unknown(&build, &access.project));
     };
     let Some(array) = node.array() else {
-        return Err(Error::new(
-            Code::NotFound,
-            format_args!("job `{}` is no array", node.name),
-        ));
+        let (number, job) = (build.number, &node.name);
+        return Err(
+            Error::new(Code::NotFound, format_args!("job `{job}` is no array"))
+                .with_hint(format!("`tombolo jobs {number}` lists the jobs of the build, with `{job}`")),
+        );
     };
     let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
     let counts = counts(&state, node, status).await?;
@@ -83,6 +85,8 @@ pub(super) async fn list_indexes(
             Some(view::job(&build, &node.of_index(index)?, status, &names, now))
         })
         .collect();
+    // Each of them has a name, or its array would have been refused.
+    note_losses(&state, &mut shown, indexes.iter()).await?;
     for (id, reason) in waiting_reasons(&state, &shown).await? {
         if let Some(job) = shown.iter_mut().find(|job| job.id == id) {
             job.waiting = reason;

@@ -87,6 +87,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         source: true,
         needs: Default::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     }

@@ -95,7 +95,10 @@ pub(crate) async fn conclude_rerun(session: &Session, build: &Build, named: Opti
         });
     }
     let is_well = |state: BuildState| matches!(state, BuildState::Finished | BuildState::Skipped);
-    if !ran.into_iter().all(|state| matches!(state, JobState::Finished | JobState::Skipped)) {
+    if !ran
+        .into_iter()
+        .all(|state| matches!(state, JobState::Finished | JobState::Skipped))
+    {
         return Err(Failure::silent(ExitCode::Failed));
     }
     if !is_well(build.summary.state) && session.format.is_for_people() {

@@ -52,7 +52,10 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Error> {
 /// # Errors
 /// If that takes too long to find out.
 pub fn links_out<'a>(links: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<BTreeSet<Vec<u8>>, Error> {
-    let links: HashMap<Vec<u8>, &[u8]> = links.into_iter().map(|(path, target)| (path.to_vec(), target)).collect();
+    let links: HashMap<Vec<u8>, &[u8]> = links
+        .into_iter()
+        .map(|(path, target)| (path.to_vec(), target))
+        .collect();
     let mut follower = Follower {
         links: &links,
         looked_up: 0,

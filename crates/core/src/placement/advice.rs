@@ -39,10 +39,7 @@ impl Miss {
 
     /// Whether it goes without anybody changing what the job or the cluster is: by itself, or when administrators let jobs in again.
     pub(crate) const fn passes(&self) -> bool {
-        matches!(
-            self,
-            Self::Full | Self::Kept | Self::Disconnected | Self::Closed { .. }
-        )
+        matches!(self, Self::Full | Self::Kept | Self::Disconnected | Self::Closed { .. })
     }
 
     /// How far it is from being helped: what passes by itself, what an administrator can change at once, what takes another job file or another cluster, and

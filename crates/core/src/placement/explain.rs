@@ -232,7 +232,11 @@ fn closed(verdicts: &[ClusterVerdict]) -> Option<String> {
     let suited: Vec<&ClusterVerdict> = verdicts.iter().filter(|verdict| verdict.will_do()).collect();
     match suited.as_slice() {
         [] => None,
-        [only] => Some(format!("only cluster `{}` would do: {}", only.cluster, only.misses.first()?)),
+        [only] => Some(format!(
+            "only cluster `{}` would do: {}",
+            only.cluster,
+            only.misses.first()?
+        )),
         several => {
             let names = list(several.iter().map(|verdict| verdict.cluster.as_str()));
             Some(format!("only clusters {names} would do, and they take no new jobs"))

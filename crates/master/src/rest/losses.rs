@@ -33,9 +33,12 @@ pub(super) async fn note_losses(
         return Ok(());
     }
     let asked: Vec<JobStatus> = shown.iter().map(|(_, status)| (*status).clone()).collect();
-    let losses = state
-        .handle
-        .query(move |control| asked.iter().map(|status| control.output_gone(status)).collect::<Vec<_>>());
+    let losses = state.handle.query(move |control| {
+        asked
+            .iter()
+            .map(|status| control.output_gone(status))
+            .collect::<Vec<_>>()
+    });
     for ((job, _), loss) in shown.into_iter().zip(losses.await?) {
         job.output_lost = loss;
     }

@@ -141,7 +141,11 @@ async fn an_output_that_went_with_its_cluster_is_shown_as_lost() {
         .await;
     let over = wait_for(user, 1, |build| build.summary.state.is_terminal()).await;
     assert_eq!(over.jobs[0].output_lost, None);
-    assert_eq!(user.delete("/api/v1/clusters/east").await, 204, "nothing needs it any more");
+    assert_eq!(
+        user.delete("/api/v1/clusters/east").await,
+        204,
+        "nothing needs it any more"
+    );
     let expected = "cluster `east`, which had it, was removed";
     let build: Build = user.get(&format!("{BUILDS}/1")).await;
     let job: Job = user.get(&format!("{BUILDS}/1/jobs/make")).await;
@@ -153,8 +157,5 @@ async fn an_output_that_went_with_its_cluster_is_shown_as_lost() {
         .refused(Method::GET, &format!("{BUILDS}/1/jobs/make/output"), None)
         .await;
     assert_eq!((problem.code, problem.status), (Code::OutputLost, 410));
-    assert_eq!(
-        problem.detail,
-        format!("the output of job `make` is lost: {expected}")
-    );
+    assert_eq!(problem.detail, format!("the output of job `make` is lost: {expected}"));
 }

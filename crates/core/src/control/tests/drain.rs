@@ -245,7 +245,11 @@ fn an_output_that_is_lost_with_its_cluster_is_said_to_be() {
     world.report(jobs[1], ended(Failure));
     assert!(world.control.job(jobs[0]).is_none());
     assert_eq!(world.control.output_gone(&status), expected);
-    assert_eq!(world.control.output_gone(&world.seen[&jobs[1]]), None, "it left nothing");
+    assert_eq!(
+        world.control.output_gone(&world.seen[&jobs[1]]),
+        None,
+        "it left nothing"
+    );
 }
 
 #[test]

@@ -84,7 +84,10 @@ fn why_a_job_was_placed_is_known_until_the_master_begins_anew() {
     ] {
         assert_eq!(world.explained(job).summary, expected);
     }
-    world.report(jobs[0], super::super::testing::ended(crate::build::TerminalState::Finished));
+    world.report(
+        jobs[0],
+        super::super::testing::ended(crate::build::TerminalState::Finished),
+    );
     assert_eq!(
         world.explained(jobs[2]).summary,
         "it was given to cluster `east` (the job that `same_as` names ran there)"

@@ -353,7 +353,11 @@ fn a_rerun_keeps_to_the_clusters_that_its_project_has_now() {
     let second = again(&mut world, &Scope::All, &first);
     world.done(Command::Submit(Box::new(second.clone())));
     assert_eq!(world.cluster_of(second.jobs[0]), "west");
-    assert_eq!(world.states(&second.jobs[1..]), ["queued"], "it asks for another region itself");
+    assert_eq!(
+        world.states(&second.jobs[1..]),
+        ["queued"],
+        "it asks for another region itself"
+    );
     confine(&mut world, "");
     let third = again(&mut world, &Scope::All, &first);
     world.done(Command::Submit(Box::new(third.clone())));

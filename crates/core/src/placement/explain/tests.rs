@@ -210,12 +210,7 @@ fn summaries() {
             vec![],
             "it waits for `a`, `b`, `c` and 1 more",
         ),
-        (
-            placed(None, None),
-            &any,
-            vec![],
-            "it was given to cluster `west`",
-        ),
+        (placed(None, None), &any, vec![], "it was given to cluster `west`"),
         (
             placed(None, Some("waits for a node")),
             &any,

@@ -174,6 +174,21 @@ fn heartbeats_do_not_shorten_it() {
 }
 
 #[test]
+fn one_that_is_asked_for_again_takes_the_place_of_the_one_before() {
+    let (mut world, _) = running_in_the_east();
+    hand_over(&mut world);
+    let deadlines = world.control.deadlines.len();
+    for _ in 0..20 {
+        world.pass(SECOND);
+        world.hello_again("west", 4);
+        hand_over(&mut world);
+        assert_eq!(world.control.deadlines.len(), deadlines, "none is left behind");
+    }
+    let until = world.control.cluster(&cluster("east")).unwrap().handing_over_until;
+    assert_eq!(until, Some(world.now.steady + 300 * SECOND));
+}
+
+#[test]
 fn a_master_that_restarts_counts_it_in_full() {
     let (mut world, jobs) = running_in_the_east();
     leave(&mut world);

@@ -96,6 +96,9 @@ fn an_array_runs_is_listed_and_runs_again_in_part() {
         unknown.code != 0 && unknown.error.contains("is no array"),
         "{unknown:?}"
     );
+    let one = world.tombolo(&["jobs", &number, "square/3"]);
+    let hint = format!("`tombolo jobs {number} square --first 3 -n 1` lists it");
+    assert!(one.code != 0 && one.error.contains(&hint), "{one:?}");
     let unknown = world.tombolo(&["logs", &number, "square/12"]);
     assert!(
         unknown.code != 0 && unknown.error.contains("does not exist"),

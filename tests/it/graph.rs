@@ -348,3 +348,52 @@ jobs:
         assert!(refused.error.contains(words), "{refused:?}");
     }
 }
+
+#[test]
+fn what_a_rerun_needs_of_a_job_that_has_made_others_is_made_again_without_making_those_again() {
+    let world = World::start();
+    let on_aws = "cluster: {selector: [AWS]}";
+    let not_kept = MAKER.replacen(on_aws, &format!("{on_aws}\n    outputs: {{keep: 0}}"), 1);
+    let folder = project(
+        &world,
+        &[("tombolo.yaml", &not_kept), ("made.json", MADE), ("ci/flow.yaml", FLOW)],
+    );
+    world.tombolo(&["push", &folder, "--watch"]).succeeded();
+    let first = world.finish(1);
+    let gone = world.tombolo(&["outputs", "ls", "1", "gen"]);
+    assert!(gone.code != 0 && gone.error.contains("was kept until"), "{gone:?}");
+
+    world
+        .tombolo(&["rerun", "1", "child", "--alone", "--watch"])
+        .succeeded();
+    let second = world.finish(2);
+    assert_eq!(states(&second), states(&first));
+    for name in ["gen", "gen/one", "gen/two", "gen/flow"] {
+        assert_eq!(job(&second, name)["message"], "taken over from build 1", "{name}");
+    }
+    assert_eq!(job(&second, "child")["epoch"], 1);
+    let explained = world.tombolo(&["explain", "2", "gen"]).succeeded().output;
+    assert!(
+        explained.contains("its output was lost later, and made again by attempt 1"),
+        "{explained}"
+    );
+}
+
+#[test]
+fn a_rerun_answers_for_what_it_runs() {
+    let world = World::start();
+    let file = r#"
+version: 1
+jobs:
+  - {name: good, type: docker-image, image: b, command: ["true"]}
+  - {name: bad, type: docker-image, image: b, command: ["false"]}
+  - {name: many, type: docker-image, image: b, count: 3, command: [sh, -c, "test $TOMBOLO_ARRAY_INDEX -lt 2"]}
+"#;
+    world.run(file);
+    for (name, code) in [("good", 0), ("bad", 1), ("many/1", 0), ("many/2", 1), ("many", 1)] {
+        let again = world.tombolo(&["rerun", "1", name, "--alone", "--watch"]);
+        assert_eq!(again.code, code, "{name}: {again:?}");
+        let words = "What ran again ended well; what was taken over had not.";
+        assert_eq!(again.output.contains(words), code == 0, "{name}: {again:?}");
+    }
+}

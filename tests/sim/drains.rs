@@ -55,7 +55,7 @@ impl World {
         let name = self.agents[agent].name.clone();
         match self.master.is_drained(&name) {
             Some(true) => {
-                let (origin, caution) = (Origin::Drained(name.clone()), Caution::Outputs);
+                let (origin, caution) = (Origin::Drained(name.clone()), Caution::Needs);
                 self.command(origin, Command::RemoveCluster { name, caution });
                 let later = self.draw_time(Duration::from_secs(30));
                 self.schedule.after(later, Item::Readmit);

@@ -252,6 +252,7 @@ fn draw_job(rng: &mut ChaCha8Rng, agents: &[Agent], before: &[JobSpec], (index, 
             .into_iter()
             .collect(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: extensions.boxed(),
     }

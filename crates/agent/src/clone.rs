@@ -7,6 +7,7 @@
 mod checkout;
 mod failure;
 mod http;
+mod limited;
 mod pack;
 mod protocol;
 mod refs;

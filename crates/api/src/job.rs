@@ -109,6 +109,9 @@ pub struct Job {
     /// It finished, and not at its first try.
     #[serde(default)]
     pub flaky: bool,
+    /// It did not run in this build: it ended so in the one that this build runs again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_over: bool,
     /// When its output goes, as its file says (`outputs.keep`); nothing while its build runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_expires_at: Option<DateTime>,

@@ -18,7 +18,7 @@ pub use manifest::{Entry, EntryKind, FileRange, Manifest};
 pub use pack::{ChunkSink, PackLimits, pack, pack_selected};
 pub use path::DisplayPath;
 pub use remove::remove_tree;
-pub use unpack::{ChunkFeed, Links, Selection, UnpackLimits, UnpackOptions, check_links, unpack};
+pub use unpack::{ChunkFeed, Links, Selection, UnpackLimits, UnpackOptions, check_links, links_out, unpack};
 
 use tombolo_core::digest::Digest;
 

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use crate::chunk::{Chunk, ChunkReference};
 use crate::manifest::{Entry, EntryKind, MAXIMUM_CONTENT_BYTES, MAXIMUM_ENTRIES, Manifest};
 use crate::path::DisplayPath;
+pub use links::links_out;
 pub use select::Selection;
 use sparse::SparseFile;
 use stage::Stage;

@@ -78,6 +78,45 @@ pub(crate) async fn conclude(session: &Session, build: &Build) -> Result<(), Fai
     }
 }
 
+/// Prints how a build ended that runs another one again, all of it or this job, and fails if something did that ran in it: what was taken over is as it was.
+pub(crate) async fn conclude_rerun(session: &Session, build: &Build, named: Option<&JobName>) -> Result<(), Failure> {
+    summary::print(session, build).await?;
+    let mut ran: Vec<JobState> = Vec::new();
+    let array = named.and_then(|name| array_of(build, name));
+    for job in build.jobs.iter().filter(|job| !job.taken_over) {
+        let index = named.filter(|_| array == Some(&job.name));
+        ran.push(match index {
+            // The others were taken over.
+            Some(index) => {
+                let path = path::job(&session.project, build.summary.number, index);
+                session.client.get::<Job>(&path).await?.state
+            }
+            None => job.state,
+        });
+    }
+    let is_well = |state: BuildState| matches!(state, BuildState::Finished | BuildState::Skipped);
+    if !ran
+        .into_iter()
+        .all(|state| matches!(state, JobState::Finished | JobState::Skipped))
+    {
+        return Err(Failure::silent(ExitCode::Failed));
+    }
+    if !is_well(build.summary.state) && session.format.is_for_people() {
+        render::line("What ran again ended well; what was taken over had not.")?;
+    }
+    Ok(())
+}
+
+/// The array of which this is the name of an index.
+fn array_of<'a>(build: &'a Build, name: &JobName) -> Option<&'a JobName> {
+    let names = || build.jobs.iter().map(|job| &job.name);
+    if names().any(|job| job == name) {
+        return None;
+    }
+    let (array, _) = name.array_and_index()?;
+    names().find(|job| job.as_str() == array)
+}
+
 fn view(format: Format) -> Box<dyn View + Send> {
     if !format.is_for_people() {
         // What a program reads is the result alone.
@@ -263,24 +302,22 @@ fn pace(progress: &Progress) -> String {
 
 /// A job's state in one line.
 fn state_line(job: &Job) -> String {
-    let mut line = format!("{:<12} {:<11}", job.name, job_state(job));
+    let mut facts = Vec::new();
     if let Some(cluster) = &job.cluster {
-        line.push_str(&format!(" on {cluster}"));
+        facts.push(format!("on {cluster}"));
     }
     if job.epoch > 1 {
-        line.push_str(&format!(", attempt {}", job.epoch));
+        facts.push(format!("attempt {}", job.epoch));
     }
     let took = render::between(job.started_at, job.ended_at);
     if job.state.is_terminal() && !took.is_empty() {
-        line.push_str(&format!(", {took}"));
+        facts.push(took);
     }
     if let Some(output) = job.output {
-        line.push_str(&format!(
-            ", output {} in {}",
-            render::bytes(output.bytes),
-            render::count(output.files, "file")
-        ));
+        let (size, files) = (render::bytes(output.bytes), render::count(output.files, "file"));
+        facts.push(format!("output {size} in {files}"));
     }
+    let mut line = format!("{:<12} {:<11} {}", job.name, job_state(job), facts.join(", "));
     let why = why(job);
     let worth_saying = job.state != JobState::Waiting || job.retry_at.is_some();
     if !why.is_empty() && worth_saying {
@@ -292,9 +329,59 @@ fn state_line(job: &Job) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use tombolo_api::RouteKind;
 
     use super::*;
+
+    fn job(changes: serde_json::Value) -> Job {
+        let mut job = serde_json::json!({
+            "id": "018f3c8e-0000-7000-8000-000000000001", "name": "sim", "state": "finished", "epoch": 1, "message": "",
+            "cancel_requested": false, "inputs": [], "parents": [], "selector": [], "replacements": 0,
+            "resources": {"cpu_milli": 1, "memory_bytes": 1}, "timeout_seconds": 1,
+        });
+        let (job_fields, changes) = (job.as_object_mut().unwrap(), changes);
+        job_fields.extend(changes.as_object().unwrap().clone());
+        serde_json::from_value(job).unwrap()
+    }
+
+    #[test]
+    fn a_line_has_no_comma_before_its_first_fact() {
+        let took = json!({"started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:02Z"});
+        let mut on_east = took.clone();
+        on_east["cluster"] = json!("east");
+        let mut array = took.clone();
+        array["array"] = json!({"count": 3, "counts": [{"state": "finished", "count": 3}]});
+        for (changes, expected) in [
+            (json!({}), "sim          finished"),
+            (took, "sim          finished    2.0s"),
+            (on_east, "sim          finished    on east, 2.0s"),
+            (array, "sim          finished    2.0s: 3 finished of 3"),
+        ] {
+            assert_eq!(state_line(&job(changes)), expected);
+        }
+    }
+
+    #[test]
+    fn an_index_belongs_to_its_array_unless_a_job_is_called_so() {
+        let build = |names: &[&str]| -> Build {
+            let jobs: Vec<Job> = names.iter().map(|name| job(json!({"name": name}))).collect();
+            let build = json!({
+                "id": "018f3c8e-0000-7000-8000-000000000002", "project": "demo", "number": 1, "state": "running",
+                "created_at": "2026-01-01T00:00:00Z", "submitted_by": "me", "revision": {}, "restarts": 0, "jobs": jobs,
+            });
+            serde_json::from_value(build).unwrap()
+        };
+        for (names, name, array) in [
+            (vec!["sim", "a"], "sim/3", Some("sim")),
+            (vec!["sim", "a"], "sim", None),
+            (vec!["sim", "sim/3"], "sim/3", None),
+            (vec!["a"], "sim/3", None),
+        ] {
+            let (build, name) = (build(&names), JobName::new(name).unwrap());
+            assert_eq!(array_of(&build, &name).map(JobName::as_str), array, "{names:?} {name}");
+        }
+    }
 
     #[test]
     fn an_input_on_its_way_has_bytes_rate_route_and_time_left() {

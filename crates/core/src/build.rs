@@ -86,6 +86,9 @@ pub struct JobSpec {
     pub dependencies: Vec<Dependency>,
     /// Which clusters may run it.
     pub selector: Selector,
+    /// What of that its project requires, and it did not say itself.
+    #[serde(default, skip_serializing_if = "Selector::is_empty")]
+    pub confined_to: Selector,
     /// The cluster to take when it fits.
     pub prefer: Option<ClusterName>,
     /// Among the jobs of its project, those of higher priority come first: -100 to 100.

@@ -15,6 +15,7 @@ mod connect;
 mod drain;
 mod edges;
 pub mod event;
+mod explain;
 mod generate;
 mod handover;
 mod holders;

@@ -20,6 +20,15 @@ pub const CLUSTER: &str = "cluster";
 /// Keys that begin with this are for what an agent says of its own nodes.
 pub const NODE_PREFIX: &str = "node.";
 
+/// Why nobody can set a label with this key, if so: what it says of a cluster is what the cluster is.
+pub fn reserved(key: &str) -> Option<&'static str> {
+    if key == CLUSTER {
+        return Some("it is the cluster's own name, by which it has joined");
+    }
+    key.starts_with(NODE_PREFIX)
+        .then_some("keys under `node.` are reported by the cluster's agent")
+}
+
 /// A label that cannot be set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -155,17 +164,8 @@ impl Labels {
     /// all that begin with `node.`), a key that is there already, and more labels than [`Labels::MAX`].
     pub fn insert(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let Label { key, value } = Label::new(key, value)?;
-        if key == CLUSTER {
-            return Err(Error::Reserved {
-                key,
-                reason: "it is the cluster's own name, by which it has joined",
-            });
-        }
-        if key.starts_with(NODE_PREFIX) {
-            return Err(Error::Reserved {
-                key,
-                reason: "keys under `node.` are reported by the cluster's agent",
-            });
+        if let Some(reason) = reserved(&key) {
+            return Err(Error::Reserved { key, reason });
         }
         if self.0.contains_key(&key) {
             return Err(Error::Duplicate(key));

@@ -5,6 +5,7 @@
 
 mod advice;
 mod availability;
+mod choice;
 mod explain;
 mod wishes;
 pub(crate) mod words;
@@ -14,7 +15,8 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 pub use availability::Availability;
-pub use explain::{Situation, explain, misses};
+pub use choice::{Choice, Comparison};
+pub use explain::{Placed, Situation, explain, misses};
 pub use wishes::{Crowds, Wishes};
 
 use crate::capability::{Capability, CapabilitySet};

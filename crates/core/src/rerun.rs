@@ -135,7 +135,7 @@ pub fn plan(
             Some(_) => indexes.all_of(node),
             None if in_part(node.index) => {
                 let needs_all = outputs::is_taken(node, &runs, jobs);
-                let left = indexes.left_alone(node, scope).into_iter();
+                let left = indexes.left_alone(node, status, scope).into_iter();
                 left.filter(|index| !needs_all || there(node, index)).collect()
             }
             None if needed.contains(&node.index) => {

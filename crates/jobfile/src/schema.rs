@@ -15,7 +15,7 @@ pub(crate) use fields::{FIELDS, JobType};
 use job::MAX_FILLED_BYTES;
 
 use crate::decode::{Decoder, Step};
-use crate::fault::{Complaint, Faults, Position};
+use crate::fault::{Complaint, Faults, Position, quote};
 use crate::format::Dialect;
 use crate::reader::{Piece, Scalar, Token};
 
@@ -103,6 +103,10 @@ fn read_root(decoder: &mut Decoder<'_>, jobs: &mut Jobs) -> Step<()> {
                 let known = decoder.dialect == Dialect::Tombolo;
                 if let Some(hook) = Hook::ALL.into_iter().find(|hook| known && hook.as_str() == other) {
                     return read_jobs(decoder, &value, jobs, Some(hook));
+                }
+                if Hook::ALL.into_iter().any(|hook| hook.as_str() == other) {
+                    decoder.fault(at, fields::not_of_infrabox(&format!("field {}", quote(other))));
+                    return decoder.skip(&value);
                 }
                 let names = ["version", "jobs", "on_error", "after"];
                 let count = if known { names.len() } else { 2 };

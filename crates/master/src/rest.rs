@@ -20,6 +20,7 @@ mod invite;
 mod job;
 mod kept;
 mod log;
+mod losses;
 mod openapi;
 mod output;
 mod page;

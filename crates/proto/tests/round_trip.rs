@@ -233,6 +233,7 @@ fn assignment() -> Assignment {
             source: true,
             needs: Default::default(),
             passes_on: Default::default(),
+            confined_to: Default::default(),
             repository: Some(Box::new(Repository {
                 url: "https://git.example/shop".to_owned(),
                 commit: "main".to_owned(),

@@ -165,6 +165,7 @@ fn spec(index: u32) -> Outcome<JobSpec> {
         kind: JobKind::Run,
         needs: CapabilitySet::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
         source: false,

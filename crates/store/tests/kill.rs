@@ -141,6 +141,7 @@ fn definition() -> Outcome<BuildDefinition> {
             source: true,
             needs: Default::default(),
             passes_on: Default::default(),
+            confined_to: Default::default(),
             repository: None,
             extensions: None,
         });

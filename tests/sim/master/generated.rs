@@ -105,6 +105,7 @@ fn spec(index: usize, kind: JobKind, dependencies: Vec<Dependency>) -> JobSpec {
         source: true,
         needs: Default::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     }

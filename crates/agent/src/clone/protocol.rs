@@ -1,12 +1,13 @@
 //! Git's protocol as far as fetching goes: version 2, and the older one with servers that know no other.
 
-use std::io::{Read, Take};
+use std::io::Read;
 
 use gix_packetline::PacketLineRef;
 use gix_packetline::blocking_io::{StreamingPeekableIter, encode};
 
 use super::failure::{Failure, out_of, words};
 use super::http::{AGENT, Body, Server};
+use super::limited::Limited;
 
 /// The most that is read of what a server has: some hundred thousand branches and tags.
 const MAX_LISTING_BYTES: u64 = 64 * 1024 * 1024;
@@ -38,13 +39,13 @@ pub(super) struct Session<'server> {
 }
 
 /// The lines of an answer.
-pub(super) type Lines<'server> = StreamingPeekableIter<Take<Body<'server>>>;
+pub(super) type Lines<'server> = StreamingPeekableIter<Limited<Body<'server>>>;
 
 impl<'server> Session<'server> {
     pub(super) fn open(server: &'server mut Server) -> Result<Self, Failure> {
         let host = server.host();
         let lines = {
-            let body = server.advertisement()?.take(MAX_LISTING_BYTES);
+            let body = Limited::new(server.advertisement()?, MAX_LISTING_BYTES);
             let mut lines = StreamingPeekableIter::new(body, &[], false);
             read_advertisement(&mut lines, &host)?
         };
@@ -69,7 +70,7 @@ impl<'server> Session<'server> {
         }
         flush(&mut request)?;
         let host = self.host();
-        let body = self.server.ask(request)?.take(MAX_LISTING_BYTES);
+        let body = Limited::new(self.server.ask(request)?, MAX_LISTING_BYTES);
         let mut lines = StreamingPeekableIter::new(body, &[PacketLineRef::Flush], false);
         let mut references = Vec::new();
         while let Some(text) = next_text(&mut lines, &host)? {
@@ -116,7 +117,7 @@ impl<'server> Session<'server> {
                 (request, Sections::Named)
             }
         };
-        let body = self.server.ask(request)?.take(u64::MAX);
+        let body = Limited::new(self.server.ask(request)?, u64::MAX);
         let mut lines = StreamingPeekableIter::new(body, &[], false);
         sections.pass(&mut lines, &host)?;
         Ok(lines)

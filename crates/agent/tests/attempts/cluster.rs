@@ -381,6 +381,7 @@ pub fn job(name: &str, command: Option<Vec<String>>) -> Assignment {
             source: true,
             needs: Default::default(),
             passes_on: Default::default(),
+            confined_to: Default::default(),
             repository: None,
             extensions: None,
         },

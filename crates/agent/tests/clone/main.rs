@@ -135,6 +135,10 @@ fn sample() -> (Repository, String, String) {
             ("120000 folder/link", "../a"),
             ("120000 passwd", "/etc/passwd"),
             ("120000 up", "folder/../../x"),
+            // Each alone stays within, and the second one leads out by the first.
+            ("120000 top", "."),
+            ("120000 with-another", "folder/link-up/.."),
+            ("120000 folder/link-up", "../top"),
             ("160000 module", &first),
         ],
     );
@@ -161,6 +165,8 @@ fn a_commit_is_cloned_by_its_id_its_branch_and_its_tag() {
     let mut after = before.clone();
     after.insert("a".to_owned(), "another".to_owned());
     after.insert("folder/link".to_owned(), "-> ../a".to_owned());
+    after.insert("folder/link-up".to_owned(), "-> ../top".to_owned());
+    after.insert("top".to_owned(), "-> .".to_owned());
     after.insert("module/".to_owned(), String::new());
     for old in [false, true] {
         let manner = Manner {
@@ -187,6 +193,7 @@ fn a_commit_is_cloned_by_its_id_its_branch_and_its_tag() {
         for words in [
             "`passwd` leads out",
             "`up` leads out",
+            "`with-another` leads out",
             "the submodule `module` is not cloned",
         ] {
             assert!(cloned.log.contains(words), "{}", cloned.log);

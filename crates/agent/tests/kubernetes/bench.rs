@@ -318,6 +318,7 @@ pub(crate) fn assignment(image: &str) -> Assignment {
             source: true,
             needs: Default::default(),
             passes_on: Default::default(),
+            confined_to: Default::default(),
             repository: None,
             extensions: None,
         },

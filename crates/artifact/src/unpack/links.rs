@@ -1,6 +1,6 @@
 //! Whether a symbolic link leads out of the artifact, alone or together with others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Error;
 use crate::manifest::{EntryKind, Manifest};
@@ -45,6 +45,33 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The paths of those among these symbolic links (paths and targets) that lead out of the folder which has them, alone or together with others.
+///
+/// # Errors
+/// If that takes too long to find out.
+pub fn links_out<'a>(links: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<BTreeSet<Vec<u8>>, Error> {
+    let links: HashMap<Vec<u8>, &[u8]> = links
+        .into_iter()
+        .map(|(path, target)| (path.to_vec(), target))
+        .collect();
+    let mut follower = Follower {
+        links: &links,
+        looked_up: 0,
+    };
+    let mut out = BTreeSet::new();
+    for (path, target) in &links {
+        match follower.follow(path, target) {
+            Verdict::Inside => {}
+            Verdict::Outside => drop(out.insert(path.clone())),
+            Verdict::TooLong => {
+                let path = DisplayPath::new(path.as_slice());
+                return Err(Error::Tangled { path });
+            }
+        }
+    }
+    Ok(out)
 }
 
 enum Verdict {

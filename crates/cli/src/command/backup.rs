@@ -30,7 +30,7 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// The backup.
+    /// The backup: a file, which is read more than once.
     #[arg(
         required_unless_present = "database_went_back",
         conflicts_with = "database_went_back"
@@ -174,6 +174,10 @@ pub(crate) fn restore(command: &Restore, format: Format) -> Result<(), Failure> 
             "Noted. Numbers of attempts and builds go on far beyond those in the database; open invites are withdrawn. Start the master.",
         );
     };
+    if file == Path::new("-") {
+        let failure = Failure::usage("a backup is restored from a file, and not from standard input");
+        return Err(failure.hint("write it into a file first: `cat > FILE`, `tombolo restore FILE --data-dir FOLDER`"));
+    }
     let Some(folder) = &command.data_dir else {
         let report = backup::check(file).map_err(|error| explain(&error))?;
         return tell(format, file, &report, &format!("{} is whole", file.display()));

@@ -78,11 +78,11 @@ pub(crate) enum Cluster {
         /// Its name.
         name: ClusterName,
     },
-    /// Removes a cluster: its jobs are placed elsewhere, and its agent is refused from now on.
+    /// Removes a cluster: its agent is refused from now on. Refused while jobs need the cluster.
     Remove {
         /// Its name.
         name: ClusterName,
-        /// Also if it has outputs that jobs wait for and no other cluster has: the jobs run again that made them.
+        /// Also if it has jobs, which begin anew elsewhere, or outputs that jobs wait for and no other cluster has: the jobs run again that made them.
         #[arg(long)]
         force: bool,
     },

@@ -91,11 +91,12 @@ pub(super) fn job_row(job: &Job, wide: Wide, why: String) -> Vec<String> {
     row
 }
 
-/// The size of what it left behind, or that it is not kept any more.
+/// The size of what it left behind, or that it cannot be had any more.
 fn output(job: &Job) -> String {
     match job.output {
         None => String::new(),
         Some(_) if job.output_removed_at.is_some() => "removed".to_owned(),
+        Some(_) if job.output_lost.is_some() => "lost".to_owned(),
         Some(output) => render::bytes(output.bytes),
     }
 }

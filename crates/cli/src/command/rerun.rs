@@ -21,7 +21,7 @@ pub(crate) struct Rerun {
     /// Without what comes after the job.
     #[arg(long, requires = "job")]
     alone: bool,
-    /// Follows the new build until it is over; fails if it fails.
+    /// Follows the new build until it is over; fails if something fails that runs in it.
     #[arg(long, short)]
     watch: bool,
 }
@@ -48,7 +48,7 @@ pub(crate) async fn rerun(command: &Rerun, session: &Session) -> Result<(), Fail
     }
     if command.watch {
         let build = watch::follow(session, build.number).await?;
-        return watch::conclude(session, &build).await;
+        return watch::conclude_rerun(session, &build, command.job.as_ref()).await;
     }
     match session.format {
         Format::Name => render::line(&build.number.to_string()),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tombolo_api::{Build, BuildState, Input, JobState, RouteKind};
+use tombolo_api::{Build, BuildState, IndexList, Input, Job, JobState, RouteKind, path};
+use tombolo_core::name::JobName;
 
 use crate::Session;
 use crate::command::logs;
@@ -12,16 +13,24 @@ use crate::render::{self, Rows, Wide};
 /// How many lines of a failed job's log are shown.
 const TAIL_LINES: u64 = 20;
 
+/// Of how many indexes of an array.
+const TAILED_INDEXES: u32 = 3;
+
 /// Prints the jobs, the way of each input, and the end of the log of each job that failed.
 pub(crate) async fn print(session: &Session, build: &Build) -> Result<(), Failure> {
     if !session.format.is_for_people() {
         return render::print(session.format, build);
     }
     for job in &build.jobs {
-        if matches!(job.state, JobState::Failure | JobState::Error | JobState::Unstable) {
-            let lines = logs::tail(session, build.summary.number, &job.name, TAIL_LINES).await?;
-            render::line(&format!("\nThe last lines of `{}`:", job.name))?;
-            lines.iter().try_for_each(|line| render::line(&format!("  {line}")))?;
+        if !matches!(job.state, JobState::Failure | JobState::Error | JobState::Unstable) {
+            continue;
+        }
+        for name in with_logs(session, build.summary.number, job).await? {
+            let lines = logs::tail(session, build.summary.number, &name, TAIL_LINES).await?;
+            if !lines.is_empty() {
+                render::line(&format!("\nThe last lines of `{name}`:"))?;
+                lines.iter().try_for_each(|line| render::line(&format!("  {line}")))?;
+            }
         }
     }
     render::line("")?;
@@ -53,6 +62,17 @@ pub(crate) async fn print(session: &Session, build: &Build) -> Result<(), Failur
     let took = render::between(Some(build.summary.created_at), build.summary.ended_at);
     let end = ended(build.summary.state);
     render::line(&format!("\nBuild {} {end} in {took}.", build.summary.number))
+}
+
+/// The jobs whose logs say why a job ended as it did: itself, and of an array the first of its indexes that ended so.
+async fn with_logs(session: &Session, build: u64, job: &Job) -> Result<Vec<JobName>, Failure> {
+    if job.array.is_none() {
+        return Ok(vec![job.name.clone()]);
+    }
+    let indexes = path::job_indexes(&session.project, build, &job.name);
+    let indexes = format!("{indexes}?state={}&limit={TAILED_INDEXES}", job.state);
+    let listed: IndexList = session.client.get(&indexes).await?;
+    Ok(listed.jobs.into_iter().map(|index| index.name).collect())
 }
 
 /// How a build ended, as what it did.

@@ -290,6 +290,7 @@ fn spec(build: usize, index: usize) -> JobSpec {
         cache: false,
         needs: CapabilitySet::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
         source: true,

@@ -4,6 +4,7 @@ mod room;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::builds::JobKey;
 use super::queue::ClassId;
@@ -12,7 +13,7 @@ use super::view::{AgentFacts, Contact};
 use crate::id::{BuildId, SessionId};
 use crate::label::Labels;
 use crate::name::ClusterName;
-use crate::placement::Candidate;
+use crate::placement::{Availability, Candidate, Choice};
 use crate::resources::Resources;
 use crate::session::Capability;
 use crate::time::Moment;
@@ -86,12 +87,16 @@ pub(super) struct Member {
     /// The process of its agent that was granted that is about to end, or has; no other one has connected.
     pub(super) awaits_successor: bool,
     pub(super) last_heard: Option<Moment>,
+    /// How long it was not heard of when its lease, or the time after that, last ended.
+    pub(super) silence: Duration,
     /// What its attempts take.
     pub(super) used: Resources,
     /// The jobs whose current attempt is here.
     pub(super) attempts: BTreeSet<JobKey>,
     /// Those of them that do not start, as its agent says why.
     held_up: BTreeSet<JobKey>,
+    /// Why they were placed here; of those that this process has placed.
+    choices: BTreeMap<JobKey, Choice>,
     /// The volumes that it has, or is to make.
     pub(super) volumes: BTreeSet<VolumeId>,
     /// The classes of queued jobs that match but found no room here: they are told when there is some again.
@@ -115,9 +120,11 @@ impl Member {
             handover_until: None,
             awaits_successor: false,
             last_heard: None,
+            silence: Duration::ZERO,
             used: Resources::default(),
             attempts: BTreeSet::new(),
             held_up: BTreeSet::new(),
+            choices: BTreeMap::new(),
             volumes: BTreeSet::new(),
             awaited_by: BTreeSet::new(),
             kept_for: None,
@@ -159,6 +166,23 @@ impl Member {
             cpu_milli: known.cpu_milli.into(),
             memory_bytes: known.memory_bytes.into(),
             slots: agent.slots.into(),
+        }
+    }
+
+    /// Why this attempt was given to it, if that is known.
+    pub(super) fn choice(&self, key: JobKey) -> Option<Choice> {
+        self.choices.get(&key).copied()
+    }
+
+    /// The cluster as it would be without an attempt that it has: as open as it was for that, and with its room.
+    pub(super) fn candidate_without(&self, key: JobKey, resources: &Resources) -> Candidate<'_> {
+        let candidate = self.candidate();
+        Candidate {
+            availability: Availability::Open,
+            used: candidate.used.minus(resources),
+            attempts: candidate.attempts.saturating_sub(1),
+            held_up: candidate.held_up.saturating_sub(self.held_up.contains(&key).into()),
+            ..candidate
         }
     }
 
@@ -286,11 +310,21 @@ impl Clusters {
         };
         let had = member.attempts.remove(&key);
         member.held_up.remove(&key);
+        member.choices.remove(&key);
         if had {
             member.used = member.used.minus(resources);
             self.refresh_room(index);
         }
         had
+    }
+
+    /// Notes why an attempt was given to the cluster.
+    pub(super) fn note_choice(&mut self, index: ClusterIndex, key: JobKey, choice: Choice) {
+        if let Some(member) = self.get_mut(index)
+            && member.attempts.contains(&key)
+        {
+            member.choices.insert(key, choice);
+        }
     }
 
     /// Notes whether an attempt of the cluster does not start.
@@ -325,9 +359,10 @@ impl Clusters {
         let totals = self.iter().map(|(_, member)| member.counts_for());
         self.totals == totals.fold(Totals::default(), Totals::plus)
             && self.iter().all(|(index, member)| self.room(index) == member.room())
-            && self
-                .iter()
-                .all(|(_, member)| member.held_up.is_subset(&member.attempts))
+            && self.iter().all(|(_, member)| {
+                let known = |key| member.attempts.contains(key);
+                member.held_up.iter().all(known) && member.choices.keys().all(known)
+            })
     }
 
     /// Keeps the room of a cluster for a class of jobs, or lets it be.

@@ -242,9 +242,9 @@ pub enum Present {
 /// What keeps a cluster from being removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caution {
-    /// Outputs that jobs wait for and no other cluster has: it is refused while there are such.
-    Outputs,
-    /// Nothing: the jobs run again whose outputs are lost.
+    /// What jobs need of it: it is refused while it has jobs, or outputs that jobs wait for and no other cluster has.
+    Needs,
+    /// Nothing: its jobs begin anew elsewhere, and those run again whose outputs are lost.
     None,
 }
 

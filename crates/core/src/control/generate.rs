@@ -228,8 +228,23 @@ impl LiveBuild {
 
     fn check_names(&self, specs: &[JobSpec]) -> Result<(), String> {
         let mut names: HashSet<&JobName> = self.jobs.iter().map(|job| &job.node.name).collect();
-        match specs.iter().find(|spec| !names.insert(&spec.name)) {
-            Some(spec) => Err(format!("the build has a job `{}` already", spec.name)),
+        if let Some(spec) = specs.iter().find(|spec| !names.insert(&spec.name)) {
+            return Err(format!("the build has a job `{}` already", spec.name));
+        }
+        // What indexes of arrays are called, those that were there and those that come.
+        let there = self.jobs.iter().map(|job| (&job.node.name, job.node.array()));
+        let arrays = there.chain(specs.iter().map(|spec| (&spec.name, spec.array())));
+        let counts: HashMap<&str, u32> = arrays
+            .filter_map(|(name, array)| Some((name.as_str(), array?.count)))
+            .collect();
+        let is_index = |name: &&JobName| {
+            let of = name.array_and_index();
+            of.is_some_and(|(array, index)| counts.get(array).is_some_and(|count| index < *count))
+        };
+        match names.into_iter().filter(is_index).min() {
+            Some(name) => Err(format!(
+                "the build has a job `{name}`, and an array of which an index would be called that too"
+            )),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 //! where a child of its job works with it. They keep it for as long as the build does.
 
 use super::builds::{LiveBuild, LiveJob};
+use super::record::JobStatus;
 use super::{Contact, Control};
 use crate::attempt::OutputReference;
 use crate::name::ClusterName;
@@ -60,11 +61,39 @@ impl Control {
             return None;
         }
         let cluster = job.status.cluster.as_ref()?;
-        let silence = self.settings.lease.saturating_add(self.settings.lost_after);
-        Some(match self.contact(cluster) {
-            None => format!("cluster `{cluster}`, which had it, was removed"),
-            Some(_) => format!("cluster `{cluster}`, which had it, was not heard of for {silence:?}"),
+        Some(match self.clusters.by_name(cluster) {
+            None => removed(cluster),
+            Some((_, member)) => {
+                let silence = member.silence;
+                format!("cluster `{cluster}`, which had it, was not heard of for {silence:?}")
+            }
         })
+    }
+
+    /// Why the output of an ended attempt, which the store says is kept, is nowhere any more, if so: all clusters that had it were removed.
+    pub fn output_gone(&self, status: &JobStatus) -> Option<String> {
+        status.kept_output()?;
+        if let Some((build, job)) = self.builds.job_by_id(status.id) {
+            return self.loss(build, job, Trust::Members);
+        }
+        let exists = |name: &ClusterName| self.clusters.index(name).is_some();
+        let maker = status.cluster.as_ref()?;
+        let is_gone = !exists(maker) && !status.copies().iter().any(exists);
+        is_gone.then(|| removed(maker))
+    }
+
+    /// The cluster to ask for the output of an ended attempt: one that is connected if there is one, and rather the one that made it.
+    pub fn output_at(&self, status: &JobStatus) -> Option<ClusterName> {
+        if let Some((build, job)) = self.builds.job_by_id(status.id)
+            && let Some(holder) = self.holders(build, job).first()
+        {
+            return Some((*holder).clone());
+        }
+        let places = status.cluster.iter().chain(status.copies());
+        let mut places = places.filter(|name| self.clusters.index(name).is_some());
+        let connected = |name: &&ClusterName| self.contact(name) == Some(Contact::Connected);
+        let found = places.clone().find(connected).or_else(|| places.next());
+        found.or(status.cluster.as_ref()).cloned()
     }
 
     /// Whether the process of a cluster's agent has ended for another one to take its place.
@@ -76,6 +105,10 @@ impl Control {
     pub(super) fn contact(&self, cluster: &ClusterName) -> Option<Contact> {
         self.clusters.by_name(cluster).map(|(_, member)| member.contact())
     }
+}
+
+fn removed(cluster: &ClusterName) -> String {
+    format!("cluster `{cluster}`, which had it, was removed")
 }
 
 /// The clusters that have had the output of a job, as far as is known, the one first that made it. Some may be named twice.

@@ -135,22 +135,30 @@ impl Control {
 
     /// A lease, or the time after it, has ended. Whether the cluster is lost by that.
     fn lease_due(&mut self, outbox: &mut Outbox, index: ClusterIndex) -> bool {
-        let Some(member) = self.clusters.get(index) else {
+        let Some(member) = self.clusters.get_mut(index) else {
             return false;
         };
-        let name = &member.record.name;
         let lease = member.lease;
+        member.silence = match lease {
+            Lease::Runs { until } => match member.last_heard {
+                Some(heard) => until.since(heard),
+                // Not since this process began, which counted the lease from then on.
+                None if member.handover_until.is_some() => self.settings.longest_lease(),
+                None => self.settings.lease,
+            },
+            Lease::Ended { .. } => member.silence.saturating_add(self.settings.lost_after),
+            Lease::Over => member.silence,
+        };
+        let (name, silence) = (&member.record.name, member.silence);
+        let reason = format!("cluster `{name}` was not heard of for {silence:?}");
         match lease {
             Lease::Runs { until } => {
-                let reason = format!("cluster `{name}` was not heard of for {:?}", self.settings.lease);
                 self.give_up(outbox, index, &reason, moves_at_once);
                 let until = until + self.settings.lost_after;
                 self.set_lease(index, Lease::Ended { until });
                 false
             }
             Lease::Ended { .. } => {
-                let silence = self.settings.lease.saturating_add(self.settings.lost_after);
-                let reason = format!("cluster `{name}` was not heard of for {silence:?}");
                 // First, since what is given up is to look elsewhere for its inputs.
                 self.set_lease(index, Lease::Over);
                 self.give_up(outbox, index, &reason, |job| !waits_for_its_cluster(job));

@@ -20,7 +20,7 @@ use crate::attempt::Revision;
 use crate::build::{BuildDefinition, BuildState, JobKind};
 use crate::id::{BuildId, JobId, ProjectId};
 use crate::name::{ClusterName, JobName};
-use crate::placement::{Candidate, Demand, Explanation, Score, Situation, explain};
+use crate::placement::{Candidate, Comparison, Demand, Explanation, Score, Situation, explain};
 use crate::share::Usage;
 use crate::time::Timestamp;
 use crate::volume::VolumeKind;
@@ -50,7 +50,7 @@ pub enum Place {
         /// Why that one, in words.
         reason: String,
     },
-    /// It would wait for a cluster, or for a limit to have room.
+    /// It would wait for room on a cluster that suits it, for one to connect or to take jobs again, or for a limit to have room.
     Waits(Explanation),
     /// No cluster can run it as things are.
     Nowhere(Explanation),
@@ -196,28 +196,12 @@ impl Control {
         let mut fitting: Vec<_> = fitting.collect();
         fitting.sort_unstable();
         let (score, _, cluster) = fitting.first()?;
-        let differ = |of: &dyn Fn(&Score) -> u64| fitting.iter().any(|(other, ..)| of(&other.0) != of(&score.0));
-        let reason = match (fitting.len(), demand.wishes.spread) {
-            _ if demand.volumes.beside.is_some() => "the job that `same_as` names goes there".to_owned(),
-            _ if demand.wishes.prefer == Some(*cluster) => "it prefers it".to_owned(),
-            (1, _) => "no other has room and suits it".to_owned(),
-            (count, _) if differ(&|score| score.preferred.into()) => {
-                format!("of {count} that suit it, it prefers it (weight {})", score.0.preferred)
-            }
-            (count, Some(key)) if differ(&|score| score.crowd.0.into()) => {
-                format!("of {count} that suit it, the fewest that are spread over `{key}` are there")
-            }
-            (count, _) if differ(&|score| score.moving.0) => {
-                format!("of {count} that suit it, its inputs come there for the least")
-            }
-            (count, _) if differ(&|score| score.held_up.0.into()) => {
-                format!("of {count} that suit it, the fewest jobs wait there to start")
-            }
-            (count, _) => format!("of {count} that suit it, the most of it is free"),
-        };
+        let mut comparison = Comparison::default();
+        fitting.iter().for_each(|(score, ..)| comparison.add(&score.0));
+        let choice = comparison.choice(cluster, &score.0, &demand.wishes, demand.volumes.beside.is_some());
         Some(Place::Cluster {
             cluster: (*cluster).clone(),
-            reason,
+            reason: choice.expected(&demand.wishes),
         })
     }
 

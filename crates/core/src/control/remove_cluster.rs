@@ -1,13 +1,13 @@
 //! Removes a cluster, with all that it had.
 
 use super::builds::JobKey;
-use super::clusters::Lease;
+use super::clusters::{ClusterIndex, Lease};
 use super::holders::Trust;
 use super::outbox::Outbox;
 use super::{Caution, Change, Contact, Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::name::ClusterName;
-use crate::placement::words::memory;
+use crate::placement::words::bytes;
 
 impl Control {
     pub(super) fn remove_cluster(
@@ -20,8 +20,8 @@ impl Control {
             .clusters
             .index(name)
             .ok_or_else(|| Refusal::not_found("cluster", name))?;
-        if caution == Caution::Outputs {
-            self.check_outputs(name)?;
+        if caution == Caution::Needs {
+            self.check_needed(index, name)?;
         }
         self.end_drain(index);
         self.set_lease(index, Lease::Over);
@@ -43,19 +43,38 @@ impl Control {
         Ok(Reply::Done)
     }
 
-    /// Refuses to lose outputs that jobs wait for. Those of a cluster that nothing is expected of are lost already.
-    fn check_outputs(&self, name: &ClusterName) -> Result<(), Refusal> {
-        if self.contact(name) == Some(Contact::Lost) {
+    /// Refuses to take a cluster from jobs that it has, and to lose outputs that jobs wait for. What those have of which nothing is expected is lost already.
+    fn check_needed(&self, index: ClusterIndex, name: &ClusterName) -> Result<(), Refusal> {
+        let Some(member) = self.clusters.get(index) else {
+            return Ok(());
+        };
+        if member.contact() == Contact::Lost {
             return Ok(());
         }
         let left = self.lost_with(name);
-        let what = match left.outputs {
-            0 => return Ok(()),
-            1 => "an output that jobs wait for and no other cluster has".to_owned(),
-            count => format!("{count} outputs that jobs wait for and no other cluster has"),
+        let jobs = match member.attempts.len() {
+            0 => None,
+            1 => Some("a job that is not over".to_owned()),
+            count => Some(format!("{count} jobs that are not over")),
         };
-        let size = memory(left.bytes);
-        Err(Refusal::Conflict(format!("cluster `{name}` has {what} ({size})")))
+        let size = bytes(left.bytes);
+        let outputs = match left.outputs {
+            0 => None,
+            1 => Some(format!(
+                "an output that jobs wait for and no other cluster has ({size})"
+            )),
+            count => Some(format!(
+                "{count} outputs that jobs wait for and no other cluster has ({size})"
+            )),
+        };
+        let needed: Vec<String> = jobs.into_iter().chain(outputs).collect();
+        match needed.is_empty() {
+            true => Ok(()),
+            false => Err(Refusal::Conflict(format!(
+                "cluster `{name}` has {}",
+                needed.join(", and ")
+            ))),
+        }
     }
 
     /// Looks at the queued jobs whose inputs or volumes are lost: inputs are made again if possible. Jobs that wait for other parents

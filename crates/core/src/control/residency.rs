@@ -8,17 +8,18 @@ use crate::build::{JobKind, JobSpec};
 use crate::id::ProjectId;
 
 impl Control {
-    /// Has jobs keep to the clusters of their project.
+    /// Has jobs keep to the clusters of their project, as it is now: what it required of them in an earlier build does not count any more.
     pub(super) fn confine<'a>(&self, project: ProjectId, jobs: impl IntoIterator<Item = &'a mut JobSpec>) {
-        let Some(project) = self
-            .projects
-            .get(project)
-            .filter(|project| !project.share.clusters.is_empty())
-        else {
-            return;
-        };
+        let project = self.projects.get(project);
+        let clusters = project.map(|project| &project.share.clusters);
         for job in jobs.into_iter().filter(|job| job.kind == JobKind::Run) {
-            job.selector.require(&project.share.clusters);
+            if !job.confined_to.is_empty() {
+                job.selector = job.selector.without(&std::mem::take(&mut job.confined_to));
+            }
+            if let Some(clusters) = clusters.filter(|clusters| !clusters.is_empty()) {
+                job.confined_to = clusters.without(&job.selector);
+                job.selector.require(clusters);
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::queue::{ClassId, Ticket};
 use super::record::JobStatus;
 use super::volumes::demand;
 use crate::build::JobState;
-use crate::placement::{Availability, Score};
+use crate::placement::{Availability, Choice, Comparison, Score};
 use crate::route::{Cost, expected};
 use crate::session::Order;
 use crate::time::Timestamp;
@@ -53,9 +53,10 @@ impl Control {
                 continue;
             }
             match self.choose(class, ticket.job) {
-                Some(cluster) => {
+                Some((cluster, choice)) => {
                     if self.inputs_can_be_had(outbox, ticket.job) {
                         self.assign(outbox, ticket.job, cluster);
+                        self.clusters.note_choice(cluster, ticket.job, choice);
                         self.queue.let_room_go(&mut self.clusters, class);
                     }
                     left -= 1;
@@ -77,8 +78,8 @@ impl Control {
         waited.is_some_and(|waited| waited >= self.settings.keep_room_after)
     }
 
-    /// The best cluster that has room for the job now.
-    fn choose(&mut self, class: ClassId, key: JobKey) -> Option<ClusterIndex> {
+    /// The best cluster that has room for the job now, and why it is.
+    fn choose(&mut self, class: ClassId, key: JobKey) -> Option<(ClusterIndex, Choice)> {
         let mut options = self.queue.candidates(&mut self.clusters, class, MAX_COMPARED);
         if options.is_empty() {
             return None;
@@ -98,12 +99,14 @@ impl Control {
             }
         }
         let mut best: Option<(Score, ClusterIndex)> = None;
+        let mut comparison = Comparison::default();
         for index in options {
             let moving = self.cost_of_moving(&inputs, index);
             let room = self.clusters.room(index);
             let (weight, crowd) = self.liking(&wishes, &crowds, index);
             let score =
                 Score::new(weight, crowd, moving, &self.settings.costs).with_room(room.held_up, room.free_share);
+            comparison.add(&score);
             let better = match best {
                 None => true,
                 Some((other, than)) if score == other => are_all && self.spreads(build, index, than),
@@ -113,7 +116,10 @@ impl Control {
                 best = Some((score, index));
             }
         }
-        best.map(|(_, index)| index)
+        let (score, index) = best?;
+        let name = &self.clusters.get(index)?.record.name;
+        let choice = comparison.choice(name, &score, &wishes, build.beside(job).is_some());
+        Some((index, choice))
     }
 
     /// Whether a cluster comes before another that is as good: the one with fewer jobs of the build, then the first by name.

@@ -226,6 +226,9 @@ fn take_known(
     Ok((taken_over, indexes))
 }
 
+/// What the message of a job begins with that is taken over. The number of the build follows.
+const TAKEN_OVER: &str = "taken over from build ";
+
 impl JobStatus {
     /// The job as it ended in the build with the number `of`, for another build that takes it over as its job `id`: it has had no attempt
     /// there.
@@ -233,9 +236,9 @@ impl JobStatus {
         let lost = self.output_lost().map(str::to_owned);
         let ended = self.as_ended().into_owned();
         let message = match ended.message.as_str() {
-            "" => format!("taken over from build {of}"),
-            message if message.starts_with("taken over from build ") => message.to_owned(),
-            message => format!("taken over from build {of}: {message}"),
+            "" => format!("{TAKEN_OVER}{of}"),
+            message if message.starts_with(TAKEN_OVER) => message.to_owned(),
+            message => format!("{TAKEN_OVER}{of}: {message}"),
         };
         Self {
             message,
@@ -260,6 +263,11 @@ impl JobStatus {
             }),
             ..ended
         }
+    }
+
+    /// Whether it ended in another build, from which this one has it.
+    pub fn is_taken_over(&self) -> bool {
+        self.as_ended().message.starts_with(TAKEN_OVER)
     }
 
     /// The status that every job begins with.

@@ -87,6 +87,7 @@ pub(super) fn job(name: &str) -> JobSpec {
         source: true,
         needs: Default::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     }
@@ -297,7 +298,7 @@ impl World {
 
     /// Applies the command, writes what it changes, and checks that all is well.
     pub(super) fn apply(&mut self, command: Command) -> Effects {
-        let careful = matches!(&command, Command::RemoveCluster { name, caution: Caution::Outputs }
+        let careful = matches!(&command, Command::RemoveCluster { name, caution: Caution::Needs }
             if self.control.contact(name) != Some(Contact::Lost));
         let effects = self.control.apply(self.now, command);
         if effects.reply.is_err() {

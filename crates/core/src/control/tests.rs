@@ -11,6 +11,7 @@ mod companions;
 mod conditions;
 mod disconnect;
 mod drain;
+mod explain;
 mod generated;
 mod graph;
 mod handover;

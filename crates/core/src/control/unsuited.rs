@@ -69,8 +69,7 @@ impl Control {
     fn would_suit(&self, build: &LiveBuild, job: &LiveJob) -> bool {
         let volumes = self.volume_needs(build, job);
         let demand = demand(build, job, &volumes);
-        let passes = |miss: &Miss| matches!(miss, Miss::Disconnected | Miss::Full | Miss::Kept | Miss::Closed { .. });
         let mut members = self.clusters.iter();
-        members.any(|(_, member)| misses(&demand, &member.candidate()).iter().all(passes))
+        members.any(|(_, member)| misses(&demand, &member.candidate()).iter().all(Miss::passes))
     }
 }

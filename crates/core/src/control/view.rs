@@ -14,7 +14,6 @@ use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId};
 use crate::label::Labels;
 use crate::name::{ClusterName, JobName, ProjectName};
-use crate::placement::{Candidate, Explanation, Situation, explain};
 use crate::resources::Resources;
 use crate::session::{Capability, Nodes};
 use crate::time::{Moment, Timestamp};
@@ -159,9 +158,6 @@ pub struct InputView<'a> {
     pub holders: Vec<&'a ClusterName>,
 }
 
-/// What a hook waits for.
-const TURN: &str = "waits until the jobs that come before it in the build are over";
-
 impl Control {
     /// All projects, by name.
     pub fn projects(&self) -> impl Iterator<Item = &Project> {
@@ -286,48 +282,6 @@ impl Control {
             }
         }
         None
-    }
-
-    /// Why the job is where it is, or is nowhere: every cluster with what it misses. None if its build is over.
-    pub fn explain(&self, job: JobId) -> Option<Explanation> {
-        let Some((build, job)) = self.builds.job_by_id(job) else {
-            return self.explain_unbegun(job);
-        };
-        if job.has_begun_as_array() && job.status.state.terminal().is_none() {
-            return self.explain_array(build, job);
-        }
-        let queued = job.status.state == JobState::Queued;
-        let limit = self.limit_on(build, job).filter(|_| queued);
-        let held_up = self.held_up(job);
-        let situation = match (job.status.state, job.status.cluster.as_ref()) {
-            (JobState::Waiting, _) if !build.is_turn(job) => Situation::Held(TURN),
-            (JobState::Waiting, _) if build.pending(job.index) == 0 => Situation::Held(&job.status.message),
-            (JobState::Waiting, _) => Situation::WaitsFor(
-                build
-                    .parents(job)
-                    .filter(|parent| parent.status.state.terminal().is_none())
-                    .map(|parent| &parent.node.name)
-                    .collect(),
-            ),
-            (JobState::Terminal(state), _) => Situation::Ended(state),
-            (JobState::Queued, _) | (_, None) => Situation::Queued(limit.as_deref()),
-            (_, Some(cluster)) => Situation::Placed(cluster, held_up.as_deref()),
-        };
-        let clusters = self.clusters.iter().map(|(_, member)| Candidate {
-            kept: member.is_kept_from(job.class),
-            ..member.candidate()
-        });
-        let volumes = self.volume_needs(build, job);
-        let mut explanation = explain(&situation, &demand(build, job, &volumes), clusters);
-        let status = &job.status;
-        if let (Some(end), Some(reason)) = (status.ended(), status.output_lost()) {
-            let summary = match status.is_recovering() {
-                true => format!("and is made again: {}", explanation.summary),
-                false => "for good".to_owned(),
-            };
-            explanation.summary = format!("it is over: {end}; its output was lost ({reason}) {summary}");
-        }
-        Some(explanation)
     }
 
     /// What the attempt's assignment is made from; none if it does not count any more or is over.

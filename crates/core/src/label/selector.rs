@@ -73,11 +73,17 @@ impl Selector {
 
     /// As well as what it says already.
     pub fn require(&mut self, other: &Self) {
-        let new = other
-            .requirements
-            .iter()
-            .filter(|requirement| !self.requirements.contains(requirement));
-        self.requirements = self.requirements.iter().chain(new).cloned().collect();
+        let new = other.without(self);
+        self.requirements = self.requirements.iter().chain(&*new.requirements).cloned().collect();
+    }
+
+    /// The requirements that the other one does not have.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let own = self.requirements.iter();
+        own.filter(|requirement| !other.requirements.contains(requirement))
+            .cloned()
+            .collect()
     }
 
     /// Whether all requirements hold for `labels`.

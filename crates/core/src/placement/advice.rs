@@ -1,17 +1,14 @@
 //! What would have to change so that a job fits.
 
 use super::{Availability, ClusterVerdict, Miss};
+use crate::label::{Requirement, Selector, reserved};
 use crate::name::ClusterName;
 
 impl Miss {
     /// What lets the job in on this cluster, as far as this miss is concerned; none if nobody can help it, or nobody has to.
     pub fn remedy(&self, cluster: &ClusterName) -> Option<String> {
         Some(match self {
-            Self::Label { requirement, .. } => {
-                format!(
-                    "leave `{requirement}` out of its selector, or invite the cluster again with a label that meets it"
-                )
-            }
+            Self::Label { requirement, .. } => other_label(requirement),
             Self::Closed {
                 availability: Availability::Disabled,
             } => format!("`tombolo cluster enable {cluster}`"),
@@ -40,6 +37,11 @@ impl Miss {
         })
     }
 
+    /// Whether it goes without anybody changing what the job or the cluster is: by itself, or when administrators let jobs in again.
+    pub(crate) const fn passes(&self) -> bool {
+        matches!(self, Self::Full | Self::Kept | Self::Disconnected | Self::Closed { .. })
+    }
+
     /// How far it is from being helped: what passes by itself, what an administrator can change at once, what takes another job file or another cluster, and
     /// what cannot be helped.
     fn distance(&self) -> u32 {
@@ -52,6 +54,17 @@ impl Miss {
             Self::VolumeElsewhere { .. } | Self::Apart { .. } => 1_000_000,
         }
     }
+}
+
+/// What helps where a requirement does not hold. Nobody can give a cluster the labels that say what it is.
+fn other_label(requirement: &str) -> String {
+    let selector = Selector::parse(requirement).unwrap_or_default();
+    let is_given = |requirement: &Requirement| reserved(&requirement.key).is_none();
+    let or_invite = match selector.requirements.iter().all(is_given) {
+        true => ", or invite the cluster again with a label that meets it",
+        false => "",
+    };
+    format!("leave `{requirement}` out of its selector{or_invite}")
 }
 
 impl ClusterVerdict {

@@ -1,7 +1,7 @@
 //! Why a job is where it is, in words.
 
 use super::words::{cpu, memory};
-use super::{Candidate, ClusterVerdict, Demand, Explanation, Miss};
+use super::{Candidate, Choice, ClusterVerdict, Demand, Explanation, Miss};
 use crate::build::TerminalState;
 use crate::name::{ClusterName, JobName};
 use crate::resources::Resources;
@@ -18,10 +18,21 @@ pub enum Situation<'a> {
     Held(&'a str),
     /// It waits for a cluster, or first for a limit to have room, in these words.
     Queued(Option<&'a str>),
-    /// It was given to this cluster, where this holds it up.
-    Placed(&'a ClusterName, Option<&'a str>),
+    /// A cluster has it.
+    Placed(Placed<'a>),
     /// It is over.
     Ended(TerminalState),
+}
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed<'a> {
+    /// The cluster that it was given to.
+    pub cluster: &'a ClusterName,
+    /// Why that one; none if it was given to it before this master began.
+    pub choice: Option<Choice>,
+    /// What holds it up there, in words.
+    pub held_up: Option<&'a str>,
 }
 
 /// What keeps the job from the cluster now, all of it; empty if nothing does. The capacity of a cluster that is not
@@ -128,8 +139,7 @@ pub fn explain<'a>(
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
         Situation::Held(words) => (*words).to_owned(),
         Situation::Queued(limit) => queued(&verdicts, nearest, *limit),
-        Situation::Placed(cluster, None) => format!("it was given to cluster `{cluster}`"),
-        Situation::Placed(cluster, Some(reason)) => format!("it was given to cluster `{cluster}`, and {reason}"),
+        Situation::Placed(placed) => placed.account(demand),
         Situation::Ended(state) => format!("it is over: {state}"),
     };
     Explanation {
@@ -140,6 +150,20 @@ pub fn explain<'a>(
         },
         advice,
         clusters: verdicts,
+    }
+}
+
+impl Placed<'_> {
+    fn account(&self, demand: &Demand<'_>) -> String {
+        let choice = match self.choice {
+            Some(choice) => format!(" ({})", choice.account(&demand.wishes)),
+            None => String::new(),
+        };
+        let held_up = match self.held_up {
+            Some(reason) => format!(", and {reason}"),
+            None => String::new(),
+        };
+        format!("it was given to cluster `{}`{choice}{held_up}", self.cluster)
     }
 }
 
@@ -160,14 +184,7 @@ impl ClusterVerdict {
 
     /// The job fits there, or will without anybody changing what it or the cluster is.
     pub fn will_do(&self) -> bool {
-        let passes = |miss: &Miss| matches!(miss, Miss::Full | Miss::Kept | Miss::Disconnected);
-        self.misses.iter().all(passes)
-    }
-
-    /// An administrator keeps the job away, and nothing else that stays.
-    fn is_only_closed(&self) -> bool {
-        let passes = |miss: &Miss| matches!(miss, Miss::Closed { .. } | Miss::Full | Miss::Kept | Miss::Disconnected);
-        self.misses.iter().all(passes)
+        self.misses.iter().all(Miss::passes)
     }
 }
 
@@ -201,14 +218,29 @@ fn queued(verdicts: &[ClusterVerdict], nearest: Option<&ClusterVerdict>, limit: 
     if let Some(names) = names(|misses| misses == [Miss::Disconnected]) {
         return format!("it waits for {names} to connect");
     }
-    if let Some(verdict) = verdicts.iter().find(|verdict| verdict.is_only_closed())
-        && let Some(miss) = verdict.misses.first()
-    {
-        return format!("only cluster `{}` would do: {miss}", verdict.cluster);
+    if let Some(words) = closed(verdicts) {
+        return words;
     }
     match nearest.and_then(|verdict| Some((&verdict.cluster, verdict.misses.first()?))) {
         Some((cluster, miss)) => format!("no cluster can run it; the nearest is `{cluster}`: {miss}"),
         None => "no cluster can run it".to_owned(),
+    }
+}
+
+/// Which clusters would do if administrators let jobs in again.
+fn closed(verdicts: &[ClusterVerdict]) -> Option<String> {
+    let suited: Vec<&ClusterVerdict> = verdicts.iter().filter(|verdict| verdict.will_do()).collect();
+    match suited.as_slice() {
+        [] => None,
+        [only] => Some(format!(
+            "only cluster `{}` would do: {}",
+            only.cluster,
+            only.misses.first()?
+        )),
+        several => {
+            let names = list(several.iter().map(|verdict| verdict.cluster.as_str()));
+            Some(format!("only clusters {names} would do, and they take no new jobs"))
+        }
     }
 }
 

@@ -19,3 +19,18 @@ pub(crate) fn memory(bytes: u64) -> String {
         rest => format!("{}.{rest} {}", tenths / 10, UNITS[unit]),
     }
 }
+
+/// The size of data in the largest decimal unit, as the command line has it: `512 B`, `24.0 MB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    let mut unit = 0;
+    // Half a tenth and more is rounded up, which may make a thousand of it.
+    let tenths = |unit: u32| (u128::from(bytes) * 10 + 10_u128.pow(3 * unit) / 2) / 10_u128.pow(3 * unit);
+    while unit < 6 && bytes >= 1000 && tenths(unit) >= 10_000 {
+        unit += 1;
+    }
+    match unit {
+        0 => format!("{bytes} B"),
+        _ => format!("{}.{} {}", tenths(unit) / 10, tenths(unit) % 10, UNITS[unit as usize]),
+    }
+}

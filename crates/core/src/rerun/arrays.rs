@@ -1,6 +1,6 @@
 //! Which indexes of arrays run again: those that went wrong, or the one that was named. The others are taken over.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{FAILED, Scope};
 use crate::control::record::{JobNode, JobStatus};
@@ -22,8 +22,8 @@ impl Indexes {
         self.0.get(&array.id).cloned().unwrap_or_default()
     }
 
-    /// Those of an array that do not run again, although the array does.
-    pub(super) fn left_alone(&self, array: &JobNode, scope: &Scope) -> Vec<JobStatus> {
+    /// Those of an array, with how that ended, which do not run again, although the array does. If one index is named, those stay as well that never began.
+    pub(super) fn left_alone(&self, array: &JobNode, ended: &JobStatus, scope: &Scope) -> Vec<JobStatus> {
         let stays = |status: &JobStatus| match scope {
             Scope::All => false,
             Scope::Failed => status.ended().is_some_and(|state| !FAILED.contains(&state)),
@@ -33,6 +33,13 @@ impl Indexes {
             }
         };
         let mut indexes = self.all_of(array);
+        if matches!(scope, Scope::Job { name, .. } if index_of(array, name).is_some()) {
+            let begun: BTreeSet<JobId> = indexes.iter().map(|status| status.id).collect();
+            let count = array.array().map_or(0, |array| array.count);
+            let all = (0..count).map(|index| array.id.of_index(index));
+            let unbegun = all.filter(|id| !begun.contains(id));
+            indexes.extend(unbegun.map(|id| ended.of_unbegun(id)));
+        }
         indexes.retain(stays);
         indexes
     }

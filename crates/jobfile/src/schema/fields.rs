@@ -117,6 +117,34 @@ pub(crate) const FIELDS: [(&str, &[JobType]); 43] = [
     ("credentials", GIT),
 ];
 
+/// The fields of jobs that InfraBox has not.
+const OWN: [&str; 13] = [
+    "timeouts",
+    "matrix",
+    "count",
+    "parallel",
+    "priority",
+    "retry",
+    "on_disconnect",
+    "exclusive",
+    "inputs",
+    "outputs",
+    "volumes",
+    "kubernetes",
+    "credentials",
+];
+
+/// Whether only our own files have this field of jobs.
+pub(super) fn is_own(field: &str) -> bool {
+    OWN.contains(&field)
+}
+
+/// What to say of a field, or a form of one, in a file that follows InfraBox's rules, which do not have it.
+pub(super) fn not_of_infrabox(what: &str) -> Complaint {
+    Complaint::new(format!("InfraBox's job files have no {what}"))
+        .hint("rename the file, to `tombolo.yaml` for example: all that InfraBox's files say can be said there, too")
+}
+
 /// The field as it is known, and the types that have it.
 pub(super) fn known(field: &str) -> Option<(&'static str, &'static [JobType])> {
     FIELDS.into_iter().find(|(name, _)| *name == field)

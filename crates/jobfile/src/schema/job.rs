@@ -39,6 +39,7 @@ use super::Place;
 use super::fields::{self, JobType};
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Position, nearest, quote};
+use crate::format::Dialect;
 use crate::reader::Token;
 
 pub(crate) use matrix::MAX_FILLED_BYTES;
@@ -147,6 +148,10 @@ impl Draft {
             decoder.fault(at, fields::unknown_of_job(field));
             return decoder.skip(&value);
         };
+        if decoder.dialect == Dialect::InfraBox && fields::is_own(known) {
+            decoder.fault(at, fields::not_of_infrabox(&format!("field {}", quote(known))));
+            return decoder.skip(&value);
+        }
         self.given.push((known, at));
         match known {
             "type" => self.kind = read_kind(decoder, value)?,
@@ -365,6 +370,7 @@ impl Draft {
             source: self.source && repository.is_none(),
             needs: self.needs,
             passes_on: BTreeSet::new(),
+            confined_to: Default::default(),
             repository,
             extensions: self.extensions.boxed(),
         }

@@ -125,6 +125,7 @@ fn every_field_is_read() {
         source: true,
         needs: Default::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     };
@@ -172,7 +173,7 @@ fn every_field_is_read() {
         timeout: Duration::from_secs(3600),
         ..build.clone()
     };
-    assert_eq!(accept("infrabox.yaml", EVERY_FIELD).jobs, [build, test, report]);
+    assert_eq!(accept("tombolo.yaml", EVERY_FIELD).jobs, [build, test, report]);
 }
 
 #[test]

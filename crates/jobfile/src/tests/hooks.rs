@@ -64,7 +64,7 @@ fn hooks_stand_where_they_may_and_follow_what_is_before() {
         (
             "infrabox.yaml",
             format!("version: 1\njobs: [{}]\nafter: []", job("a", "")),
-            "3:1 after: unknown field `after`",
+            "3:1 after: InfraBox's job files have no field `after`",
         ),
     ] {
         check(file, &text, &[expected]);

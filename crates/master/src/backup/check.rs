@@ -7,7 +7,9 @@ use std::path::Path;
 use tombolo_store::Sqlite;
 
 use super::archive::Summing;
-use super::{DATABASE, Error, FAILURE, FORMAT, HEADER, Header, KEYS, Kept, MANIFEST, SOURCES, TEXT_BYTES_MAX, failed};
+use super::{
+    DATABASE, Error, FAILURE, FORMAT, HEADER, Header, KEYS, Kept, Line, MANIFEST, SOURCES, TEXT_BYTES_MAX, failed,
+};
 
 /// What a backup has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,16 +166,23 @@ impl Seen {
             line(&mut expected, left).map_err(failed("read in", &std::env::temp_dir()))?;
             line(&mut written, right).map_err(|error| position.broken(&error))?;
             if left != right {
-                let told = if left.is_empty() { right } else { left };
-                return Err(Error::Damaged(format!(
-                    "its list of sums says something else of {}",
-                    told.trim_end()
-                )));
+                return Err(Error::Damaged(differs(left, right)));
             }
             if left.is_empty() {
                 return Ok(());
             }
         }
+    }
+}
+
+/// What to say of two lines that should be the same: what was read, and what the list says.
+fn differs(read: &str, listed: &str) -> String {
+    let name = |line: &str| serde_json::from_str::<Line>(line).ok().map(|line| line.name);
+    match (name(read), name(listed)) {
+        (Some(read), Some(listed)) if read == listed => format!("`{read}` is not what its list of sums says"),
+        (Some(read), None) if listed.is_empty() => format!("`{read}` is not in its list of sums"),
+        (_, Some(listed)) => format!("its list of sums has `{listed}`, which is not in its place"),
+        (_, None) => "its list of sums cannot be understood".to_owned(),
     }
 }
 
@@ -202,7 +211,13 @@ fn understood(text: &[u8]) -> Result<Header, Error> {
         format: u32,
         program: String,
     }
-    let unclear = |error: serde_json::Error| Error::Foreign(format!("`{HEADER}` cannot be understood: {error}"));
+    let unclear = |error: serde_json::Error| {
+        let what = match error.classify() {
+            serde_json::error::Category::Data => "does not say what the description of a backup says",
+            _ => "is damaged, or of another program",
+        };
+        Error::Foreign(format!("`{HEADER}`, with which it begins, {what}"))
+    };
     let Version { format, program } = serde_json::from_slice(text).map_err(unclear)?;
     if format > FORMAT {
         let what = "its format is newer";
@@ -214,4 +229,31 @@ fn understood(text: &[u8]) -> Result<Header, Error> {
         return Err(Error::Newer { program, what });
     }
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_list_of_sums_is_said_in_words() {
+        let line = |name: &str, size: u64| format!("{{\"name\":\"{name}\",\"size\":{size},\"blake3\":\"00\"}}\n");
+        let (key, other) = (line("secrets.key", 3), line("authority/key.pem", 3));
+        for (read, listed, expected) in [
+            (
+                &key,
+                line("secrets.key", 4).as_str(),
+                "`secrets.key` is not what its list of sums says",
+            ),
+            (&key, "", "`secrets.key` is not in its list of sums"),
+            (
+                &key,
+                other.as_str(),
+                "its list of sums has `authority/key.pem`, which is not in its place",
+            ),
+            (&key, "{\"name\":\n", "its list of sums cannot be understood"),
+        ] {
+            assert_eq!(differs(read, listed), expected);
+        }
+    }
 }

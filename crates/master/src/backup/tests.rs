@@ -182,7 +182,20 @@ async fn other_files_and_newer_backups_are_refused_with_a_reason() {
     let mut stopped = begun(&header());
     add(&mut stopped, "secrets.key", b"key");
     let stopped = stopped.give_up(&io::Error::other("the disk is full")).unwrap();
+    let described = |text: &[u8]| {
+        let mut archive = Archive::new(Vec::new()).unwrap();
+        add(&mut archive, HEADER, text);
+        archive.finish().unwrap()
+    };
     for (bytes, expected) in [
+        (
+            described(b"{\"format\": "),
+            "this is not a backup of Tombolo: `backup.json`, with which it begins, is damaged, or of another program",
+        ),
+        (
+            described(b"{\"format\": 1, \"program\": \"1\"}"),
+            "this is not a backup of Tombolo: `backup.json`, with which it begins, does not say what the description of a backup says",
+        ),
         (b"a text".to_vec(), "not a backup of Tombolo"),
         (Vec::new(), "not a backup of Tombolo"),
         (other.finish().unwrap(), "does not begin with `backup.json`"),

@@ -19,6 +19,7 @@ use super::build::{find_build, read_jobs, waiting_reasons};
 use super::error::Problems;
 use super::extract::{Path, Query};
 use super::job::JobPath;
+use super::losses::note_losses;
 use super::{Application, Error, view};
 
 /// How many indexes are read from the store at once.
@@ -63,14 +64,22 @@ pub(super) async fn list_indexes(
     let build = find_build(&state, &access.project, path.number).await?;
     let jobs = read_jobs(&state, build.id).await?;
     let found = jobs.iter().find(|(node, _)| node.name.as_str() == path.job);
+    let number = build.number;
     let Some((node, status)) = found else {
-        return Err(path.unknown(&build, &access.project));
+        let Some((index, _)) = find_index(&state, &jobs, &path.job).await? else {
+            return Err(path.unknown(&build, &access.project));
+        };
+        let (name, found) = (&index.name, index.name.array_and_index());
+        let (array, place) = found.unwrap_or((&path.job, 0));
+        let hint = format!("`tombolo jobs {number} {array} --first {place} -n 1` lists it");
+        let detail = format_args!("`{name}` is one index of the array `{array}`");
+        return Err(Error::new(Code::NotFound, detail).with_hint(hint));
     };
     let Some(array) = node.array() else {
-        return Err(Error::new(
-            Code::NotFound,
-            format_args!("job `{}` is no array", node.name),
-        ));
+        let job = &node.name;
+        let detail = format_args!("job `{job}` is no array: it has no indexes");
+        let hint = format!("`tombolo jobs {number}` lists the jobs of the build, with `{job}`");
+        return Err(Error::new(Code::NotFound, detail).with_hint(hint));
     };
     let names: Vec<&JobName> = jobs.iter().map(|(node, _)| &node.name).collect();
     let counts = counts(&state, node, status).await?;
@@ -83,6 +92,8 @@ pub(super) async fn list_indexes(
             Some(view::job(&build, &node.of_index(index)?, status, &names, now))
         })
         .collect();
+    // Each of them has a name, or its array would have been refused.
+    note_losses(&state, &mut shown, indexes.iter()).await?;
     for (id, reason) in waiting_reasons(&state, &shown).await? {
         if let Some(job) = shown.iter_mut().find(|job| job.id == id) {
             job.waiting = reason;

@@ -104,7 +104,14 @@ impl<N: Need> FromRequestParts<Arc<Application>> for Everywhere<N> {
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Application>) -> Result<Self, Error> {
         let caller = authenticate(parts, state).await?;
         if !caller.right.permits(N::ROLE, None) {
-            return Err(too_low::<N>(&caller, "for the whole installation"));
+            let error = too_low::<N>(&caller, "for the whole installation");
+            return Err(match caller.right.project {
+                None => error,
+                Some(_) => error.with_hint(
+                    "ask an admin of the installation for a token that reaches all projects (`tombolo token create --all-projects`); what the clusters are to \
+                     the jobs of a project, `tombolo plan` and `tombolo explain` say to its own tokens",
+                ),
+            });
         }
         Ok(Self { need: PhantomData })
     }

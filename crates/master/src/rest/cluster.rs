@@ -136,14 +136,14 @@ pub(super) async fn change_cluster(
 
 /// Removes a cluster
 ///
-/// Its attempts are replaced elsewhere, its connections are closed, and its certificate is of no use any more. While it has outputs that jobs wait for and no
-/// other cluster has, that is refused unless it is forced: then the jobs run again that made them.
+/// Its connections are closed, and its certificate is of no use any more. While it has jobs that are not over, or outputs that jobs wait for and no other cluster
+/// has, that is refused unless it is forced: then its jobs begin anew elsewhere, and those run again that made the outputs.
 #[utoipa::path(
     delete, path = "/api/v1/clusters/{cluster}", tag = "clusters", security(("token" = [])),
     extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("everywhere"))),
     params(
         ("cluster" = String, Path, description = "The cluster's name"),
-        ("force" = Option<bool>, Query, description = "Also if outputs are lost with it that jobs wait for"),
+        ("force" = Option<bool>, Query, description = "Also if it has jobs, or outputs that jobs wait for are lost with it"),
     ),
     responses((status = 204), Problems)
 )]
@@ -156,14 +156,14 @@ pub(super) async fn remove_cluster(
     let name = path.name()?;
     let command = Command::RemoveCluster {
         name: name.clone(),
-        caution: if how.force { Caution::None } else { Caution::Outputs },
+        caution: if how.force { Caution::None } else { Caution::Needs },
     };
     match state.handle.apply(command).await {
         Err(ApplyError::Refused(Refusal::NotFound { .. })) => return Err(unknown_cluster(&state, &name).await),
         Err(ApplyError::Refused(refusal @ Refusal::Conflict(_))) => {
             return Err(Error::from(refusal).with_hint(format_args!(
-                "`tombolo cluster drain {name} --wait` copies them to other clusters; `tombolo cluster remove {name} --force` has the jobs run again that \
-                 made them"
+                "`tombolo cluster drain {name} --wait` lets its jobs end and copies outputs that jobs need to other clusters; \
+                 `tombolo cluster remove {name} --force` has its jobs, and those that made such outputs, run again elsewhere"
             )));
         }
         applied => applied?,

@@ -18,6 +18,7 @@ use super::authorization::{Developer, InProject, Viewer};
 use super::build::{find_build, read_jobs, waiting_reasons};
 use super::error::Problems;
 use super::extract::Path;
+use super::losses::note_losses;
 use super::{Application, Error, view};
 
 #[derive(Deserialize)]
@@ -59,6 +60,7 @@ pub(super) async fn show_job(
     let mut job = view::job(&found.build, &found.node, &found.status, &names, state.clock.now().wall);
     let own = [(found.node.clone(), found.status.clone())];
     count_indexes(&state, &own, std::slice::from_mut(&mut job)).await?;
+    note_losses(&state, std::slice::from_mut(&mut job), std::iter::once(&found.status)).await?;
     job.waiting = waiting_reasons(&state, [&job])
         .await?
         .pop()

@@ -21,9 +21,7 @@ use tombolo_api::problem::Code;
 use tombolo_api::{DateTime, EntryKind, OutputEntry, OutputListing, limit};
 use tombolo_artifact::manifest;
 use tombolo_core::build::JobState;
-use tombolo_core::control::Contact;
-use tombolo_core::control::record::{JobStatus, Project};
-use tombolo_core::name::ClusterName;
+use tombolo_core::control::record::Project;
 
 use super::authorization::{InProject, Viewer};
 use super::error::Problems;
@@ -274,7 +272,7 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
     let found = find_job(state, project, path).await?;
     found.refuse_array("output")?;
     let ended = found.status.as_ended();
-    let (Some(reference), Some(cluster)) = (ended.output, ended.cluster.clone()) else {
+    let (Some(reference), Some(maker)) = (ended.output, ended.cluster.clone()) else {
         let name = &found.node.name;
         let words = match ended.state {
             JobState::Terminal(state) => format!("job `{name}` left no output; it ended as {state}"),
@@ -311,24 +309,21 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
             ),
         });
     }
-    let cluster = place(state, cluster, &ended).await?;
+    let status = found.status.clone();
+    let place = state.handle.query(move |control| match control.output_gone(&status) {
+        Some(reason) => Err(reason),
+        None => Ok(control.output_at(&status)),
+    });
+    let cluster = match place.await? {
+        Ok(place) => place.unwrap_or(maker),
+        Err(reason) => {
+            let words = format_args!("the output of job `{name}` is lost: {reason}");
+            return Err(Error::new(Code::OutputLost, words).with_hint(format_args!(
+                "`tombolo rerun {} {name}` makes it again, in a new build",
+                found.build.number
+            )));
+        }
+    };
     let output = state.outputs.open(&cluster, project.id, reference.manifest).await?;
     Ok((found, output))
-}
-
-/// The cluster to ask for an output: the one that made it, unless it is not there and one that was given a copy is.
-async fn place(state: &Application, maker: ClusterName, ended: &JobStatus) -> Result<ClusterName, Error> {
-    if ended.copies().is_empty() {
-        return Ok(maker);
-    }
-    let mut places = vec![maker.clone()];
-    places.extend(ended.copies().iter().cloned());
-    let there = state.handle.query(move |control| {
-        let is_there = |name: &ClusterName| {
-            let cluster = control.cluster(name);
-            cluster.is_some_and(|cluster| cluster.contact == Contact::Connected)
-        };
-        places.into_iter().find(is_there)
-    });
-    Ok(there.await?.unwrap_or(maker))
 }

@@ -150,6 +150,7 @@ pub(crate) fn job(build: &Build, node: &JobNode, status: &JobStatus, names: &[&J
         tries: Vec::new(),
         retry_at: None,
         flaky: false,
+        taken_over: false,
         output_expires_at: None,
         output_removed_at: None,
         output_lost: None,
@@ -180,6 +181,7 @@ pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     job.tries = live.tries().iter().map(Into::into).collect();
     job.retry_at = status.retry_at().map(Into::into);
     job.flaky = live.is_flaky();
+    job.taken_over = live.is_taken_over();
     job.state = status.state.into();
     job.cluster = status.cluster.clone();
     job.epoch = status.epoch.0;

@@ -186,7 +186,12 @@ async fn a_removed_cluster_is_out_at_once() {
     submit(&master.user, CHAIN).await;
     let attempt = session.assignment().await.attempt;
     session.run(attempt).await;
-    assert_eq!(master.user.delete("/api/v1/clusters/east").await, 204);
+    let refused = master.user.refused(Method::DELETE, "/api/v1/clusters/east", None).await;
+    assert_eq!((refused.code, refused.status), (Code::Conflict, 409));
+    assert_eq!(refused.detail, "cluster `east` has a job that is not over");
+    let hint = refused.hint;
+    assert!(hint.contains("drain east --wait") && hint.contains("--force"), "{hint}");
+    assert_eq!(master.user.delete("/api/v1/clusters/east?force=true").await, 204);
     let ended = async { while session.next().await.is_ok() {} };
     tokio::time::timeout(std::time::Duration::from_secs(5), ended)
         .await

@@ -11,6 +11,7 @@ mod outputs;
 mod placement;
 mod recovery;
 mod requests;
+mod restored;
 mod secrets;
 mod setting;
 mod watching;

@@ -120,3 +120,42 @@ async fn a_job_stays_as_it_ended_while_its_output_is_made_again() {
     let explained: Explanation = user.get(&format!("{BUILDS}/1/jobs/make/explain")).await;
     assert!(explained.summary.contains("; its output is lost: "), "{explained:?}");
 }
+
+#[tokio::test]
+async fn an_output_that_went_with_its_cluster_is_shown_as_lost() {
+    let master = Master::start().await;
+    let user = &master.user;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    let alone = "version: 1\njobs:\n  - {name: make, type: docker-image, image: i, command: [make]}\n";
+    submit(user, alone).await;
+    let output = OutputReference {
+        manifest: Digest::new([7; 32]),
+        bytes: 5,
+        files: 1,
+    };
+    let attempt = session.assignment().await.attempt;
+    session.run(attempt).await;
+    session
+        .report(attempt, ended(TerminalState::Finished, 0, Some(output)))
+        .await;
+    let over = wait_for(user, 1, |build| build.summary.state.is_terminal()).await;
+    assert_eq!(over.jobs[0].output_lost, None);
+    assert_eq!(
+        user.delete("/api/v1/clusters/east").await,
+        204,
+        "nothing needs it any more"
+    );
+    let expected = "cluster `east`, which had it, was removed";
+    let build: Build = user.get(&format!("{BUILDS}/1")).await;
+    let job: Job = user.get(&format!("{BUILDS}/1/jobs/make")).await;
+    for shown in [&build.jobs[0], &job] {
+        assert_eq!(shown.output_lost.as_deref(), Some(expected));
+        assert_eq!(shown.state, JobState::Finished);
+    }
+    let problem = user
+        .refused(Method::GET, &format!("{BUILDS}/1/jobs/make/output"), None)
+        .await;
+    assert_eq!((problem.code, problem.status), (Code::OutputLost, 410));
+    assert_eq!(problem.detail, format!("the output of job `make` is lost: {expected}"));
+}

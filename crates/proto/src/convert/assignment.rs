@@ -214,6 +214,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             source: true,
             needs: CapabilitySet::EMPTY,
             passes_on: BTreeSet::new(),
+            confined_to: Default::default(),
             repository: job
                 .repository
                 .map(|repository| repository.try_into().map(Box::new))

@@ -217,6 +217,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         source: node.cache,
         needs: node.needs,
         passes_on: [HARD_TEXT.to_owned()].into(),
+        confined_to: Selector::parse("region in (eu, us), !shared").unwrap(),
         repository: Some(Box::new(Repository {
             url: HARD_TEXT.to_owned(),
             commit: HARD_TEXT.to_owned(),

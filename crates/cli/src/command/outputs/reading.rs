@@ -13,7 +13,10 @@ use crate::failure::{ExitCode, Failure};
 /// How often it is gone on with, without a byte in between.
 const ATTEMPTS: u32 = 5;
 /// How long to wait before that.
-const RESUME_AFTER: Duration = Duration::from_secs(2);
+const RESUME_AFTER: Duration = match cfg!(test) {
+    true => Duration::from_millis(10),
+    false => Duration::from_secs(2),
+};
 
 const BAR: &str = "  downloading [{bar:24}] {bytes}/{total_bytes} {eta}";
 
@@ -122,3 +125,6 @@ impl Drop for Reading {
         self.bar.finish_and_clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ fn job(name: &str, parents: &[&str]) -> JobSpec {
         source: true,
         needs: Default::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     }

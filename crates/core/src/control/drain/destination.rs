@@ -14,6 +14,9 @@ use crate::placement::{Availability, Demand, VolumeNeeds};
 /// How many of the jobs that wait for an output are asked where they can run.
 const MAX_ASKED: usize = 4;
 
+/// How many clusters are named that keep an output from being moved.
+const MAX_NAMED: usize = 3;
+
 impl Control {
     /// The best cluster for a copy of an output that is on `from`; none of `tried`, and rather not one that is given many (`given`). None if there is
     /// none that may have it.
@@ -58,10 +61,41 @@ impl Control {
 
     /// Whether a cluster may be given a copy of an output: it is there and takes jobs, and the project lets its data be there.
     pub(super) fn may_be_given(&self, key: JobKey, member: &Member) -> bool {
-        let build = self.builds.get(key.build);
-        let project = build.and_then(|build| self.projects.get(build.record.project));
         member.contact() == Contact::Connected
             && member.record.availability == Availability::Open
-            && project.is_some_and(|project| project.share.clusters.matches(&member.labels))
+            && self.lets_data_be(key, member)
+    }
+
+    /// Whether the project lets its data be on a cluster.
+    fn lets_data_be(&self, key: JobKey, member: &Member) -> bool {
+        let build = self.builds.get(key.build);
+        let project = build.and_then(|build| self.projects.get(build.record.project));
+        project.is_some_and(|project| project.share.clusters.matches(&member.labels))
+    }
+
+    /// Why no cluster may be given a copy of an output that is on `from`: those are named that would do but for what passes.
+    pub(super) fn why_nowhere(&self, key: JobKey, from: ClusterIndex) -> String {
+        let others = self.clusters.iter().filter(|(index, _)| *index != from);
+        let allowed = others.filter(|(_, member)| self.lets_data_be(key, member));
+        let mut obstacles = allowed.filter_map(|(_, member)| {
+            let what = match member.record.availability {
+                Availability::Open if member.contact() != Contact::Connected => "not connected",
+                Availability::Open => return None,
+                Availability::Cordoned => "cordoned",
+                Availability::Draining => "being drained",
+                Availability::Disabled => "disabled",
+            };
+            Some(format!("`{}` is {what}", member.record.name))
+        });
+        let named: Vec<String> = obstacles.by_ref().take(MAX_NAMED).collect();
+        let more = match obstacles.count() {
+            0 => String::new(),
+            more => format!(", and so on with {more} more"),
+        };
+        let words = "no other cluster is connected, takes jobs and may have what its project makes";
+        match named.is_empty() {
+            true => words.to_owned(),
+            false => format!("{words}: {}{more}", named.join(", ")),
+        }
     }
 }

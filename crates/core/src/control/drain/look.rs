@@ -51,17 +51,19 @@ impl Control {
             return;
         };
         let now = outbox.now.steady;
-        let mut found = Vec::new();
+        // Those come last that could go nowhere: they are not to keep the others from being looked at, however many they are.
+        let (mut found, mut passed) = (Vec::new(), Vec::new());
         drain.left = self.left_on(&name, stays, |key| {
-            if found.len() < MAX_WAITING && !drain.moves.contains_key(&key) {
-                found.push(key);
+            let which = match drain.passed {
+                Some(last) if key <= last => &mut passed,
+                _ => &mut found,
+            };
+            if which.len() < MAX_WAITING && !drain.moves.contains_key(&key) {
+                which.push(key);
             }
         });
-        // Those come last that could go nowhere: they are not to keep the others from being looked at.
-        let behind = drain
-            .passed
-            .and_then(|passed| found.iter().position(|key| *key > passed));
-        found.rotate_left(behind.unwrap_or(0));
+        found.extend(passed);
+        found.truncate(MAX_WAITING);
         drain.waiting = found.into();
         self.go_on_moving(outbox, (index, &name), &mut drain);
         self.plan_look(index, &mut drain, now);

@@ -246,8 +246,7 @@ impl Control {
                 drain.moves.insert(key, copy);
                 free -= 1;
             } else {
-                let words = "no other cluster is connected, takes jobs and may have what its project makes";
-                drain.obstacle = Some(self.tell_obstacle(key, words));
+                drain.obstacle = Some(self.tell_obstacle(key, &self.why_nowhere(key, from)));
                 drain.passed = Some(key);
             }
         }

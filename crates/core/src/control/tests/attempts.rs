@@ -268,7 +268,10 @@ fn why_an_attempt_waits_is_known_and_never_written() {
     assert!(effects.changes.is_empty() && effects.events.is_empty() && effects.orders.is_empty());
     assert_eq!(reason(&world, 0).as_deref(), Some("no node"));
     let explained = world.control.explain(jobs[0]).unwrap().summary;
-    assert_eq!(explained, "it was given to cluster `east`, and no node");
+    assert_eq!(
+        explained,
+        "it was given to cluster `east` (no other that suits it had room), and no node"
+    );
 
     // Another cluster, another epoch: not theirs to say.
     let foreign = world.refused(waits(&world, "west", attempt, "mine"));

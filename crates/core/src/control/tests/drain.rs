@@ -97,7 +97,7 @@ impl World {
     fn removal(&self, name: &str) -> Command {
         Command::RemoveCluster {
             name: cluster(name),
-            caution: Caution::Outputs,
+            caution: Caution::Needs,
         }
     }
 
@@ -179,6 +179,77 @@ fn a_cluster_with_outputs_that_jobs_wait_for_is_removed_by_force_only() {
         assert_eq!(world.states(&jobs[..2]), ["assigned", "waiting"], "`a` runs again");
         assert_eq!(world.cluster_of(jobs[0]), "north");
     }
+}
+
+#[test]
+fn a_cluster_with_jobs_is_removed_by_force_only() {
+    for (jobs, with_output, expected) in [
+        (1, false, "cluster `east` has a job that is not over"),
+        (3, false, "cluster `east` has 3 jobs that are not over"),
+        (
+            1,
+            true,
+            "cluster `east` has a job that is not over, and an output that jobs wait for and no other cluster has (24.0 MB)",
+        ),
+    ] {
+        let mut world = World::new();
+        world.up("east", &["AWS"], 4);
+        if with_output {
+            let (_, jobs) = world.submit(vec![job("a").on("AWS"), job("b").after("a").on("GCP")]);
+            let bytes = 24_000_000;
+            let mut end = outcome(Finished);
+            end.output = end.output.map(|output| OutputReference { bytes, ..output });
+            world.report(jobs[0], Phase::Ended(end));
+        }
+        let specs = (0..jobs).map(|index| job(&format!("j{index}")).on("AWS"));
+        let (_, jobs) = world.submit(specs.collect());
+        world.report(jobs[0], running());
+        world.up("west", &["AWS"], 4);
+        let removal = world.removal("east");
+        let refusal = world.refused(removal.clone());
+        assert_eq!(refusal, Refusal::Conflict(expected.to_owned()));
+        if !with_output {
+            // Those of which nothing is expected are not waited for.
+            let lost = world.control.settings().lost_after + world.control.settings().lease;
+            let mut later = World::new();
+            later.up("east", &[], 1);
+            later.submit(vec![job("a")]);
+            later.pass(lost);
+            later.pass(lost);
+            let removal = later.removal("east");
+            later.done(removal);
+        }
+        world.done(Command::RemoveCluster {
+            name: cluster("east"),
+            caution: Caution::None,
+        });
+        assert!(jobs.iter().all(|job| world.cluster_of(*job) == "west"));
+    }
+}
+
+#[test]
+fn an_output_that_is_lost_with_its_cluster_is_said_to_be() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 2);
+    world.up("west", &["GCP"], 2);
+    let (_, jobs) = world.submit(vec![job("a").on("AWS"), job("goes-on").on("GCP")]);
+    world.report(jobs[0], leaves(1));
+    let status = world.seen[&jobs[0]].clone();
+    assert_eq!(world.control.output_gone(&status), None);
+    assert_eq!(world.control.output_at(&status), Some(cluster("east")));
+    let removal = world.removal("east");
+    world.done(removal);
+    let expected = Some("cluster `east`, which had it, was removed".to_owned());
+    assert_eq!(world.control.output_gone(&status), expected);
+    // Also when its build is over.
+    world.report(jobs[1], ended(Failure));
+    assert!(world.control.job(jobs[0]).is_none());
+    assert_eq!(world.control.output_gone(&status), expected);
+    assert_eq!(
+        world.control.output_gone(&world.seen[&jobs[1]]),
+        None,
+        "it left nothing"
+    );
 }
 
 #[test]

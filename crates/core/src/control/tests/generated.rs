@@ -228,6 +228,10 @@ fn what_cannot_be_added_is_an_error_of_its_maker() {
         (vec![job("a").after("b"), job("b").after("a")], "for itself"),
         (vec![job("a").after("z")], "`gen/a` follows `gen/z`, which there is not"),
         (vec![job("a"), job("a")], "the build has a job `gen/a` already"),
+        (
+            vec![job("a").times(3), job("a/1")],
+            "the build has a job `gen/a/1`, and an array of which an index would be called that too",
+        ),
         (vec![job(&long)], "255"),
         (
             vec![named("a", crate::capability::Capability::Docker)],

@@ -92,6 +92,30 @@ fn what_runs_goes_on_until_the_end_of_the_handover_lease() {
 }
 
 #[test]
+fn how_long_a_cluster_was_silent_is_counted_from_when_it_was_heard_of() {
+    for (restarts, first, second) in [(false, 310, 610), (true, 300, 600)] {
+        let (mut world, jobs) = running_in_the_east();
+        if restarts {
+            hand_over(&mut world);
+            world.restart();
+            world.hello_again("west", 4);
+            without_the_east(&mut world, 300);
+        } else {
+            // Ten seconds pass between the last heartbeat and the request.
+            without_the_east(&mut world, 10);
+            leave(&mut world);
+            without_the_east(&mut world, 300);
+        }
+        let message = |job: JobId| world.seen[&job].message.clone();
+        let expected = |seconds: u32| format!("cluster `east` was not heard of for {seconds}s");
+        assert!(message(jobs[1]).contains(&expected(first)), "{}", message(jobs[1]));
+        without_the_east(&mut world, 300);
+        let message = world.seen[&jobs[2]].message.clone();
+        assert!(message.contains(&expected(second)), "{message}");
+    }
+}
+
+#[test]
 fn nothing_is_given_to_a_process_that_is_about_to_end() {
     let mut world = World::new();
     world.up("east", &[], 4);
@@ -147,6 +171,21 @@ fn heartbeats_do_not_shorten_it() {
     world.done(Command::Heartbeat { cluster: east, session });
     without_the_east(&mut world, 298);
     assert_eq!(places(&world, &jobs), ["east"; 3]);
+}
+
+#[test]
+fn one_that_is_asked_for_again_takes_the_place_of_the_one_before() {
+    let (mut world, _) = running_in_the_east();
+    hand_over(&mut world);
+    let deadlines = world.control.deadlines.len();
+    for _ in 0..20 {
+        world.pass(SECOND);
+        world.hello_again("west", 4);
+        hand_over(&mut world);
+        assert_eq!(world.control.deadlines.len(), deadlines, "none is left behind");
+    }
+    let until = world.control.cluster(&cluster("east")).unwrap().handing_over_until;
+    assert_eq!(until, Some(world.now.steady + 300 * SECOND));
 }
 
 #[test]

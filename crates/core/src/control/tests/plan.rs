@@ -1,6 +1,6 @@
 //! Where jobs would go: what a plan says comes true when nothing else happens.
 
-use super::super::testing::{PROJECT, World, ended, job};
+use super::super::testing::{PROJECT, World, cluster, ended, job};
 use super::super::{Command, Place, PlannedJob, Present, Refusal};
 use crate::build::TerminalState::Finished;
 use crate::build::{BuildDefinition, JobSpec};
@@ -68,7 +68,7 @@ fn jobs_that_fit_nowhere_say_what_would_help() {
     world.up("east", &["AWS"], 2);
     world.up("west", &["GCP"], 4);
     world.done(Command::SetAvailability {
-        name: super::super::testing::cluster("west"),
+        name: cluster("west"),
         availability: Availability::Cordoned,
         present: Present::Stay,
     });
@@ -85,9 +85,14 @@ fn jobs_that_fit_nowhere_say_what_would_help() {
             "to have it fit on cluster `east`: ask for at most 2 cpu, or give the cluster 3",
         ),
         (
-            job("a").on("GCP"),
-            "nowhere: only cluster `west` would do: it is cordoned, and takes no new jobs",
-            "to have it fit on cluster `west`: `tombolo cluster uncordon west`",
+            job("a").on("node.os=plan9"),
+            "nowhere: no cluster can run it; the nearest is `east`: selector `node.os=plan9` does not hold (it is `linux`)",
+            "to have it fit on cluster `east`: leave `node.os=plan9` out of its selector",
+        ),
+        (
+            job("a").on("cluster=south"),
+            "nowhere: no cluster can run it; the nearest is `east`: selector `cluster=south` does not hold (it is `east`)",
+            "to have it fit on cluster `east`: leave `cluster=south` out of its selector",
         ),
     ] {
         let planned = plan(&world, std::slice::from_ref(&spec));
@@ -101,6 +106,56 @@ fn jobs_that_fit_nowhere_say_what_would_help() {
                 "the queue says the same"
             );
         }
+    }
+}
+
+#[test]
+fn jobs_wait_for_clusters_that_take_none_for_now() {
+    use Availability::{Cordoned, Disabled, Draining};
+    for (west, north, expected) in [
+        (
+            Cordoned,
+            None,
+            "waits: only cluster `west` would do: it is cordoned, and takes no new jobs",
+        ),
+        (
+            Draining,
+            None,
+            "waits: only cluster `west` would do: it is being drained, and takes no new jobs",
+        ),
+        (Disabled, None, "waits: only cluster `west` would do: it is disabled"),
+        (
+            Disabled,
+            Some(Cordoned),
+            "waits: only clusters `north`, `west` would do, and they take no new jobs",
+        ),
+    ] {
+        let mut world = World::new();
+        world.up("east", &["AWS"], 2);
+        world.up("west", &["GCP"], 4);
+        let closed = [Some(("west", west)), north.map(|north| ("north", north))];
+        if north.is_some() {
+            world.up("north", &["GCP"], 1);
+        }
+        for (name, availability) in closed.into_iter().flatten() {
+            world.done(Command::SetAvailability {
+                name: cluster(name),
+                availability,
+                present: Present::Stay,
+            });
+        }
+        let spec = job("a").on("GCP");
+        let planned = plan(&world, std::slice::from_ref(&spec));
+        assert_eq!(words(&planned[0]), expected);
+        let (_, ids) = world.submit(vec![spec]);
+        let Place::Waits(explanation) = &planned[0].place else {
+            panic!("{planned:?}");
+        };
+        assert_eq!(
+            world.control.explain(ids[0]).as_ref(),
+            Some(explanation),
+            "the queue says the same"
+        );
     }
 }
 

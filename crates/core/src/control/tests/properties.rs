@@ -113,7 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
             .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
         1 => which.clone().prop_map(|which| Step::Remove(which, Caution::None)),
-        2 => which.clone().prop_map(|which| Step::Remove(which, Caution::Outputs)),
+        2 => which.clone().prop_map(|which| Step::Remove(which, Caution::Needs)),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(pick, waits)| Step::Waits(pick, waits)),
         3 => (which.clone(), any::<usize>(), prop::sample::select(&STAGES[..]))
             .prop_map(|(which, pick, stage)| Step::Copied { which, pick, stage: stage() }),
@@ -313,7 +313,7 @@ impl World {
     fn random_removal(&mut self, which: usize, caution: Caution) {
         let name = cluster(CLUSTERS[which].0);
         let effects = self.apply(Command::RemoveCluster { name, caution });
-        assert!(effects.reply.is_ok() || caution == Caution::Outputs);
+        assert!(effects.reply.is_ok() || caution == Caution::Needs);
     }
 
     /// An agent says why one of its attempts does not go on, or that it does.

@@ -3,12 +3,14 @@
 use super::super::command::{Known, Rerun};
 use super::super::record::{JobNode, JobStatus};
 use super::super::testing::{PROJECT, World, cluster, ended, job, running};
-use super::super::{Caution, Command, Refusal, Submission};
+use super::super::{Caution, Change, Command, Refusal, Submission};
 use crate::build::extensions::{Extensions, InputRule};
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::JobId;
+use crate::label::Selector;
 use crate::name::JobName;
 use crate::rerun::{Error, Indexes, Plan, Scope, plan};
+use crate::share::Share;
 use crate::volume::VolumeKind;
 use TerminalState::{Failure, Finished};
 
@@ -248,6 +250,7 @@ fn jobs_that_are_taken_over_are_over_and_give_their_outputs() {
     assert_eq!((build.number, build.restarts), (2, 1));
     let taken_over = &world.seen[&jobs[0]];
     assert_eq!(taken_over.message, "taken over from build 1");
+    assert!(taken_over.is_taken_over() && !world.seen[&jobs[1]].is_taken_over());
     assert_eq!(
         (taken_over.epoch.0, taken_over.output),
         (0, world.seen[&first.jobs[0]].output)
@@ -318,4 +321,46 @@ fn a_rerun_in_which_nothing_runs_is_refused() {
         let refusal = world.refused(Command::Submit(Box::new(submission)));
         assert!(matches!(refusal, Refusal::Conflict(_)), "{refusal}");
     }
+}
+
+#[test]
+fn a_rerun_keeps_to_the_clusters_that_its_project_has_now() {
+    let confine = |world: &mut World, clusters: &str| {
+        let share = Share {
+            clusters: Selector::parse(clusters).unwrap(),
+            ..Share::default()
+        };
+        world.done(Command::SetShare { id: PROJECT, share });
+    };
+    let mut world = World::new();
+    world.up("east", &["region=us", "ssd"], 4);
+    world.up("west", &["region=eu", "ssd"], 4);
+    confine(&mut world, "region=us, ssd");
+    // What it says itself stays.
+    let specs = vec![job("a").on("ssd"), job("b").on("region=us")];
+    let mut first = world.submission(PROJECT, specs);
+    let effects = world.done(Command::Submit(Box::new(first.clone())));
+    let stored = effects.changes.iter().find_map(|change| match change {
+        Change::InsertBuild { specs, .. } => Some(specs.clone()),
+        _ => None,
+    });
+    first.definition.jobs = stored.unwrap();
+    assert_eq!(world.cluster_of(first.jobs[0]), "east");
+    for job in &first.jobs {
+        world.report(*job, ended(Finished));
+    }
+    confine(&mut world, "region=eu");
+    let second = again(&mut world, &Scope::All, &first);
+    world.done(Command::Submit(Box::new(second.clone())));
+    assert_eq!(world.cluster_of(second.jobs[0]), "west");
+    assert_eq!(
+        world.states(&second.jobs[1..]),
+        ["queued"],
+        "it asks for another region itself"
+    );
+    confine(&mut world, "");
+    let third = again(&mut world, &Scope::All, &first);
+    world.done(Command::Submit(Box::new(third.clone())));
+    let selectors = world.control.jobs(third.id).map(|job| job.node.selector.to_string());
+    assert_eq!(selectors.collect::<Vec<_>>(), ["ssd", "region=us"]);
 }

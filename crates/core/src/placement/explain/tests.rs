@@ -1,8 +1,10 @@
 use super::*;
 use crate::capability::CapabilitySet;
 use crate::label::{Labels, Selector};
-use crate::placement::{Availability, VolumeNeeds};
+use crate::placement::words::bytes;
+use crate::placement::{Availability, Comparison, Score, VolumeNeeds, Wishes};
 use crate::resources::Resources;
+use crate::route::{Cost, Costs};
 
 const GIB: u64 = 1 << 30;
 
@@ -159,6 +161,17 @@ fn summaries() {
         slots: 0,
         ..candidate(&east, true, 0)
     };
+    let placed = |choice, held_up| {
+        Situation::Placed(Placed {
+            cluster: &west,
+            choice,
+            held_up,
+        })
+    };
+    let (mut comparison, wishes) = (Comparison::default(), Wishes::default());
+    let score = Score::new(0, 0, Cost(0), &Costs::default());
+    (0..2).for_each(|_| comparison.add(&score));
+    let of_two = comparison.choice(&west, &score, &wishes, false);
     for (situation, selector, clusters, summary) in [
         (Situation::Queued(None), &any, vec![], "no cluster has joined"),
         (
@@ -197,17 +210,18 @@ fn summaries() {
             vec![],
             "it waits for `a`, `b`, `c` and 1 more",
         ),
+        (placed(None, None), &any, vec![], "it was given to cluster `west`"),
         (
-            Situation::Placed(&west, None),
-            &any,
-            vec![],
-            "it was given to cluster `west`",
-        ),
-        (
-            Situation::Placed(&west, Some("waits for a node")),
+            placed(None, Some("waits for a node")),
             &any,
             vec![],
             "it was given to cluster `west`, and waits for a node",
+        ),
+        (
+            placed(Some(of_two), Some("waits for a node")),
+            &any,
+            vec![],
+            "it was given to cluster `west` (of 2 that were compared, the most of it was free), and waits for a node",
         ),
         (
             Situation::Ended(TerminalState::Failure),
@@ -243,5 +257,16 @@ fn amounts() {
         (u64::MAX, "16777215.9 TiB"),
     ] {
         assert_eq!(memory(bytes), text);
+    }
+    for (size, text) in [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (24_000_000, "24.0 MB"),
+        (999_949, "999.9 kB"),
+        (999_950, "1.0 MB"),
+        (u64::MAX, "18.4 EB"),
+    ] {
+        assert_eq!(bytes(size), text);
     }
 }

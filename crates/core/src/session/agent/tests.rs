@@ -94,6 +94,7 @@ fn assignment(attempt: AttemptId) -> Box<Assignment> {
             source: true,
             needs: Default::default(),
             passes_on: Default::default(),
+            confined_to: Default::default(),
             repository: None,
             extensions: None,
         },

@@ -7,6 +7,7 @@ use tombolo_core::name::{ClusterName, JobName};
 use super::matrix::Template;
 use crate::decode::{Decoder, Step};
 use crate::fault::{Complaint, Position, quote};
+use crate::format::Dialect;
 use crate::reader::{Piece, Scalar, Token};
 use crate::schema::fields;
 
@@ -30,8 +31,17 @@ pub(super) struct Wanted {
 pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Wanted> {
     let mut wanted = Wanted::default();
     let expected = "an object with `selector`, `prefer`, `spread` and `same_as`";
+    let is_infrabox = decoder.dialect == Dialect::InfraBox;
     decoder.map(value, expected, |decoder, field, at, value| {
         match field {
+            "spread" | "same_as" if is_infrabox => {
+                decoder.fault(at, fields::not_of_infrabox(&format!("field {}", quote(field))));
+                decoder.skip(&value)?;
+            }
+            "prefer" if is_infrabox && value.piece == Piece::ListStart => {
+                decoder.fault(at, fields::not_of_infrabox("preferences with weights"));
+                decoder.skip(&value)?;
+            }
             "selector" => (wanted.selector, wanted.templates) = read_selector(decoder, &value)?,
             "prefer" => match value.piece {
                 Piece::ListStart => wanted.preferences = read_preferences(decoder, &value)?,

@@ -104,6 +104,7 @@ fn whole(name: JobName, spec: &JobSpec, dependencies: Vec<Dependency>) -> JobSpe
         source: true,
         needs: CapabilitySet::EMPTY,
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     }

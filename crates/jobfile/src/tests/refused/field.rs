@@ -1,14 +1,14 @@
 use super::check;
 
 /// A job whose other fields are sound, with `field` on line 3.
-fn with_field(field: &str) -> String {
+pub(super) fn with_field(field: &str) -> String {
     format!("{{version: 1,\njobs: [{{type: docker-image, name: a, image: i,\n{field}}}]}}")
 }
 
 /// Checks fields and the only fault of each.
 pub(super) fn check_fields(table: &[(&str, &str)]) {
     for (field, expected) in table {
-        check("infrabox.yaml", &with_field(field), &[expected]);
+        check("tombolo.yaml", &with_field(field), &[expected]);
     }
 }
 
@@ -368,7 +368,7 @@ fn fields_of_other_types() {
              and this one is of type `git`",
         ),
     ] {
-        check("infrabox.yaml", &format!("version: 1\njobs: [{job}]"), &[expected]);
+        check("tombolo.yaml", &format!("version: 1\njobs: [{job}]"), &[expected]);
     }
 }
 

@@ -1,7 +1,35 @@
 //! What is wrong with fields that InfraBox does not have.
 
-use super::check;
-use super::field::check_fields;
+use super::field::{check_fields, with_field};
+use super::{check, refuse};
+
+#[test]
+fn files_that_follow_infrabox_have_none_of_them() {
+    for (field, what) in [
+        ("timeouts: {run: 5}", "field `timeouts`"),
+        ("matrix: {a: [b]}", "field `matrix`"),
+        ("count: 2", "field `count`"),
+        ("priority: 1", "field `priority`"),
+        ("retry: 1", "field `retry`"),
+        ("on_disconnect: wait", "field `on_disconnect`"),
+        ("exclusive: true", "field `exclusive`"),
+        ("inputs: {b: false}", "field `inputs`"),
+        ("outputs: {keep: 1}", "field `outputs`"),
+        ("volumes: [shared]", "field `volumes`"),
+        ("kubernetes: {}", "field `kubernetes`"),
+        ("cluster: {spread: zone}", "field `spread`"),
+        ("cluster: {same_as: b}", "field `same_as`"),
+        ("cluster: {prefer: [{selector: a}]}", "preferences with weights"),
+    ] {
+        let faults = refuse("infrabox.yaml", with_field(field).as_bytes()).faults;
+        let [fault] = faults.as_slice() else {
+            panic!("{field}: {faults:?}");
+        };
+        assert_eq!(fault.message, format!("InfraBox's job files have no {what}"));
+        let hint = fault.hint.as_deref().unwrap_or_default();
+        assert!(hint.starts_with("rename the file, to `tombolo.yaml`"), "{hint}");
+    }
+}
 
 #[test]
 fn retries() {

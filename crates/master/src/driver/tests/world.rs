@@ -206,6 +206,7 @@ fn spec(name: &str) -> JobSpec {
         source: true,
         needs: Default::default(),
         passes_on: Default::default(),
+        confined_to: Default::default(),
         repository: None,
         extensions: None,
     }

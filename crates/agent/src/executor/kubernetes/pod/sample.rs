@@ -72,6 +72,7 @@ pub(crate) fn assignment() -> Assignment {
             source: true,
             needs: Default::default(),
             passes_on: Default::default(),
+            confined_to: Default::default(),
             repository: None,
             extensions: None,
         },

@@ -137,3 +137,46 @@ fn an_index_that_is_not_there_is_named() {
         );
     }
 }
+
+#[test]
+fn only_the_index_that_is_named_runs_of_an_array_that_was_cut_off() {
+    for named in [0, 3] {
+        let mut world = world(2);
+        let specs = specs(5);
+        let (build, jobs) = world.submit(specs.clone());
+        let nodes: Vec<JobNode> = world.control.jobs(build).map(|job| job.node.clone()).collect();
+        world.done(Command::CancelBuild {
+            build,
+            extent: Default::default(),
+        });
+        for index in 0..2 {
+            world.report(jobs[0].of_index(index), ended(Killed));
+        }
+        let mut indexes = Indexes::default();
+        let begun = (0..5).filter_map(|index| world.seen.get(&jobs[0].of_index(index)).cloned());
+        let begun: Vec<JobStatus> = begun.collect();
+        assert!(begun.len() < 4, "some have never begun");
+        indexes.insert(jobs[0], begun);
+        let with_status = |node: JobNode| {
+            let status = world.seen[&node.id].clone();
+            (node, status)
+        };
+        let jobs: Vec<_> = nodes.into_iter().map(with_status).collect();
+        let scope = Scope::Job {
+            name: JobName::new(&format!("sim/{named}")).unwrap(),
+            descendants: false,
+        };
+        let planned = plan(&scope, &jobs, &specs, &indexes, &|_, _| None).unwrap();
+        let mut submission = world.submission(PROJECT, planned.definition.jobs);
+        let ids = submission.jobs.clone();
+        submission.rerun = Some(Box::new(Rerun {
+            of: 1,
+            restarts: 1,
+            jobs: planned.jobs,
+        }));
+        world.done(Command::Submit(Box::new(submission)));
+        assert_eq!(held(&world, ids[0]), [named]);
+        world.report(ids[0].of_index(named), ended(Finished));
+        assert_eq!(world.states(&ids[..1]), ["killed"], "as the others were");
+    }
+}

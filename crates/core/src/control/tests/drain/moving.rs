@@ -1,6 +1,10 @@
 //! Which cluster is told to bring what, and how often.
 
+use std::collections::VecDeque;
+
 use super::*;
+use crate::id::ProjectId;
+use crate::name::ProjectName;
 
 /// Where the output of `a` goes, which is on east.
 fn destination(clusters: &[(&str, &[&str], u32)], child: &str, before: &dyn Fn(&mut World)) -> Vec<String> {
@@ -170,4 +174,74 @@ fn a_cluster_that_is_away_says_so_and_gives_its_outputs_when_it_is_back() {
     );
     world.hello("east", 2, &[]);
     assert_eq!(world.seconds(2), ["west: copy"]);
+}
+
+#[test]
+fn clusters_that_take_no_jobs_for_now_are_named_as_what_is_in_the_way() {
+    for (availability, expected) in [
+        (Cordoned, "`west` is cordoned"),
+        (Draining, "`west` is being drained"),
+        (Availability::Disabled, "`west` is disabled"),
+    ] {
+        let (mut world, jobs) = waiting();
+        world.set("west", availability);
+        assert_eq!(world.drain("east"), [""; 0]);
+        let words = "the output of `a` of build 1 cannot be moved: no other cluster is connected, takes jobs and may have what its project makes";
+        assert_eq!(obstacle(&world, "east"), format!("{words}: {expected}"));
+        assert_eq!(world.state(jobs[0]).to_string(), "finished");
+    }
+    let (mut world, _) = waiting();
+    let session = world.session("west");
+    let west = cluster("west");
+    world.done(Command::Disconnect { cluster: west, session });
+    world.drain("east");
+    assert!(
+        obstacle(&world, "east").ends_with(": `west` is not connected"),
+        "{}",
+        obstacle(&world, "east")
+    );
+}
+
+/// So many outputs on east that may be nowhere else, and after them one that may be on west too, which is the job's.
+fn behind_stuck(stuck: u32) -> (World, JobId) {
+    let mut world = World::new();
+    world.up("east", &["region=eu"], stuck + 1);
+    let share = Share {
+        clusters: Selector::parse("region=eu").unwrap(),
+        ..Share::default()
+    };
+    world.done(Command::SetShare { id: PROJECT, share });
+    let other = ProjectId::from_u128(2);
+    let name = ProjectName::new("other").unwrap();
+    world.done(Command::CreateProject { id: other, name });
+    let (_, many) = world.submit(vec![job("many").times(stuck), job("child").after("many").on("GCP")]);
+    let submission = world.submission(other, vec![job("a"), job("b").after("a").on("GCP")]);
+    let last = submission.jobs[0];
+    world.done(Command::Submit(Box::new(submission)));
+    let mut all: VecDeque<JobId> = (0..stuck).map(|index| many[0].of_index(index)).collect();
+    all.push_back(last);
+    while let Some(job) = all.pop_front() {
+        match world.cluster_of(job).as_str() {
+            "east" => drop(world.report(job, leaves(1))),
+            _ => {
+                world.done(Command::Tick);
+                all.push_front(job);
+            }
+        }
+    }
+    world.up("west", &[], 1);
+    (world, last)
+}
+
+#[test]
+fn outputs_that_can_go_nowhere_do_not_keep_others_however_many_they_are() {
+    // More than are looked at in one command, and more than wait for their turn.
+    for (stuck, seconds) in [(70, 1), (1100, 20)] {
+        let (mut world, last) = behind_stuck(stuck);
+        assert_eq!(world.drain("east"), [""; 0], "{stuck}: others come first");
+        assert_eq!(world.seconds(seconds), ["west: copy"], "{stuck}");
+        world.copied("west", last, 1, CopyStage::Whole);
+        assert_eq!(world.copies(last), ["west"]);
+        assert_eq!(drain(&world, "east").outputs, u64::from(stuck), "{stuck}");
+    }
 }

@@ -24,13 +24,13 @@ use self::drains::drained_takes_nothing_along;
 use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
-pub(crate) use self::inputs::inputs_complete;
+use self::inputs::inputs_complete;
 use self::logs::{logs_are_whole, logs_that_count, one_leads};
 use self::progress::{progress_is_real, returned_goes_on};
-pub(crate) use self::record::Record;
+pub use self::record::Record;
 use self::volumes::sharers_together;
-use crate::history::Fact;
-use crate::world::Outcome;
+pub use self::volumes::shares;
+use crate::history::{Fact, Outcome};
 
 type Checker = fn(&Outcome) -> Result<(), String>;
 
@@ -64,7 +64,7 @@ const ALL: [(&str, Checker); 22] = [
 ];
 
 /// What is wrong: the invariants that do not hold, each with the first place where.
-pub(crate) fn judge(outcome: &Outcome) -> Result<(), Vec<String>> {
+pub fn judge(outcome: &Outcome) -> Result<(), Vec<String>> {
     let fault = |(name, check): &(&str, Checker)| check(outcome).err().map(|what| format!("{name}: {what}"));
     let faults: Vec<String> = ALL.iter().filter_map(fault).collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -395,7 +395,7 @@ fn builds_end_right(outcome: &Outcome) -> Result<(), String> {
 }
 
 /// How many of the builds ended in each state, for a look at what worlds are like.
-pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
+pub fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
     let mut record = Record::default();
     outcome.history.facts.iter().for_each(|(_, fact)| record.take(fact));
     let mut tally = BTreeMap::new();

@@ -212,7 +212,7 @@ impl<E: Executor> Life<E> {
     async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
         let mut lease = match is_exclusive(assignment) {
             true => self.held.clone(),
-            false => self.shared.surroundings.lease.clone(),
+            false => self.shared.lease.clone(),
         };
         let shared = Arc::clone(&self.shared);
         let mut values = Values::default();
@@ -222,8 +222,10 @@ impl<E: Executor> Life<E> {
                 secrets::find(&shared, assignment).await
             };
             values = tokio::select! {
-                values = permitted => values?,
+                // The lease may be a later one than the word that this is not to start.
+                biased;
                 () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
+                values = permitted => values?,
             };
             self.masker = Some(Masker::new(&values));
         }

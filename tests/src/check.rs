@@ -169,9 +169,12 @@ fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
     (same_state || cancelled || refused) && status.output == end.output && status.log_lines == Some(end.log_lines)
 }
 
-/// No attempt's command starts twice (unless the cluster lost its disk in between), and never on two clusters.
+/// No attempt's command starts twice, and never on two clusters. Unless the cluster lost its disk in between, or its machine ended before the master heard
+/// that it had the attempt: to the master that is one which never arrived.
 fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
     let mut started: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
+    let mut down: BTreeSet<AttemptId> = BTreeSet::new();
     for (at, fact) in &outcome.history.facts {
         match fact {
             Fact::CommandStarted {
@@ -184,9 +187,21 @@ fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
                     ));
                 }
             }
+            Fact::StartOrdered { cluster, attempt } if started.get(attempt) == Some(cluster) => {
+                let job = record.jobs.get(&attempt.job);
+                let unheard = job.is_some_and(|job| job.state == JobState::Assigned && job.epoch == attempt.epoch);
+                if unheard && down.remove(attempt) {
+                    started.remove(attempt);
+                }
+            }
+            Fact::MachineDown(cluster) => {
+                let there = started.iter().filter(|(_, other)| *other == cluster);
+                down.extend(there.map(|(attempt, _)| *attempt));
+            }
             Fact::Wiped(cluster) => started.retain(|_, other| other != cluster),
             _ => {}
         }
+        record.take(fact);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Agent {
     pub(crate) machine: Arc<Machine>,
     process: Arc<Mutex<Option<Process>>>,
+    dead: Arc<AtomicBool>,
 }
 
 /// What outlives the agent's process.
@@ -74,13 +76,22 @@ impl Agent {
         Self {
             machine: Arc::new(machine),
             process: Arc::default(),
+            dead: Arc::default(),
         }
     }
 
-    /// Starts a process, if there is none.
+    /// It never comes back.
+    pub(crate) fn bury(&self) {
+        self.crash(false);
+        self.machine.node.crash();
+        self.dead.store(true, Ordering::Relaxed);
+        self.machine.chronicle.fact(Fact::Buried(self.machine.name.clone()));
+    }
+
+    /// Starts a process, if there is none, and there ever will be.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
         let mut process = lock(&self.process);
-        if process.is_none() {
+        if process.is_none() && !self.dead.load(Ordering::Relaxed) {
             *process = Some(self.machine.start()?);
         }
         Ok(())
@@ -90,6 +101,16 @@ impl Agent {
     pub(crate) fn crash(&self, told: bool) {
         drop(lock(&self.process).take());
         self.machine.network.agent_gone(self.machine.index, told);
+    }
+
+    /// Nothing is left on the disk. There is no process.
+    pub(crate) fn wipe(&self) {
+        for folder in [self.machine.attempts(), self.machine.volumes()] {
+            let removed = fs::remove_dir_all(&folder);
+            assert!(removed.is_ok() || !folder.exists(), "{removed:?}");
+        }
+        self.machine.node.wipe();
+        self.machine.chronicle.fact(Fact::Wiped(self.machine.name.clone()));
     }
 
     /// The process is told to end, and another one takes its place.
@@ -116,6 +137,9 @@ impl Agent {
 
     /// What is still on the disk.
     pub(crate) fn leftovers(&self) -> Vec<String> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         let name = &self.machine.name;
         let mut found = Vec::new();
         for folder in [self.machine.attempts(), self.machine.volumes()] {
@@ -192,7 +216,6 @@ impl Machine {
             executor: self.node.clone(),
             inputs: Inputs::new(puller, ways, prefetcher),
             shipper: shipper.clone(),
-            lease: link.lease(),
             secrets: Arc::new(secrets::Master::new(bulk.clone())),
             volumes: volumes.clone(),
             notices: notices.clone(),

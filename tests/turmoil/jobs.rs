@@ -33,7 +33,7 @@ pub(crate) fn draw_submission(
         let job = draw_job(rng, scenario, clusters, &jobs, index);
         jobs.push(job);
     }
-    if rng.random_bool(0.2) {
+    if !scenario.one_dies && rng.random_bool(0.2) {
         draw_sharers(rng, &mut jobs);
     }
     let ids = jobs.iter().zip(1_u128..).map(|(job, index)| {
@@ -86,7 +86,7 @@ fn draw_job(
         Dependency { job, on }
     };
     let dependencies = parents.into_iter().map(depend).collect();
-    let extensions = draw_extensions(rng, scenario.tense);
+    let extensions = draw_extensions(rng, scenario);
     let selector = draw_selector(rng, clusters);
     JobSpec {
         name: JobName::new(&format!("job-{index}")).expect("the name follows the grammar"),
@@ -119,8 +119,8 @@ fn draw_job(
     }
 }
 
-fn draw_extensions(rng: &mut ChaCha8Rng, tense: bool) -> Extensions {
-    let exclusive = rng.random_bool(if tense { 0.6 } else { 0.25 });
+fn draw_extensions(rng: &mut ChaCha8Rng, scenario: &Scenario) -> Extensions {
+    let exclusive = rng.random_bool(if scenario.tense { 0.6 } else { 0.25 });
     let retry = rng.random_bool(0.3).then(|| Retry {
         count: rng.random_range(1..=3),
         states: StateSet::of(&Retry::STATES[..rng.random_range(1..=3)]),
@@ -137,7 +137,8 @@ fn draw_extensions(rng: &mut ChaCha8Rng, tense: bool) -> Extensions {
             parallel: rng.random_bool(0.3).then(|| rng.random_range(1..=3)),
         }),
         on_disconnect: match rng.random_range(0..10) {
-            0 if !exclusive => OnDisconnect::Wait,
+            // Whoever waits for a cluster that never comes back waits until somebody removes it.
+            0 if !exclusive && !scenario.one_dies => OnDisconnect::Wait,
             1..4 => OnDisconnect::Replace,
             _ => OnDisconnect::Later,
         },

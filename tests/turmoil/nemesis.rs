@@ -45,6 +45,15 @@ impl Nemesis<'_> {
         }
     }
 
+    /// Plans the end of the first cluster, if it has one.
+    pub(crate) fn bury(&mut self) {
+        if self.world.scenario.one_dies {
+            let agent = self.world.agents[0].clone();
+            let at = draw_time(&mut self.rng, self.world.scenario.heal_at);
+            self.later(at, move || agent.bury());
+        }
+    }
+
     fn strike(&mut self, fault: Fault, agent: usize) {
         let outage = self.draw_outage();
         let (world, rng) = (self.world, &mut self.rng);
@@ -61,11 +70,14 @@ impl Nemesis<'_> {
                 let master = world.master.clone();
                 self.later(outage, move || master.start());
             }
-            Fault::CrashAgent | Fault::CrashNode => {
+            Fault::CrashAgent | Fault::CrashNode | Fault::WipeNode => {
                 let agent = world.agents[agent].clone();
                 agent.crash(fault == Fault::CrashAgent);
-                if fault == Fault::CrashNode {
+                if fault != Fault::CrashAgent {
                     agent.machine.node.crash();
+                }
+                if fault == Fault::WipeNode {
+                    agent.wipe();
                 }
                 self.later(outage, move || agent.start().expect("the agent starts"));
             }

@@ -41,6 +41,8 @@ struct Shared {
     cluster: ClusterName,
     chronicle: Chronicle,
     command_time: Duration,
+    /// Sandboxes take about as long as a lease, now and then.
+    tense: bool,
     rng: Mutex<ChaCha8Rng>,
     commands: Mutex<BTreeMap<AttemptId, Command>>,
     volumes: Mutex<Vec<VolumeId>>,
@@ -55,12 +57,18 @@ struct Command {
 }
 
 impl Node {
-    pub(crate) fn new(cluster: ClusterName, chronicle: Chronicle, command_time: Duration, rng: ChaCha8Rng) -> Self {
+    pub(crate) fn new(
+        cluster: ClusterName,
+        chronicle: Chronicle,
+        (command_time, tense): (Duration, bool),
+        rng: ChaCha8Rng,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 cluster,
                 chronicle,
                 command_time,
+                tense,
                 rng: Mutex::new(rng),
                 commands: Mutex::default(),
                 volumes: Mutex::default(),
@@ -77,13 +85,22 @@ impl Node {
             .fact(Fact::MachineDown(self.shared.cluster.clone()));
     }
 
+    /// The volumes are gone with the disk.
+    pub(crate) fn wipe(&self) {
+        lock(&self.shared.volumes).clear();
+    }
+
     pub(crate) fn draw<T>(&self, draw: impl FnOnce(&mut ChaCha8Rng) -> T) -> T {
         draw(&mut lock(&self.shared.rng))
     }
 
     async fn step(&self) {
         let length = self.draw(|rng| {
-            let longest = if rng.random_bool(0.05) { STEP * 20 } else { STEP };
+            let longest = match self.shared.tense {
+                false if rng.random_bool(0.05) => STEP * 20,
+                true if rng.random_bool(0.3) => STEP * 60,
+                _ => STEP,
+            };
             draw_time(rng, longest)
         });
         tokio::time::sleep(length).await;

@@ -14,6 +14,8 @@ pub(crate) struct Scenario {
     pub(crate) builds: usize,
     /// The most jobs of a build.
     pub(crate) jobs: usize,
+    /// The first cluster ends for good; no job asks for it by its labels.
+    pub(crate) one_dies: bool,
     /// Users cancel builds and jobs.
     pub(crate) cancels: bool,
     pub(crate) heal_at: Duration,
@@ -45,6 +47,8 @@ pub(crate) enum Fault {
     ReplaceAgent,
     /// The agent's machine ends; its disk stays.
     CrashNode,
+    /// The agent's machine ends with its disk.
+    WipeNode,
     /// The database cannot be used.
     LoseDatabase,
     /// The next commits fail, or their ends are not known.
@@ -53,7 +57,7 @@ pub(crate) enum Fault {
     SlowDown,
 }
 
-const ALL_FAULTS: [Fault; 10] = [
+const ALL_FAULTS: [Fault; 11] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
@@ -61,6 +65,7 @@ const ALL_FAULTS: [Fault; 10] = [
     Fault::CrashAgent,
     Fault::ReplaceAgent,
     Fault::CrashNode,
+    Fault::WipeNode,
     Fault::LoseDatabase,
     Fault::FailCommits,
     Fault::SlowDown,
@@ -83,23 +88,26 @@ impl Scenario {
         let milliseconds =
             |rng: &mut ChaCha8Rng, choices: &[u64]| Duration::from_millis(choices[rng.random_range(0..choices.len())]);
         let kinds: &[Fault] = if tense { &TENSE_FAULTS } else { &ALL_FAULTS };
-        let drawn = kinds.iter().filter(|_| rng.random_bool(0.4)).copied();
+        let chance = |fault| if fault == Fault::WipeNode { 0.15 } else { 0.4 };
+        let drawn = kinds.iter().filter(|fault| rng.random_bool(chance(**fault))).copied();
         let mut faults: Vec<Fault> = drawn.collect();
         if faults.is_empty() || tense {
             faults.push(Fault::Partition);
         }
+        let agents = rng.random_range(1..=3).max(if tense { 2 } else { 1 });
         Self {
             tense,
-            agents: rng.random_range(1..=3).max(if tense { 2 } else { 1 }),
-            builds: rng.random_range(1..=4),
-            jobs: rng.random_range(1..=6),
+            agents,
+            one_dies: agents > 1 && !calm && rng.random_bool(0.15),
+            builds: rng.random_range(1..=6),
+            jobs: rng.random_range(1..=8),
             cancels: rng.random_bool(0.6),
-            heal_at: Duration::from_secs(rng.random_range(20..=70)),
+            heal_at: Duration::from_secs(rng.random_range(30..=150)),
             latency: milliseconds(rng, if tense { &[200, 2000] } else { &[2, 20, 200, 1000] }),
             commit_time: milliseconds(rng, &[0, 5, 50, 500]),
             command_time: milliseconds(rng, &[500, 5_000, 20_000]),
             faults: if calm { Vec::new() } else { faults },
-            fault_pause: milliseconds(rng, if tense { &[6_000] } else { &[2_000, 8_000, 20_000] }),
+            fault_pause: milliseconds(rng, if tense { &[6_000] } else { &[1_000, 4_000, 12_000] }),
         }
     }
 

@@ -72,13 +72,15 @@ pub(crate) async fn run(seed: u64, root: PathBuf) -> Result<Ended, Failure> {
     world.slow_commits(&mut rng);
     world.begin().await?;
     let users = Users::new(world.master.clone(), world.chronicle.clone());
-    let clusters: Vec<Labels> = world.agents.iter().map(full_labels).collect();
+    let asked_for = world.agents.iter().skip(usize::from(world.scenario.one_dies));
+    let clusters: Vec<Labels> = asked_for.map(full_labels).collect();
     let mut using = users.plan(&world.scenario, &clusters, &mut rng);
     let mut nemesis = Nemesis {
         world: &world,
         rng: ChaCha8Rng::seed_from_u64(rng.next_u64()),
         mending: JoinSet::new(),
     };
+    nemesis.bury();
     nemesis.rage().await;
     let mut mending = nemesis.mending;
     world.heal(&mut mending, &mut rng).await;
@@ -154,7 +156,7 @@ impl World {
             node: Node::new(
                 name.clone(),
                 self.chronicle.clone(),
-                self.scenario.command_time,
+                (self.scenario.command_time, self.scenario.tense),
                 node_rng,
             ),
             network: self.network.clone(),

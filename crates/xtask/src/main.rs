@@ -135,6 +135,11 @@ mod tests {
             ("sim --seed 7 --seeds 100", false),
             ("sim --planted", true),
             ("sim --planted --seed 7", false),
+            ("sim --turmoil", true),
+            ("sim --turmoil 20", true),
+            ("sim --turmoil --seed 7", true),
+            ("sim --turmoil --seeds 7", false),
+            ("sim --turmoil --planted", false),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

@@ -23,10 +23,9 @@ use tombolo_core::volume::VolumeId;
 pub(crate) use self::executor::Step;
 pub(crate) use self::shipping::Logged;
 use self::shipping::Shipped;
-pub(crate) use self::volumes::shares;
-use crate::history::Fact;
 use crate::scenario::Scenario;
 use crate::world::{Bug, Clock, Item, World};
+use tombolo_tests::history::Fact;
 
 /// A cluster.
 #[derive(Debug)]

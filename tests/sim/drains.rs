@@ -11,10 +11,10 @@ use tombolo_core::placement::Availability;
 use tombolo_core::session::agent::Event;
 
 use crate::agent::Step;
-use crate::history::Fact;
 use crate::master::{Given, Origin};
 use crate::scenario::Fault;
 use crate::world::{Bug, Item, World};
+use tombolo_tests::history::Fact;
 
 impl World {
     /// A cluster is drained; one that is already takes jobs again, now and then.

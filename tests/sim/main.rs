@@ -5,9 +5,7 @@
 //! `TOMBOLO_SEED` runs one and prints its history.
 
 mod agent;
-mod check;
 mod drains;
-mod history;
 mod master;
 mod nemesis;
 mod network;
@@ -21,7 +19,8 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use history::Recording;
+use tombolo_tests::check;
+use tombolo_tests::history::Recording;
 use world::{Bug, World};
 
 /// Seeds that run if nobody says otherwise.

@@ -25,9 +25,9 @@ pub(crate) use self::leading::Turn;
 use self::leading::{Machine, Term};
 pub(crate) use self::logs::Lines;
 use self::store::Store;
-use crate::history::Fact;
 use crate::users::Act;
 use crate::world::{Bug, Clock, World};
+use tombolo_tests::history::Fact;
 
 /// The project that all builds belong to.
 pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(1);

@@ -2,9 +2,11 @@
 
 use tombolo_core::planted::{Bug, Planting};
 
-use crate::history::Recording;
 use crate::world::World;
-use crate::{check, first_hit};
+use tombolo_tests::check;
+use tombolo_tests::history::Recording;
+
+use crate::first_hit;
 
 /// What the simulation is to find, and the checker that is meant to. What it has no part of is found by tests of that part.
 const MISTAKES: [(Bug, &str); 13] = [

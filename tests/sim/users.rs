@@ -20,9 +20,9 @@ use tombolo_core::resources::Resources;
 use tombolo_core::volume::{VolumeKind, VolumeSet};
 
 use crate::agent::Agent;
-use crate::history::Fact;
 use crate::master::{Origin, PROJECT};
 use crate::world::{Bug, Item, World};
+use tombolo_tests::history::Fact;
 
 /// What a user does.
 #[derive(Debug, Clone)]

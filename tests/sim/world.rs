@@ -8,9 +8,9 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::{AgentFrame, MasterFrame};
 use tombolo_core::time::{Moment, Now, Timestamp};
+use tombolo_tests::history::{History, Outcome, Recording};
 
 use crate::agent::{Agent, Logged, Step};
-use crate::history::{History, Recording};
 use crate::master::generated::Reader;
 use crate::master::{Batch, Lines, Master, Turn};
 use crate::network::Network;
@@ -151,16 +151,6 @@ pub(crate) struct World {
     pub(crate) healed: bool,
     /// Counts all that needs a number of its own.
     serial: u128,
-}
-
-/// How a world came out.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) history: History,
-    /// What was not over, or not removed, when patience ended.
-    pub(crate) leftovers: Vec<String>,
-    /// How many things happened.
-    pub(crate) steps: u64,
 }
 
 impl World {

@@ -61,8 +61,6 @@ pub struct Surroundings<E> {
     pub inputs: Inputs,
     /// Brings the logs to the master.
     pub shipper: Shipper,
-    /// Whether the agent may start commands.
-    pub lease: Lease,
     /// Knows the values of secrets.
     pub secrets: Arc<dyn Source>,
     /// The volumes that attempts work with.
@@ -132,6 +130,8 @@ impl Found {
 pub(crate) struct Shared<E> {
     pub(crate) settings: Settings,
     pub(crate) surroundings: Surroundings<E>,
+    /// Whether the agent may start commands.
+    pub(crate) lease: Lease,
     pub(crate) slots: Arc<Semaphore>,
 }
 
@@ -142,6 +142,7 @@ pub struct Attempts<E: Executor> {
     /// By task, what it is about.
     owners: HashMap<Id, AttemptId>,
     wishes: HashMap<AttemptId, watch::Sender<Wish>>,
+    lease: watch::Sender<Option<Granted>>,
     /// The leases of those whose command ends with that.
     holds: HashMap<AttemptId, watch::Sender<Option<Granted>>>,
 }
@@ -150,15 +151,18 @@ impl<E: Executor> Attempts<E> {
     /// Goes on with the attempts that were found. To be called within a runtime.
     pub fn resume(settings: Settings, found: Found, surroundings: Surroundings<E>) -> Self {
         let slots = Arc::new(Semaphore::new(settings.slots.max(1)));
+        let (lease, granted) = watch::channel(None);
         let mut attempts = Self {
             shared: Arc::new(Shared {
                 settings,
                 surroundings,
+                lease: Lease::new(granted),
                 slots,
             }),
             tasks: JoinSet::new(),
             owners: HashMap::new(),
             wishes: HashMap::new(),
+            lease,
             holds: HashMap::new(),
         };
         for recovered in found.attempts {
@@ -212,6 +216,9 @@ impl<E: Executor> Attempts<E> {
                         first
                     });
                 }
+            }
+            Instruction::Lease(lease) => {
+                self.lease.send_replace(Some(lease));
             }
             Instruction::Hold { attempt, lease } => {
                 if let Some(hold) = self.holds.get(&attempt) {

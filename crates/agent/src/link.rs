@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::id::{AttemptId, TunnelId};
@@ -68,7 +68,8 @@ pub struct Link {
     master: Master,
     session: Session,
     ends: Ends,
-    lease: watch::Sender<Option<Granted>>,
+    /// The lease that the attempts were told last.
+    granted: Option<Granted>,
     state: State,
     pauses: Pauses,
     leaving: Leaving,
@@ -104,7 +105,7 @@ impl Link {
             master,
             session: Session::new(settings, description, recovered),
             ends,
-            lease: watch::channel(None).0,
+            granted: None,
             state: State::Connecting(dialling),
             pauses: Pauses::new(PAUSES),
             leaving: Leaving::default(),
@@ -117,11 +118,6 @@ impl Link {
     pub fn with_exclusive(mut self, attempts: impl IntoIterator<Item = AttemptId>) -> Self {
         self.session.note_exclusive(attempts);
         self
-    }
-
-    /// Tells how long the agent may start commands.
-    pub fn lease(&self) -> Lease {
-        Lease::new(self.lease.subscribe())
     }
 
     /// Asks the master for the handover lease when `leave` says so, and says there when nothing more is to be waited for.
@@ -201,12 +197,6 @@ impl Link {
         if self.session.is_up() {
             self.pauses.reset();
         }
-        let granted = self.session.lease_until().map(|until| Granted {
-            until: until.0,
-            length: self.session.lease_length(),
-        });
-        self.lease
-            .send_if_modified(|known| std::mem::replace(known, granted) != granted);
         let mut lost = None;
         for action in actions {
             match action {
@@ -237,9 +227,22 @@ impl Link {
                 }
             }
         }
+        self.tell_lease();
         if let Some(failure) = lost {
             self.reconnect(&failure);
             self.session.handle(now(), Event::Disconnected);
+        }
+    }
+
+    /// Tells the attempts of a lease that they do not know, after all that goes before it.
+    fn tell_lease(&mut self) {
+        let granted = self.session.lease_until().map(|until| Granted {
+            until: until.0,
+            length: self.session.lease_length(),
+        });
+        if let Some(lease) = granted.filter(|_| granted != self.granted) {
+            self.granted = granted;
+            self.waiting.push_back(Instruction::Lease(lease));
         }
     }
 

@@ -242,7 +242,6 @@ impl Parts {
             executor,
             inputs,
             shipper: shipper.clone(),
-            lease: link.lease(),
             secrets: Arc::new(secrets::Master::new(bulk.clone())),
             volumes: volumes.clone(),
             notices: notices.clone(),

@@ -60,6 +60,9 @@ pub enum Instruction {
     },
     /// Stop it if it runs, remove what is left of it, and say `Forgotten`, also if there was nothing.
     Forget(AttemptId),
+    /// Commands may start until the end of this. Whoever was told before to stop or to be forgotten does not start with it: what is told goes one way,
+    /// so that nothing overtakes.
+    Lease(Granted),
     /// The command of this attempt, which ends with the lease, may start and go on until the end of this one.
     Hold {
         /// Which attempt.

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tombolo_core::attempt::Assignment;
 use tombolo_core::id::AttemptId;
 use tombolo_core::volume::VolumeId;
+use tombolo_runtime::blocking;
 
 use crate::folder::{Durability, read_record, write_record};
 use crate::seam::Notice;
@@ -190,9 +191,7 @@ impl Volumes {
     /// Only while `writing` is held.
     async fn write(&self, id: VolumeId, released: bool) -> io::Result<()> {
         let path = self.record(id);
-        let written =
-            tokio::task::spawn_blocking(move || write_record(&path, &Record { released }, Durability::Synced));
-        written.await.map_err(io::Error::other)?
+        blocking::run(move || write_record(&path, &Record { released }, Durability::Synced)).await
     }
 
     fn record(&self, id: VolumeId) -> PathBuf {

@@ -11,11 +11,14 @@ mod membership;
 mod offers;
 mod session;
 
+use std::io;
 use std::sync::Arc;
 
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::id::AttemptId;
-use tombolo_identity::transport::{Acceptor, http2};
+use tombolo_identity::transport::{Connection, http2};
 use tombolo_proto::agent::v1::bulk_server::BulkServer;
 use tombolo_proto::agent::v1::control_server::ControlServer;
 use tombolo_proto::agent::v1::joining_server::JoiningServer;
@@ -91,13 +94,16 @@ impl Services {
     }
 }
 
-/// Serves until `stopping` is cancelled. Whoever cancels it closes the connections too: streams do not end by themselves.
-pub async fn serve(
+/// Serves on the connections of `incoming` until `stopping` is cancelled. Whoever cancels it closes the connections too: streams do not end by themselves.
+pub async fn serve<S>(
     services: Services,
     switchboard: Switchboard<Offers>,
     sources: ChunkService,
-    incoming: Acceptor,
-) -> Result<(), tonic::transport::Error> {
+    incoming: impl Stream<Item = io::Result<Connection<S>>>,
+) -> Result<(), tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let stopping = services.stopping.clone();
     let own = services.foundation.identity.peer_identity();
     let joining = JoiningServer::new(joining::Joining::new(&services)).max_decoding_message_size(MAX_JOIN_BYTES);

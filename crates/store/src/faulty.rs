@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tombolo_core::build::array::Counts;
 use tombolo_core::build::{JobSpec, JobState};
@@ -35,12 +36,20 @@ pub enum Fault {
 /// Which change sets the database will not have.
 type Poison = Box<dyn Fn(&Change) -> bool + Send>;
 
+/// How long the next commit takes: before it is made, and after that.
+type Slowness = Box<dyn FnMut() -> (Duration, Duration) + Send>;
+
+/// Who hears of what was committed.
+type Witness = Box<dyn Fn(&[Change]) + Send>;
+
 #[derive(Default)]
 struct Plan {
     commits: VecDeque<Option<Fault>>,
     away: bool,
     reads: VecDeque<Option<Fault>>,
     poison: Option<Poison>,
+    slowness: Option<Slowness>,
+    witness: Option<Witness>,
     committed: u64,
     log_writes: u64,
     acquired: u64,
@@ -81,6 +90,17 @@ impl<S> Faulty<S> {
     /// From now on, a change set with a change like this is rejected.
     pub fn reject(&self, poison: impl Fn(&Change) -> bool + Send + 'static) {
         self.plan().poison = Some(Box::new(poison));
+    }
+
+    /// From now on, commits take the times that `slowness` says: before they are made, and until their callers learn it. Who is gone by then
+    /// does not.
+    pub fn slow_down(&self, slowness: impl FnMut() -> (Duration, Duration) + Send + 'static) {
+        self.plan().slowness = Some(Box::new(slowness));
+    }
+
+    /// Tells what is committed at the moment when it is.
+    pub fn watch(&self, witness: impl Fn(&[Change]) + Send + 'static) {
+        self.plan().witness = Some(Box::new(witness));
     }
 
     /// From now on nothing works.
@@ -135,6 +155,13 @@ impl<S> Faulty<S> {
     }
 }
 
+/// Without any time, there is not even a turn for others.
+async fn pause(length: Duration) {
+    if !length.is_zero() {
+        tokio::time::sleep(length).await;
+    }
+}
+
 impl<S: Store> Store for Faulty<S> {
     async fn acquire(&self) -> Result<LeaderEpoch, AcquireError> {
         if self.plan().away {
@@ -161,14 +188,21 @@ impl<S: Store> Store for Faulty<S> {
         sequence: Sequence,
         changes: Arc<Vec<Change>>,
     ) -> Result<(), CommitError> {
+        let (before, after) = self.plan().slowness.as_mut().map(|slow| slow()).unwrap_or_default();
+        pause(before).await;
         let fault = self.commit_fault(&changes)?;
         match fault {
             Some(Fault::Before) => return Err(CommitError::Unavailable("a planned fault".to_owned())),
             Some(Fault::Lost) => return Err(CommitError::Unknown("a planned fault".to_owned())),
             Some(Fault::After) | None => {}
         }
-        self.inner.commit(epoch, sequence, changes).await?;
-        self.plan().committed += 1;
+        self.inner.commit(epoch, sequence, Arc::clone(&changes)).await?;
+        {
+            let mut plan = self.plan();
+            plan.committed += 1;
+            plan.witness.iter().for_each(|witness| witness(&changes));
+        }
+        pause(after).await;
         if fault.is_some() {
             return Err(CommitError::Unknown("a planned fault".to_owned()));
         }

@@ -141,6 +141,11 @@ mod tests {
             ("sim --planted --seed 7", false),
             ("versions", true),
             ("versions --previous v0.1.0", true),
+            ("sim --turmoil", true),
+            ("sim --turmoil 20", true),
+            ("sim --turmoil --seed 7", true),
+            ("sim --turmoil --seeds 7", false),
+            ("sim --turmoil --planted", false),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

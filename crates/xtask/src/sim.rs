@@ -11,6 +11,8 @@ use crate::plain;
 
 /// How many seeds the simulation runs with before a change lands.
 const SEEDS: u32 = 20_000;
+/// The same of the worlds of the real drivers.
+const TURMOIL: &str = "300";
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -23,11 +25,17 @@ pub(crate) struct Options {
     /// Plants mistakes in the product, one after the other, and fails if one is not found.
     #[arg(long, conflicts_with_all = ["seed", "seeds"])]
     planted: bool,
+    /// Runs the real drivers of master and agents in simulated time instead, with so many seeds.
+    #[arg(long, value_name = "SEEDS", num_args = 0..=1, default_missing_value = TURMOIL, conflicts_with_all = ["seeds", "planted"])]
+    turmoil: Option<u32>,
 }
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     if options.planted {
         return planted(shell);
+    }
+    if let Some(seeds) = options.turmoil {
+        return turmoil(shell, seeds, options.seed);
     }
     let command = cmd!(
         shell,
@@ -42,14 +50,32 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Unoptimised: what is compiled for tests is of use, and the time goes by in the worlds.
+fn turmoil(shell: &Shell, seeds: u32, seed: Option<u64>) -> anyhow::Result<()> {
+    let command = cmd!(shell, "cargo test --workspace --test turmoil -- --nocapture --exact");
+    match seed {
+        Some(seed) => plain(command)
+            .arg("seeds::a_world_comes_to_its_end")
+            .env("TOMBOLO_SEED", seed.to_string())
+            .run()?,
+        None => plain(command)
+            .arg("seeds::invariants_hold_with_the_real_drivers")
+            .env("TOMBOLO_TURMOIL_SEEDS", seeds.to_string())
+            .run()?,
+    }
+    Ok(())
+}
+
 /// All of it, as before a change lands.
 pub(crate) fn before_landing(shell: &Shell) -> anyhow::Result<()> {
     let options = Options {
         seeds: SEEDS,
         seed: None,
         planted: false,
+        turmoil: None,
     };
     run(shell, &options)?;
+    turmoil(shell, TURMOIL.parse()?, None)?;
     planted(shell)
 }
 
@@ -76,7 +102,7 @@ fn planted(shell: &Shell) -> anyhow::Result<()> {
     // Only the crates of these packages have the feature, and none of them is a program.
     let command = cmd!(
         shell,
-        "cargo test --package tombolo-core --package tombolo-transfer --package tombolo-master --package tombolo-tests --lib --test sim
+        "cargo test --package tombolo-core --package tombolo-transfer --package tombolo-master --package tombolo-tests --lib --test sim --test turmoil
          --features tombolo-core/planted,tombolo-transfer/planted,tombolo-master/planted,tombolo-tests/planted
          --no-fail-fast -- planted_ --nocapture"
     );
@@ -95,15 +121,15 @@ fn planted(shell: &Shell) -> anyhow::Result<()> {
 }
 
 /// The mistakes that there are, and those that were found.
-fn read(output: &str) -> (BTreeSet<String>, BTreeMap<String, Caught>) {
-    let (mut all, mut caught) = (BTreeSet::new(), BTreeMap::new());
+fn read(output: &str) -> (BTreeSet<String>, BTreeMap<String, Vec<Caught>>) {
+    let (mut all, mut caught) = (BTreeSet::new(), BTreeMap::<String, Vec<Caught>>::new());
     for line in output.lines() {
         // The beginning of the line may be what the test runner says.
         let Some(json) = line.find('{').map(|start| &line[start..]) else {
             continue;
         };
         if let Ok(found) = serde_json::from_str::<Caught>(json) {
-            caught.insert(found.planted.clone(), found);
+            caught.entry(found.planted.clone()).or_default().push(found);
         } else if let Ok(said) = serde_json::from_str::<All>(json) {
             all.extend(said.mistakes);
         }
@@ -111,18 +137,20 @@ fn read(output: &str) -> (BTreeSet<String>, BTreeMap<String, Caught>) {
     (all, caught)
 }
 
-fn table(all: &BTreeSet<String>, caught: &BTreeMap<String, Caught>) -> String {
+fn table(all: &BTreeSet<String>, caught: &BTreeMap<String, Vec<Caught>>) -> String {
     let mut table = format!("{:<26} {:<10} {:>6}  by\n", "mistake", "tier", "seed");
     for bug in all {
-        table += &match caught.get(bug) {
-            Some(Caught {
-                tier, checker, seed, ..
-            }) => {
-                let checker: String = checker.chars().take(80).collect();
-                format!("{bug:<26} {tier:<10} {seed:>6}  {checker}\n")
-            }
-            None => format!("{bug:<26} MISSED\n"),
+        let Some(found) = caught.get(bug) else {
+            table += &format!("{bug:<26} MISSED\n");
+            continue;
         };
+        for Caught {
+            tier, checker, seed, ..
+        } in found
+        {
+            let checker: String = checker.chars().take(80).collect();
+            table += &format!("{bug:<26} {tier:<10} {seed:>6}  {checker}\n");
+        }
     }
     table + &format!("{} of {} mistakes found\n", caught.len(), all.len())
 }
@@ -136,10 +164,12 @@ mod tests {
         let output = "running 2 tests\n\
             test a ... {\"planted\":\"LeaseForgotten\",\"tier\":\"sim\",\"checker\":\"I1: {x}\",\"seed\":48}\n\
             {not json}\n\
+            {\"planted\":\"LeaseForgotten\",\"tier\":\"turmoil\",\"checker\":\"I1: y\",\"seed\":5}\n\
             {\"mistakes\":[\"LeaseForgotten\",\"CancelForgotten\"]}\nok\n";
         let (all, caught) = read(output);
         assert_eq!(all.len(), 2);
-        assert_eq!(caught["LeaseForgotten"].seed, 48);
+        let seeds = caught["LeaseForgotten"].iter().map(|found| found.seed);
+        assert_eq!(seeds.collect::<Vec<_>>(), [48, 5]);
         let table = table(&all, &caught);
         assert!(table.contains("CancelForgotten            MISSED"), "{table}");
         assert!(table.contains("1 of 2 mistakes found"), "{table}");

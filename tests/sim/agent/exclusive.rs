@@ -6,8 +6,8 @@ use tombolo_core::attempt::{Assignment, Phase};
 use tombolo_core::id::AttemptId;
 
 use super::{Exit, Step, Stored};
-use crate::history::Fact;
 use crate::world::{Bug, Item, World};
+use tombolo_tests::history::Fact;
 
 /// What is left of the lease when nothing of the command is there any more.
 const AHEAD: Duration = Duration::from_millis(1);

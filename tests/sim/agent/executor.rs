@@ -15,9 +15,9 @@ use tombolo_core::session::agent::Event;
 use tombolo_core::time::Timestamp;
 
 use super::{Exit, Shipped, Stored};
-use crate::history::Fact;
 use crate::master::LEASE;
 use crate::world::{Bug, Item, PATIENCE, World};
+use tombolo_tests::history::Fact;
 
 /// What an executor does next.
 #[derive(Debug, Clone)]

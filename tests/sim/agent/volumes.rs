@@ -1,19 +1,14 @@
 //! A model of the volumes that a cluster keeps: made for the attempts that use them, removed after the last of these when they are
 //! released.
 
-use tombolo_core::build::JobSpec;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::agent::Event;
-use tombolo_core::volume::{VolumeId, VolumeKind};
+use tombolo_core::volume::VolumeId;
+use tombolo_tests::check::shares;
 
 use super::Agent;
 use crate::master::PROJECT;
 use crate::world::{Bug, World};
-
-/// Whether a job uses the volume of its build.
-pub(crate) fn shares(job: &JobSpec) -> bool {
-    job.volumes.contains(VolumeKind::Shared)
-}
 
 impl World {
     /// The volumes of an attempt are written down before it goes on.

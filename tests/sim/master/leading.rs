@@ -8,8 +8,8 @@ use tombolo_core::leadership::{self, Hold, Lease, Record, Verdict, Watch};
 use tombolo_core::time::Moment;
 
 use super::{Process, control_settings};
-use crate::history::Fact;
 use crate::world::{Item, World};
+use tombolo_tests::history::Fact;
 
 /// How long a leader leads without the database.
 const TERM: Duration = Duration::from_secs(3);

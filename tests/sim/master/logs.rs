@@ -5,8 +5,8 @@ use tombolo_core::control::Standing;
 use tombolo_core::id::AttemptId;
 
 use crate::agent::Logged;
-use crate::history::Fact;
 use crate::world::{Item, World};
+use tombolo_tests::history::Fact;
 
 /// Lines that an agent has sent, from one number to another.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@ use tombolo_core::control::{Change, Command, Effects, Refusal, Reply};
 use tombolo_core::session::master::{Event, Session};
 
 use super::{Batch, Origin, given, recovering};
-use crate::history::Fact;
 use crate::world::{Bug, Item, World};
+use tombolo_tests::history::Fact;
 
 /// What a hello says, if the command is one.
 fn greeting(command: &Command) -> Option<Fact> {

@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tombolo_core::attempt::{Assignment, Outcome, Phase};
 use tombolo_core::id::{AttemptId, ProjectId};
 use tombolo_core::time::Timestamp;
+use tombolo_runtime::blocking;
 
 use super::outcome::Verdict;
 use super::phases::{Start, limits};
@@ -148,7 +149,7 @@ impl<E: Executor> Life<E> {
         let root = self.shared.settings.folder.clone();
         self.persistently("record an assignment", || {
             let (root, folder, assignment) = (root.clone(), self.folder.clone(), assignment.clone());
-            blocking(move || {
+            blocking::run(move || {
                 match std::fs::create_dir(folder.path()) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                     _ => {}
@@ -174,7 +175,7 @@ impl<E: Executor> Life<E> {
     async fn record(&self, outcome: &Outcome) {
         self.persistently("record the end of an attempt", || {
             let (path, outcome) = (self.folder.ended(), outcome.clone());
-            blocking(move || write_record(&path, &outcome, Durability::Synced))
+            blocking::run(move || write_record(&path, &outcome, Durability::Synced))
         })
         .await;
     }
@@ -211,7 +212,7 @@ impl<E: Executor> Life<E> {
     async fn command(&mut self, assignment: &Assignment, prepared: &Prepared) -> Result<(Exit, Collected), Broken> {
         let mut lease = match is_exclusive(assignment) {
             true => self.held.clone(),
-            false => self.shared.surroundings.lease.clone(),
+            false => self.shared.lease.clone(),
         };
         let shared = Arc::clone(&self.shared);
         let mut values = Values::default();
@@ -221,8 +222,10 @@ impl<E: Executor> Life<E> {
                 secrets::find(&shared, assignment).await
             };
             values = tokio::select! {
-                values = permitted => values?,
+                // The lease may be a later one than the word that this is not to start.
+                biased;
                 () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
+                values = permitted => values?,
             };
             self.masker = Some(Masker::new(&values));
         }
@@ -334,7 +337,7 @@ impl<E: Executor> Life<E> {
         }
         self.persistently("remove the folder of an attempt", || {
             let path = self.folder.path().to_owned();
-            blocking(move || tombolo_artifact::remove_tree(&path))
+            blocking::run(move || tombolo_artifact::remove_tree(&path))
         })
         .await;
     }
@@ -384,8 +387,4 @@ fn no_exit(started_at: Option<Timestamp>) -> Exit {
         log_lines: 0,
         usage: Usage::default(),
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tombolo_runtime::blocking;
+
 use crate::folder::AttemptFolder;
 use crate::spool::Writer;
 use crate::supervisor::SYSTEM_PREFIX;
@@ -18,5 +20,5 @@ pub(super) async fn note(folder: &AttemptFolder, texts: Vec<String>) -> io::Resu
         writer.flush()?;
         Ok(writer.lines())
     };
-    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    blocking::run(write).await
 }

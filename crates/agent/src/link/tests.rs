@@ -12,7 +12,6 @@ use crate::trial::{SOON, Trial, attempt, cluster};
 struct Running {
     notices: mpsc::Sender<Notice>,
     instructions: mpsc::Receiver<Instruction>,
-    lease: Lease,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -40,14 +39,30 @@ impl Running {
             attempts: Vec::new(),
         };
         let link = Link::new(master, Settings::default(), description, recovered, ends);
-        let (lease, stop) = (link.lease(), CancellationToken::new());
+        let stop = CancellationToken::new();
         let task = tokio::spawn(link.run(stop.clone()));
         Self {
             notices,
             instructions,
-            lease,
             stop,
             task,
+        }
+    }
+
+    async fn told(&mut self) -> Instruction {
+        tokio::time::timeout(SOON, self.instructions.recv())
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// What the attempts are told beside leases.
+    async fn ordered(&mut self) -> Instruction {
+        loop {
+            match self.told().await {
+                Instruction::Lease(_) => {}
+                other => return other,
+            }
         }
     }
 
@@ -73,7 +88,10 @@ async fn hello_reports_orders_and_lease() {
     };
     let mut running = Running::start(trial.member(Duration::ZERO), vec![recovered.clone()]);
     assert_eq!(trial.hear(greeting).await, [recovered]);
-    tokio::time::timeout(SOON, running.lease.valid()).await.unwrap();
+    let Instruction::Lease(lease) = running.told().await else {
+        panic!("nothing comes before the first lease")
+    };
+    assert!(now().steady < Moment(lease.until));
 
     let publishing = Notice::Progressed {
         attempt: attempt(1),
@@ -89,8 +107,7 @@ async fn hello_reports_orders_and_lease() {
 
     let forget = master::Event::Order(OrderFrame::Forget(attempt(1)));
     trial.shared.events.send(forget).unwrap();
-    let instruction = tokio::time::timeout(SOON, running.instructions.recv()).await.unwrap();
-    assert_eq!(instruction, Some(Instruction::Forget(attempt(1))));
+    assert_eq!(running.ordered().await, Instruction::Forget(attempt(1)));
     running.notices.send(Notice::Forgotten(attempt(1))).await.unwrap();
     // Later heartbeats go on renewing the lease.
     trial

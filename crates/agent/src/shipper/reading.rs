@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tombolo_runtime::blocking;
 
 use super::{BATCH_BYTES, Drained};
 use crate::spool::{Line, Reader};
@@ -180,8 +181,7 @@ impl Reading {
     async fn read(&mut self) -> io::Result<Batch> {
         let (reader, path) = (self.reader.take(), self.spool.path.clone());
         let go_to = self.go_to.take();
-        let reading = tokio::task::spawn_blocking(move || read(reader, &path, go_to)).await;
-        let (reader, batch) = reading.map_err(io::Error::other)??;
+        let (reader, batch) = blocking::run(move || read(reader, &path, go_to)).await?;
         self.reader = reader;
         Ok(batch)
     }

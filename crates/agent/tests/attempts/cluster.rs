@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::attempts::{Attempts, Found, Inputs, Settings, Surroundings};
 use tombolo_agent::executor::process::{self, Images, ProcessExecutor};
 use tombolo_agent::folder::AttemptFolder;
-use tombolo_agent::link::{Granted, Lease};
+use tombolo_agent::link::Granted;
 use tombolo_agent::network::Network;
 use tombolo_agent::prefetch::Prefetcher;
 use tombolo_agent::seam::{Instruction, Notice};
@@ -72,7 +72,6 @@ pub struct Cluster {
 pub struct Agent {
     instructions: mpsc::Sender<Instruction>,
     notices: mpsc::Receiver<Notice>,
-    lease: watch::Sender<Option<Granted>>,
     pub recovered: Vec<AttemptReport>,
     /// The volumes that its hello would name.
     pub held: Vec<VolumeId>,
@@ -135,7 +134,6 @@ impl Cluster {
         let recovered = found.reports();
         let (instructions, orders) = mpsc::channel(256);
         let (sender, notices) = mpsc::channel(256);
-        let (lease, until) = watch::channel(None);
         let volumes = Volumes::open(&self.root.path().join("volumes"), sender.clone()).unwrap();
         let held = volumes.held();
         let keeper = executor.clone();
@@ -145,7 +143,6 @@ impl Cluster {
             executor,
             inputs: Inputs::new(puller, network, prefetcher),
             shipper: Shipper::new(),
-            lease: Lease::new(until),
             secrets: Arc::new(self.secrets.clone()),
             volumes: volumes.clone(),
             notices: sender.clone(),
@@ -158,7 +155,6 @@ impl Cluster {
         Agent {
             instructions,
             notices,
-            lease,
             recovered,
             held,
             shutdown,
@@ -246,6 +242,11 @@ impl Agent {
         self.lease(Duration::from_secs(1_000_000));
     }
 
+    /// Gives a lease that is over.
+    pub fn hold_back(&self) {
+        self.lease(Duration::ZERO);
+    }
+
     /// Lets a command that ends with the lease go on for so long.
     pub async fn hold(&self, attempt: AttemptId, length: Duration) {
         let until = tombolo_runtime::clock::now().steady + length;
@@ -256,7 +257,8 @@ impl Agent {
     /// Gives a lease that begins now.
     fn lease(&self, length: Duration) {
         let until = tombolo_runtime::clock::now().steady + length;
-        self.lease.send_replace(Some(Granted { until, length }));
+        let lease = Instruction::Lease(Granted { until, length });
+        self.instructions.try_send(lease).unwrap();
     }
 
     pub async fn tell(&self, instruction: Instruction) {

@@ -183,6 +183,27 @@ async fn no_command_starts_without_a_lease() {
     agent.stop().await;
 }
 
+/// What was said before the lease is heeded before it. In a world of simulated time, one command in some hundreds started that was to be forgotten, since the
+/// lease overtook the word.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stopped_before_the_lease_does_not_start_with_it() {
+    let cluster = Cluster::new().await;
+    let mut agent = cluster.start_without_lease();
+    for _ in 0..10 {
+        let assignment = script("echo ran");
+        agent.assign(&assignment).await;
+        until(|| cluster.folder(assignment.attempt).prepared().exists()).await;
+        agent.hold_back();
+        agent.cancel(assignment.attempt).await;
+        agent.give_lease();
+        let outcome = agent.outcome(assignment.attempt).await;
+        assert_eq!(outcome.state, TerminalState::Killed, "{outcome:?}");
+        assert!(!cluster.folder(assignment.attempt).specification().exists());
+        agent.forget(assignment.attempt).await;
+    }
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_forgotten_is_gone_at_once_also_while_it_runs() {
     let cluster = Cluster::new().await;

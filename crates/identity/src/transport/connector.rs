@@ -21,7 +21,8 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower::{Service, ServiceExt};
 
-use super::{Address, Connection, Connections, http2};
+use super::socket::Socket;
+use super::{Address, Connection, Connections, Dial, http2};
 use crate::member::Member;
 use crate::tls::{ClientTls, Identity, is_reverse, readable};
 
@@ -55,30 +56,49 @@ pub enum Error {
 
 /// The proxy to go out by, as `HTTPS_PROXY` and `NO_PROXY` say.
 #[derive(Clone)]
-pub struct Proxy(Arc<Matcher>);
+pub struct Proxy(Way);
+
+/// The way out.
+#[derive(Clone)]
+enum Way {
+    /// By TCP, through a proxy perhaps.
+    Tcp(Arc<Matcher>),
+    /// By something else altogether.
+    Other(Arc<dyn Dial>),
+}
 
 impl Proxy {
     /// No proxy: within a cluster, on one machine.
     pub fn none() -> Self {
-        Self(Arc::new(Matcher::builder().build()))
+        Self::tcp(Matcher::builder().build())
     }
 
     /// What the environment says (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, also in lower case).
     pub fn from_environment() -> Self {
-        Self(Arc::new(Matcher::from_env()))
+        Self::tcp(Matcher::from_env())
     }
 
     /// A given proxy (`http://[user:password@]host:port`), except for the given hosts, domains and networks (separated by commas).
     pub fn new(proxy: &str, except: &str) -> Self {
-        Self(Arc::new(
-            Matcher::builder().https(proxy.to_owned()).no(except.to_owned()).build(),
-        ))
+        Self::tcp(Matcher::builder().https(proxy.to_owned()).no(except.to_owned()).build())
+    }
+
+    /// No proxy and no TCP: all streams are what `dialler` makes.
+    pub fn by(dialler: Arc<dyn Dial>) -> Self {
+        Self(Way::Other(dialler))
+    }
+
+    fn tcp(matcher: Matcher) -> Self {
+        Self(Way::Tcp(Arc::new(matcher)))
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        match &self.0 {
+            Way::Tcp(matcher) => matcher.fmt(formatter),
+            Way::Other(dialler) => dialler.fmt(formatter),
+        }
     }
 }
 
@@ -150,6 +170,13 @@ pub async fn dial_reverse(
     connections: &Connections,
 ) -> Result<Connection<TcpStream>, Error> {
     let failed = |error: io::Error| unreachable(&address.to_string(), &error);
+    let Way::Tcp(proxy) = &proxy.0 else {
+        let only = io::Error::new(
+            io::ErrorKind::Unsupported,
+            "connections the other way round are made by TCP",
+        );
+        return Err(failed(only));
+    };
     let dialled = tokio::time::timeout(CONNECT_DEADLINE, dial_tcp(address, proxy)).await;
     let socket = dialled.map_err(|_| no_answer(address))??;
     let stream = handshake(socket, &tls.reverse()).await.map_err(failed)?;
@@ -225,9 +252,9 @@ struct Dialer {
 type Dialing<S> = Pin<Box<dyn Future<Output = Result<TokioIo<TlsStream<S>>, Error>> + Send>>;
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<TlsStream<Socket>>;
     type Error = Error;
-    type Future = Dialing<TcpStream>;
+    type Future = Dialing<Socket>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -247,7 +274,7 @@ impl Service<Uri> for Dialer {
 
 impl Dialer {
     /// Tries the addresses in their order. One that keeps silent does not keep the others waiting: of several masters, one may stand still.
-    async fn dial(&self) -> Result<TokioIo<TlsStream<TcpStream>>, Error> {
+    async fn dial(&self) -> Result<TokioIo<TlsStream<Socket>>, Error> {
         let mut last = Error::NoAddress;
         let (mut rest, mut under_way) = (self.addresses.iter(), FuturesUnordered::new());
         loop {
@@ -264,8 +291,8 @@ impl Dialer {
         }
     }
 
-    async fn dial_one(&self, address: &Address) -> Result<TokioIo<TlsStream<TcpStream>>, Error> {
-        let socket = tokio::time::timeout(CONNECT_DEADLINE, dial_tcp(address, &self.proxy)).await;
+    async fn dial_one(&self, address: &Address) -> Result<TokioIo<TlsStream<Socket>>, Error> {
+        let socket = tokio::time::timeout(CONNECT_DEADLINE, dial(address, &self.proxy)).await;
         let socket = socket.map_err(|_| no_answer(address))??;
         let stream = handshake(socket, &self.tls).await;
         let stream = stream.map_err(|error| unreachable(&address.to_string(), &error))?;
@@ -273,7 +300,19 @@ impl Dialer {
     }
 }
 
-async fn dial_tcp(address: &Address, proxy: &Proxy) -> Result<TcpStream, Error> {
+async fn dial(address: &Address, proxy: &Proxy) -> Result<Socket, Error> {
+    match &proxy.0 {
+        Way::Tcp(proxy) => dial_tcp(address, proxy).await.map(Socket::Tcp),
+        Way::Other(dialler) => {
+            let dialled = dialler.dial(address).await;
+            dialled
+                .map(Socket::Other)
+                .map_err(|error| unreachable(&address.to_string(), &error))
+        }
+    }
+}
+
+async fn dial_tcp(address: &Address, proxy: &Matcher) -> Result<TcpStream, Error> {
     let failed = |error: &(dyn std::error::Error + 'static)| unreachable(&address.to_string(), error);
     let target: Uri = format!("https://{address}")
         .parse()
@@ -283,7 +322,7 @@ async fn dial_tcp(address: &Address, proxy: &Proxy) -> Result<TcpStream, Error> 
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(CONNECT_DEADLINE));
     connector.set_keepalive(Some(TCP_KEEP_ALIVE));
-    let Some(intercept) = proxy.0.intercept(&target) else {
+    let Some(intercept) = proxy.intercept(&target) else {
         return connector
             .oneshot(target)
             .await

@@ -10,7 +10,7 @@ use tombolo_core::name::ClusterName;
 
 use super::Record;
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 /// What the store says of a job that has ended never changes, but for its output, which may be lost and made again.
 pub(super) fn terminal_is_final(outcome: &Outcome) -> Result<(), String> {

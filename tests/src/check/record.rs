@@ -21,19 +21,26 @@ const WORST_FIRST: [TerminalState; 4] = [
 
 /// The checkers' own reading of the store: simpler than the product's, and independent of it.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
-    pub(crate) clusters: BTreeMap<ClusterName, Cluster>,
-    pub(crate) builds: BTreeMap<BuildId, Vec<JobId>>,
-    pub(crate) ended: BTreeSet<BuildId>,
-    pub(crate) nodes: BTreeMap<JobId, JobNode>,
-    pub(crate) specs: BTreeMap<JobId, JobSpec>,
-    pub(crate) jobs: BTreeMap<JobId, JobStatus>,
+pub struct Record {
+    /// The members.
+    pub clusters: BTreeMap<ClusterName, Cluster>,
+    /// The jobs of each build, in its order.
+    pub builds: BTreeMap<BuildId, Vec<JobId>>,
+    /// The builds that are over.
+    pub ended: BTreeSet<BuildId>,
+    /// What does not change of jobs.
+    pub nodes: BTreeMap<JobId, JobNode>,
+    /// What users said of jobs.
+    pub specs: BTreeMap<JobId, JobSpec>,
+    /// How far jobs are.
+    pub jobs: BTreeMap<JobId, JobStatus>,
     /// All outputs that a job has ever had: an attempt that was given an earlier one may start with it.
-    pub(crate) outputs: BTreeMap<JobId, BTreeSet<Digest>>,
+    pub outputs: BTreeMap<JobId, BTreeSet<Digest>>,
 }
 
 impl Record {
-    pub(crate) fn take(&mut self, fact: &Fact) {
+    /// Takes in what was committed.
+    pub fn take(&mut self, fact: &Fact) {
         let Fact::Committed(change) = fact else { return };
         match change {
             Change::PutCluster(cluster) => {
@@ -94,12 +101,12 @@ impl Record {
     }
 
     /// The node of a job, or the array's of an index that is first heard of.
-    pub(crate) fn node(&self, id: JobId) -> Option<&JobNode> {
+    pub fn node(&self, id: JobId) -> Option<&JobNode> {
         self.nodes.get(&id).or_else(|| self.nodes.get(&id.specified_by()))
     }
 
     /// The jobs whose outputs are those of a job: all indexes of an array.
-    pub(crate) fn leaving(&self, job: JobId) -> impl Iterator<Item = &JobStatus> {
+    pub fn leaving(&self, job: JobId) -> impl Iterator<Item = &JobStatus> {
         let indexes = job.of_index(0)..=job.of_index(u32::MAX);
         let is_array = self.nodes.get(&job).is_some_and(|node| node.array().is_some());
         let itself = self.jobs.get(&job).filter(|_| !is_array);
@@ -107,12 +114,13 @@ impl Record {
         itself.into_iter().chain(indexes.map(|(_, status)| status))
     }
 
-    pub(crate) fn is_terminal(&self, job: JobId) -> bool {
+    /// Whether a job is over.
+    pub fn is_terminal(&self, job: JobId) -> bool {
         self.jobs.get(&job).is_some_and(|status| status.ended().is_some())
     }
 
     /// How a build ends whose jobs are all terminal.
-    pub(crate) fn worst(&self, build: BuildId) -> Option<TerminalState> {
+    pub fn worst(&self, build: BuildId) -> Option<TerminalState> {
         let state = |job| self.jobs.get(job).and_then(JobStatus::ended);
         let states: Option<BTreeSet<TerminalState>> = self.builds.get(&build)?.iter().map(state).collect();
         let states = states?;

@@ -1,9 +1,9 @@
-//! What happened in a simulated world: facts for the checkers, and a log for people.
+//! What happened in a world: facts for the checkers, and a log for people.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tombolo_core::attempt::{Assignment, Outcome};
+use tombolo_core::attempt::{self, Assignment};
 use tombolo_core::control::Change;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId};
@@ -12,13 +12,16 @@ use tombolo_core::resources::Resources;
 
 /// Something that a checker judges.
 #[derive(Debug, Clone)]
-pub(crate) enum Fact {
+pub enum Fact {
     /// The store has it.
     Committed(Change),
     /// What a cluster has for jobs, from the beginning to the end.
     Capacity {
+        /// Which cluster.
         cluster: ClusterName,
+        /// How many attempts at once.
         slots: u32,
+        /// How much.
         resources: Resources,
     },
     /// A user was told that the build was taken.
@@ -28,13 +31,26 @@ pub(crate) enum Fact {
     /// A user asked for the end of these jobs.
     CancelRequested(Vec<JobId>),
     /// An agent's session said that this is to be started.
-    StartOrdered { cluster: ClusterName, attempt: AttemptId },
+    StartOrdered {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
     /// An agent's session was told to stop or forget this, on a connection that is up.
-    EndOrdered { cluster: ClusterName, attempt: AttemptId },
+    EndOrdered {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
     /// The command of an attempt began to run, with these manifests at hand.
     CommandStarted {
+        /// Which cluster.
         cluster: ClusterName,
+        /// What it was given.
         assignment: Box<Assignment>,
+        /// What is at hand.
         arrived: Vec<Digest>,
     },
     /// The command of an exclusive job, and all that it had started, have ended.
@@ -43,28 +59,45 @@ pub(crate) enum Fact {
     MachineDown(ClusterName),
     /// An executor wrote down how an attempt ended.
     Ended {
+        /// Which cluster.
         cluster: ClusterName,
+        /// Which attempt.
         attempt: AttemptId,
-        outcome: Outcome,
+        /// How it ended.
+        outcome: attempt::Outcome,
     },
     /// A cluster was removed that was drained. What ran again because of that, and what jobs still need of it that no store has.
     DrainedRemoved {
+        /// Which cluster.
         cluster: ClusterName,
+        /// What ran again.
         recovered: Vec<JobId>,
+        /// What no store has.
         nowhere: Vec<JobId>,
     },
     /// A session of the cluster began; it said that it has these attempts.
     Greeted {
+        /// Which cluster.
         cluster: ClusterName,
+        /// What it has.
         attempts: BTreeSet<AttemptId>,
     },
     /// A master acted that another one had followed.
-    ActedAfter { life: u64, latest: u64 },
+    ActedAfter {
+        /// The one that acted.
+        life: u64,
+        /// The one that leads.
+        latest: u64,
+    },
     /// A master has taken these lines of an attempt from a cluster.
     LogTaken {
+        /// Which cluster.
         cluster: ClusterName,
+        /// Which attempt.
         attempt: AttemptId,
+        /// The first line.
         first: u64,
+        /// The line after the last.
         end: u64,
     },
     /// A cluster never comes back.
@@ -73,39 +106,56 @@ pub(crate) enum Fact {
     Wiped(ClusterName),
 }
 
+/// What happened, in its order.
 #[derive(Debug)]
-pub(crate) struct History {
-    pub(crate) facts: Vec<(Duration, Fact)>,
+pub struct History {
+    /// Facts, with the time of the world.
+    pub facts: Vec<(Duration, Fact)>,
     log: Option<Vec<String>>,
 }
 
 impl History {
-    /// `recording`: whether the log for people is kept.
-    pub(crate) fn new(recording: Recording) -> Self {
+    /// Nothing yet. `recording`: whether the log for people is kept.
+    pub fn new(recording: Recording) -> Self {
         Self {
             facts: Vec::new(),
             log: (recording == Recording::Full).then(Vec::new),
         }
     }
 
-    pub(crate) fn fact(&mut self, now: Duration, fact: Fact) {
+    /// Something that a checker judges happened.
+    pub fn fact(&mut self, now: Duration, fact: Fact) {
         self.note(now, || format!("* {fact:?}"));
         self.facts.push((now, fact));
     }
 
-    pub(crate) fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
+    /// Something happened that people may want to know of.
+    pub fn note(&mut self, now: Duration, line: impl FnOnce() -> String) {
         if let Some(log) = &mut self.log {
             log.push(format!("{:>10.3} {}", now.as_secs_f64(), line()));
         }
     }
 
-    pub(crate) fn into_log(self) -> Vec<String> {
+    /// The log for people; empty if it was not kept.
+    pub fn into_log(self) -> Vec<String> {
         self.log.unwrap_or_default()
     }
 }
 
+/// How a world came out.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What happened.
+    pub history: History,
+    /// What was not over, or not removed, when patience ended.
+    pub leftovers: Vec<String>,
+    /// How many things happened.
+    pub steps: u64,
+}
+
+/// What is kept of a history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Recording {
+pub enum Recording {
     /// Facts only.
     Facts,
     /// Facts, and every frame and step as text.

@@ -1,11 +1,17 @@
 //! Jobs that share a volume run where it is.
 
+use tombolo_core::build::JobSpec;
 use tombolo_core::control::record::JobStatus;
+use tombolo_core::volume::VolumeKind;
 
 use super::{Record, held};
-use crate::agent::shares;
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
+
+/// Whether a job uses the volume of its build.
+pub fn shares(job: &JobSpec) -> bool {
+    job.volumes.contains(VolumeKind::Shared)
+}
 
 /// When a job that shares a volume is given to a cluster, all others of its build that use the volume, and have run or are being
 /// run, are there. What stale attempts do has no effect on that.

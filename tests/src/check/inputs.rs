@@ -1,17 +1,19 @@
 //! I4: a child starts only with all that its parents left.
 
 use tombolo_core::attempt::Assignment;
+use tombolo_core::build::JobSpec;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
 use tombolo_core::name::JobName;
+use tombolo_proto::agent::v1 as wire;
 
 use super::Record;
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 /// Every command starts with exactly the outputs that the store says its parents left; all parents are over, in a state
 /// that the child asked for.
-pub(crate) fn inputs_complete(outcome: &Outcome) -> Result<(), String> {
+pub(super) fn inputs_complete(outcome: &Outcome) -> Result<(), String> {
     let mut record = Record::default();
     for (at, fact) in &outcome.history.facts {
         if let Fact::CommandStarted {
@@ -31,6 +33,11 @@ fn name_of<'a>(record: &'a Record, siblings: &[JobId], index: u32) -> Option<&'a
     Some(&node.name)
 }
 
+/// What an agent is told of a job.
+fn as_sent(spec: &JobSpec) -> Option<JobSpec> {
+    JobSpec::try_from(wire::JobSpec::from(spec.clone())).ok()
+}
+
 fn check(record: &Record, assignment: &Assignment, arrived: &[Digest]) -> Result<(), String> {
     let (node, spec) = match (
         record.nodes.get(&assignment.attempt.job),
@@ -39,7 +46,7 @@ fn check(record: &Record, assignment: &Assignment, arrived: &[Digest]) -> Result
         (Some(node), Some(spec)) => (node, spec),
         _ => return Err("the store does not know the job".to_owned()),
     };
-    if assignment.job != *spec {
+    if assignment.job != *spec && Some(&assignment.job) != as_sent(spec).as_ref() {
         return Err("the assignment's specification is another one".to_owned());
     }
     let siblings = record

@@ -6,7 +6,7 @@ use tombolo_core::id::{AttemptId, JobId};
 use tombolo_core::name::ClusterName;
 
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 /// When the command of an exclusive job starts, none of its earlier attempts runs anywhere, and nothing of it is heard of afterwards.
 pub(super) fn exclusive_runs_alone(outcome: &Outcome) -> Result<(), String> {

@@ -10,7 +10,7 @@ use tombolo_core::name::ClusterName;
 
 use super::Record;
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 fn latest(status: &JobStatus) -> AttemptId {
     AttemptId {

@@ -8,7 +8,7 @@ use tombolo_core::name::ClusterName;
 
 use super::Record;
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 /// Whether the attempt is, or was, that of the job on this cluster.
 fn counts(status: &JobStatus, attempt: AttemptId, cluster: &ClusterName) -> bool {

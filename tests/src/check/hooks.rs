@@ -4,7 +4,7 @@ use tombolo_core::control::Change;
 
 use super::Record;
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 /// They get no attempt before.
 pub(super) fn hooks_come_last(outcome: &Outcome) -> Result<(), String> {

@@ -24,13 +24,13 @@ use self::drains::drained_takes_nothing_along;
 use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
-pub(crate) use self::inputs::inputs_complete;
+use self::inputs::inputs_complete;
 use self::logs::{logs_are_whole, logs_that_count, one_leads};
 use self::progress::{progress_is_real, returned_goes_on};
-pub(crate) use self::record::Record;
+pub use self::record::Record;
 use self::volumes::sharers_together;
-use crate::history::Fact;
-use crate::world::Outcome;
+pub use self::volumes::shares;
+use crate::history::{Fact, Outcome};
 
 type Checker = fn(&Outcome) -> Result<(), String>;
 
@@ -64,7 +64,7 @@ const ALL: [(&str, Checker); 22] = [
 ];
 
 /// What is wrong: the invariants that do not hold, each with the first place where.
-pub(crate) fn judge(outcome: &Outcome) -> Result<(), Vec<String>> {
+pub fn judge(outcome: &Outcome) -> Result<(), Vec<String>> {
     let fault = |(name, check): &(&str, Checker)| check(outcome).err().map(|what| format!("{name}: {what}"));
     let faults: Vec<String> = ALL.iter().filter_map(fault).collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }
@@ -169,9 +169,12 @@ fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
     (same_state || cancelled || refused) && status.output == end.output && status.log_lines == Some(end.log_lines)
 }
 
-/// No attempt's command starts twice (unless the cluster lost its disk in between), and never on two clusters.
+/// No attempt's command starts twice, and never on two clusters. Unless the cluster lost its disk in between, or its machine ended before the master heard
+/// that it had the attempt: to the master that is one which never arrived.
 fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
+    let mut record = Record::default();
     let mut started: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
+    let mut down: BTreeSet<AttemptId> = BTreeSet::new();
     for (at, fact) in &outcome.history.facts {
         match fact {
             Fact::CommandStarted {
@@ -184,9 +187,21 @@ fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
                     ));
                 }
             }
+            Fact::StartOrdered { cluster, attempt } if started.get(attempt) == Some(cluster) => {
+                let job = record.jobs.get(&attempt.job);
+                let unheard = job.is_some_and(|job| job.state == JobState::Assigned && job.epoch == attempt.epoch);
+                if unheard && down.remove(attempt) {
+                    started.remove(attempt);
+                }
+            }
+            Fact::MachineDown(cluster) => {
+                let there = started.iter().filter(|(_, other)| *other == cluster);
+                down.extend(there.map(|(attempt, _)| *attempt));
+            }
             Fact::Wiped(cluster) => started.retain(|_, other| other != cluster),
             _ => {}
         }
+        record.take(fact);
     }
     Ok(())
 }
@@ -395,7 +410,7 @@ fn builds_end_right(outcome: &Outcome) -> Result<(), String> {
 }
 
 /// How many of the builds ended in each state, for a look at what worlds are like.
-pub(crate) fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
+pub fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
     let mut record = Record::default();
     outcome.history.facts.iter().for_each(|(_, fact)| record.take(fact));
     let mut tally = BTreeMap::new();

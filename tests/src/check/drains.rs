@@ -1,10 +1,10 @@
 //! Whoever removes a cluster that is drained loses nothing.
 
 use crate::history::Fact;
-use crate::world::Outcome;
+use crate::history::Outcome;
 
 /// When a cluster is removed that is drained, no job runs again for what it had, and what jobs are to be given is in some store.
-pub(crate) fn drained_takes_nothing_along(outcome: &Outcome) -> Result<(), String> {
+pub(super) fn drained_takes_nothing_along(outcome: &Outcome) -> Result<(), String> {
     for (at, fact) in &outcome.history.facts {
         let Fact::DrainedRemoved {
             cluster,

@@ -30,6 +30,7 @@ pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
         "transfer-bench",
         "dispatch-bench",
         "failover-bench",
+        "chaos",
         "e2e",
         "kubernetes-bench",
         "kubernetes",

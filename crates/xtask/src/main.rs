@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod checks;
 mod cluster;
 mod demo;
@@ -40,6 +41,8 @@ enum Command {
     Lint,
     /// Searches for faults: simulates masters and agents over many seeds, or plants mistakes that have to be found.
     Sim(sim::Options),
+    /// Breaks real masters, agents, networks, databases and stores under load, and judges what became of the work.
+    Chaos(chaos::Options),
     /// Installs the charts on two real clusters, and runs jobs and faults on them.
     E2e(e2e::Options),
     /// Measures Tombolo beside what people would use without it; nothing fails for being slow.
@@ -81,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         Command::Test => checks::test(&shell),
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => sim::run(&shell, &options),
+        Command::Chaos(options) => chaos::run(&shell, &options),
         Command::E2e(options) => e2e::run(&shell, &options),
         Command::Bench(bench) => bench::run(&shell, &bench),
         Command::Ci => checks::ci(&shell),
@@ -135,6 +139,13 @@ mod tests {
             ("sim --seed 7 --seeds 100", false),
             ("sim --planted", true),
             ("sim --planted --seed 7", false),
+            ("chaos", true),
+            (
+                "chaos --minutes 5 --events 40 --seed 7 --report /tmp/verdict.html",
+                true,
+            ),
+            ("chaos --events 0", false),
+            ("chaos --planted SelectorForgotten --events 20", true),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

@@ -30,6 +30,15 @@ pub(crate) struct Refusal {
     pub(crate) why: String,
 }
 
+impl Refusal {
+    /// Whoever asks again gets the same answer.
+    pub(crate) fn is_final(&self) -> bool {
+        let again = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
+        self.status
+            .is_some_and(|status| status.is_client_error() && !again.contains(&status))
+    }
+}
+
 impl std::fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.status {

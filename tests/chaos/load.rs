@@ -39,7 +39,7 @@ pub(crate) struct Office {
 }
 
 /// Lets users work; they are done when they have seen the end of what they began after [`Office::is_over`].
-pub(crate) fn begin(office: &Arc<Office>, seed: u64) -> JoinSet<()> {
+pub(crate) fn begin(office: &Arc<Office>, seed: u64) -> JoinSet<anyhow::Result<()>> {
     let mut users = JoinSet::new();
     for user in 0..USERS {
         let mut chance = ChaCha8Rng::seed_from_u64(seed);
@@ -49,10 +49,10 @@ pub(crate) fn begin(office: &Arc<Office>, seed: u64) -> JoinSet<()> {
     users
 }
 
-async fn work(office: Arc<Office>, user: u64, mut chance: ChaCha8Rng) {
+async fn work(office: Arc<Office>, user: u64, mut chance: ChaCha8Rng) -> anyhow::Result<()> {
     for round in 0.. {
         if office.is_over.load(Ordering::Relaxed) {
-            return;
+            break;
         }
         let tag = format!("user{user}-{round}");
         let shape = shape::any(&mut chance);
@@ -70,6 +70,10 @@ async fn work(office: Arc<Office>, user: u64, mut chance: ChaCha8Rng) {
                 office.recorder.note(Fact::Acknowledged { tag, build });
                 follow(&office, build, cancels_after).await;
             }
+            Err(refusal) if refusal.is_final() => {
+                println!("a build is refused: {refusal}");
+                return Err(refusal.into());
+            }
             Err(refusal) => {
                 let why = refusal.to_string();
                 office.recorder.note(Fact::NotAcknowledged { tag, why });
@@ -77,6 +81,7 @@ async fn work(office: Arc<Office>, user: u64, mut chance: ChaCha8Rng) {
             }
         }
     }
+    Ok(())
 }
 
 /// Looks at a build until it is over.
@@ -121,7 +126,7 @@ async fn cancel(office: &Arc<Office>, build: u64) {
         match office.api.cancel(build).await {
             Ok(()) => return office.recorder.note(Fact::Cancelled { build }),
             // It is over, or there is nothing to cancel.
-            Err(refusal) if refusal.status.is_some_and(|status| status.is_client_error()) => return,
+            Err(refusal) if refusal.is_final() => return,
             Err(_) => sleep(TRY_AGAIN).await,
         }
     }

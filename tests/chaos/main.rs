@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use tokio::task::JoinSet;
 
 use crate::judge::history::Fact;
 use crate::judge::plan::{self, CLUSTERS, Event};
@@ -46,6 +47,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_tombolo");
 const PATIENCE: Duration = Duration::from_secs(180);
 /// From one event to the next, on the average, in milliseconds.
 const PAUSE: u64 = 6_600;
+/// How often parts are looked at that may have ended by themselves, in milliseconds.
+const LOOK: u64 = 500;
 /// A short run cannot have all kinds.
 const KINDS: usize = 10;
 
@@ -193,7 +196,7 @@ fn work(
     parts: &Parts,
     office: &Arc<Office>,
 ) -> anyhow::Result<()> {
-    let mut users = {
+    let users = {
         let _inside = runtime.enter();
         load::begin(office, order.seed)
     };
@@ -201,12 +204,11 @@ fn work(
     recorder.note(Fact::AllMended);
     office.is_over.store(true, Ordering::Relaxed);
     println!("the last trouble is mended: all builds are to end");
-    let until = Instant::now() + PATIENCE;
-    let is_over = runtime.block_on(async {
-        let followed = async { while users.join_next().await.is_some() {} };
-        let followed = tokio::time::timeout(PATIENCE, followed).await.is_ok();
-        followed && gather::wait_for_ends(&office.api, until).await
-    });
+    let ends = runtime.spawn(wait_for_ends(Arc::clone(office), users));
+    while !ends.is_finished() {
+        nemesis::wait_until(parts, recorder, recorder.now() + LOOK);
+    }
+    let is_over = runtime.block_on(ends)??;
     if is_over {
         recorder.note(Fact::AllOver);
     }
@@ -214,6 +216,22 @@ fn work(
     runtime.block_on(gather::gather(&office.api, recorder))?;
     gather::leftovers(parts, recorder);
     Ok(())
+}
+
+/// Waits until users have seen the end of all that they began, and until there is nothing else that has none; not for ever.
+async fn wait_for_ends(office: Arc<Office>, mut users: JoinSet<anyhow::Result<()>>) -> anyhow::Result<bool> {
+    let until = Instant::now() + PATIENCE;
+    let followed = async {
+        while let Some(user) = users.join_next().await {
+            user??;
+        }
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(PATIENCE, followed).await {
+        Ok(followed) => followed?,
+        Err(_) => return Ok(false),
+    }
+    Ok(gather::wait_for_ends(&office.api, until).await)
 }
 
 /// Writes the page, and prints the verdicts. Returns whether all hold.

@@ -169,8 +169,10 @@ pub(crate) fn body(jobs: &[Job], tag: &str, script: &Path, witness: &Path) -> Va
             ("image".to_owned(), json!("none")),
             ("command".to_owned(), json!(["sh", script])),
             ("environment".to_owned(), environment),
-            ("depends_on".to_owned(), json!(job.after)),
         ]);
+        if !job.after.is_empty() {
+            file.insert("depends_on".to_owned(), json!(job.after));
+        }
         if !asked.selector.is_empty() {
             file.insert("cluster".to_owned(), json!({"selector": asked.selector}));
         }

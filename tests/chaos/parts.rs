@@ -17,8 +17,10 @@ use crate::proxy::{Proxy, Weather};
 pub(crate) const MASTERS: usize = 2;
 /// How long a leader leads without its database's word.
 const LEADER_LEASE: Duration = Duration::from_secs(3);
-/// How long agents may act without a master's, and how long their clusters are waited for.
-const SETTINGS: [(&str, &str); 5] = [
+/// How long agents may act without a master's, and how long their clusters are waited for. Memory is given back as charts have it.
+const SETTINGS: [(&str, &str); 7] = [
+    ("MIMALLOC_PURGE_DELAY", "0"),
+    ("MIMALLOC_ALLOW_THP", "0"),
     ("TOMBOLO_MASTER_LEASES__LEASE", "6s"),
     ("TOMBOLO_MASTER_LEASES__HEARTBEAT", "2s"),
     ("TOMBOLO_MASTER_LEASES__LOST_AFTER", "8s"),
@@ -128,7 +130,7 @@ impl Parts {
             "data_folder": folder(name.to_owned()), "store": place, "master": masters.join(","), "slots": SLOTS,
             // What jobs ask for is not what they use.
             "capacity": {"cpu_milli": 64_000, "memory_bytes": 1_u64 << 36},
-            "store_deadline": "20s", "stop_grace": "2s",
+            "store_deadline": "30s", "stop_grace": "2s",
         });
         let within = match name == SMALL_DISK {
             true => ["nsenter", "--preserve-credentials", "--user", "--mount", "--target"]

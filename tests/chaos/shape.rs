@@ -9,6 +9,10 @@ use serde_json::{Map, Value, json};
 use crate::judge::history::Asked;
 use crate::judge::plan::CLUSTERS;
 
+/// How much longer than others commands work that say what becomes of them when nobody hears of their cluster: longer than a lease, so that it often
+/// comes to that.
+const LONGER: u64 = 14;
+
 /// A job to ask for.
 pub(crate) struct Job {
     pub(crate) asked: Asked,
@@ -95,7 +99,7 @@ fn exclusive(chance: &mut ChaCha8Rng) -> Vec<Job> {
         let prefer = CLUSTERS[chance.random_range(0..CLUSTERS.len())];
         let mut job = Job::new(name, chance).says(json!({"exclusive": true, "cluster": {"prefer": prefer}}));
         job.asked.exclusive = true;
-        job.rounds += 6;
+        job.rounds += LONGER;
         jobs.push(job);
     }
     jobs.push(Job::new("report", chance).after(&["migrate", "publish"]));
@@ -107,7 +111,7 @@ fn replaced(chance: &mut ChaCha8Rng) -> Vec<Job> {
     let mut jobs = Vec::new();
     for name in ["render", "mix"] {
         let mut job = Job::new(name, chance).says(json!({"on_disconnect": "replace"}));
-        job.rounds += 6;
+        job.rounds += LONGER;
         jobs.push(job);
     }
     jobs.push(

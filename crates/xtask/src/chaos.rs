@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Where the page with the verdict goes; `target/chaos/verdict.html` if this is not given.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Judges the history of a run that was, and runs nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["minutes", "seed", "planted"])]
+    history: Option<PathBuf>,
     /// Plants a mistake in the program, and fails if it is not found.
     #[arg(long, value_name = "NAME")]
     planted: Option<String>,
@@ -59,10 +62,12 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     if let Some(seed) = options.seed {
         command = command.env("TOMBOLO_CHAOS_SEED", seed.to_string());
     }
-    if let Some(report) = &options.report {
-        // The command runs elsewhere.
-        let report = std::path::absolute(report).context("the report has no place")?;
-        command = command.env("TOMBOLO_CHAOS_REPORT", report);
+    for (name, path) in [("REPORT", &options.report), ("HISTORY", &options.history)] {
+        if let Some(path) = path {
+            // The command runs elsewhere.
+            let path = std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))?;
+            command = command.env(format!("TOMBOLO_CHAOS_{name}"), path);
+        }
     }
     if let Some(planted) = &options.planted {
         command = command.env("TOMBOLO_PLANTED", planted);

@@ -144,6 +144,8 @@ mod tests {
                 "chaos --minutes 5 --events 40 --seed 7 --report /tmp/verdict.html",
                 true,
             ),
+            ("chaos --history target/chaos/history.jsonl", true),
+            ("chaos --history history.jsonl --seed 7", false),
             ("chaos --events 0", false),
             ("chaos --planted SelectorForgotten --events 20", true),
             ("tool kubectl", true),

@@ -102,6 +102,7 @@ pub(super) fn good() -> Vec<Fact> {
     vec![
         Fact::Began {
             seed: 1,
+            replay: String::new(),
             planted: None,
             labels,
         },

@@ -22,6 +22,8 @@ pub(crate) enum Fact {
     /// The run began: with which clusters, and their labels.
     Began {
         seed: u64,
+        /// The command that has the same things go wrong.
+        replay: String,
         planted: Option<String>,
         labels: BTreeMap<String, BTreeSet<String>>,
     },

@@ -17,8 +17,6 @@ const REASONS: usize = 10;
 
 /// What is said of the run as such.
 pub(crate) struct Heading {
-    pub(crate) seed: u64,
-    pub(crate) planted: Option<String>,
     pub(crate) replay: String,
     pub(crate) history: String,
     pub(crate) minutes: f64,
@@ -89,13 +87,13 @@ fn summary(heading: &Heading, run: &Run<'_>, verdicts: &[Verdict]) -> Markup {
             run.attempts.values().map(BTreeMap::len).sum::<usize>().to_string(),
         ),
         ("minutes", format!("{:.1}", heading.minutes)),
-        ("seed", heading.seed.to_string()),
+        ("seed", run.seed.to_string()),
     ];
     html! {
         dl.tiles {
             @for (name, value) in &tiles { div { dt { (name) } dd { (value) } } }
         }
-        @if let Some(planted) = &heading.planted {
+        @if let Some(planted) = run.planted {
             p.note { "A mistake was planted in the program: " code { (planted) } ". This run is to find it." }
         }
     }

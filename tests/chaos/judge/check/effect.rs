@@ -11,6 +11,12 @@ pub(super) fn one_attempt_counts(run: &Run<'_>) -> Verdict {
         attempts += all.len();
         again += all.len().saturating_sub(1);
         for (epoch, attempt) in all {
+            if attempt.clusters.len() > 1 {
+                faults.push(format!(
+                    "attempt {epoch} of {job} in {tag} ran on {:?}",
+                    attempt.clusters
+                ));
+            }
             if attempt.begins.len() > 1 {
                 faults.push(format!(
                     "attempt {epoch} of {job} in {tag} was started {} times: {:?}",
@@ -84,8 +90,8 @@ pub(super) fn exclusive_is_alone(run: &Run<'_>) -> Verdict {
             let begins = after.begins.first().copied().unwrap_or(after.last);
             if begins < before.last {
                 faults.push(format!(
-                    "{job} in {tag}: attempt {second} began on {} at {begins} ms, while attempt {first} lived on {} until {} ms",
-                    after.cluster, before.cluster, before.last
+                    "{job} in {tag}: attempt {second} began on {:?} at {begins} ms, while attempt {first} lived on {:?} until {} ms",
+                    after.clusters, before.clusters, before.last
                 ));
             }
         }

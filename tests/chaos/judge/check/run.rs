@@ -11,7 +11,8 @@ pub(crate) type JobKey<'history> = (&'history str, &'history str);
 /// What commands said of one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt<'history> {
-    pub(crate) cluster: &'history str,
+    /// Where it was heard of: one cluster, or something is wrong.
+    pub(crate) clusters: BTreeSet<&'history str>,
     pub(crate) begins: Vec<u64>,
     /// When it last said anything.
     pub(crate) last: u64,
@@ -31,6 +32,9 @@ pub(crate) struct Read<'history> {
 /// All that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Run<'history> {
+    pub(crate) seed: u64,
+    pub(crate) replay: Option<&'history str>,
+    pub(crate) planted: Option<&'history str>,
     pub(crate) labels: BTreeMap<&'history str, &'history BTreeSet<String>>,
     pub(crate) asked: BTreeMap<&'history str, &'history [Asked]>,
     pub(crate) acknowledged: BTreeMap<&'history str, u64>,
@@ -99,7 +103,13 @@ impl<'history> Run<'history> {
 
     fn take(&mut self, at: u64, fact: &'history Fact) {
         match fact {
-            Fact::Began { labels, .. } => {
+            Fact::Began {
+                seed,
+                replay,
+                planted,
+                labels,
+            } => {
+                (self.seed, self.replay, self.planted) = (*seed, Some(replay), planted.as_deref());
                 let labels = labels.iter().map(|(name, labels)| (name.as_str(), labels));
                 self.labels.extend(labels);
             }
@@ -180,7 +190,7 @@ impl<'history> Run<'history> {
 
 impl<'history> Attempt<'history> {
     fn hear(&mut self, at: u64, cluster: &'history str, says: &'history Said) {
-        self.cluster = cluster;
+        self.clusters.insert(cluster);
         self.last = self.last.max(at);
         match says {
             Said::Begins => self.begins.push(at),

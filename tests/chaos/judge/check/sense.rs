@@ -12,14 +12,15 @@ pub(super) fn selectors_hold(run: &Run<'_>) -> Verdict {
     for ((tag, job), attempts) in &run.attempts {
         let Some(asked) = run.asked_for(tag, job) else { continue };
         for (epoch, attempt) in attempts {
-            let labels = run.labels.get(attempt.cluster);
             chosen += usize::from(!asked.selector.is_empty());
-            let lacks = |wanted: &&String| labels.is_none_or(|labels| !labels.contains(*wanted));
-            if let Some(wanted) = asked.selector.iter().find(lacks) {
-                faults.push(format!(
-                    "{job} in {tag}, attempt {epoch}, ran on {}, which has no `{wanted}`",
-                    attempt.cluster
-                ));
+            for cluster in &attempt.clusters {
+                let labels = run.labels.get(cluster);
+                let lacks = |wanted: &&String| labels.is_none_or(|labels| !labels.contains(*wanted));
+                if let Some(wanted) = asked.selector.iter().find(lacks) {
+                    faults.push(format!(
+                        "{job} in {tag}, attempt {epoch}, ran on {cluster}, which has no `{wanted}`"
+                    ));
+                }
             }
         }
     }

@@ -8,17 +8,25 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     #[cfg(feature = "planted")]
-    plant();
+    if let Err(message) = plant() {
+        anstream::eprintln!("{message}");
+        // As for any wrong usage.
+        return ExitCode::from(2);
+    }
     tombolo_cli::main()
 }
 
 /// Makes the mistake that the environment names: for tests that search for mistakes.
 #[cfg(feature = "planted")]
-fn plant() {
+fn plant() -> Result<(), String> {
     use tombolo_core::planted::{Bug, plant_everywhere};
 
     if let Ok(name) = std::env::var("TOMBOLO_PLANTED") {
-        let bug = Bug::named(&name).unwrap_or_else(|| panic!("TOMBOLO_PLANTED: there is no mistake `{name}`"));
+        let bug = Bug::named(&name).ok_or_else(|| {
+            let known = Bug::ALL.map(|bug| format!("{bug:?}")).join(", ");
+            format!("error: TOMBOLO_PLANTED: there is no mistake `{name}`\nhint: one of {known}")
+        })?;
         plant_everywhere(bug);
     }
+    Ok(())
 }

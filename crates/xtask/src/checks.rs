@@ -31,6 +31,7 @@ pub(crate) fn lint(shell: &Shell) -> anyhow::Result<()> {
         "dispatch-bench",
         "failover-bench",
         "versions",
+        "chaos",
         "e2e",
         "kubernetes-bench",
         "kubernetes",

@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod checks;
 mod cluster;
 mod demo;
@@ -43,6 +44,8 @@ enum Command {
     Sim(sim::Options),
     /// Builds the version before this one, and runs both beside each other while they are replaced by one another.
     Versions(versions::Options),
+    /// Breaks real masters, agents, networks, databases and stores under load, and judges what became of the work.
+    Chaos(chaos::Options),
     /// Installs the charts on two real clusters, and runs jobs and faults on them.
     E2e(e2e::Options),
     /// Measures Tombolo beside what people would use without it; nothing fails for being slow.
@@ -85,6 +88,7 @@ fn main() -> anyhow::Result<()> {
         Command::Lint => checks::lint(&shell),
         Command::Sim(options) => sim::run(&shell, &options),
         Command::Versions(options) => versions::run(&shell, &options),
+        Command::Chaos(options) => chaos::run(&shell, &options),
         Command::E2e(options) => e2e::run(&shell, &options),
         Command::Bench(bench) => bench::run(&shell, &bench),
         Command::Ci => checks::ci(&shell),
@@ -146,6 +150,15 @@ mod tests {
             ("sim --turmoil --seed 7", true),
             ("sim --turmoil --seeds 7", false),
             ("sim --turmoil --planted", false),
+            ("chaos", true),
+            (
+                "chaos --minutes 5 --events 40 --seed 7 --report /tmp/verdict.html",
+                true,
+            ),
+            ("chaos --history target/chaos/history.jsonl", true),
+            ("chaos --history history.jsonl --seed 7", false),
+            ("chaos --events 0", false),
+            ("chaos --planted SelectorForgotten --events 20", true),
             ("tool kubectl", true),
             ("tool docker", false),
         ] {

@@ -2,6 +2,7 @@
 //! finds them again. Each is there whole or not at all: it is made in a folder beside its place, then renamed.
 
 mod cache;
+mod faketime;
 mod kubernetes;
 mod postgres;
 
@@ -11,6 +12,7 @@ use anyhow::{Context, ensure};
 use xshell::{Shell, cmd};
 
 pub(crate) use cache::once;
+pub(crate) use faketime::faketime;
 pub(crate) use kubernetes::{REFLECTION, kubernetes};
 pub(crate) use postgres::postgres;
 

@@ -3,15 +3,19 @@
 #![allow(dead_code, reason = "not every program that includes this file needs all of it")]
 #![allow(clippy::panic, clippy::expect_used, reason = "a test that cannot go on says why")]
 
+#[path = "installation/roles.rs"] // other programs include this file from elsewhere
+mod roles;
+#[path = "installation/trouble.rs"]
+mod trouble;
+
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tombolo_core::time::Timestamp;
 use tombolo_identity::authority::Authority;
@@ -29,8 +33,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Some masters, their database and their agents, ended with this value.
 pub(crate) struct Installation {
-    /// Of the leader.
-    lease: Duration,
+    setting: Setting,
     program: PathBuf,
     folder: tempfile::TempDir,
     pub(crate) server: Server,
@@ -38,11 +41,24 @@ pub(crate) struct Installation {
     agents: Vec<Child>,
 }
 
+/// What is said of all parts of an installation.
+#[derive(Default)]
+pub(crate) struct Setting {
+    /// Of the leader.
+    pub(crate) lease: Duration,
+    /// Variables of all parts.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    /// What gives each part a calendar of its own, which it reads from the file `NAME.clock`.
+    pub(crate) calendars: Option<PathBuf>,
+}
+
 /// One master, running or not.
 struct Master {
     ports: Ports,
     cable: Cable,
     child: Option<Child>,
+    /// It was told to go.
+    going: Option<Child>,
 }
 
 #[derive(Clone, Copy)]
@@ -63,12 +79,21 @@ pub(crate) struct Printed {
 impl Installation {
     /// So many masters of `program`, the first of which leads.
     pub(crate) fn start(program: &Path, masters: usize, lease: Duration) -> Self {
+        let setting = Setting {
+            lease,
+            ..Setting::default()
+        };
+        Self::start_with(program, masters, setting)
+    }
+
+    /// The same, with more to say of them.
+    pub(crate) fn start_with(program: &Path, masters: usize, setting: Setting) -> Self {
         let server = Server::start(&["shared_buffers=256MB", "max_wal_size=4GB"]);
         server.sql("postgres", "CREATE DATABASE builds");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut installation = Self {
             program: program.to_owned(),
-            lease,
+            setting,
             masters: Vec::new(),
             agents: Vec::new(),
             server,
@@ -82,8 +107,12 @@ impl Installation {
                 health: free_port(),
             };
             let cable = Cable::to(installation.server.port());
-            let child = None;
-            installation.masters.push(Master { ports, cable, child });
+            installation.masters.push(Master {
+                ports,
+                cable,
+                child: None,
+                going: None,
+            });
         }
         for index in 0..masters {
             installation.start_master(index);
@@ -113,8 +142,15 @@ impl Installation {
         self.write("password", PASSWORD);
     }
 
-    /// Starts a master that does not run.
+    /// Starts a master that does not run, and waits until users reach it.
     pub(crate) fn start_master(&mut self, index: usize) {
+        self.launch_master(index);
+        let users = self.masters[index].ports.users;
+        self.wait_for("a master to listen", || TcpStream::connect(("127.0.0.1", users)).ok());
+    }
+
+    /// Starts a master that does not run.
+    pub(crate) fn launch_master(&mut self, index: usize) {
         let Ports { agents, users, health } = self.masters[index].ports;
         let at = |port: u16| format!("127.0.0.1:{port}");
         let all: Vec<String> = self.masters.iter().map(|master| at(master.ports.agents)).collect();
@@ -128,7 +164,7 @@ impl Installation {
             "agents": {"listen": at(agents), "addresses": all},
             "users": {"listen": at(users)},
             "health": {"listen": at(health)},
-            "leadership": {"agents": at(agents), "users": at(users), "lease": format!("{}s", self.lease.as_secs())},
+            "leadership": {"agents": at(agents), "users": at(users), "lease": format!("{}s", self.setting.lease.as_secs())},
             "database": {"url": url, "password": {"file": self.path("password")}},
             "authority": {
                 "certificate_file": self.path("authority/ca.pem"), "key_file": self.path("authority/ca.key.pem"),
@@ -137,12 +173,18 @@ impl Installation {
             "secrets": {"key_file": self.path("secrets.key")},
             "sources": {"local": {"path": self.path("sources")}},
         });
-        let child = self.spawn("master", &format!("master-{index}"), &configuration, &[]);
+        let child = self.spawn(&[], ("master", &format!("master-{index}")), &configuration, &[]);
         self.masters[index].child = Some(child);
-        self.wait_for("a master to listen", || TcpStream::connect(("127.0.0.1", users)).ok());
     }
 
-    fn spawn(&self, part: &str, name: &str, configuration: &Value, environment: &[(&str, &str)]) -> Child {
+    /// Starts a part of this name, by the program that `within` names if there is one.
+    pub(crate) fn spawn(
+        &self,
+        within: &[String],
+        (part, name): (&str, &str),
+        configuration: &Value,
+        environment: &[(&str, &str)],
+    ) -> Child {
         let text = toml::to_string(configuration).expect("it is TOML");
         let configuration = self.write(&format!("{name}.toml"), &text);
         let log = self.path(&format!("{name}.log"));
@@ -151,14 +193,25 @@ impl Installation {
             .append(true)
             .open(log)
             .expect("the folder is writable");
-        let mut command = Command::new(&self.program);
+        let program = self.program.as_os_str();
+        let mut words = within.iter().map(std::ffi::OsStr::new).chain([program]);
+        let mut command = Command::new(words.next().unwrap_or(program));
         command
+            .args(words)
             .arg(part)
             .arg("--config")
             .arg(configuration)
             .arg("--end-with-parent");
+        if let Some(calendars) = &self.setting.calendars {
+            command
+                .env("LD_PRELOAD", calendars)
+                .env("FAKETIME_TIMESTAMP_FILE", self.write_clock(name, 0))
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("FAKETIME_CACHE_DURATION", "1");
+        }
         command
             .envs(environment.iter().copied())
+            .envs(self.setting.variables.iter().map(|(name, value)| (name, value)))
             .env("NO_COLOR", "1")
             .stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file")).stderr(log);
@@ -167,19 +220,27 @@ impl Installation {
 
     /// Lets a cluster join, whose jobs are processes.
     pub(crate) fn add_agent(&mut self, name: &str, label: &str) {
-        let invite = self.invite(name, label);
+        let invite = self.invite(name, &[label]);
         let configuration = json!({
             "data_folder": self.path(name), "store": {"local": {"path": self.path(&format!("{name}-store"))}}, "slots": 4,
         });
-        let agent = self.spawn("agent", name, &configuration, &[("TOMBOLO_AGENT_INVITE", &invite)]);
+        let agent = self.spawn(
+            &[],
+            ("agent", name),
+            &configuration,
+            &[("TOMBOLO_AGENT_INVITE", &invite)],
+        );
         self.agents.push(agent);
         self.wait_for_clusters(self.agents.len());
     }
 
-    pub(crate) fn invite(&self, name: &str, label: &str) -> String {
-        let invite = self
-            .some_master(&["cluster", "invite", name, "-l", label, "-o", "json"])
-            .json();
+    pub(crate) fn invite(&self, name: &str, labels: &[&str]) -> String {
+        let labels = labels.iter().flat_map(|label| ["-l", *label]);
+        let words: Vec<&str> = ["cluster", "invite", name, "-o", "json"]
+            .into_iter()
+            .chain(labels)
+            .collect();
+        let invite = self.some_master(&words).json();
         invite["invite"].as_str().expect("an invite").to_owned()
     }
 
@@ -262,73 +323,6 @@ impl Installation {
         self.wait_for("an answer", || self.try_some_master(arguments))
     }
 
-    /// What a master says of itself; nothing if it does not answer.
-    pub(crate) fn role(&self, index: usize) -> Option<String> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.masters[index].ports.health));
-        let mut socket = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-        socket.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
-        let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        socket.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).ok()?;
-        let (_, body) = answer.split_once("\r\n\r\n")?;
-        Some(body.trim().to_owned())
-    }
-
-    #[track_caller]
-    pub(crate) fn wait_for_role(&self, index: usize, role: &str) {
-        let what = format!("master {index} to be {role}");
-        self.wait_for(&what, || self.role(index).filter(|found| found == role));
-    }
-
-    /// The master that says of itself that it leads.
-    #[track_caller]
-    pub(crate) fn leader(&self) -> usize {
-        self.wait_for("a leader", || {
-            (0..self.masters.len()).find(|index| self.role(*index).as_deref() == Some("leader"))
-        })
-    }
-
-    pub(crate) fn signal(&self, index: usize, signal: Signal) {
-        let child = self.masters[index].child.as_ref().expect("it runs");
-        kill_process(Pid::from_child(child), signal).expect("it lives");
-    }
-
-    /// Has a master stand still, and waits until it does: a signal is not yet there when it has been sent, and the threads still work.
-    #[track_caller]
-    pub(crate) fn pause(&self, index: usize) {
-        self.signal(index, Signal::STOP);
-        let child = self.masters[index].child.as_ref().expect("it runs");
-        let pid = WaitId::Pid(Pid::from_child(child));
-        // Of its end nothing is asked: that is for whoever waits for the child.
-        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        self.wait_for("a master to stand still", || {
-            waitid(pid.clone(), options).expect("it is a child")
-        });
-    }
-
-    /// Sends a signal that ends a master, waits for its end, and gives its exit code.
-    #[track_caller]
-    pub(crate) fn end(&mut self, index: usize, signal: Signal) -> Option<i32> {
-        self.signal(index, signal);
-        self.wait_for_end(index)
-    }
-
-    /// Waits for the end of a master that was told to end.
-    #[track_caller]
-    pub(crate) fn wait_for_end(&mut self, index: usize) -> Option<i32> {
-        let mut child = self.masters[index].child.take().expect("it runs");
-        let status = self.wait_for("the end of a master", || {
-            child.try_wait().expect("a child can be waited for")
-        });
-        status.code()
-    }
-
-    /// The way of a master to the database.
-    pub(crate) fn cable(&self, index: usize) -> &Cable {
-        &self.masters[index].cable
-    }
-
     pub(crate) fn log(&self, name: &str) -> String {
         fs::read_to_string(self.path(&format!("{name}.log"))).unwrap_or_default()
     }
@@ -375,7 +369,10 @@ impl Printed {
 
 impl Drop for Installation {
     fn drop(&mut self) {
-        let masters = self.masters.iter_mut().filter_map(|master| master.child.take());
+        let masters = self.masters.iter_mut();
+        let masters = masters
+            .flat_map(|master| [master.child.take(), master.going.take()])
+            .flatten();
         // The agents first: they have jobs to end.
         for mut child in self.agents.drain(..).chain(masters) {
             let pid = Pid::from_child(&child);

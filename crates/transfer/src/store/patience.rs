@@ -68,21 +68,29 @@ impl Inner {
                 Ok(Err(error)) => describe(&error),
                 Err(_) => format!("no answer within {} s", limit.as_secs_f32()),
             };
-            let pause = pauses.next().unwrap_or(self.patience.operation);
-            let pause = pause.max(self.pace.pause());
             let waited = began.elapsed();
-            if waited + pause >= self.patience.operation {
+            let left = self.patience.operation.saturating_sub(waited);
+            let Some(pause) = pauses.next().and_then(|next| pause(next, self.pace.pause(), left)) else {
                 return Err(Error::Unreachable {
                     place: self.place.clone(),
                     operation,
                     reason,
                     waited,
                 });
-            }
+            };
             tracing::warn!(place = %self.place, operation, reason, ?pause, "the store did not answer as it should; trying again");
             sleep(pause).await;
         }
     }
+}
+
+/// What is left of the patience after the last attempt.
+const LEAST: Duration = Duration::from_millis(250);
+
+/// How long to wait before the next attempt; nothing if the patience is over. Where the usual pause would go beyond that, there is still an attempt
+/// within what is left: a store is given all the time that it was promised. `asked` is how long the store itself wants to be left alone.
+fn pause(usual: Duration, asked: Duration, left: Duration) -> Option<Duration> {
+    (left > LEAST && asked < left).then(|| usual.min(left / 2).max(asked))
 }
 
 /// `refusal`: how the store has answered, where it has.
@@ -157,6 +165,47 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// With pauses that grow to twenty seconds, an operation that was given thirty was given up after thirteen.
+    #[test]
+    fn a_store_is_tried_until_its_time_is_over() {
+        for operation in [1, 20, 30, 120, 300].map(seconds) {
+            for worst in [false, true] {
+                let mut usual = Duration::from_millis(100);
+                let (mut waited, mut attempts) = (Duration::ZERO, 1);
+                while let Some(pause) = pause(usual, Duration::ZERO, operation - waited) {
+                    (waited, attempts) = (waited + pause, attempts + 1);
+                    // What chance adds is as much again at the most.
+                    usual = (usual * 2).min(seconds(if worst { 20 } else { 10 }));
+                }
+                assert!(
+                    operation - waited <= LEAST,
+                    "{operation:?} were promised, and {waited:?} given"
+                );
+                assert!(attempts < 50, "{attempts} attempts within {operation:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_is_left_alone_for_as_long_as_it_asks() {
+        for (usual, asked, left, expected) in [
+            (1, 0, 60, Some(1)),
+            (10, 0, 10, Some(5)),
+            (1, 7, 60, Some(7)),
+            (1, 7, 10, Some(7)),
+            (1, 10, 10, None),
+            (1, 30, 10, None),
+            (1, 0, 0, None),
+        ] {
+            let found = pause(seconds(usual), seconds(asked), seconds(left));
+            assert_eq!(found, expected.map(seconds), "{usual} {asked} {left}");
+        }
+    }
 
     fn generic(kind: ErrorKind) -> object_store::Error {
         // As the library does: an error of its own around the system's.

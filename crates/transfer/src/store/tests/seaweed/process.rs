@@ -36,7 +36,7 @@ const STARTED_WITHIN: Duration = Duration::from_secs(90);
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    _process: Process,
+    process: Process,
 }
 
 impl Server {
@@ -77,15 +77,25 @@ impl Server {
         );
         let address = SocketAddr::from(([127, 0, 0, 1], ports[0]));
         let process = Process::start(command, folder, async || is_ready(address).await).await;
-        Self {
-            address,
-            _process: process,
-        }
+        Self { address, process }
+    }
+
+    /// Kills it at once; it keeps what it has.
+    #[allow(dead_code, reason = "not every program that includes this file kills it")]
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Self::kill`], without waiting for it.
+    #[allow(dead_code, reason = "not every program that includes this file kills it")]
+    pub(crate) fn start_again(&mut self) {
+        self.process.start_again();
     }
 }
 
 /// A server's process and its folder: both end with this.
 pub(crate) struct Process {
+    command: Command,
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -103,7 +113,7 @@ impl Process {
             .stdout(log.try_clone().unwrap())
             .stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let mut process = Self { child, folder };
+        let mut process = Self { command, child, folder };
         let began = Instant::now();
         while let Err(error) = is_ready().await {
             let ended = process.child.try_wait().unwrap();
@@ -117,12 +127,22 @@ impl Process {
         }
         process
     }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    #[allow(dead_code, reason = "not every program that includes this file kills it")]
+    fn start_again(&mut self) {
+        let command = &mut self.command;
+        self.child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -1,0 +1,222 @@
+//! What there is at the end: states, logs, outputs, and what should be gone.
+
+use std::fs;
+use std::path::Path;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use futures::stream::{self, StreamExt as _};
+use serde_json::Value;
+use tombolo_core::name::JobName;
+
+use crate::api::Api;
+use crate::judge::history::{Fact, FinalJob, Log, Output, maker};
+use crate::judge::plan::CLUSTERS;
+use crate::parts::Parts;
+use crate::record::Recorder;
+
+/// Requests under way at once.
+const AT_ONCE: usize = 4;
+/// How often something is asked for that did not come.
+const TRIES: usize = 5;
+/// How long agents may take to tidy up.
+const TIDY_WITHIN: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until all builds that there are are over; not for ever.
+pub(crate) async fn wait_for_ends(api: &Api, until: Instant) -> bool {
+    while Instant::now() < until {
+        if let Ok(builds) = api.builds().await
+            && builds.iter().all(|build| build["state"] != "running")
+        {
+            return true;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    false
+}
+
+/// Notes all builds, jobs, logs and outputs.
+pub(crate) async fn gather(api: &Arc<Api>, recorder: &Recorder) -> anyhow::Result<()> {
+    let builds = again(|| api.builds()).await?;
+    let gathered = stream::iter(builds)
+        .map(|build| of_build(api, build))
+        .buffer_unordered(AT_ONCE);
+    let mut gathered = std::pin::pin!(gathered);
+    while let Some(facts) = gathered.next().await {
+        for fact in facts? {
+            recorder.note(fact);
+        }
+    }
+    Ok(())
+}
+
+async fn again<T, F: Future<Output = anyhow::Result<T>>>(ask: impl Fn() -> F) -> anyhow::Result<T> {
+    let mut tries = 1;
+    loop {
+        match ask().await {
+            Err(_) if tries < TRIES => tokio::time::sleep(LOOK).await,
+            answer => return answer,
+        }
+        tries += 1;
+    }
+}
+
+async fn of_build(api: &Arc<Api>, summary: Value) -> anyhow::Result<Vec<Fact>> {
+    let number = summary["number"].as_u64().context("a build has a number")?;
+    let build = again(|| api.build(number)).await?;
+    let tag = build["revision"]["commit"].as_str().unwrap_or_default().to_owned();
+    let state = build["state"].as_str().unwrap_or_default().to_owned();
+    let mut facts = vec![Fact::Final {
+        tag,
+        build: number,
+        state,
+    }];
+    let mut jobs = build["jobs"].as_array().context("a build has jobs")?.clone();
+    for array in build["jobs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|job| job["array"].is_object())
+    {
+        let name = JobName::from_str(array["name"].as_str().unwrap_or_default())?;
+        jobs.extend(again(|| api.indexes(number, &name)).await?);
+    }
+    for job in jobs {
+        let name = job["name"].as_str().context("a job has a name")?.to_owned();
+        let job_name = JobName::from_str(&name)?;
+        let text = |key: &str| job[key].as_str().unwrap_or_default().to_owned();
+        let count = |key: &str| {
+            job[key]
+                .as_u64()
+                .and_then(|count| u32::try_from(count).ok())
+                .unwrap_or(0)
+        };
+        let mut last = FinalJob {
+            build: number,
+            job: name.clone(),
+            state: text("state"),
+            epoch: count("epoch"),
+            message: text("message"),
+            replacements: count("replacements"),
+            output_lost: job["output_lost"].as_str().map(str::to_owned),
+            output: None,
+        };
+        if job["output"].is_object() && last.state == "finished" && last.output_lost.is_none() {
+            last.output = Some(output(api, number, &job_name).await);
+        }
+        if last.epoch > 0 && last.state != "skipped" {
+            let items = again(|| api.log(number, &job_name)).await;
+            let items = items.with_context(|| format!("the log of {name} of build {number}"))?;
+            facts.push(Fact::Log(log(number, name, &items)));
+        }
+        facts.push(Fact::FinalJob(last));
+    }
+    Ok(facts)
+}
+
+async fn output(api: &Api, build: u64, job: &JobName) -> Output {
+    let mut tries = 1;
+    loop {
+        match api.download(build, job, "data").await {
+            Ok(bytes) => {
+                let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                let first = String::from_utf8_lossy(first);
+                let digest = ring::digest::digest(&ring::digest::SHA256, &bytes);
+                return Output::Downloaded {
+                    digest: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+                    made_by: maker(&first.split(' ').collect::<Vec<_>>()),
+                };
+            }
+            Err(refusal) if tries >= TRIES => {
+                return Output::Refused {
+                    why: refusal.to_string(),
+                };
+            }
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+        tries += 1;
+    }
+}
+
+fn log(build: u64, job: String, items: &[Value]) -> Log {
+    let mut log = Log {
+        build,
+        job,
+        ..Log::default()
+    };
+    for item in items {
+        let number = |key: &str| item[key].as_u64().unwrap_or(0);
+        match item["type"].as_str() {
+            Some("attempt") => log.epoch = u32::try_from(number("epoch")).unwrap_or(0),
+            Some("line") => {
+                log.numbers.push(number("number"));
+                log.written.extend(written(item["text"].as_str().unwrap_or_default()));
+            }
+            Some("gap") => log.missing += number("to") - number("from"),
+            Some("end") => log.is_whole = number("lines") == log.numbers.len() as u64,
+            _ => {}
+        }
+    }
+    log
+}
+
+/// Which line of its own a command wrote, and in which attempt.
+fn written(text: &str) -> Option<(u64, u32)> {
+    let (line, epoch) = text.strip_prefix("line ")?.split_once(" of attempt ")?;
+    Some((line.parse().ok()?, epoch.parse().ok()?))
+}
+
+/// Waits for what is left of jobs to go, and notes what does not.
+pub(crate) fn leftovers(parts: &Parts, recorder: &Recorder) {
+    let began = Instant::now();
+    let mut left = left(parts);
+    while !left.is_empty() && began.elapsed() < TIDY_WITHIN {
+        std::thread::sleep(LOOK);
+        left = self::left(parts);
+    }
+    for what in left {
+        recorder.note(Fact::Left { what });
+    }
+    for part in ["master-0", "master-1"].iter().chain(&CLUSTERS) {
+        let log = parts.with(|installation| installation.log(part));
+        for line in log.lines().filter(|line| line.contains("panicked at")) {
+            recorder.note(Fact::Cried {
+                part: (*part).to_owned(),
+                line: line.to_owned(),
+            });
+        }
+    }
+}
+
+fn left(parts: &Parts) -> Vec<String> {
+    let mut left = Vec::new();
+    for name in CLUSTERS {
+        let folder = parts.with(|installation| installation.path(&format!("{name}/attempts")));
+        let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        left.extend(entries.map(|entry| format!("{name}: the sandbox {}", entry.file_name().display())));
+    }
+    let own: Vec<u32> = parts.processes().into_iter().map(|(_, process)| process).collect();
+    let folder = parts.with(|installation| installation.path(""));
+    left.extend(
+        processes(&folder, &own)
+            .into_iter()
+            .map(|line| format!("the process {line}")),
+    );
+    left
+}
+
+/// The processes that name a folder, but for some.
+fn processes(folder: &Path, but: &[u32]) -> Vec<String> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let folder = folder.display().to_string();
+    let line = |process: u32| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).replace('\0', " ")
+    };
+    let others = processes.filter(|process| !but.contains(process)).map(line);
+    others.filter(|line| line.contains(&folder)).collect()
+}

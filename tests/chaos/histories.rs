@@ -1,0 +1,368 @@
+//! Small histories, of which one is good and each of the others bad in one way.
+
+mod good;
+
+use crate::judge::check::{Run, Verdict, all_hold, judge};
+use crate::judge::history::{Entry, Fact, FinalJob, Log, Output, Said, witness};
+use crate::judge::page::{Heading, page};
+use crate::judge::plan::{CLUSTERS, Event, Kind, kinds, plan};
+use good::{BUILD, TAG, ends, good, maker, reads, says, seen};
+
+/// At each hundredth of a second something happens.
+fn history(facts: Vec<Fact>) -> Vec<Entry> {
+    (0..)
+        .map(|at| at * 10)
+        .zip(facts)
+        .map(|(at, fact)| Entry { at, fact })
+        .collect()
+}
+
+fn violated(facts: Vec<Fact>) -> Vec<String> {
+    let verdicts = judge(&history(facts), 1);
+    let violated = verdicts.iter().filter(|verdict| !verdict.holds());
+    violated
+        .map(|verdict| format!("{}: {}", verdict.promise, verdict.faults.join("; ")))
+        .collect()
+}
+
+/// Changes the first fact that the change is for.
+fn changed(change: impl Fn(&mut Fact) -> bool) -> Vec<Fact> {
+    let mut facts = good();
+    assert!(facts.iter_mut().any(change), "nothing was changed");
+    facts
+}
+
+fn with(at: usize, fact: Fact) -> Vec<Fact> {
+    let mut facts = good();
+    facts.insert(at, fact);
+    facts
+}
+
+fn without(which: impl Fn(&Fact) -> bool) -> Vec<Fact> {
+    let mut facts = good();
+    let place = facts.iter().position(which).unwrap();
+    facts.remove(place);
+    facts
+}
+
+fn of_log(fact: &mut Fact, change: impl Fn(&mut Log)) -> bool {
+    let Fact::Log(log) = fact else { return false };
+    change(log);
+    true
+}
+
+fn of_job(fact: &mut Fact, change: impl Fn(&mut FinalJob)) -> bool {
+    let Fact::FinalJob(job) = fact else { return false };
+    change(job);
+    true
+}
+
+fn place(wanted: &Fact) -> usize {
+    good().iter().position(|fact| fact == wanted).unwrap()
+}
+
+#[test]
+fn a_good_history_holds() {
+    assert_eq!(violated(good()), Vec::<String>::new());
+}
+
+#[test]
+fn each_bad_history_violates_what_it_should() {
+    let after_make = place(&seen("make", "finished", 2)) + 1;
+    let before_read = place(&says("read", 1, "east", Said::Begins));
+    let bad: [(&str, Vec<Fact>); 25] = [
+        ("is there, and ends", without(|fact| matches!(fact, Fact::Final { .. }))),
+        ("is there, and ends", without(|fact| matches!(fact, Fact::AllOver))),
+        (
+            "is there, and ends",
+            with(
+                20,
+                Fact::Final {
+                    tag: TAG.to_owned(),
+                    build: 2,
+                    state: "finished".to_owned(),
+                },
+            ),
+        ),
+        (
+            "is there, and ends",
+            with(
+                20,
+                Fact::Final {
+                    tag: "user1-0".to_owned(),
+                    build: 2,
+                    state: "running".to_owned(),
+                },
+            ),
+        ),
+        ("stays over", with(after_make, seen("make", "running", 3))),
+        (
+            "stays over",
+            changed(|fact| of_job(fact, |job| job.state = "killed".to_owned())),
+        ),
+        ("stays over", cancelled_in_time()),
+        ("takes effect", with(before_read, says("make", 2, "east", Said::Begins))),
+        (
+            "takes effect",
+            without(|fact| *fact == says("read", 1, "east", ends("d3"))),
+        ),
+        (
+            "never runs twice at once",
+            with(before_read, says("make", 1, "east", Said::Lives)),
+        ),
+        ("as they were left", changed(|fact| read_instead(fact, "d9", 2))),
+        ("as they were left", changed(|fact| read_instead(fact, "d2", 1))),
+        ("as they were left", changed(|fact| downloaded_instead(fact, "d9", 2))),
+        ("as they were left", changed(|fact| downloaded_instead(fact, "d2", 1))),
+        (
+            "as they were left",
+            changed(|fact| {
+                of_job(fact, |job| {
+                    job.output = Some(Output::Refused { why: "gone".to_owned() })
+                })
+            }),
+        ),
+        ("with all its inputs", changed(not_found)),
+        (
+            "with all its inputs",
+            without(|fact| {
+                matches!(
+                    fact,
+                    Fact::Witness {
+                        says: Said::Reads { .. },
+                        ..
+                    }
+                )
+            }),
+        ),
+        ("selector allows", changed(ran_elsewhere)),
+        ("takes effect", changed(ran_elsewhere)),
+        (
+            "No line of a log",
+            changed(|fact| {
+                of_log(fact, |log| {
+                    log.written.pop();
+                })
+            }),
+        ),
+        (
+            "No line of a log",
+            changed(|fact| of_log(fact, |log| log.numbers = vec![0, 2, 3])),
+        ),
+        (
+            "No line of a log",
+            changed(|fact| of_log(fact, |log| log.written = vec![(1, 2), (1, 2)])),
+        ),
+        (
+            "No line of a log",
+            changed(|fact| of_log(fact, |log| log.written[0].1 = 1)),
+        ),
+        (
+            "Memory",
+            with(
+                20,
+                Fact::Memory {
+                    part: "east".to_owned(),
+                    bytes: 3,
+                    bound: 2,
+                },
+            ),
+        ),
+        (
+            "gone at the end",
+            with(
+                20,
+                Fact::Left {
+                    what: "a sandbox".to_owned(),
+                },
+            ),
+        ),
+    ];
+    for (number, (promise, facts)) in bad.into_iter().enumerate() {
+        let violated = violated(facts);
+        assert!(
+            violated.iter().any(|said| said.contains(promise)),
+            "history {number} is to violate `{promise}`, and violates {violated:?}"
+        );
+    }
+    assert_eq!(
+        violated(with(
+            20,
+            Fact::Cried {
+                part: "east".to_owned(),
+                line: "panicked at".to_owned()
+            }
+        ))
+        .len(),
+        1
+    );
+    assert_eq!(violated(without(|fact| matches!(fact, Fact::Mended { .. }))).len(), 1);
+    assert_eq!(violated(without(|fact| matches!(fact, Fact::Broken(_)))).len(), 1);
+}
+
+/// It ends later than a tenth of a second after that, and is said to have finished.
+fn cancelled_in_time() -> Vec<Fact> {
+    let mut facts = good();
+    let cancelled = [Fact::CancelAsked { build: BUILD }, Fact::Cancelled { build: BUILD }];
+    let idle = (0..30).map(|_| says("make", 2, "east", Said::Lives));
+    let place = place(&says("make", 2, "east", ends("d2")));
+    facts.splice(place..place, cancelled.into_iter().chain(idle));
+    facts
+}
+
+fn read_instead(fact: &mut Fact, digest: &str, epoch: u32) -> bool {
+    let Fact::Witness { says, .. } = fact else { return false };
+    let is_it = matches!(says, Said::Reads { .. });
+    if is_it {
+        *says = reads("make", digest, epoch);
+    }
+    is_it
+}
+
+fn not_found(fact: &mut Fact) -> bool {
+    let Fact::Witness {
+        says: Said::Reads { made_by, .. },
+        ..
+    } = fact
+    else {
+        return false;
+    };
+    *made_by = None;
+    true
+}
+
+fn downloaded_instead(fact: &mut Fact, digest: &str, epoch: u32) -> bool {
+    let output = Output::Downloaded {
+        digest: digest.to_owned(),
+        made_by: Some(maker("make", epoch)),
+    };
+    of_job(fact, |job| job.output = Some(output.clone()))
+}
+
+fn ran_elsewhere(fact: &mut Fact) -> bool {
+    let Fact::Witness { cluster, .. } = fact else {
+        return false;
+    };
+    *cluster = "west".to_owned();
+    true
+}
+
+#[test]
+fn a_takeover_is_measured_from_what_befell_the_leader() {
+    let history = history(good());
+    let run = Run::of(&history);
+    assert_eq!(run.takeovers, [(Kind::LeaderKilled, 30)]);
+}
+
+#[test]
+fn a_history_is_read_as_it_was_written() {
+    let history = history(good());
+    for entry in &history {
+        let line = serde_json::to_string(entry).unwrap();
+        assert_eq!(serde_json::from_str::<Entry>(&line).unwrap(), *entry, "{line}");
+    }
+}
+
+#[test]
+fn words_of_commands_are_read_and_others_are_not() {
+    let read = |line| witness(line, 10.0).map(|entry| (entry.at, entry.fact));
+    assert_eq!(
+        read("10.50 user0-0 make 2 east begins"),
+        Some((500, says("make", 2, "east", Said::Begins)))
+    );
+    assert_eq!(
+        read("10.50 user0-0 make 2 east ends d2 0"),
+        Some((500, says("make", 2, "east", ends("d2"))))
+    );
+    let words = "11.00 user0-0 read 1 east reads make d2 user0-0 make 2";
+    assert_eq!(
+        read(words),
+        Some((1000, says("read", 1, "east", reads("make", "d2", 2))))
+    );
+    let Some((
+        _,
+        Fact::Witness {
+            says: Said::Reads { made_by, .. },
+            ..
+        },
+    )) = read("11.00 user0-0 read 1 east reads make missing")
+    else {
+        unreachable!("it is read")
+    };
+    assert_eq!(made_by, None);
+    for bad in [
+        "",
+        "10.5 user0-0 make",
+        "x user0-0 make 2 east begins",
+        "10.5 user0-0 make 2 east dances",
+    ] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn a_seed_gives_one_plan_with_all_kinds_and_no_part_in_two_troubles_of_a_kind() {
+    let events = plan(7, 200, 6_600);
+    assert_eq!(events, plan(7, 200, 6_600));
+    assert_ne!(events, plan(8, 200, 6_600));
+    assert_eq!(kinds(&events).len(), Kind::ALL.len());
+    assert!(
+        kinds(&plan(7, 20, 6_600)).len() >= 10,
+        "a short plan has many kinds as well"
+    );
+    let minutes = events.last().map_or(0, |event| event.begins) / 60_000;
+    assert!((18..=27).contains(&minutes), "{minutes} minutes");
+    let masters = events
+        .iter()
+        .filter(|event| ["leader", "standby"].contains(&event.target.as_str()));
+    let masters: Vec<&Event> = masters.collect();
+    assert!(
+        masters.windows(2).all(|pair| pair[0].ends < pair[1].begins),
+        "one of them is left alone"
+    );
+    let at_once = events.windows(2).filter(|pair| pair[1].begins < pair[0].ends).count();
+    assert!(at_once > 20, "several things go wrong at once: {at_once}");
+    for event in &events {
+        let is_known = CLUSTERS.contains(&event.target.as_str())
+            || ["leader", "standby", "database", "store", "master-0", "master-1"].contains(&event.target.as_str());
+        assert!(is_known, "{event:?}");
+    }
+}
+
+fn heading() -> Heading {
+    Heading {
+        replay: "cargo xtask chaos --seed 7".to_owned(),
+        history: "history.jsonl".to_owned(),
+        minutes: 1.0,
+    }
+}
+
+#[test]
+fn the_page_says_the_verdict_and_needs_nothing_else() {
+    let mut facts = with(
+        20,
+        Fact::Left {
+            what: "<script>".to_owned(),
+        },
+    );
+    if let Some(Fact::Began { planted, .. }) = facts.first_mut() {
+        *planted = Some("<b>".to_owned());
+    }
+    let history = history(facts);
+    let verdicts: Vec<Verdict> = judge(&history, 1);
+    assert!(!all_hold(&verdicts));
+    let page = page(&heading(), &Run::of(&history), &verdicts);
+    for wanted in [
+        "Violated",
+        "&lt;script&gt; is left",
+        "cargo xtask chaos --seed 7",
+        "leader killed",
+        "&lt;b&gt;",
+        "<svg",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    for unwanted in ["<script", "http://", "https://", "url("] {
+        assert!(!page.contains(unwanted), "{unwanted}");
+    }
+}

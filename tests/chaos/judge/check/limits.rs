@@ -1,0 +1,69 @@
+//! That memory is bounded, and that nothing is left.
+
+use super::Verdict;
+use super::run::Run;
+
+/// The most faults of these kinds that are told one by one.
+const TOLD: usize = 20;
+
+pub(super) fn memory_is_bounded(run: &Run<'_>) -> Verdict {
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let over = run.memory.iter().filter(|(_, (most, bound))| most > bound);
+    let faults = over
+        .map(|(part, (most, bound))| {
+            format!(
+                "{part} had {:.1} MiB, more than {:.0} MiB",
+                mebibytes(*most),
+                mebibytes(*bound)
+            )
+        })
+        .collect();
+    let worst = |prefix: &str| {
+        let those = run
+            .memory
+            .iter()
+            .filter(|(part, _)| part.starts_with("master") == (prefix == "master"));
+        let worst = those.map(|(_, most)| *most).max();
+        worst.map_or_else(
+            || "not seen".to_owned(),
+            |(most, bound)| format!("{:.1} of {:.0} MiB", mebibytes(most), mebibytes(bound)),
+        )
+    };
+    Verdict {
+        invariant: "I8",
+        promise: "Memory is bounded",
+        numbers: vec![
+            ("most in a master", worst("master")),
+            ("most in an agent", worst("agent")),
+        ],
+        faults,
+    }
+}
+
+pub(super) fn nothing_is_left(run: &Run<'_>) -> Verdict {
+    Verdict {
+        invariant: "I10",
+        promise: "Sandboxes and processes of jobs are gone at the end",
+        numbers: vec![("left", run.left.len().to_string())],
+        faults: run
+            .left
+            .iter()
+            .take(TOLD)
+            .map(|what| format!("{what} is left"))
+            .collect(),
+    }
+}
+
+/// Who leads without its database, or finds itself replaced, may end and be started again; nobody panics.
+pub(super) fn nobody_cries(run: &Run<'_>) -> Verdict {
+    let cries = run.cries.iter().take(TOLD);
+    Verdict {
+        invariant: "—",
+        promise: "No part panics",
+        numbers: vec![
+            ("panics", run.cries.len().to_string()),
+            ("ended by themselves, started again", run.fell.len().to_string()),
+        ],
+        faults: cries.map(|(part, line)| format!("{part}: {line}")).collect(),
+    }
+}

@@ -1,0 +1,11 @@
+//! What `cargo xtask chaos` is made of, by itself: that a seed gives one plan, that each verdict finds what it is there for, and that ways do what
+//! the weather says.
+
+#![allow(dead_code, reason = "the run itself needs all of it")]
+
+#[cfg(test)]
+mod histories;
+mod judge;
+mod proxy;
+#[cfg(test)]
+mod ways;

@@ -1,0 +1,75 @@
+//! Who leads, and how much memory parts have: looked at all the time.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::judge::history::Fact;
+use crate::parts::Parts;
+use crate::record::Recorder;
+
+const LOOK: Duration = Duration::from_millis(50);
+/// A master that stands still does not answer.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
+const WEIGH: Duration = Duration::from_secs(1);
+/// What a part may have of its own, the program not counted: the design's bound for agents, and twice that for masters.
+const AGENT_BYTES: u64 = 128 << 20;
+const MASTER_BYTES: u64 = 256 << 20;
+/// Only what is more than before by so much is told.
+const WORTH_TELLING: u64 = 1 << 20;
+
+/// Looks until it is over.
+pub(crate) fn watch(parts: &Parts, recorder: &Recorder, probes: &[u16], is_over: &AtomicBool) {
+    let mut led = vec![false; probes.len()];
+    let mut most = std::collections::BTreeMap::new();
+    let mut weighed = Instant::now();
+    while !is_over.load(Ordering::Relaxed) {
+        for (master, port) in probes.iter().enumerate() {
+            let leads = role(*port).as_deref() == Some("leader");
+            if leads && !led[master] {
+                recorder.note(Fact::Leads { master });
+            }
+            led[master] = leads;
+        }
+        if weighed.elapsed() >= WEIGH {
+            weighed = Instant::now();
+            for (part, process) in parts.processes() {
+                let bytes = own_bytes(process).unwrap_or(0);
+                let most = most.entry(part.clone()).or_insert(0);
+                if bytes > *most + WORTH_TELLING {
+                    *most = bytes;
+                    let bound = if part.starts_with("master") {
+                        MASTER_BYTES
+                    } else {
+                        AGENT_BYTES
+                    };
+                    recorder.note(Fact::Memory { part, bytes, bound });
+                }
+            }
+        }
+        thread::sleep(LOOK);
+    }
+}
+
+fn role(port: u16) -> Option<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut socket = TcpStream::connect_timeout(&address, ANSWERED_WITHIN).ok()?;
+    socket.set_read_timeout(Some(ANSWERED_WITHIN)).ok()?;
+    socket
+        .write_all(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    Some(body.trim().to_owned())
+}
+
+/// What a process holds that is not in a file.
+fn own_bytes(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kibibytes * 1024)
+}

@@ -136,7 +136,7 @@ async fn execute(mut instructions: mpsc::Receiver<Instruction>, notices: mpsc::S
                 vec![Notice::Forgotten(attempt)]
             }
             Instruction::Release(volume) => vec![Notice::Released(volume)],
-            Instruction::Prefetch(_) | Instruction::Hold { .. } => Vec::new(),
+            Instruction::Prefetch(_) | Instruction::Hold { .. } | Instruction::Lease(_) => Vec::new(),
         };
         for notice in told {
             if notices.send(notice).await.is_err() {

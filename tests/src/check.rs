@@ -6,6 +6,7 @@ mod exclusive;
 mod hooks;
 mod inputs;
 mod logs;
+mod once;
 mod progress;
 mod record;
 mod volumes;
@@ -26,6 +27,7 @@ use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
 use self::inputs::inputs_complete;
 use self::logs::{logs_are_whole, logs_that_count, one_leads};
+use self::once::{commands_run_once, replaced_never_starts};
 use self::progress::{progress_is_real, returned_goes_on};
 pub use self::record::Record;
 use self::volumes::sharers_together;
@@ -167,80 +169,6 @@ fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
     // What it would have made was refused.
     let refused = state == Some(TerminalState::Error) && end.generated.is_some() && status.exit_code == end.exit_code;
     (same_state || cancelled || refused) && status.output == end.output && status.log_lines == Some(end.log_lines)
-}
-
-/// No attempt's command starts twice, and never on two clusters. Unless the cluster lost its disk in between, or its machine ended before the master heard
-/// that it had the attempt: to the master that is one which never arrived.
-fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
-    let mut record = Record::default();
-    let mut started: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
-    let mut down: BTreeSet<AttemptId> = BTreeSet::new();
-    for (at, fact) in &outcome.history.facts {
-        match fact {
-            Fact::CommandStarted {
-                cluster, assignment, ..
-            } => {
-                let attempt = assignment.attempt;
-                if let Some(before) = started.insert(attempt, cluster.clone()) {
-                    return Err(format!(
-                        "{at:?}: the command of {attempt} starts on {cluster}, as before on {before}"
-                    ));
-                }
-            }
-            Fact::StartOrdered { cluster, attempt } if started.get(attempt) == Some(cluster) => {
-                let job = record.jobs.get(&attempt.job);
-                let unheard = job.is_some_and(|job| job.state == JobState::Assigned && job.epoch == attempt.epoch);
-                if unheard && down.remove(attempt) {
-                    started.remove(attempt);
-                }
-            }
-            Fact::MachineDown(cluster) => {
-                let there = started.iter().filter(|(_, other)| *other == cluster);
-                down.extend(there.map(|(attempt, _)| *attempt));
-            }
-            Fact::Wiped(cluster) => started.retain(|_, other| other != cluster),
-            _ => {}
-        }
-        record.take(fact);
-    }
-    Ok(())
-}
-
-/// Leases: when a command starts, its attempt was not given up by the master. Only a cluster that was removed, or an
-/// attempt that was cancelled, may be too late to know.
-fn replaced_never_starts(outcome: &Outcome) -> Result<(), String> {
-    let mut record = Record::default();
-    let mut held: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
-    for (at, fact) in &outcome.history.facts {
-        match fact {
-            Fact::Committed(Change::PutJob(status)) if status.state == JobState::Assigned => {
-                let attempt = AttemptId {
-                    job: status.id,
-                    epoch: status.epoch,
-                };
-                held.extend(status.cluster.clone().map(|cluster| (attempt, cluster)));
-            }
-            Fact::Committed(Change::DeleteCluster(name)) => held.retain(|_, cluster| cluster != name),
-            Fact::CommandStarted {
-                cluster, assignment, ..
-            } if held.contains_key(&assignment.attempt) => {
-                let attempt = assignment.attempt;
-                let status = record
-                    .jobs
-                    .get(&attempt.job)
-                    .ok_or("a command starts of a job that is nowhere")?;
-                let given_up = status.epoch != attempt.epoch || status.cluster.is_none();
-                if !status.cancel_requested && (given_up || status.state.terminal().is_some()) {
-                    return Err(format!(
-                        "{at:?}: {attempt} starts on {cluster}, the store says {status:?}"
-                    ));
-                }
-            }
-            _ => {}
-        }
-        record.take(fact);
-    }
-    Ok(())
 }
 
 /// An agent that was told to stop or forget an attempt does not take it afterwards.

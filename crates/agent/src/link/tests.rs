@@ -7,6 +7,7 @@ use tombolo_core::session::{OrderFrame, master};
 use tombolo_identity::credentials::Credentials;
 
 use super::*;
+use crate::seam::INSTRUCTIONS_WAITING;
 use crate::trial::{SOON, Trial, attempt, cluster};
 
 struct Running {
@@ -19,7 +20,7 @@ struct Running {
 impl Running {
     fn start(master: Master, recovered: Vec<AttemptReport>) -> Self {
         let (notices, heard) = mpsc::channel(4);
-        let (sender, instructions) = mpsc::channel(4);
+        let (sender, instructions) = mpsc::channel(INSTRUCTIONS_WAITING);
         let ends = Ends {
             notices: heard,
             instructions: sender,

@@ -190,10 +190,10 @@ async fn what_was_stopped_before_the_lease_does_not_start_with_it() {
     let cluster = Cluster::new().await;
     let mut agent = cluster.start_without_lease();
     for _ in 0..10 {
+        agent.hold_back();
         let assignment = script("echo ran");
         agent.assign(&assignment).await;
         until(|| cluster.folder(assignment.attempt).prepared().exists()).await;
-        agent.hold_back();
         agent.cancel(assignment.attempt).await;
         agent.give_lease();
         let outcome = agent.outcome(assignment.attempt).await;

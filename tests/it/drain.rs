@@ -1,32 +1,9 @@
 //! Clusters are emptied before they go, and nothing runs again because of that.
 
-use std::fs;
-
 use serde_json::Value;
 
+use crate::gated::{self, Gated, sum};
 use crate::world::{World, job};
-
-/// `build` leaves 24 MB on east; `test` waits for `gate`, which waits for a file.
-const FILE: &str = r#"
-version: 1
-jobs:
-  - name: build
-    type: docker-image
-    image: b
-    cluster: {selector: [AWS]}
-    command: [sh, -c, "head -c 24000000 /dev/urandom | tee $TOMBOLO_OUTPUT/noise | sha256sum"]
-  - name: gate
-    type: docker-image
-    image: b
-    cluster: {selector: [GCP]}
-    command: [sh, -c, "while ! test -e GATE; do sleep 0.05; done"]
-  - name: test
-    type: docker-image
-    image: b
-    depends_on: [build, gate]
-    cluster: {selector: [GCP]}
-    command: [sh, -c, "sha256sum < $TOMBOLO_INPUTS/build/noise"]
-"#;
 
 /// Nothing travels ahead, and what travels takes some seconds.
 const SLOW: [(&str, &str); 2] = [
@@ -34,13 +11,14 @@ const SLOW: [(&str, &str); 2] = [
     ("TOMBOLO_AGENT_BANDWIDTH__RECEIVE", "4194304"),
 ];
 
-/// Submits the file, and waits until `build` is over and `gate` runs.
 fn begin(world: &World) -> u64 {
-    let gate = world.path("gate").display().to_string();
-    let number = world.submit(&FILE.replace("GATE", &gate));
-    world.wait_for_state(number, "build", "finished");
-    world.wait_for_state(number, "gate", "running");
-    number
+    let gated = Gated {
+        command: "head -c 24000000 /dev/urandom | tee $TOMBOLO_OUTPUT/noise | sha256sum",
+        output: "noise",
+        build: "{selector: [AWS]}",
+        test: "{selector: [GCP]}",
+    };
+    gated.begin(world)
 }
 
 /// What is left of east, once it is known.
@@ -48,14 +26,6 @@ fn left(world: &World) -> Option<Value> {
     let shown = world.tombolo(&["cluster", "show", "east", "-o", "json"]);
     let drain = (shown.code == 0).then(|| shown.json()["drain"].clone())?;
     (!drain.is_null()).then_some(drain)
-}
-
-/// The sum that a job printed.
-fn sum(world: &World, number: u64, job: &str) -> String {
-    let mut lines = world.log(number, job);
-    lines.retain(|line| line.len() == 67);
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    lines.remove(0)
 }
 
 #[test]
@@ -102,7 +72,7 @@ fn a_job_gets_the_copy_of_what_a_drained_cluster_had() {
         left(&world).filter(|left| left["drained"] == true)
     });
     world.tombolo(&["cluster", "remove", "east"]).succeeded();
-    fs::write(world.path("gate"), "").expect("writable");
+    gated::open(&world);
     let build = world.finish(number);
     assert_eq!(build["state"], "finished", "{build:#}");
     let (parent, child) = (job(&build, "build"), job(&build, "test"));
@@ -138,7 +108,7 @@ fn who_waits_is_told_what_is_in_the_way() {
     world.tombolo(&["cluster", "uncordon", "east"]).succeeded();
     assert_eq!(left(&world), None);
     world.tombolo(&["cluster", "uncordon", "west"]).succeeded();
-    fs::write(world.path("gate"), "").expect("writable");
+    gated::open(&world);
     let build = world.finish(number);
     assert_eq!(build["state"], "finished", "{build:#}");
     assert_eq!(job(&build, "test")["inputs"][0]["from"], "east", "{build:#}");

@@ -16,6 +16,7 @@ mod downloads;
 mod drain;
 mod exec;
 mod full_disk;
+mod gated;
 mod git;
 mod graph;
 mod handover;

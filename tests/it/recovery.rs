@@ -5,29 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::gated::{self, Gated, sum};
 use crate::world::{World, job};
-
-/// `build` leaves the same bytes each time; `test` waits for `gate`, which waits for a file.
-const FILE: &str = r#"
-version: 1
-jobs:
-  - name: build
-    type: docker-image
-    image: b
-    cluster: BUILD
-    command: [sh, -c, "echo made on $TOMBOLO_CLUSTER_NAME; seq 1 600000 > $TOMBOLO_OUTPUT/numbers; sha256sum < $TOMBOLO_OUTPUT/numbers"]
-  - name: gate
-    type: docker-image
-    image: b
-    cluster: {selector: [GCP]}
-    command: [sh, -c, "while ! test -e GATE; do sleep 0.05; done"]
-  - name: test
-    type: docker-image
-    image: b
-    depends_on: [build, gate]
-    cluster: TEST
-    command: [sh, -c, "sha256sum < $TOMBOLO_INPUTS/build/numbers"]
-"#;
 
 /// Nothing travels ahead: what is lost has no copy. A transfer gives up soon.
 const BARE: [(&str, &str); 2] = [
@@ -35,26 +14,15 @@ const BARE: [(&str, &str); 2] = [
     ("TOMBOLO_AGENT_STORE_DEADLINE", "5s"),
 ];
 
-/// Submits the file, and waits until `build` is over and `gate` runs.
+/// `build` leaves the same bytes each time.
 fn begin(world: &World, build: &str, test: &str) -> u64 {
-    let gate = world.path("gate").display().to_string();
-    let file = FILE.replace("BUILD", build).replace("TEST", test);
-    let number = world.submit(&file.replace("GATE", &gate));
-    world.wait_for_state(number, "build", "finished");
-    world.wait_for_state(number, "gate", "running");
-    number
-}
-
-fn open_gate(world: &World) {
-    fs::write(world.path("gate"), "").expect("writable");
-}
-
-/// The sum that a job printed.
-fn sum(world: &World, number: u64, job: &str) -> String {
-    let mut lines = world.log(number, job);
-    lines.retain(|line| line.len() == 67);
-    assert_eq!(lines.len(), 1, "{lines:?}");
-    lines.remove(0)
+    let gated = Gated {
+        command: "echo made on $TOMBOLO_CLUSTER_NAME; seq 1 600000 > $TOMBOLO_OUTPUT/numbers; sha256sum < $TOMBOLO_OUTPUT/numbers",
+        output: "numbers",
+        build,
+        test,
+    };
+    gated.begin(world)
 }
 
 /// What is said of `build` until the whole build is over: never anything but that it has finished.
@@ -108,10 +76,10 @@ fn a_store_that_somebody_emptied_is_filled_again() {
     for test in ["{selector: [GCP]}", "{selector: [AWS]}"] {
         let number = begin(&world, "{selector: [AWS]}", test);
         empty(&world, "east/store");
-        open_gate(&world);
+        gated::open(&world);
         let build = watch_until_over(&world, number);
         assert_made_again(&world, &build, "east");
-        fs::remove_file(world.path("gate")).expect("writable");
+        gated::close(&world);
     }
 }
 
@@ -120,7 +88,7 @@ fn what_a_removed_cluster_had_is_made_again_elsewhere() {
     let world = World::start_set(&BARE);
     let number = begin(&world, "{prefer: east}", "{selector: [GCP]}");
     world.tombolo(&["cluster", "remove", "east", "--force"]).succeeded();
-    open_gate(&world);
+    gated::open(&world);
     let build = watch_until_over(&world, number);
     assert_made_again(&world, &build, "west");
     let text = number.to_string();
@@ -136,7 +104,7 @@ fn what_only_a_removed_cluster_could_make_is_an_error_that_says_so() {
     let world = World::start_set(&BARE);
     let number = begin(&world, "{selector: [AWS]}", "{selector: [GCP]}");
     world.tombolo(&["cluster", "remove", "east", "--force"]).succeeded();
-    open_gate(&world);
+    gated::open(&world);
     let build = watch_until_over(&world, number);
     let child = job(&build, "test");
     assert_eq!(

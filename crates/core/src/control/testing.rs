@@ -223,6 +223,19 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
     }
 }
 
+/// Ended well, with this output.
+pub(super) fn leaves(manifest: u8) -> Phase {
+    let output = OutputReference {
+        manifest: digest(manifest),
+        bytes: 100,
+        files: 1,
+    };
+    Phase::Ended(Outcome {
+        output: Some(output),
+        ..outcome(TerminalState::Finished)
+    })
+}
+
 pub(super) fn ended(state: TerminalState) -> Phase {
     Phase::Ended(outcome(state))
 }

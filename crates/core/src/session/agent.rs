@@ -1,7 +1,9 @@
 //! The agent's end of the link.
 
 mod attempts;
+mod exchange;
 mod handover;
+mod hear;
 mod holds;
 mod lease;
 mod link;
@@ -13,100 +15,19 @@ mod waits;
 
 use std::time::Duration;
 
-use self::attempts::{Assigned, Attempts, Forgetting, Stopping};
+use self::attempts::Attempts;
+pub use self::exchange::{Action, Event};
 use self::handover::Handover;
 use self::holds::Holds;
 use self::lease::Lease;
-use self::link::{Link, Up};
+use self::link::Link;
 pub use self::settings::Settings;
 use self::volumes::Volumes;
 use self::waits::Waits;
-use super::{AgentFrame, AttemptReport, Error, Hello, MasterFrame, OrderFrame, StopReason, Survey};
-use crate::attempt::{Assignment, Phase, Prefetch};
-use crate::control::Copied;
-use crate::control::event::TransferProgress;
-use crate::id::{AttemptId, TunnelId};
+use super::{AgentFrame, AttemptReport, Error, Hello, Survey};
+use crate::attempt::Phase;
+use crate::id::AttemptId;
 use crate::time::{Moment, Now};
-use crate::volume::VolumeId;
-
-/// What the driver tells.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// A connection to the master stands. All frames from now on are of this connection.
-    Connected,
-    /// The connection is gone.
-    Disconnected,
-    /// The master says something.
-    Frame(MasterFrame),
-    /// The executor says how far an attempt is. For `Accepted` and `Ended`: it is durable here.
-    Progressed {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// How far.
-        phase: Phase,
-    },
-    /// The executor has removed what was left of an attempt.
-    Forgotten(AttemptId),
-    /// A volume is here; it is recorded.
-    Holds(VolumeId),
-    /// It is recorded that a volume is to be removed (also if it is not here).
-    Released(VolumeId),
-    /// An input is on its way.
-    Transfer(TransferProgress),
-    /// The executor has looked what there is for jobs.
-    Surveyed(Box<Survey>),
-    /// The executor says why an attempt does not go on.
-    Waits {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// In words; empty if nothing holds it up any more.
-        reason: String,
-    },
-    /// This process is about to end, and another one takes its place: what runs is to go on meanwhile.
-    HandOver,
-    /// How far an output is that was to be brought, and to be told of.
-    Copied(Copied),
-    /// The deadline has come.
-    Tick,
-}
-
-/// What the driver is to do, in this order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Send this on the present connection.
-    Send(AgentFrame),
-    /// Make it durable, say `Progressed` with `Accepted`, and run it. The command starts only while the lease is valid.
-    Start(Box<Assignment>),
-    /// Stop it and say `Progressed` with `Ended`. It may be one that was started a moment ago. If its command has not begun,
-    /// it must not begin any more, also if the lease becomes valid by the same event.
-    Stop {
-        /// Which.
-        attempt: AttemptId,
-        /// Why.
-        reason: StopReason,
-    },
-    /// Stop it if it runs, remove what is left of it, and say `Forgotten` (also if there was nothing). If its command has
-    /// not begun, it must not begin any more, also if the lease becomes valid by the same event.
-    Forget(AttemptId),
-    /// The command of this attempt ends with the lease: it may start, and go on, until then. Nothing of it may be left at that time, unless a later one
-    /// was told.
-    Hold {
-        /// Which attempt.
-        attempt: AttemptId,
-        /// The end of the lease.
-        until: Moment,
-        /// How long it lasted when it was asked for.
-        length: Duration,
-    },
-    /// Record that the volume is to be removed and say `Released`; remove it when the attempts that use it are gone.
-    Release(VolumeId),
-    /// Bring this when there is nothing better to do.
-    Prefetch(Box<Prefetch>),
-    /// Dial the master's bulk port and accept this tunnel.
-    AcceptTunnel(TunnelId),
-    /// Drop the connection (no `Disconnected` needed) and connect again after a pause.
-    Close(Error),
-}
 
 /// The agent's end of the link, over all its connections. It lives as long as the agent's process.
 #[derive(Debug)]
@@ -320,119 +241,6 @@ impl Session {
         }
     }
 
-    fn hear(&mut self, now: Now, frame: MasterFrame, actions: &mut Vec<Action>) -> Result<(), Error> {
-        match &mut self.link {
-            Link::Down => Ok(()),
-            Link::Greeting { first_at, .. } => {
-                let MasterFrame::Welcome(welcome) = frame else {
-                    return Err(Error::Unexpected {
-                        frame: kind(&frame),
-                        why: "the master has not said welcome",
-                    });
-                };
-                if welcome.heartbeat.is_zero() || welcome.lease <= welcome.heartbeat {
-                    return Err(Error::Unexpected {
-                        frame: "welcome",
-                        why: "the lease must outlast the heartbeat",
-                    });
-                }
-                let until = *first_at + welcome.lease;
-                self.lease_length = welcome.lease;
-                self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, now.steady)));
-                self.renew(now.steady, until);
-                let survey = self.survey.clone().map(AgentFrame::Survey);
-                actions.extend(survey.into_iter().chain(self.waits.frames()).map(Action::Send));
-                Ok(())
-            }
-            Link::Up(_) => self.hear_up(now, frame, actions),
-        }
-    }
-
-    fn hear_up(&mut self, now: Now, frame: MasterFrame, actions: &mut Vec<Action>) -> Result<(), Error> {
-        let Link::Up(up) = &mut self.link else { return Ok(()) };
-        up.heard(now.steady);
-        match frame {
-            MasterFrame::Welcome(welcome) => up.welcomed_again(&welcome)?,
-            MasterFrame::HeartbeatAcknowledged { sequence } => {
-                if let Some(until) = up.renewed(sequence)? {
-                    self.renew(now.steady, until);
-                }
-            }
-            MasterFrame::ReportAcknowledged { sequence } => {
-                if let Some(attempt) = up.report_acknowledged(sequence)? {
-                    self.lease.reported(attempt, sequence);
-                    self.holds.confirm(attempt);
-                }
-            }
-            MasterFrame::Order { sequence, order } => {
-                if let Some(attempt) = order.attempt() {
-                    self.lease.confirmed(attempt);
-                }
-                self.obey(now, sequence, order, actions);
-            }
-            MasterFrame::HandedOver => self.handover.granted_now()?,
-            MasterFrame::TunnelOffered { tunnel } => actions.push(Action::AcceptTunnel(tunnel)),
-        }
-        Ok(())
-    }
-
-    /// The master has renewed the lease: until then, unless the old one has lapsed and something is to be confirmed.
-    fn renew(&mut self, now: Moment, until: Moment) {
-        let Link::Up(up) = &self.link else { return };
-        if !self.lease.extend(now, until) {
-            let last_report = up.last_report();
-            self.lease.begin(until, self.attempts.reconfirm(), last_report);
-        }
-    }
-
-    fn obey(&mut self, now: Now, sequence: u64, order: OrderFrame, actions: &mut Vec<Action>) {
-        let done = match order {
-            OrderFrame::Assign(assignment) => match self.attempts.assign(assignment.attempt, sequence) {
-                Assigned::Fresh => {
-                    if assignment.job.extensions.as_ref().is_some_and(|says| says.exclusive) {
-                        self.holds.add(assignment.attempt);
-                        self.holds.confirm(assignment.attempt);
-                    }
-                    actions.push(Action::Start(assignment));
-                    false
-                }
-                Assigned::Known | Assigned::Stale => true,
-                Assigned::Waiting | Assigned::Full => false,
-            },
-            OrderFrame::Stop { attempt, reason } => {
-                self.holds.remove(attempt);
-                if self.attempts.stop(attempt, now.wall) == Stopping::Begin {
-                    actions.push(Action::Stop { attempt, reason });
-                }
-                true
-            }
-            OrderFrame::Forget(attempt) => {
-                self.holds.remove(attempt);
-                match self.attempts.forget(attempt, sequence) {
-                    Forgetting::Begin => {
-                        actions.push(Action::Forget(attempt));
-                        false
-                    }
-                    Forgetting::Waiting => false,
-                    Forgetting::Done => true,
-                }
-            }
-            OrderFrame::Release(volume) => {
-                if self.volumes.release(volume, sequence) {
-                    actions.push(Action::Release(volume));
-                }
-                false
-            }
-            OrderFrame::Prefetch(prefetch) => {
-                actions.push(Action::Prefetch(prefetch));
-                true
-            }
-        };
-        if done {
-            self.acknowledge(sequence, actions);
-        }
-    }
-
     /// Does what time asks for.
     fn tick(&mut self, now: Moment, actions: &mut Vec<Action>) -> Result<(), Error> {
         match &mut self.link {
@@ -455,16 +263,5 @@ impl Session {
             }
             Link::Up(up) => up.tick(now, &mut self.attempts, actions),
         }
-    }
-}
-
-const fn kind(frame: &MasterFrame) -> &'static str {
-    match frame {
-        MasterFrame::Welcome(_) => "welcome",
-        MasterFrame::HeartbeatAcknowledged { .. } => "heartbeat acknowledged",
-        MasterFrame::ReportAcknowledged { .. } => "report acknowledged",
-        MasterFrame::Order { .. } => "order",
-        MasterFrame::TunnelOffered { .. } => "tunnel offered",
-        MasterFrame::HandedOver => "handed over",
     }
 }

@@ -116,14 +116,29 @@ pub(super) async fn submit_build(
         submitted_by: access.caller.name,
         rerun: None,
     };
-    let build = match state.handle.apply(Command::Submit(Box::new(submission))).await? {
-        Reply::Build(build) => build,
-        reply => return Err(unexpected_reply(&reply)),
-    };
-    Ok((
-        StatusCode::CREATED,
-        Answer(read_build(&state, &build, &access.project).await?),
-    ))
+    submit(&state, submission, &access.project).await
+}
+
+/// Submits a build, and shows it.
+pub(super) async fn submit(
+    state: &Application,
+    submission: Submission,
+    project: &Project,
+) -> Result<(StatusCode, Answer<Build>), Error> {
+    match state.handle.apply(Command::Submit(Box::new(submission))).await? {
+        Reply::Build(build) => created(state, &build, project).await,
+        reply => Err(unexpected_reply(&reply)),
+    }
+}
+
+/// Shows a build that was just submitted.
+pub(super) async fn created(
+    state: &Application,
+    build: &record::Build,
+    project: &Project,
+) -> Result<(StatusCode, Answer<Build>), Error> {
+    let shown = read_build(state, build, project).await?;
+    Ok((StatusCode::CREATED, Answer(shown)))
 }
 
 /// Whether the project has the source, which stays until the build is there.

@@ -9,7 +9,7 @@ use tombolo_api::problem::Code;
 use tombolo_api::{Build, RerunBuild};
 use tombolo_core::build::{BuildState, JobSpec};
 use tombolo_core::control::record::{self, JobNode, JobStatus};
-use tombolo_core::control::{Command, Reply, Rerun, Submission};
+use tombolo_core::control::{Rerun, Submission};
 use tombolo_core::id::{BuildId, JobId};
 use tombolo_core::rerun::{self, Scope};
 use tombolo_core::time::Timestamp;
@@ -17,11 +17,11 @@ use tombolo_store::Store;
 
 use super::array::read_indexes;
 use super::authorization::{Developer, InProject};
-use super::build::{BuildPath, check_source, find_build, read_build, read_jobs};
+use super::build::{BuildPath, check_source, find_build, read_jobs, submit};
 use super::error::Problems;
 use super::extract::{Json, Path};
 use super::kept::{Removal, removal};
-use super::{Application, Error, unexpected_reply};
+use super::{Application, Error};
 
 /// How many specifications are read from the store at once.
 const SPECS_PAGE: usize = 1000;
@@ -77,14 +77,7 @@ pub(super) async fn rerun_build(
             jobs: plan.jobs,
         })),
     };
-    let build = match state.handle.apply(Command::Submit(Box::new(submission))).await? {
-        Reply::Build(build) => build,
-        reply => return Err(unexpected_reply(&reply)),
-    };
-    Ok((
-        StatusCode::CREATED,
-        Answer(read_build(&state, &build, &access.project).await?),
-    ))
+    submit(&state, submission, &access.project).await
 }
 
 fn scope(request: &RerunBuild) -> Result<Scope, Error> {

@@ -14,7 +14,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_core::trigger::{self, TriggerFile};
 
 use super::authorization::{Developer, InProject, Viewer};
-use super::build::{check_job_file, check_revision, check_source, faulty, read_build, read_job_file};
+use super::build::{check_job_file, check_revision, check_source, created, faulty, read_job_file};
 use super::error::Problems;
 use super::extract::{Json, Path};
 use super::{Application, Error, unexpected_reply};
@@ -189,8 +189,7 @@ pub(super) async fn run_trigger(
         triggers::Error::Unreadable(error) => Error::new(Code::Unavailable, error),
         triggers::Error::Store(error) => error.into(),
     })?;
-    let shown = read_build(&state, &build, &access.project).await?;
-    Ok((StatusCode::CREATED, Answer(shown)))
+    created(&state, &build, &access.project).await
 }
 
 fn parse(name: &str) -> Result<TriggerName, Error> {

@@ -4,9 +4,9 @@ mod moving;
 
 use std::time::Duration;
 
-use super::super::testing::{PROJECT, World, cluster, digest, ended, job, orders, outcome, running};
+use super::super::testing::{PROJECT, World, cluster, digest, ended, job, leaves, orders, outcome, running};
 use super::super::{Caution, Command, Copied, CopyStage, DrainView, Effects, Present, Refusal};
-use crate::attempt::{Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
+use crate::attempt::{OutputReference, Phase, RouteKind, TransferReceipt};
 use crate::build::TerminalState::{Failure, Finished};
 use crate::id::JobId;
 use crate::label::Selector;
@@ -39,17 +39,6 @@ fn drain<'a>(world: &'a World, name: &str) -> DrainView<'a> {
 
 fn obstacle(world: &World, name: &str) -> String {
     drain(world, name).obstacle.unwrap_or_default().to_owned()
-}
-
-fn leaves(manifest: u8) -> Phase {
-    Phase::Ended(Outcome {
-        output: Some(OutputReference {
-            manifest: digest(manifest),
-            bytes: 100,
-            files: 1,
-        }),
-        ..outcome(Finished)
-    })
 }
 
 impl World {

@@ -2,9 +2,9 @@
 
 mod away;
 
-use super::super::testing::{World, cluster, digest, ended, job, orders, outcome, running};
+use super::super::testing::{World, cluster, digest, ended, job, leaves, orders, outcome, running};
 use super::super::{Caution, Change, Command, Settings};
-use crate::attempt::{LostInput, Outcome, OutputReference, Phase, RouteKind, TransferReceipt};
+use crate::attempt::{LostInput, Outcome, Phase, RouteKind, TransferReceipt};
 use crate::build::{
     BuildState, StateSet,
     TerminalState::{Error, Failure, Finished},
@@ -13,18 +13,6 @@ use crate::id::{Epoch, JobId};
 use crate::name::{ClusterName, JobName};
 use crate::time::Timestamp;
 use crate::volume::VolumeKind;
-
-/// Ended well, with this output.
-fn leaves(manifest: u8) -> Phase {
-    Phase::Ended(Outcome {
-        output: Some(OutputReference {
-            manifest: digest(manifest),
-            bytes: 100,
-            files: 1,
-        }),
-        ..outcome(Finished)
-    })
-}
 
 /// Could not get the output of `parent`.
 fn misses(parent: JobId, manifest: u8, missing: &[&str], unreachable: &[&str]) -> Phase {

@@ -56,7 +56,7 @@ fn is_whole(run: &Run<'_>, job: &FinalJob, log: &Log) -> Result<(), String> {
         return Err(format!("it says itself that {} lines are not there", log.missing));
     }
     if !log.is_whole {
-        return Err("it does not come to its end".to_owned());
+        return Err("it ends too early, or is not as long as it says itself".to_owned());
     }
     let steps = log.numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
     if let Some(pair) = steps {

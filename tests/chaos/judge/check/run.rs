@@ -109,7 +109,7 @@ impl<'history> Run<'history> {
                 planted,
                 labels,
             } => {
-                (self.seed, self.replay, self.planted) = (*seed, Some(replay), planted.as_deref());
+                (self.seed, self.replay, self.planted) = (*seed, Some(replay.as_str()), planted.as_deref());
                 let labels = labels.iter().map(|(name, labels)| (name.as_str(), labels));
                 self.labels.extend(labels);
             }

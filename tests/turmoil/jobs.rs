@@ -100,6 +100,7 @@ fn draw_job(
             memory_bytes: 1 << 20,
         },
         dependencies,
+        confined_to: Default::default(),
         selector: if scenario.tense { Selector::default() } else { selector },
         prefer: None,
         priority: rng.random_range(-10..=10),

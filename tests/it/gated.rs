@@ -41,7 +41,9 @@ impl Gated<'_> {
     pub(crate) fn begin(&self, world: &World) -> u64 {
         let gate = world.path("gate").display().to_string();
         let file = FILE.replace("BUILD", self.build).replace("TEST", self.test);
-        let file = file.replace("COMMAND", self.command).replace("/OUTPUT", &format!("/{}", self.output));
+        let file = file
+            .replace("COMMAND", self.command)
+            .replace("/OUTPUT", &format!("/{}", self.output));
         let number = world.submit(&file.replace("GATE", &gate));
         world.wait_for_state(number, "build", "finished");
         world.wait_for_state(number, "gate", "running");

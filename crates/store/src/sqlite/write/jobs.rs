@@ -106,7 +106,10 @@ fn bind_job(statement: &mut CachedStatement<'_>, node: &JobNode, spec: &JobSpec)
     ])
 }
 
-pub(in crate::sqlite) fn bind_status(statement: &mut CachedStatement<'_>, status: &JobStatus) -> rusqlite::Result<usize> {
+pub(in crate::sqlite) fn bind_status(
+    statement: &mut CachedStatement<'_>,
+    status: &JobStatus,
+) -> rusqlite::Result<usize> {
     let JobStatus {
         id,
         state,

@@ -103,8 +103,8 @@ fn link_weather(event: &Event) -> Weather {
     match event.kind {
         Kind::LinkReset => Weather::Reset,
         Kind::LinkHalfOpen => Weather::Silent {
-            up: chance % 2 == 0,
-            down: chance % 2 == 1,
+            up: chance.is_multiple_of(2),
+            down: !chance.is_multiple_of(2),
         },
         Kind::LinkCut => Weather::Cut {
             bytes: 1 + chance % 60_000,

@@ -108,14 +108,12 @@ fn table(verdicts: &[Verdict]) -> Markup {
                     tr {
                         td { (badge(verdict.holds())) span.hidden { @if verdict.holds() { "held" } @else { "violated" } } }
                         td.name { (verdict.invariant) }
-                        td {
-                            (verdict.promise)
-                            @if !verdict.holds() { (faults(verdict)) }
-                        }
+                        td { (verdict.promise) }
                         td.numbers {
                             @for (name, value) in &verdict.numbers { span { (name) " " b { (value) } } }
                         }
                     }
+                    @if !verdict.holds() { tr.told { td colspan="2" {} td colspan="2" { (faults(verdict)) } } }
                 }
             }
         }

@@ -8,6 +8,9 @@ use crate::judge::plan::{Event, Kind};
 /// A job: the tag of its build, and its name.
 pub(crate) type JobKey<'history> = (&'history str, &'history str);
 
+/// A job as a user saw it: when, in which state, and with which attempt.
+pub(crate) type Look<'history> = (u64, &'history str, u32);
+
 /// What commands said of one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Attempt<'history> {
@@ -44,7 +47,7 @@ pub(crate) struct Run<'history> {
     pub(crate) jobs: BTreeMap<(u64, &'history str), &'history FinalJob>,
     pub(crate) logs: BTreeMap<(u64, &'history str), &'history Log>,
     /// States as they were seen, in their order.
-    pub(crate) seen: BTreeMap<(u64, &'history str), Vec<(u64, &'history str, u32)>>,
+    pub(crate) seen: BTreeMap<(u64, &'history str), Vec<Look<'history>>>,
     pub(crate) attempts: BTreeMap<JobKey<'history>, BTreeMap<u32, Attempt<'history>>>,
     pub(crate) cancel_asked: BTreeSet<u64>,
     /// When that was acknowledged.

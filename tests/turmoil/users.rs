@@ -23,12 +23,15 @@ use crate::scenario::{Scenario, draw_time};
 /// The longest pause before somebody tries again.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// A build and its jobs.
+type Submitted = (BuildId, Vec<JobId>);
+
 #[derive(Clone)]
 pub(crate) struct Users {
     master: Master,
     chronicle: Chronicle,
     /// What was acknowledged.
-    builds: Arc<Mutex<Vec<(BuildId, Vec<JobId>)>>>,
+    builds: Arc<Mutex<Vec<Submitted>>>,
 }
 
 impl Users {

@@ -42,6 +42,7 @@ impl Version {
 pub(crate) struct Printed {
     pub(crate) code: i32,
     pub(crate) output: String,
+    #[expect(dead_code, reason = "shown where something else was expected")]
     pub(crate) error: String,
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::recovery::{BARE, empty};
 use crate::world::{World, job};
 
 fn states(build: &Value) -> Vec<(String, String)> {
@@ -351,7 +352,7 @@ jobs:
 
 #[test]
 fn what_a_rerun_needs_of_a_job_that_has_made_others_is_given_without_making_those_again() {
-    let world = World::start();
+    let world = World::start_set(&BARE);
     let on_aws = "cluster: {selector: [AWS]}";
     let not_kept = MAKER.replacen(on_aws, &format!("{on_aws}\n    outputs: {{keep: 0}}"), 1);
     let folder = project(
@@ -372,6 +373,22 @@ fn what_a_rerun_needs_of_a_job_that_has_made_others_is_given_without_making_thos
         assert_eq!(job(&second, name)["message"], "taken over from build 1", "{name}");
     }
     assert_eq!(job(&second, "child")["epoch"], 1);
+
+    // It is nowhere any more: the job that has made others runs for its output alone.
+    for store in ["east/store", "west/store"] {
+        empty(&world, store);
+    }
+    world
+        .tombolo(&["rerun", "1", "child", "--alone", "--watch"])
+        .succeeded();
+    let third = world.finish(3);
+    assert_eq!(states(&third), states(&first));
+    for name in ["gen/one", "gen/two", "gen/flow"] {
+        assert_eq!(job(&third, name)["message"], "taken over from build 1", "{name}");
+    }
+    let made_again = job(&third, "gen");
+    assert!(made_again["epoch"].as_u64() > job(&second, "gen")["epoch"].as_u64(), "{made_again:#}");
+    assert!(!world.log(3, "gen").is_empty(), "it ran");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::gated::{self, Gated, sum};
 use crate::world::{World, job};
 
 /// Nothing travels ahead: what is lost has no copy. A transfer gives up soon.
-const BARE: [(&str, &str); 2] = [
+pub(crate) const BARE: [(&str, &str); 2] = [
     ("TOMBOLO_MASTER_TRANSFERS__PREFETCH", "false"),
     ("TOMBOLO_AGENT_STORE_DEADLINE", "5s"),
 ];
@@ -58,7 +58,7 @@ fn assert_made_again(world: &World, build: &Value, cluster: &str) {
 }
 
 /// Deletes all that is in a folder.
-fn empty(world: &World, store: &str) {
+pub(crate) fn empty(world: &World, store: &str) {
     let folder = world.path(store);
     for entry in fs::read_dir(&folder).expect("the store is a folder").flatten() {
         let path = entry.path();

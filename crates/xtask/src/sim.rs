@@ -13,6 +13,8 @@ use crate::plain;
 const SEEDS: u32 = 20_000;
 /// The same of the worlds of the real drivers.
 const TURMOIL: &str = "300";
+/// From how many seeds on it pays to compile the simulation once more, optimised.
+const OPTIMISED: u32 = 50_000;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -37,9 +39,11 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     if let Some(seeds) = options.turmoil {
         return turmoil(shell, seeds, options.seed);
     }
+    // For few seeds, what is compiled for tests is of use, and soon there.
+    let release = (options.seeds > OPTIMISED).then_some("--release");
     let command = cmd!(
         shell,
-        "cargo test --release --package tombolo-tests --test sim -- --nocapture"
+        "cargo test {release...} --workspace --test sim -- --nocapture"
     );
     match options.seed {
         Some(seed) => plain(command).env("TOMBOLO_SEED", seed.to_string()).run()?,

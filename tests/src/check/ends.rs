@@ -33,6 +33,7 @@ fn shown(status: &JobStatus) -> JobStatus {
     let ended = status.as_ended().into_owned();
     let course = ended.course.map(|course| Course {
         copies: Vec::new(),
+        place_lost: false,
         ..*course
     });
     JobStatus {

@@ -60,14 +60,16 @@ impl LiveBuild {
 
     /// Says that the cluster is gone on which the job has to run because another did.
     pub(super) fn lost_companion(&self, job: &LiveJob, exists: impl Fn(&ClusterName) -> bool) -> Option<String> {
-        let cluster = self.beside(job).filter(|cluster| !exists(cluster))?;
-        let companion = &self.companion(job)?.node.name;
+        let companion = self.companion(job)?;
+        let gone = |cluster: &&ClusterName| companion.status.has_lost_its_place() || !exists(cluster);
+        let cluster = self.beside(job).filter(gone)?;
+        let companion = &companion.node.name;
         Some(format!(
             "it has to run where `{companion}` did (`same_as`), and that cluster, `{cluster}`, was removed"
         ))
     }
 
-    fn companion<'a>(&'a self, job: &'a LiveJob) -> Option<&'a LiveJob> {
+    pub(super) fn companion<'a>(&'a self, job: &'a LiveJob) -> Option<&'a LiveJob> {
         let name: &JobName = job.node.extensions.as_ref()?.same_as.as_ref()?;
         self.parents(job).find(|parent| parent.node.name == *name)
     }

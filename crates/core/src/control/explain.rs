@@ -74,7 +74,7 @@ impl Control {
 }
 
 impl LiveBuild {
-    const fn key(&self, job: &LiveJob) -> JobKey {
+    pub(super) const fn key(&self, job: &LiveJob) -> JobKey {
         JobKey {
             build: self.record.id,
             index: job.index,

@@ -36,6 +36,7 @@ impl Control {
             self.replace(outbox, key, &format!("cluster `{name}` was removed"));
         }
         self.removed_until = None;
+        self.note_lost_places(outbox, name);
         self.lose_shared(outbox, name);
         self.replace_inputs(outbox);
         self.fail_without_place(outbox);
@@ -43,7 +44,7 @@ impl Control {
         Ok(Reply::Done)
     }
 
-    /// Refuses to take a cluster from jobs that it has, and to lose outputs that jobs wait for. What those have of which nothing is expected is lost already.
+    /// Refuses to take a cluster from jobs that it has or that are bound to it, and to lose outputs that jobs wait for. What those have of which nothing is expected is lost already.
     fn check_needed(&self, index: ClusterIndex, name: &ClusterName) -> Result<(), Refusal> {
         let Some(member) = self.clusters.get(index) else {
             return Ok(());
@@ -57,6 +58,11 @@ impl Control {
             1 => Some("a job that is not over".to_owned()),
             count => Some(format!("{count} jobs that are not over")),
         };
+        let bound = match left.bound {
+            0 => None,
+            1 => Some("what a job works with that can run nowhere else".to_owned()),
+            count => Some(format!("what {count} jobs work with that can run nowhere else")),
+        };
         let size = bytes(left.bytes);
         let outputs = match left.outputs {
             0 => None,
@@ -67,7 +73,7 @@ impl Control {
                 "{count} outputs that jobs wait for and no other cluster has ({size})"
             )),
         };
-        let needed: Vec<String> = jobs.into_iter().chain(outputs).collect();
+        let needed: Vec<String> = jobs.into_iter().chain(bound).chain(outputs).collect();
         match needed.is_empty() {
             true => Ok(()),
             false => Err(Refusal::Conflict(format!(

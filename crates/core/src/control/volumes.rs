@@ -5,6 +5,8 @@
 //! cluster has is known from its hello, from what it says later and from what was placed there, so that a release that was lost
 //! is made good at the next hello.
 
+use std::collections::BTreeSet;
+
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
@@ -28,6 +30,8 @@ pub(super) struct Sharing {
     volumes: VolumeSet,
     /// The cluster that has the volume: where one of the jobs that use it is, or was. Kept, since a build may have thousands of jobs.
     on: Option<ClusterName>,
+    /// That cluster was removed: one that has its name now does not have the volume.
+    is_lost: bool,
 }
 
 impl Sharing {
@@ -41,6 +45,7 @@ impl Sharing {
                     largest: Resources::default(),
                     volumes: VolumeSet::default(),
                     on: None,
+                    is_lost: false,
                 })
             });
             sharing.largest = sharing.largest.max(&node.resources);
@@ -86,17 +91,23 @@ impl LiveBuild {
             here.or_else(|| job.has_used_shared()).cloned()
         };
         let on = self.all().find_map(uses);
+        let is_lost = self
+            .all()
+            .any(|job| job.has_used_shared().is_some() && job.status.has_lost_its_place());
         let Some(sharing) = &mut self.sharing else {
             return false;
         };
         let changed = sharing.on != on;
         sharing.on = on;
+        sharing.is_lost = is_lost;
         changed
     }
 
     /// Says which volume of a job cannot be had any more, if there is one.
     pub(super) fn lost_volume(&self, job: &LiveJob, exists: impl Fn(&ClusterName) -> bool) -> Option<String> {
-        let cluster = self.sharing(job)?.on.as_ref().filter(|cluster| !exists(cluster))?;
+        let sharing = self.sharing(job)?;
+        let gone = |cluster: &&ClusterName| sharing.is_lost || !exists(cluster);
+        let cluster = sharing.on.as_ref().filter(gone)?;
         let user = self.all().find(|user| user.has_used_shared() == Some(cluster))?;
         Some(format!(
             "the shared volume of the build is lost: cluster `{cluster}`, where `{}` used it, was removed",
@@ -236,6 +247,25 @@ impl Control {
     pub(super) fn sharing_changed(&mut self, outbox: &mut Outbox, build: BuildId) {
         if self.builds.get_mut(build).is_some_and(LiveBuild::find_shared) {
             self.requeue_sharing(outbox, build);
+        }
+    }
+
+    /// A cluster was removed: notes that of the jobs which have left there what others need beside their outputs.
+    pub(super) fn note_lost_places(&mut self, outbox: &mut Outbox, cluster: &ClusterName) {
+        let mut lost = BTreeSet::new();
+        for build in self.builds.iter() {
+            // One of them says it for all.
+            let user = build.all().find(|job| job.has_used_shared() == Some(cluster));
+            let beside = build.all().filter(|job| build.beside(job) == Some(cluster));
+            let companions = beside.filter_map(|job| build.companion(job));
+            let companions = companions.filter(|job| job.attempt().is_none());
+            lost.extend(user.into_iter().chain(companions).map(|job| build.key(job)));
+        }
+        for key in lost {
+            if let Some(job) = self.builds.job_mut(key) {
+                job.status.lose_place();
+                outbox.touch(key, job);
+            }
         }
     }
 

@@ -43,18 +43,13 @@ impl<S: Store> Driver<S> {
                     Some(message) => self.take(message),
                     None => return false,
                 },
-                message = self.heartbeats.next() => self.take(message),
+                heartbeat = self.heartbeats.next() => self.pending.push_back(heartbeat),
                 () = tokio::time::sleep(sleep) => {}
             }
         } else if self.stop.is_cancelled() {
             return false;
         }
-        // First of all: who was heard of in time is not to be found silent.
-        while self.pending.len() < batch::COMMANDS_MAX
-            && let Some(message) = self.heartbeats.waiting()
-        {
-            self.take(message);
-        }
+        self.hear();
         let mut drained = false;
         while !drained && self.pending.len() < batch::COMMANDS_MAX {
             match self.receiver.try_recv() {
@@ -64,6 +59,18 @@ impl<S: Store> Driver<S> {
         }
         self.tick(drained);
         true
+    }
+
+    /// Takes the heartbeats that have come: all of them, and before everything else, a tick that waits for its turn above all. Who was heard of in time is not to
+    /// be found silent because the driver was held up.
+    fn hear(&mut self) {
+        while let Some(heartbeat) = self.heartbeats.waiting() {
+            // While one is sought that the database rejects, those at the front are counted.
+            match self.suspects {
+                0 => self.pending.push_front(heartbeat),
+                _ => self.pending.push_back(heartbeat),
+            }
+        }
     }
 
     fn until_tick(&self) -> Duration {

@@ -13,6 +13,7 @@ use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::session::{Hello, OrderFrame};
 use tombolo_store::LeaderEpoch;
 
+use super::heartbeats::Heartbeat;
 use super::message::Message;
 use super::transfers::{Moving, Transfers};
 use super::watch::Subscription;
@@ -66,14 +67,14 @@ pub(super) const fn first_number(epoch: LeaderEpoch) -> u64 {
 pub struct Handle {
     sender: mpsc::Sender<Message>,
     /// A way of their own for heartbeats, which the driver takes together.
-    heartbeats: mpsc::Sender<Message>,
+    heartbeats: mpsc::Sender<Heartbeat>,
     shared: Arc<Shared>,
 }
 
 impl Handle {
     pub(super) const fn new(
         sender: mpsc::Sender<Message>,
-        heartbeats: mpsc::Sender<Message>,
+        heartbeats: mpsc::Sender<Heartbeat>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
@@ -90,11 +91,10 @@ impl Handle {
         if matches!(command, Command::Connect { .. }) {
             return Err(Refusal::Conflict("a session needs somebody who takes its orders".to_owned()).into());
         }
-        let sender = match command {
-            Command::Heartbeat { .. } => &self.heartbeats,
-            _ => &self.sender,
-        };
-        ask(sender, |reply| Message::Apply { command, reply }).await?
+        if matches!(command, Command::Heartbeat { .. }) {
+            return ask(&self.heartbeats, |reply| (command, reply)).await?;
+        }
+        ask(&self.sender, |reply| Message::Apply { command, reply }).await?
     }
 
     /// Answers a question about the control plane as it is stored. The question must be quick: it holds up everything.
@@ -173,10 +173,7 @@ impl Handle {
     }
 }
 
-async fn ask<R>(
-    sender: &mpsc::Sender<Message>,
-    message: impl FnOnce(oneshot::Sender<R>) -> Message,
-) -> Result<R, ApplyError> {
+async fn ask<M, R>(sender: &mpsc::Sender<M>, message: impl FnOnce(oneshot::Sender<R>) -> M) -> Result<R, ApplyError> {
     let (reply, answer) = oneshot::channel();
     permit(sender).await?.send(message(reply));
     answer.await.map_err(|_| match sender.is_closed() {
@@ -186,7 +183,7 @@ async fn ask<R>(
 }
 
 /// A place in the driver's queue.
-async fn permit(sender: &mpsc::Sender<Message>) -> Result<mpsc::Permit<'_, Message>, ApplyError> {
+async fn permit<M>(sender: &mpsc::Sender<M>) -> Result<mpsc::Permit<'_, M>, ApplyError> {
     // There is one nearly always, and then nobody has to look at the clock.
     match sender.try_reserve() {
         Ok(permit) => return Ok(permit),

@@ -365,6 +365,7 @@ fn course() -> Course {
             ended_at: Timestamp(u64::MAX),
         }),
         copies: vec![cluster_name("far"), cluster_name("farther")],
+        place_lost: true,
     }
 }
 

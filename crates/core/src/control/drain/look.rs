@@ -23,7 +23,7 @@ pub(in crate::control) struct Left {
     /// How large these are.
     pub(in crate::control) bytes: u64,
     /// Jobs that can run nowhere else.
-    pub(super) bound: u64,
+    pub(in crate::control) bound: u64,
 }
 
 impl Left {

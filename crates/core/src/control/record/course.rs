@@ -29,6 +29,9 @@ pub struct Course {
     /// The clusters that were given a copy of its output because the one that made it was to go; the first one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<ClusterName>,
+    /// The cluster that ran it was removed, and with it what the job had left there beside its output. Another one may have its name by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub place_lost: bool,
 }
 
 impl Course {
@@ -98,6 +101,16 @@ impl JobStatus {
             .as_ref()
             .map(|course| course.copies.as_slice())
             .unwrap_or_default()
+    }
+
+    /// Whether the cluster that ran it was removed, and this was noted because of what it had left there.
+    pub(in crate::control) fn has_lost_its_place(&self) -> bool {
+        self.course.as_ref().is_some_and(|course| course.place_lost)
+    }
+
+    /// Notes that the cluster that ran it was removed.
+    pub(in crate::control) fn lose_place(&mut self) {
+        self.course.get_or_insert_default().place_lost = true;
     }
 
     /// Notes that a cluster has a copy of its output, if there is room for one more. Whether that is news.

@@ -39,8 +39,9 @@ impl World {
             );
             let is_over = old.state.terminal().is_some();
             let copied = new.copies() != old.copies();
+            let removed = new.has_lost_its_place() != old.has_lost_its_place();
             assert!(
-                !is_over || old == new || new.loss != old.loss || copied,
+                !is_over || old == new || new.loss != old.loss || copied || removed,
                 "{old:?} -> {new:?}"
             );
         }

@@ -177,6 +177,52 @@ fn jobs_whose_volume_was_removed_with_its_cluster_say_so() {
     );
 }
 
+/// What was there went with the cluster that was removed, whatever joins under its name.
+#[test]
+fn a_cluster_with_the_name_of_one_that_was_removed_has_nothing_that_it_had() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        world.up("east", &["AWS"], 4);
+        world.up("west", &["GCP"], 4);
+        let (_, jobs) = world.submit(vec![
+            job("co").with(&[Shared]).on("AWS"),
+            job("slow").on("GCP"),
+            job("use").with(&[Shared]).after("co").after("slow"),
+            job("beside").beside("co").after("co").after("slow"),
+        ]);
+        world.report(jobs[0], running());
+        world.report(jobs[0], ended(Finished));
+        let name = cluster("east");
+        let removal = |caution| Command::RemoveCluster {
+            name: name.clone(),
+            caution,
+        };
+        let refusal = world.refused(removal(Caution::Needs)).to_string();
+        assert!(
+            refusal.contains("what 2 jobs work with that can run nowhere else"),
+            "{refusal}"
+        );
+        world.done(removal(Caution::None));
+        if restarts {
+            world.restart();
+            world.hello_again("west", 4);
+        }
+        world.up("east", &["AWS"], 4);
+        world.report(jobs[1], ended(Finished));
+        assert_eq!(
+            world.states(&jobs),
+            ["finished", "finished", "error", "error"],
+            "restarted: {restarts}"
+        );
+        let message = |job: usize| &world.seen[&jobs[job]].message;
+        assert_eq!(
+            message(2),
+            "the shared volume of the build is lost: cluster `east`, where `co` used it, was removed"
+        );
+        assert!(message(3).ends_with("`east`, was removed"), "{}", message(3));
+    }
+}
+
 #[test]
 fn a_workspace_stays_where_it_is_until_its_project_or_cluster_goes() {
     let mut world = World::new();

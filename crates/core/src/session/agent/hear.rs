@@ -23,9 +23,10 @@ impl Session {
                         why: "the lease must outlast the heartbeat",
                     });
                 }
-                let until = *first_at + welcome.lease;
+                let said_at = *first_at;
+                let until = said_at + welcome.lease;
                 self.lease_length = welcome.lease;
-                self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, now.steady)));
+                self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, said_at, now.steady)));
                 self.renew(now.steady, until);
                 let survey = self.survey.clone().map(AgentFrame::Survey);
                 actions.extend(survey.into_iter().chain(self.waits.frames()).map(Action::Send));

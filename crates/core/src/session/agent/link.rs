@@ -48,14 +48,14 @@ struct SentReport {
 }
 
 impl Up {
-    pub(super) fn new(settings: &Settings, welcome: Welcome, now: Moment) -> Self {
-        let silence = welcome.heartbeat.saturating_mul(settings.silent_heartbeats);
+    /// `said_at`: when the hello was sent that the welcome answers, and from which the lease counts.
+    pub(super) fn new(settings: &Settings, welcome: Welcome, said_at: Moment, now: Moment) -> Self {
         Self {
-            silence,
+            silence: welcome.heartbeat.saturating_mul(settings.silent_heartbeats),
             heard_at: now,
-            beat_at: now,
-            // The answer has the other half of the time after which the master, or this end, gives the connection up.
-            idle_heartbeat: (welcome.lease.min(silence) / 2).max(welcome.heartbeat),
+            beat_at: said_at,
+            // The other half of the lease is for the way and the answer.
+            idle_heartbeat: (welcome.lease / 2).clamp(welcome.heartbeat, 2 * welcome.heartbeat),
             last_heartbeat: 0,
             heartbeats: VecDeque::new(),
             report_credits: settings.report_credits,
@@ -86,19 +86,29 @@ impl Up {
     }
 
     pub(super) fn deadline(&self, attempts: &Attempts) -> Moment {
-        let first = self.next_heartbeat_at(attempts).min(self.heard_at + self.silence);
+        let first = self
+            .next_heartbeat_at(attempts)
+            .min(self.heard_at + self.silence(attempts));
         self.reports.next_due().map_or(first, |due| due.min(first))
     }
 
     /// Most clusters have nothing to do most of the time, and then only their being there is to be known. The first attempt that comes asks for a lease
     /// as long as all others have.
     fn next_heartbeat_at(&self, attempts: &Attempts) -> Moment {
-        let pause = if attempts.is_empty() {
+        self.beat_at + self.pause(attempts)
+    }
+
+    fn pause(&self, attempts: &Attempts) -> Duration {
+        if attempts.is_empty() {
             self.idle_heartbeat
         } else {
             self.welcome.heartbeat
-        };
-        self.beat_at + pause
+        }
+    }
+
+    /// How long the master may say nothing: its answers have as much time whether they are asked for often or seldom.
+    fn silence(&self, attempts: &Attempts) -> Duration {
+        self.silence + self.pause(attempts).saturating_sub(self.welcome.heartbeat)
     }
 
     /// Does what time and credits ask for.
@@ -108,8 +118,9 @@ impl Up {
         attempts: &mut Attempts,
         actions: &mut Vec<Action>,
     ) -> Result<(), Error> {
-        if now >= self.heard_at + self.silence {
-            return Err(Error::Silent(self.silence));
+        let silence = self.silence(attempts);
+        if now >= self.heard_at + silence {
+            return Err(Error::Silent(silence));
         }
         if now >= self.next_heartbeat_at(attempts) {
             actions.push(Action::Send(AgentFrame::Heartbeat {

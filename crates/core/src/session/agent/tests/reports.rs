@@ -97,7 +97,7 @@ fn a_lapsed_lease_is_granted_when_what_has_not_begun_is_confirmed() {
     );
     session.handle(now(36), acknowledged(6));
     session.handle(now(36), acknowledged(7));
-    assert_eq!(session.lease_until(), Some(now(60).steady));
+    assert_eq!(session.lease_until(), Some(now(55).steady));
 }
 
 #[test]
@@ -115,28 +115,27 @@ fn lease_counts_from_when_the_acknowledged_heartbeat_was_sent() {
     let tunnel = TunnelId::from_u128(1);
     session.handle(now(14), Event::Frame(MasterFrame::TunnelOffered { tunnel }));
     assert_eq!(
-        session.handle(now(21), Event::Tick),
+        session.handle(now(24), Event::Tick),
         [Action::Send(AgentFrame::Heartbeat { sequence: 2 })]
     );
     session.handle(
-        now(22),
+        now(25),
         Event::Frame(MasterFrame::HeartbeatAcknowledged { sequence: 2 }),
     );
     session.handle(
-        now(23),
+        now(26),
         Event::Frame(MasterFrame::HeartbeatAcknowledged { sequence: 1 }),
     );
-    session.handle(now(24), Event::Disconnected);
-    assert!(session.lease_valid(now(50).steady), "it outlives the connection");
-    assert!(!session.lease_valid(now(51).steady));
+    session.handle(now(27), Event::Disconnected);
+    assert!(session.lease_valid(now(53).steady), "it outlives the connection");
+    assert!(!session.lease_valid(now(54).steady));
 }
 
 #[test]
 fn who_has_no_attempt_sends_fewer_heartbeats() {
     let beat = |sequence| Action::Send(AgentFrame::Heartbeat { sequence });
     let mut session = up();
-    let half = Moment(3 * HEARTBEAT / 2);
-    assert_eq!(session.deadline(), Some(half), "half of what is silence");
+    assert_eq!(session.deadline(), Some(now(10).steady), "twice as long");
     assert_eq!(session.handle(now(6), Event::Tick), []);
     let actions = session.handle(now(6), assign(1, id(1, 1)));
     assert!(
@@ -149,21 +148,30 @@ fn who_has_no_attempt_sends_fewer_heartbeats() {
     session.handle(now(12), Event::Frame(MasterFrame::ReportAcknowledged { sequence: 1 }));
     session.handle(now(12), forget(2, id(1, 1)));
     session.handle(now(12), Event::Forgotten(id(1, 1)));
-    assert_eq!(
-        session.deadline(),
-        Some(now(11).steady + 3 * HEARTBEAT / 2),
-        "none is left"
-    );
+    assert_eq!(session.deadline(), Some(now(21).steady), "none is left");
 }
 
 #[test]
 fn silence_ends_the_connection() {
     let mut session = up();
-    session.handle(now(5), Event::Tick);
     session.handle(now(10), Event::Tick);
-    assert_eq!(session.deadline(), Some(now(15).steady));
     assert_eq!(
-        session.handle(now(15), Event::Tick),
+        session.deadline(),
+        Some(now(20).steady),
+        "as long after it asks as ever"
+    );
+    assert_eq!(
+        session.handle(now(20), Event::Tick),
+        [Action::Close(Error::Silent(4 * HEARTBEAT))]
+    );
+    let mut session = up();
+    session.handle(now(1), assign(1, id(1, 1)));
+    for seconds in [5, 10, 15] {
+        session.handle(now(seconds), Event::Tick);
+    }
+    assert_eq!(session.deadline(), Some(now(16).steady));
+    assert_eq!(
+        session.handle(now(16), Event::Tick),
         [Action::Close(Error::Silent(3 * HEARTBEAT))]
     );
 }

@@ -126,6 +126,11 @@ pub struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
+    /// Whether its agent has ever said what it has.
+    fn is_known(&self) -> bool {
+        self.slots > 0 || self.capacity != Resources::default()
+    }
+
     /// Whether an administrator lets the job in.
     fn admits(&self, demand: &Demand<'_>) -> bool {
         match self.availability {
@@ -246,7 +251,7 @@ pub struct ClusterVerdict {
 #[serde(rename_all = "snake_case")]
 pub enum Miss {
     /// A requirement of the selector does not hold.
-    #[error("selector `{requirement}` does not hold{}", found.as_ref().map(|value| format!(" (it is `{value}`)")).unwrap_or_default())]
+    #[error("selector `{requirement}` does not hold{}", found.as_ref().map(|value| words::found(value)).unwrap_or_default())]
     Label {
         /// The requirement, as text.
         requirement: String,

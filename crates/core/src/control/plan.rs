@@ -154,6 +154,16 @@ impl Control {
         let Some(job) = build.job(index) else {
             return Place::Nowhere(Explanation::default());
         };
+        if let Some(companion) = build.companion(job)
+            && companion.node.kind == JobKind::Run
+            && companion.status.cluster.is_none()
+        {
+            let name = &companion.node.name;
+            return Place::Waits(Explanation {
+                summary: format!("it runs where `{name}` does (`same_as`), which has no cluster yet"),
+                ..Explanation::default()
+            });
+        }
         let mut volumes = self.volume_needs(build, job);
         if build.uses_workspace(job) && volumes.workspace_on.is_none() {
             volumes.workspace_on = planned.workspace.clone();
@@ -253,15 +263,21 @@ fn record(submission: &Submission) -> Build {
 fn depths(build: &LiveBuild) -> Vec<Vec<u32>> {
     let mut pending: Vec<u32> = build.jobs.iter().map(|job| job.pending).collect();
     let mut depths = Vec::new();
-    let ready = |pending: &[u32]| -> Vec<u32> {
-        (0_u32..)
-            .zip(pending)
-            .filter(|(_, pending)| **pending == 0)
-            .map(|(index, _)| index)
-            .collect()
+    let ready = |pending: &[u32], stage: usize| -> Vec<u32> {
+        let is_first = |job: &&LiveJob| pending.get(job.node.index as usize) == Some(&0) && job.node.stage() == stage;
+        build.jobs.iter().filter(is_first).map(|job| job.node.index).collect()
     };
-    let mut depth = ready(&pending);
-    while !depth.is_empty() {
+    // Hooks come when the others are over.
+    let stages = build.jobs.iter().map(|job| job.node.stage()).max().unwrap_or(0);
+    let mut stages = 1..=stages;
+    let mut depth = ready(&pending, 0);
+    loop {
+        if depth.is_empty() {
+            match stages.next() {
+                Some(stage) => depth = ready(&pending, stage),
+                None => break,
+            }
+        }
         depth.sort_by_key(|index| std::cmp::Reverse(build.job(*index).map(|job| job.node.priority)));
         let mut next = Vec::new();
         for child in depth.iter().flat_map(|index| build.edges.children(*index)) {

@@ -70,6 +70,11 @@ impl Control {
         let volumes = self.volume_needs(build, job);
         let demand = demand(build, job, &volumes);
         let mut members = self.clusters.iter();
-        members.any(|(_, member)| misses(&demand, &member.candidate()).iter().all(Miss::passes))
+        members.any(|(_, member)| {
+            let misses = misses(&demand, &member.candidate());
+            // One that is away may have become larger.
+            let is_away = misses.contains(&Miss::Disconnected);
+            misses.iter().all(|miss| miss.passes() || is_away && miss.is_reported())
+        })
     }
 }

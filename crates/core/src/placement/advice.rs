@@ -42,6 +42,11 @@ impl Miss {
         matches!(self, Self::Full | Self::Kept | Self::Disconnected | Self::Closed { .. })
     }
 
+    /// Whether it follows from what the cluster's agent says of itself, and may be otherwise when that comes back.
+    pub(crate) const fn is_reported(&self) -> bool {
+        matches!(self, Self::TooSmall { .. } | Self::NoVolumes | Self::Incapable { .. })
+    }
+
     /// How far it is from being helped: what passes by itself, what an administrator can change at once, what takes another job file or another cluster, and
     /// what cannot be helped.
     fn distance(&self) -> u32 {
@@ -61,6 +66,7 @@ fn other_label(requirement: &str) -> String {
     let selector = Selector::parse(requirement).unwrap_or_default();
     let is_given = |requirement: &Requirement| reserved(&requirement.key).is_none();
     let or_invite = match selector.requirements.iter().all(is_given) {
+        true if requirement.starts_with('!') => ", or invite the cluster again without that label",
         true => ", or invite the cluster again with a label that meets it",
         false => "",
     };
@@ -79,9 +85,15 @@ impl ClusterVerdict {
         if self.misses.iter().any(helpless) {
             return None;
         }
+        // The agent of a cluster that is disabled is kept away by that, and comes by itself.
+        let disabled = Miss::Closed {
+            availability: Availability::Disabled,
+        };
+        let is_disabled = self.misses.contains(&disabled);
         let remedies: Vec<String> = self
             .misses
             .iter()
+            .filter(|miss| !is_disabled || !matches!(miss, Miss::Disconnected))
             .filter_map(|miss| miss.remedy(&self.cluster))
             .collect();
         (!remedies.is_empty()).then(|| remedies.join("; "))

@@ -35,8 +35,8 @@ pub struct Placed<'a> {
     pub held_up: Option<&'a str>,
 }
 
-/// What keeps the job from the cluster now, all of it; empty if nothing does. The capacity of a cluster that is not
-/// connected is not known for certain and therefore not judged.
+/// What keeps the job from the cluster now, all of it; empty if nothing does. A cluster that is not connected is judged by what its agent said last, except
+/// for the room that it has now.
 pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     let mut misses: Vec<Miss> = demand
         .selector
@@ -65,7 +65,9 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     }
     if !candidate.connected {
         misses.push(Miss::Disconnected);
-        return misses;
+        if !candidate.is_known() {
+            return misses;
+        }
     }
     if !demand.volumes.wanted.is_empty() && !candidate.volumes {
         misses.push(Miss::NoVolumes);
@@ -73,9 +75,10 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     let lacking = demand.needs.without(candidate.capabilities);
     misses.extend(lacking.iter().map(|capability| Miss::Incapable { capability }));
     let too_small = too_small(demand, candidate);
-    if too_small.is_empty() && !candidate.has_room(&demand.resources) {
+    let may_be_full = too_small.is_empty() && candidate.connected;
+    if may_be_full && !candidate.has_room(&demand.resources) {
         misses.push(Miss::Full);
-    } else if too_small.is_empty() && candidate.kept {
+    } else if may_be_full && candidate.kept {
         misses.push(Miss::Kept);
     }
     misses.extend(too_small);

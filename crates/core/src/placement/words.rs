@@ -34,3 +34,11 @@ pub(crate) fn bytes(bytes: u64) -> String {
         _ => format!("{}.{} {}", tenths(unit) / 10, tenths(unit) % 10, UNITS[unit as usize]),
     }
 }
+
+/// The value of a label that keeps a requirement from holding; some labels have none.
+pub(super) fn found(value: &str) -> String {
+    match value {
+        "" => " (it has that label)".to_owned(),
+        value => format!(" (it is `{value}`)"),
+    }
+}

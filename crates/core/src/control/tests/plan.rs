@@ -3,6 +3,7 @@
 use super::super::testing::{PROJECT, World, cluster, ended, job};
 use super::super::{Command, Place, PlannedJob, Present, Refusal};
 use crate::build::TerminalState::Finished;
+use crate::build::hook::Hook;
 use crate::build::{BuildDefinition, JobSpec};
 use crate::id::ProjectId;
 use crate::placement::Availability;
@@ -200,4 +201,53 @@ fn what_cannot_be_submitted_cannot_be_planned() {
         matches!(unknown, Err(Refusal::NotFound { kind: "project", .. })),
         "{unknown:?}"
     );
+}
+
+/// Hooks come when the others are over, and take no room from them.
+#[test]
+fn hooks_are_planned_after_all_others() {
+    let mut world = World::new();
+    world.up("east", &[], 2);
+    let mut cleans = job("cleans").priority(100);
+    cleans.set_hook(Some(Hook::After));
+    let mut tells = job("tells");
+    tells.set_hook(Some(Hook::OnError));
+    let jobs = [cleans, tells, job("a"), job("b"), job("c").after("a")];
+    for planned in plan(&world, &jobs) {
+        assert!(words(&planned).starts_with("east: "), "{planned:?}");
+    }
+}
+
+#[test]
+fn a_job_waits_with_the_one_that_it_has_to_run_beside() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 2);
+    world.up("west", &["GCP"], 2);
+    world.done(Command::SetAvailability {
+        name: cluster("east"),
+        availability: Availability::Cordoned,
+        present: Present::Stay,
+    });
+    let jobs = [job("a").on("AWS"), job("b").after("a").beside("a"), job("c").after("a")];
+    let planned: Vec<String> = plan(&world, &jobs).iter().map(words).collect();
+    assert!(planned[0].starts_with("waits: "), "{planned:?}");
+    assert_eq!(
+        planned[1],
+        "waits: it runs where `a` does (`same_as`), which has no cluster yet"
+    );
+    assert!(planned[2].starts_with("west: "), "{planned:?}");
+}
+
+/// A cluster that was there is judged by what it had.
+#[test]
+fn what_a_cluster_that_is_away_never_had_room_for_fits_nowhere() {
+    let mut world = World::new();
+    world.up("east", &[], 2);
+    let east = cluster("east");
+    let session = world.session("east");
+    world.done(Command::Disconnect { cluster: east, session });
+    let jobs = [job("small"), job("large").cpu(1_000_000_000)];
+    let planned: Vec<String> = plan(&world, &jobs).iter().map(words).collect();
+    assert!(planned[0].starts_with("waits: "), "{planned:?}");
+    assert!(planned[1].starts_with("nowhere: "), "{planned:?}");
 }

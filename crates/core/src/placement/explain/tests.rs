@@ -50,6 +50,12 @@ fn every_miss_is_found() {
     let memory_taken = Candidate { used, ..base };
     let connected = false;
     let away = Candidate { connected, ..base };
+    let never_there = Candidate {
+        connected,
+        capacity: Resources::default(),
+        slots: 0,
+        ..base
+    };
     let closed = |availability| Candidate { availability, ..base };
     let is_closed = |availability| vec![Miss::Closed { availability }];
     let label = |requirement: &str, found: Option<&str>| Miss::Label {
@@ -107,7 +113,21 @@ fn every_miss_is_found() {
             Candidate { kept: true, ..base },
             vec![Miss::Kept],
         ),
-        ("away", "", resources(5000, 1), away, vec![Miss::Disconnected]),
+        ("away", "", resources(1, 1), away, vec![Miss::Disconnected]),
+        (
+            "away and too small",
+            "",
+            resources(5000, 1),
+            away,
+            vec![Miss::Disconnected, small("cpu", "4", "5")],
+        ),
+        (
+            "never there",
+            "",
+            resources(5000, 1),
+            never_there,
+            vec![Miss::Disconnected],
+        ),
         ("cordoned", "", resources(1, 1), closed(Cordoned), is_closed(Cordoned)),
         ("draining", "", resources(1, 1), closed(Draining), is_closed(Draining)),
         ("disabled", "", resources(1, 1), closed(Disabled), is_closed(Disabled)),

@@ -119,7 +119,8 @@ fn planted(shell: &Shell) -> anyhow::Result<()> {
         "nobody finds {missed:?}\nhint: `cargo test --package tombolo-tests --features planted --test sim -- planted_ --nocapture` says more"
     );
     // Also one that ended without a word.
-    ensure!(output.status.success(), "a test failed:\n{text}");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "a test failed:\n{text}\n{errors}");
     Ok(())
 }
 

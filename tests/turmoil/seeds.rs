@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, fs, panic, process, thread};
+use std::{env, fs, panic, thread};
 
 use tombolo_core::planted::Bug;
 use tombolo_tests::check;
 
-use crate::{chance, world};
+use crate::watch::Watch;
+use crate::{chance, room, world};
 
 /// Seeds that run if nobody says otherwise.
 const SEEDS: u64 = 20;
@@ -72,8 +72,8 @@ fn live(seed: u64, bug: Option<Bug>) -> Report {
     }));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root = tempfile::Builder::new()
-        .prefix("tombolo-turmoil-")
-        .tempdir_in(memory())
+        .prefix(&room::prefix())
+        .tempdir_in(room::memory())
         .expect("there is room");
     let folder = root.path().to_owned();
     chance::sow(seed);
@@ -109,30 +109,15 @@ fn live(seed: u64, bug: Option<Bug>) -> Report {
     Report { faults, log }
 }
 
-/// Where files cost nothing, if there is such a place.
-fn memory() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { env::temp_dir() }
-}
-
-/// Ends this process if its world does not end.
-#[expect(clippy::print_stderr, reason = "the world cannot say it any more")]
-fn watch() {
-    thread::spawn(|| {
-        thread::sleep(DEADLINE);
-        eprintln!("the world has not ended after {DEADLINE:?}");
-        process::exit(1);
-    });
-}
-
 /// One world: that of `TOMBOLO_SEED`, in a process of its own if others run beside it.
 #[test]
 fn a_world_comes_to_its_end() {
     let seed = variable(SEED).unwrap_or_default();
     let bug = env::var(PLANTED).ok();
     let bug = bug.map(|name| Bug::named(&name).expect("there is such a mistake"));
-    watch();
+    let watch = Watch::begin(DEADLINE);
     let report = live(seed, bug);
+    drop(watch);
     match env::var_os(REPORT) {
         Some(path) => {
             let text = [report.faults.join("\n"), report.log.join("\n")].join("\n\n");
@@ -149,7 +134,7 @@ fn a_world_comes_to_its_end() {
 
 /// Runs the world of a seed in another process.
 fn run(seed: u64, bug: Option<Bug>) -> Report {
-    let path = memory().join(format!("tombolo-turmoil-{}-{seed}-{bug:?}.txt", process::id()));
+    let path = room::memory().join(format!("{}{seed}-{bug:?}.txt", room::prefix()));
     let program = env::current_exe().expect("this is a program");
     let mut command = Command::new(program);
     command
@@ -250,6 +235,7 @@ fn try_seed(seed: u64) -> Result<Tally, String> {
 #[test]
 fn invariants_hold_with_the_real_drivers() {
     let seeds = variable("TOMBOLO_TURMOIL_SEEDS").unwrap_or(SEEDS);
+    room::clear();
     let started = std::time::Instant::now();
     let results = for_seeds(0..seeds, try_seed);
     let failed: Vec<u64> = results
@@ -288,6 +274,7 @@ const MISTAKES: [(Bug, &str); 7] = [
 #[cfg(feature = "planted")]
 #[test]
 fn planted_mistakes_are_found_with_the_real_drivers() {
+    room::clear();
     let at_once = 4 * processors() as u64;
     let mut missed = Vec::new();
     for (bug, invariant) in MISTAKES {

@@ -10,6 +10,7 @@ use std::{env, fs, panic, thread};
 use tombolo_core::planted::Bug;
 use tombolo_tests::check;
 
+use crate::supervisor::LEASE_ENDED;
 use crate::watch::Watch;
 use crate::{chance, room, world};
 
@@ -23,7 +24,7 @@ const STACK_BYTES: usize = 64 << 20;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// What some world of many has to have.
-const SEEN: [&str; 14] = [
+const SEEN: [&str; 15] = [
     "Finished",
     "Failure",
     "Error",
@@ -38,6 +39,7 @@ const SEEN: [&str; 14] = [
     "CrashNode",
     "LoseDatabase",
     "FailCommits",
+    LEASE_ENDED,
 ];
 
 /// Where a child writes what became of its world.
@@ -196,7 +198,7 @@ fn explain(seed: u64, report: &Report) -> String {
     )
 }
 
-/// What happened, by its kind: what the nemesis did, and how jobs ended.
+/// What happened, by its kind: what the nemesis did, and how jobs and commands ended.
 type Tally = BTreeMap<String, usize>;
 
 fn tally(log: &[String]) -> Tally {
@@ -207,7 +209,8 @@ fn tally(log: &[String]) -> Tally {
             .contains("* Committed(PutJob")
             .then(|| word("state: Terminal("))
             .flatten();
-        for kind in [end, word("nemesis: ")].into_iter().flatten() {
+        let lease = line.ends_with(LEASE_ENDED).then(|| LEASE_ENDED.to_owned());
+        for kind in [end, word("nemesis: "), lease].into_iter().flatten() {
             *tally.entry(kind).or_default() += 1;
         }
     }
@@ -261,7 +264,7 @@ const SEEDS_FOR_MISTAKES: u64 = 400;
 
 /// What this tier is to find, and the checker that is meant to.
 #[cfg(feature = "planted")]
-const MISTAKES: [(Bug, &str); 7] = [
+const MISTAKES: [(Bug, &str); 10] = [
     (Bug::AnswersBeforeCommit, "nothing is visible before it is durable"),
     (Bug::FailedCommitTaken, "I1: "),
     (Bug::OutputOfAnyEpoch, "I2: only the outcome"),
@@ -269,6 +272,12 @@ const MISTAKES: [(Bug, &str); 7] = [
     (Bug::CancelForgotten, "I6: what was cancelled"),
     (Bug::SelectorForgotten, "I5: "),
     (Bug::LastLogLineLost, "no line of a log is lost"),
+    (Bug::LeaseOvertakesWord, "what was stopped or forgotten does not start"),
+    (Bug::LeaseForgotten, "I1: "),
+    (
+        Bug::StartedAgainOnRepeat,
+        "what was stopped or forgotten does not start",
+    ),
 ];
 
 #[cfg(feature = "planted")]

@@ -333,7 +333,7 @@ impl World {
             {
                 let cluster = agent.name.clone();
                 self.history
-                    .fact(self.schedule.now(), Fact::EndOrdered { cluster, attempt });
+                    .fact(self.schedule.now(), Fact::EndHeard { cluster, attempt });
             }
         }
     }

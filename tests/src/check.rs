@@ -1,6 +1,7 @@
 //! The invariants, judged over the history of a world. Each checker says what is wrong, and where.
 
 mod drains;
+mod ended;
 mod ends;
 mod exclusive;
 mod hooks;
@@ -22,6 +23,7 @@ use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
 
 use self::drains::drained_takes_nothing_along;
+use self::ended::ended_never_starts;
 use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
@@ -169,23 +171,6 @@ fn is_end(status: &JobStatus, end: &tombolo_core::attempt::Outcome) -> bool {
     // What it would have made was refused.
     let refused = state == Some(TerminalState::Error) && end.generated.is_some() && status.exit_code == end.exit_code;
     (same_state || cancelled || refused) && status.output == end.output && status.log_lines == Some(end.log_lines)
-}
-
-/// An agent that was told to stop or forget an attempt does not take it afterwards.
-fn ended_never_starts(outcome: &Outcome) -> Result<(), String> {
-    let mut ended: BTreeSet<(&ClusterName, AttemptId)> = BTreeSet::new();
-    for (at, fact) in &outcome.history.facts {
-        match fact {
-            Fact::EndOrdered { cluster, attempt } => {
-                ended.insert((cluster, *attempt));
-            }
-            Fact::StartOrdered { cluster, attempt } if ended.contains(&(cluster, *attempt)) => {
-                return Err(format!("{at:?}: {cluster} starts {attempt}, which it was told to end"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Whoever is given an attempt matches the job's selector with the labels that it has then, and nobody else starts it.

@@ -38,6 +38,13 @@ pub enum Fact {
         attempt: AttemptId,
     },
     /// An agent's session was told to stop or forget this, on a connection that is up.
+    EndHeard {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// Whoever looks after the attempts of a cluster has taken the word that this is to stop or to be forgotten.
     EndOrdered {
         /// Which cluster.
         cluster: ClusterName,

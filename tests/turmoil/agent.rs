@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::attempts::{self, Attempts, Found, Inputs, Surroundings};
 use tombolo_agent::executor::Executor;
@@ -194,9 +196,9 @@ impl Machine {
         let (notices, said) = mpsc::channel(NOTICES_WAITING);
         let (heard, notices_out) = mpsc::channel(NOTICES_WAITING);
         let (instructions, ordered) = mpsc::channel(INSTRUCTIONS_WAITING);
-        let (passed, instructions_out) = mpsc::channel(INSTRUCTIONS_WAITING);
         tasks.spawn(self.listener().notices(said, heard));
-        tasks.spawn(self.listener().instructions(ordered, passed));
+        let listener = self.listener();
+        let taken = ReceiverStream::new(ordered).inspect(move |instruction| listener.taken(instruction));
         let (offers, _) = mpsc::channel(OFFERS_WAITING);
         let ends = Ends {
             notices: notices_out,
@@ -221,7 +223,7 @@ impl Machine {
             notices: notices.clone(),
         };
         let attempts = Attempts::resume(settings, found, surroundings);
-        tasks.spawn(attempts.run(instructions_out, stop.clone()));
+        tasks.spawn(attempts.run(taken, stop.clone()));
         tasks.spawn(link.run(stop.clone()));
         tasks.spawn(volumes.look_after(self.node.clone(), stop.clone()));
         let told = stop.clone();
@@ -288,29 +290,20 @@ impl Listener {
         });
     }
 
-    async fn instructions(
-        self,
-        mut from: mpsc::Receiver<Instruction>,
-        to: mpsc::Sender<Instruction>,
-    ) -> anyhow::Result<()> {
-        while let Some(instruction) = from.recv().await {
-            let cluster = self.cluster.clone();
-            match &instruction {
-                Instruction::Start(assignment) => {
-                    let attempt = assignment.attempt;
-                    self.chronicle.fact(Fact::StartOrdered { cluster, attempt });
-                }
-                Instruction::Stop { attempt, .. } | Instruction::Forget(attempt) => {
-                    let attempt = *attempt;
-                    self.chronicle.fact(Fact::EndOrdered { cluster, attempt });
-                }
-                _ => {}
+    /// Hears of an instruction at the moment when the attempts have it: not while it waits for them.
+    fn taken(&self, instruction: &Instruction) {
+        let cluster = self.cluster.clone();
+        match instruction {
+            Instruction::Start(assignment) => {
+                let attempt = assignment.attempt;
+                self.chronicle.fact(Fact::StartOrdered { cluster, attempt });
             }
-            if to.send(instruction).await.is_err() {
-                break;
+            Instruction::Stop { attempt, .. } | Instruction::Forget(attempt) => {
+                let attempt = *attempt;
+                self.chronicle.fact(Fact::EndOrdered { cluster, attempt });
             }
+            _ => {}
         }
-        Ok(())
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use std::{env, fs, panic, process, thread};
+use std::{env, fs, panic, thread};
 
 use tombolo_core::planted::Bug;
 use tombolo_tests::check;
 
-use crate::{chance, world};
+use crate::supervisor::LEASE_ENDED;
+use crate::watch::Watch;
+use crate::{chance, room, world};
 
 /// Seeds that run if nobody says otherwise.
 const SEEDS: u64 = 20;
@@ -23,7 +24,7 @@ const STACK_BYTES: usize = 64 << 20;
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// What some world of many has to have.
-const SEEN: [&str; 14] = [
+const SEEN: [&str; 15] = [
     "Finished",
     "Failure",
     "Error",
@@ -38,6 +39,7 @@ const SEEN: [&str; 14] = [
     "CrashNode",
     "LoseDatabase",
     "FailCommits",
+    LEASE_ENDED,
 ];
 
 /// Where a child writes what became of its world.
@@ -72,8 +74,8 @@ fn live(seed: u64, bug: Option<Bug>) -> Report {
     }));
     let _ = rustls::crypto::ring::default_provider().install_default();
     let root = tempfile::Builder::new()
-        .prefix("tombolo-turmoil-")
-        .tempdir_in(memory())
+        .prefix(&room::prefix())
+        .tempdir_in(room::memory())
         .expect("there is room");
     let folder = root.path().to_owned();
     chance::sow(seed);
@@ -109,30 +111,15 @@ fn live(seed: u64, bug: Option<Bug>) -> Report {
     Report { faults, log }
 }
 
-/// Where files cost nothing, if there is such a place.
-fn memory() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    if memory.is_dir() { memory } else { env::temp_dir() }
-}
-
-/// Ends this process if its world does not end.
-#[expect(clippy::print_stderr, reason = "the world cannot say it any more")]
-fn watch() {
-    thread::spawn(|| {
-        thread::sleep(DEADLINE);
-        eprintln!("the world has not ended after {DEADLINE:?}");
-        process::exit(1);
-    });
-}
-
 /// One world: that of `TOMBOLO_SEED`, in a process of its own if others run beside it.
 #[test]
 fn a_world_comes_to_its_end() {
     let seed = variable(SEED).unwrap_or_default();
     let bug = env::var(PLANTED).ok();
     let bug = bug.map(|name| Bug::named(&name).expect("there is such a mistake"));
-    watch();
+    let watch = Watch::begin(DEADLINE);
     let report = live(seed, bug);
+    drop(watch);
     match env::var_os(REPORT) {
         Some(path) => {
             let text = [report.faults.join("\n"), report.log.join("\n")].join("\n\n");
@@ -149,7 +136,7 @@ fn a_world_comes_to_its_end() {
 
 /// Runs the world of a seed in another process.
 fn run(seed: u64, bug: Option<Bug>) -> Report {
-    let path = memory().join(format!("tombolo-turmoil-{}-{seed}-{bug:?}.txt", process::id()));
+    let path = room::memory().join(format!("{}{seed}-{bug:?}.txt", room::prefix()));
     let program = env::current_exe().expect("this is a program");
     let mut command = Command::new(program);
     command
@@ -211,7 +198,7 @@ fn explain(seed: u64, report: &Report) -> String {
     )
 }
 
-/// What happened, by its kind: what the nemesis did, and how jobs ended.
+/// What happened, by its kind: what the nemesis did, and how jobs and commands ended.
 type Tally = BTreeMap<String, usize>;
 
 fn tally(log: &[String]) -> Tally {
@@ -222,7 +209,8 @@ fn tally(log: &[String]) -> Tally {
             .contains("* Committed(PutJob")
             .then(|| word("state: Terminal("))
             .flatten();
-        for kind in [end, word("nemesis: ")].into_iter().flatten() {
+        let lease = line.ends_with(LEASE_ENDED).then(|| LEASE_ENDED.to_owned());
+        for kind in [end, word("nemesis: "), lease].into_iter().flatten() {
             *tally.entry(kind).or_default() += 1;
         }
     }
@@ -250,6 +238,7 @@ fn try_seed(seed: u64) -> Result<Tally, String> {
 #[test]
 fn invariants_hold_with_the_real_drivers() {
     let seeds = variable("TOMBOLO_TURMOIL_SEEDS").unwrap_or(SEEDS);
+    room::clear();
     let started = std::time::Instant::now();
     let results = for_seeds(0..seeds, try_seed);
     let failed: Vec<u64> = results
@@ -275,7 +264,7 @@ const SEEDS_FOR_MISTAKES: u64 = 400;
 
 /// What this tier is to find, and the checker that is meant to.
 #[cfg(feature = "planted")]
-const MISTAKES: [(Bug, &str); 7] = [
+const MISTAKES: [(Bug, &str); 10] = [
     (Bug::AnswersBeforeCommit, "nothing is visible before it is durable"),
     (Bug::FailedCommitTaken, "I1: "),
     (Bug::OutputOfAnyEpoch, "I2: only the outcome"),
@@ -283,11 +272,18 @@ const MISTAKES: [(Bug, &str); 7] = [
     (Bug::CancelForgotten, "I6: what was cancelled"),
     (Bug::SelectorForgotten, "I5: "),
     (Bug::LastLogLineLost, "no line of a log is lost"),
+    (Bug::LeaseOvertakesWord, "what was stopped or forgotten does not start"),
+    (Bug::LeaseForgotten, "I1: "),
+    (
+        Bug::StartedAgainOnRepeat,
+        "what was stopped or forgotten does not start",
+    ),
 ];
 
 #[cfg(feature = "planted")]
 #[test]
 fn planted_mistakes_are_found_with_the_real_drivers() {
+    room::clear();
     let at_once = 4 * processors() as u64;
     let mut missed = Vec::new();
     for (bug, invariant) in MISTAKES {

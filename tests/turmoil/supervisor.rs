@@ -25,6 +25,9 @@ use crate::chronicle::Chronicle;
 /// The lines of a command begin with this; the rest is their number among them.
 pub(crate) const LINE: &str = "line ";
 
+/// What the history says of a command that ran, and was ended by its lease.
+pub(crate) const LEASE_ENDED: &str = "is ended by its lease";
+
 /// What its agent has told a supervisor.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Wanted {
@@ -114,6 +117,10 @@ impl Supervisor {
             };
             if exclusive && !late {
                 self.chronicle.fact(Fact::CommandOver(self.attempt));
+            }
+            if !late && ending == Ending::LeaseEnded {
+                self.chronicle
+                    .note(format_args!("the command of {} {LEASE_ENDED}", self.attempt));
             }
             let written = self.write(0, 0).expect("the log can be read");
             let exit = Exit {

@@ -17,9 +17,11 @@ mod wish;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -181,14 +183,15 @@ impl<E: Executor> Attempts<E> {
     /// None at present; faults of single attempts are their outcomes.
     pub async fn run(
         mut self,
-        mut instructions: mpsc::Receiver<Instruction>,
+        instructions: impl Stream<Item = Instruction>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
+        let mut instructions = pin!(instructions);
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                instruction = instructions.recv() => match instruction {
+                instruction = instructions.next() => match instruction {
                     Some(instruction) => self.instruct(instruction),
                     None => break,
                 },

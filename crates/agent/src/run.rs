@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tombolo_core::label::Labels;
 use tombolo_core::resources::Resources;
@@ -248,7 +249,10 @@ impl Parts {
         };
         let attempts = Attempts::resume(settings, found, surroundings);
         let stop = group.token();
-        group.spawn("attempts", attempts.run(instructions_out, stop.clone()));
+        group.spawn(
+            "attempts",
+            attempts.run(ReceiverStream::new(instructions_out), stop.clone()),
+        );
         group.spawn("link", link.run(stop.clone()));
         group.spawn("volumes", volumes.look_after(keeper, stop.clone()));
         group.spawn("prefetching", endless(prefetching.run(notices.clone(), stop.clone())));

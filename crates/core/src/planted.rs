@@ -55,11 +55,13 @@ pub enum Bug {
     LiveChunkSwept,
     /// The last line of a batch of a log is acknowledged, and not written.
     LastLogLineLost,
+    /// A command that waits for the lease starts with one that came along with the word that it is not to start.
+    LeaseOvertakesWord,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AnswersBeforeCommit,
         Self::FailedCommitTaken,
         Self::CommitUnfenced,
@@ -83,6 +85,7 @@ impl Bug {
         Self::ManifestPublishedEarly,
         Self::LiveChunkSwept,
         Self::LastLogLineLost,
+        Self::LeaseOvertakesWord,
     ];
 
     /// The mistake that [`fmt::Debug`](std::fmt::Debug) writes like this.

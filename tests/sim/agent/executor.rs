@@ -67,6 +67,9 @@ impl World {
     pub(super) fn end_soon(&mut self, agent: usize, attempt: AttemptId, step: Step) {
         if let Some(process) = &mut self.agents[agent].process {
             process.ends.insert(attempt);
+            let cluster = self.agents[agent].name.clone();
+            self.history
+                .fact(self.schedule.now(), Fact::EndOrdered { cluster, attempt });
         }
         self.soon(agent, step);
     }

@@ -14,7 +14,7 @@ use super::outcome::Verdict;
 use super::phases::{Start, limits};
 use super::prepare::{Prepared, bring_again, prepare};
 use super::reasons::tell_reasons;
-use super::wish::{Wish, until_forgotten, until_stopped};
+use super::wish::{Wish, unless_stopped, until_forgotten, until_stopped};
 use super::{Shared, faulty, inputs, log, progressed, secrets, wall};
 use crate::executor::{self, Collected, Executor, Running, Urgency, is_exclusive};
 use crate::folder::{AttemptFolder, Durability, read_record, write_record};
@@ -221,12 +221,8 @@ impl<E: Executor> Life<E> {
                 lease.valid().await;
                 secrets::find(&shared, assignment).await
             };
-            values = tokio::select! {
-                // The lease may be a later one than the word that this is not to start.
-                biased;
-                () = until_stopped(&mut self.wish) => return Err(Broken::Stopped),
-                values = permitted => values?,
-            };
+            let permitted = unless_stopped(&mut self.wish, permitted).await;
+            values = permitted.ok_or(Broken::Stopped)??;
             self.masker = Some(Masker::new(&values));
         }
         let start = Start::now(&limits(assignment));

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tombolo_agent::attempts::{Attempts, Found, Inputs, Settings, Surroundings};
 use tombolo_agent::executor::process::{self, Images, ProcessExecutor};
@@ -151,7 +152,7 @@ impl Cluster {
         let attempts = Attempts::resume(settings, found, surroundings);
         tokio::spawn(prefetching.run(sender, shutdown.clone()));
         tokio::spawn(volumes.look_after(keeper, shutdown.clone()));
-        let task = tokio::spawn(attempts.run(orders, shutdown.clone()));
+        let task = tokio::spawn(attempts.run(ReceiverStream::new(orders), shutdown.clone()));
         Agent {
             instructions,
             notices,

@@ -1,6 +1,8 @@
 //! Small histories, of which one is good and each of the others bad in one way.
 
+mod asked;
 mod good;
+mod planted;
 
 use crate::judge::check::{Run, Verdict, all_hold, judge};
 use crate::judge::history::{Entry, Fact, FinalJob, Log, Output, Said, witness};
@@ -21,7 +23,7 @@ fn violated(facts: Vec<Fact>) -> Vec<String> {
     let verdicts = judge(&history(facts), 1);
     let violated = verdicts.iter().filter(|verdict| !verdict.holds());
     violated
-        .map(|verdict| format!("{}: {}", verdict.promise, verdict.faults.join("; ")))
+        .map(|verdict| format!("{}: {}", verdict.promise.words(), verdict.faults.join("; ")))
         .collect()
 }
 
@@ -82,7 +84,7 @@ fn bad_ends() -> Vec<Bad> {
     let after_make = place(&seen("make", "finished", 2)) + 1;
     vec![
         (lost, without(|fact| matches!(fact, Fact::Final { .. }))),
-        (lost, without(|fact| matches!(fact, Fact::AllOver))),
+        ("within a minute", without(|fact| matches!(fact, Fact::AllOver))),
         (lost, with(20, last_build(2, TAG, "finished"))),
         (lost, with(20, last_build(2, "user1-0", "running"))),
         (stays, with(after_make, seen("make", "running", 3))),
@@ -166,7 +168,14 @@ fn bad_leftovers() -> Vec<Bad> {
 
 #[test]
 fn each_bad_history_violates_what_it_should() {
-    let all = [bad_ends(), bad_effects(), bad_outputs(), bad_logs(), bad_leftovers()];
+    let all = [
+        bad_ends(),
+        asked::bad(),
+        bad_effects(),
+        bad_outputs(),
+        bad_logs(),
+        bad_leftovers(),
+    ];
     for (number, (promise, facts)) in all.into_iter().flatten().enumerate() {
         let violated = violated(facts);
         assert!(

@@ -387,7 +387,10 @@ fn what_a_rerun_needs_of_a_job_that_has_made_others_is_given_without_making_thos
         assert_eq!(job(&third, name)["message"], "taken over from build 1", "{name}");
     }
     let made_again = job(&third, "gen");
-    assert!(made_again["epoch"].as_u64() > job(&second, "gen")["epoch"].as_u64(), "{made_again:#}");
+    assert!(
+        made_again["epoch"].as_u64() > job(&second, "gen")["epoch"].as_u64(),
+        "{made_again:#}"
+    );
     assert!(!world.log(3, "gen").is_empty(), "it ran");
 }
 

@@ -41,10 +41,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
     }
     // For few seeds, what is compiled for tests is of use, and soon there.
     let release = (options.seeds > OPTIMISED).then_some("--release");
-    let command = cmd!(
-        shell,
-        "cargo test {release...} --workspace --test sim -- --nocapture"
-    );
+    let command = cmd!(shell, "cargo test {release...} --workspace --test sim -- --nocapture");
     match options.seed {
         Some(seed) => plain(command).env("TOMBOLO_SEED", seed.to_string()).run()?,
         None => plain(command)

@@ -1,7 +1,7 @@
 //! That memory is bounded, and that nothing is left.
 
-use super::Verdict;
 use super::run::Run;
+use super::{Promise, Verdict};
 
 /// The most faults of these kinds that are told one by one.
 const TOLD: usize = 20;
@@ -30,8 +30,7 @@ pub(super) fn memory_is_bounded(run: &Run<'_>) -> Verdict {
         )
     };
     Verdict {
-        invariant: "I8",
-        promise: "Memory is bounded",
+        promise: Promise::MemoryBounded,
         numbers: vec![
             ("most in a master", worst("master")),
             ("most in an agent", worst("agent")),
@@ -42,8 +41,7 @@ pub(super) fn memory_is_bounded(run: &Run<'_>) -> Verdict {
 
 pub(super) fn nothing_is_left(run: &Run<'_>) -> Verdict {
     Verdict {
-        invariant: "I10",
-        promise: "Sandboxes and processes of jobs are gone at the end",
+        promise: Promise::NothingLeft,
         numbers: vec![("left", run.left.len().to_string())],
         faults: run
             .left
@@ -58,8 +56,7 @@ pub(super) fn nothing_is_left(run: &Run<'_>) -> Verdict {
 pub(super) fn nobody_cries(run: &Run<'_>) -> Verdict {
     let cries = run.cries.iter().take(TOLD);
     Verdict {
-        invariant: "—",
-        promise: "No part panics",
+        promise: Promise::NoPanic,
         numbers: vec![
             ("panics", run.cries.len().to_string()),
             ("ended by themselves, started again", run.fell.len().to_string()),

@@ -1,7 +1,7 @@
 //! That logs are whole.
 
-use super::Verdict;
 use super::run::Run;
+use super::{Promise, Verdict};
 use crate::judge::history::{FinalJob, Log};
 
 pub(super) fn logs_are_whole(run: &Run<'_>) -> Verdict {
@@ -17,8 +17,7 @@ pub(super) fn logs_are_whole(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "logs",
-        promise: "No line of a log is lost, doubled or another attempt's",
+        promise: Promise::LogsWhole,
         numbers: vec![("logs", run.logs.len().to_string()), ("lines", lines.to_string())],
         faults,
     }

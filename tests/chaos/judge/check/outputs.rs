@@ -1,7 +1,7 @@
 //! That outputs are what their jobs have left, wherever they are read.
 
-use super::Verdict;
 use super::run::{Attempt, Read, Run};
+use super::{Promise, Verdict};
 use crate::judge::history::{FinalJob, Maker, Output};
 
 pub(super) fn outputs_are_what_was_left(run: &Run<'_>) -> Verdict {
@@ -34,8 +34,7 @@ pub(super) fn outputs_are_what_was_left(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I3",
-        promise: "Outputs arrive whole, as they were left",
+        promise: Promise::OutputsWhole,
         numbers: vec![
             ("inputs read by jobs", read.to_string()),
             ("outputs downloaded", downloaded.to_string()),
@@ -116,8 +115,7 @@ pub(super) fn inputs_are_there(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I4",
-        promise: "A job begins with all its inputs",
+        promise: Promise::InputsThere,
         numbers: vec![
             ("attempts begun", begun.to_string()),
             ("inputs asked for", inputs.to_string()),

@@ -171,6 +171,13 @@ impl<'history> Run<'history> {
         named(job).or_else(|| named(array))
     }
 
+    /// Whether that is an array itself, which has no command, and not one of its indexes.
+    pub(crate) fn is_array(&self, job: &FinalJob) -> bool {
+        let tag = self.builds.get(&job.build).map(|(tag, _)| *tag).unwrap_or_default();
+        self.asked_for(tag, &job.job)
+            .is_some_and(|asked| asked.count > 0 && asked.name == job.job)
+    }
+
     /// A job at the end with what commands said of it.
     pub(crate) fn attempts_of<'run>(&'run self, job: &'run FinalJob) -> Option<&'run BTreeMap<u32, Attempt<'history>>> {
         let (tag, _) = self.builds.get(&job.build)?;

@@ -21,6 +21,8 @@ use crate::record::Recorder;
 const AT_ONCE: usize = 4;
 /// How often something is asked for that did not come.
 const TRIES: usize = 5;
+/// How long an output is asked for: its cluster may have come back a moment ago.
+const HAD_WITHIN: Duration = Duration::from_secs(20);
 /// How long agents may take to tidy up.
 const TIDY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
@@ -104,7 +106,8 @@ async fn of_build(api: &Arc<Api>, summary: Value) -> anyhow::Result<Vec<Fact>> {
             output_lost: job["output_lost"].as_str().map(str::to_owned),
             output: None,
         };
-        if job["output"].is_object() && last.state == "finished" && last.output_lost.is_none() {
+        // Whether there is one is not the master's to say: each command that ends well leaves one.
+        if last.state == "finished" && !job["array"].is_object() && last.output_lost.is_none() {
             last.output = Some(output(api, number, &job_name).await);
         }
         if last.epoch > 0 && last.state != "skipped" {
@@ -118,7 +121,7 @@ async fn of_build(api: &Arc<Api>, summary: Value) -> anyhow::Result<Vec<Fact>> {
 }
 
 async fn output(api: &Api, build: u64, job: &JobName) -> Output {
-    let mut tries = 1;
+    let began = Instant::now();
     loop {
         match api.download(build, job, "data").await {
             Ok(bytes) => {
@@ -130,14 +133,13 @@ async fn output(api: &Api, build: u64, job: &JobName) -> Output {
                     made_by: maker(&first.split(' ').collect::<Vec<_>>()),
                 };
             }
-            Err(refusal) if tries >= TRIES => {
+            Err(refusal) if began.elapsed() > HAD_WITHIN => {
                 return Output::Refused {
                     why: refusal.to_string(),
                 };
             }
             Err(_) => tokio::time::sleep(LOOK).await,
         }
-        tries += 1;
     }
 }
 

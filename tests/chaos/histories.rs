@@ -8,7 +8,7 @@ use crate::judge::check::{Run, Verdict, all_hold, judge};
 use crate::judge::history::{Entry, Fact, FinalJob, Log, Output, Said, witness};
 use crate::judge::page::{Heading, page};
 use crate::judge::plan::{CLUSTERS, Event, Kind, kinds, plan};
-use good::{BUILD, TAG, ends, good, maker, reads, says, seen};
+use good::{BUILD, TAG, ends, event, good, maker, reads, says, seen};
 
 /// At each hundredth of a second something happens.
 fn history(facts: Vec<Fact>) -> Vec<Entry> {
@@ -126,6 +126,10 @@ fn bad_outputs() -> Vec<Bad> {
         (left, changed(|fact| downloaded_instead(fact, "d9", 2))),
         (left, changed(|fact| downloaded_instead(fact, "d2", 1))),
         (left, changed(|fact| of_job(fact, refused))),
+        (left, changed(|fact| of_job(fact, |job| job.output = None))),
+        (left, lost("cluster `east`, which had it, does not have it any more")),
+        // Nothing had befallen it.
+        (left, lost("cluster `north`, which had it, was not heard of for 14s")),
         (inputs, changed(not_found)),
         (inputs, without(reads)),
     ]
@@ -141,6 +145,7 @@ fn bad_logs() -> Vec<Bad> {
         log(|log| log.written[0].1 = 1),
         log(|log| log.is_whole = false),
         log(|log| log.missing = 1),
+        (promise, without(|fact| matches!(fact, Fact::Log(_)))),
     ]
 }
 
@@ -193,6 +198,28 @@ fn cancelled_in_time() -> Vec<Fact> {
     let place = place(&says("make", 2, "east", ends("d2")));
     facts.splice(place..place, cancelled.into_iter().chain(idle));
     facts
+}
+
+fn lost(reason: &str) -> Vec<Fact> {
+    let mut facts = changed(|fact| {
+        of_job(fact, |job| {
+            job.output = None;
+            job.output_lost = Some(reason.to_owned());
+        })
+    });
+    let mut trouble = event(Kind::AgentPaused);
+    (trouble.number, trouble.target) = (2, "east".to_owned());
+    facts.splice(4..4, [Fact::Broken(trouble), Fact::Mended { number: 2 }]);
+    // What befalls masters silences all clusters.
+    facts.retain(|fact| !matches!(fact, Fact::Broken(event) if event.number == 1));
+    facts
+}
+
+#[test]
+fn an_output_may_be_given_up_while_its_cluster_is_silent() {
+    let facts =
+        lost("cluster `east`, which had it, was not heard of for 14s; an attempt to make it again ended as `error`");
+    assert_eq!(violated(facts), Vec::<String>::new());
 }
 
 fn read_instead(fact: &mut Fact, digest: &str, epoch: u32) -> bool {

@@ -164,7 +164,24 @@ fn bad_leftovers() -> Vec<Bad> {
     };
     vec![
         ("Memory", with(20, memory)),
+        (
+            "Memory",
+            without(|fact| matches!(fact, Fact::Memory { part, .. } if part == "east")),
+        ),
+        (
+            "Memory",
+            without(|fact| matches!(fact, Fact::Memory { part, .. } if part == "master-1")),
+        ),
         ("gone at the end", with(20, left)),
+        ("gone at the end", changed(not_looked)),
+        (
+            "gone at the end",
+            without(|fact| matches!(fact, Fact::Looked { place, .. } if place == "east")),
+        ),
+        (
+            "gone at the end",
+            without(|fact| matches!(fact, Fact::Looked { place, .. } if place == "processes")),
+        ),
         ("No part panics", with(20, cried)),
         ("says something", without(|fact| matches!(fact, Fact::Mended { .. }))),
         ("says something", without(|fact| matches!(fact, Fact::Broken(_)))),
@@ -220,6 +237,14 @@ fn an_output_may_be_given_up_while_its_cluster_is_silent() {
     let facts =
         lost("cluster `east`, which had it, was not heard of for 14s; an attempt to make it again ended as `error`");
     assert_eq!(violated(facts), Vec::<String>::new());
+}
+
+fn not_looked(fact: &mut Fact) -> bool {
+    let Fact::Looked { why_not, .. } = fact else {
+        return false;
+    };
+    *why_not = Some("no permission".to_owned());
+    true
 }
 
 fn read_instead(fact: &mut Fact, digest: &str, epoch: u32) -> bool {

@@ -61,6 +61,8 @@ pub(crate) struct Run<'history> {
     /// By part: the most that was seen, and the bound.
     pub(crate) memory: BTreeMap<&'history str, (u64, u64)>,
     pub(crate) fell: Vec<(&'history str, &'history str)>,
+    /// Where it was looked for what is left, and why that could not be.
+    pub(crate) looked: BTreeMap<&'history str, Option<&'history str>>,
     pub(crate) left: Vec<&'history str>,
     pub(crate) cries: Vec<(&'history str, &'history str)>,
 }
@@ -156,6 +158,9 @@ impl<'history> Run<'history> {
             }
             Fact::Log(log) => {
                 self.logs.insert((log.build, &log.job), log);
+            }
+            Fact::Looked { place, why_not } => {
+                self.looked.insert(place, why_not.as_deref());
             }
             Fact::Left { what } => self.left.push(what),
             Fact::Cried { part, line } => self.cries.push((part, line)),

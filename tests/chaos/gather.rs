@@ -1,5 +1,6 @@
 //! What there is at the end: states, logs, outputs, and what should be gone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::str::FromStr as _;
@@ -12,8 +13,8 @@ use serde_json::Value;
 use tombolo_core::name::JobName;
 
 use crate::api::Api;
-use crate::judge::history::{Fact, FinalJob, Log, Output, maker};
-use crate::judge::plan::CLUSTERS;
+use crate::judge::history::{Fact, FinalJob, Log, Output, PROCESSES, maker};
+use crate::judge::plan::{CLUSTERS, MASTERS};
 use crate::parts::Parts;
 use crate::record::Recorder;
 
@@ -21,6 +22,8 @@ use crate::record::Recorder;
 const AT_ONCE: usize = 4;
 /// How often something is asked for that did not come.
 const TRIES: usize = 5;
+/// How long an output is asked for: its cluster may have come back a moment ago.
+const HAD_WITHIN: Duration = Duration::from_secs(20);
 /// How long agents may take to tidy up.
 const TIDY_WITHIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
@@ -104,7 +107,8 @@ async fn of_build(api: &Arc<Api>, summary: Value) -> anyhow::Result<Vec<Fact>> {
             output_lost: job["output_lost"].as_str().map(str::to_owned),
             output: None,
         };
-        if job["output"].is_object() && last.state == "finished" && last.output_lost.is_none() {
+        // Whether there is one is not the master's to say: each command that ends well leaves one.
+        if last.state == "finished" && !job["array"].is_object() && last.output_lost.is_none() {
             last.output = Some(output(api, number, &job_name).await);
         }
         if last.epoch > 0 && last.state != "skipped" {
@@ -118,7 +122,7 @@ async fn of_build(api: &Arc<Api>, summary: Value) -> anyhow::Result<Vec<Fact>> {
 }
 
 async fn output(api: &Api, build: u64, job: &JobName) -> Output {
-    let mut tries = 1;
+    let began = Instant::now();
     loop {
         match api.download(build, job, "data").await {
             Ok(bytes) => {
@@ -130,14 +134,13 @@ async fn output(api: &Api, build: u64, job: &JobName) -> Output {
                     made_by: maker(&first.split(' ').collect::<Vec<_>>()),
                 };
             }
-            Err(refusal) if tries >= TRIES => {
+            Err(refusal) if began.elapsed() > HAD_WITHIN => {
                 return Output::Refused {
                     why: refusal.to_string(),
                 };
             }
             Err(_) => tokio::time::sleep(LOOK).await,
         }
-        tries += 1;
     }
 }
 
@@ -169,18 +172,45 @@ fn written(text: &str) -> Option<(u64, u32)> {
     Some((line.parse().ok()?, epoch.parse().ok()?))
 }
 
+/// What is left, and which places could be looked at.
+#[derive(Default)]
+struct Look {
+    left: Vec<String>,
+    places: BTreeMap<String, Option<String>>,
+}
+
+impl Look {
+    fn at(&mut self, place: &str, found: std::io::Result<Vec<String>>) {
+        let why_not = match found {
+            Ok(found) => {
+                self.left.extend(found);
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.places.insert(place.to_owned(), why_not);
+    }
+
+    fn is_clean(&self) -> bool {
+        self.left.is_empty() && self.places.values().all(Option::is_none)
+    }
+}
+
 /// Waits for what is left of jobs to go, and notes what does not.
 pub(crate) fn leftovers(parts: &Parts, recorder: &Recorder) {
     let began = Instant::now();
-    let mut left = left(parts);
-    while !left.is_empty() && began.elapsed() < TIDY_WITHIN {
+    let mut look = look(parts);
+    while !look.is_clean() && began.elapsed() < TIDY_WITHIN {
         std::thread::sleep(LOOK);
-        left = self::left(parts);
+        look = self::look(parts);
     }
-    for what in left {
+    for (place, why_not) in look.places {
+        recorder.note(Fact::Looked { place, why_not });
+    }
+    for what in look.left {
         recorder.note(Fact::Left { what });
     }
-    for part in ["master-0", "master-1"].iter().chain(&CLUSTERS) {
+    for part in MASTERS.iter().chain(&CLUSTERS) {
         let log = parts.with(|installation| installation.log(part));
         for line in log.lines().filter(|line| line.contains("panicked at")) {
             recorder.note(Fact::Cried {
@@ -191,32 +221,41 @@ pub(crate) fn leftovers(parts: &Parts, recorder: &Recorder) {
     }
 }
 
-fn left(parts: &Parts) -> Vec<String> {
-    let mut left = Vec::new();
+fn look(parts: &Parts) -> Look {
+    let mut look = Look::default();
     for name in CLUSTERS {
         let folder = parts.with(|installation| installation.path(&format!("{name}/attempts")));
-        let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-        left.extend(entries.map(|entry| format!("{name}: the sandbox {}", entry.file_name().display())));
+        let sandbox = |entry: fs::DirEntry| format!("{name}: the sandbox {}", entry.file_name().display());
+        let sandboxes = fs::read_dir(folder).and_then(|entries| entries.map(|entry| entry.map(sandbox)).collect());
+        look.at(name, sandboxes);
     }
     let own: Vec<u32> = parts.processes().into_iter().map(|(_, process)| process).collect();
     let folder = parts.with(|installation| installation.path(""));
-    left.extend(
-        processes(&folder, &own)
-            .into_iter()
-            .map(|line| format!("the process {line}")),
-    );
-    left
+    look.at(PROCESSES, processes(&folder, &own));
+    look
 }
 
-/// The processes that name a folder, but for some.
-fn processes(folder: &Path, but: &[u32]) -> Vec<String> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    let processes = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+/// The processes that name a folder, or were begun by a command that does, but for some.
+fn processes(folder: &Path, but: &[u32]) -> std::io::Result<Vec<String>> {
     let folder = folder.display().to_string();
-    let line = |process: u32| {
-        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&line).replace('\0', " ")
+    let witness = format!("WORK_WITNESS={folder}");
+    // One that has ended meanwhile has neither, and another user's is none of ours.
+    let words = |process: u32, of: &str| {
+        let words = fs::read(format!("/proc/{process}/{of}")).unwrap_or_default();
+        String::from_utf8_lossy(&words).replace('\0', " ")
     };
-    let others = processes.filter(|process| !but.contains(process)).map(line);
-    others.filter(|line| line.contains(&folder)).collect()
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if but.contains(&process) {
+            continue;
+        }
+        let line = words(process, "cmdline");
+        if line.contains(&folder) || words(process, "environ").contains(&witness) {
+            found.push(format!("the process {process}: {line}"));
+        }
+    }
+    Ok(found)
 }

@@ -1,12 +1,14 @@
 //! Small histories, of which one is good and each of the others bad in one way.
 
+mod asked;
 mod good;
+mod planted;
 
 use crate::judge::check::{Run, Verdict, all_hold, judge};
 use crate::judge::history::{Entry, Fact, FinalJob, Log, Output, Said, witness};
 use crate::judge::page::{Heading, page};
 use crate::judge::plan::{CLUSTERS, Event, Kind, kinds, plan};
-use good::{BUILD, TAG, ends, good, maker, reads, says, seen};
+use good::{BUILD, TAG, ends, event, good, maker, reads, says, seen};
 
 /// At each hundredth of a second something happens.
 fn history(facts: Vec<Fact>) -> Vec<Entry> {
@@ -21,7 +23,7 @@ fn violated(facts: Vec<Fact>) -> Vec<String> {
     let verdicts = judge(&history(facts), 1);
     let violated = verdicts.iter().filter(|verdict| !verdict.holds());
     violated
-        .map(|verdict| format!("{}: {}", verdict.promise, verdict.faults.join("; ")))
+        .map(|verdict| format!("{}: {}", verdict.promise.words(), verdict.faults.join("; ")))
         .collect()
 }
 
@@ -82,7 +84,7 @@ fn bad_ends() -> Vec<Bad> {
     let after_make = place(&seen("make", "finished", 2)) + 1;
     vec![
         (lost, without(|fact| matches!(fact, Fact::Final { .. }))),
-        (lost, without(|fact| matches!(fact, Fact::AllOver))),
+        ("within a minute", without(|fact| matches!(fact, Fact::AllOver))),
         (lost, with(20, last_build(2, TAG, "finished"))),
         (lost, with(20, last_build(2, "user1-0", "running"))),
         (stays, with(after_make, seen("make", "running", 3))),
@@ -124,6 +126,10 @@ fn bad_outputs() -> Vec<Bad> {
         (left, changed(|fact| downloaded_instead(fact, "d9", 2))),
         (left, changed(|fact| downloaded_instead(fact, "d2", 1))),
         (left, changed(|fact| of_job(fact, refused))),
+        (left, changed(|fact| of_job(fact, |job| job.output = None))),
+        (left, lost("cluster `east`, which had it, does not have it any more")),
+        // Nothing had befallen it.
+        (left, lost("cluster `north`, which had it, was not heard of for 14s")),
         (inputs, changed(not_found)),
         (inputs, without(reads)),
     ]
@@ -139,6 +145,7 @@ fn bad_logs() -> Vec<Bad> {
         log(|log| log.written[0].1 = 1),
         log(|log| log.is_whole = false),
         log(|log| log.missing = 1),
+        (promise, without(|fact| matches!(fact, Fact::Log(_)))),
     ]
 }
 
@@ -157,7 +164,24 @@ fn bad_leftovers() -> Vec<Bad> {
     };
     vec![
         ("Memory", with(20, memory)),
+        (
+            "Memory",
+            without(|fact| matches!(fact, Fact::Memory { part, .. } if part == "east")),
+        ),
+        (
+            "Memory",
+            without(|fact| matches!(fact, Fact::Memory { part, .. } if part == "master-1")),
+        ),
         ("gone at the end", with(20, left)),
+        ("gone at the end", changed(not_looked)),
+        (
+            "gone at the end",
+            without(|fact| matches!(fact, Fact::Looked { place, .. } if place == "east")),
+        ),
+        (
+            "gone at the end",
+            without(|fact| matches!(fact, Fact::Looked { place, .. } if place == "processes")),
+        ),
         ("No part panics", with(20, cried)),
         ("says something", without(|fact| matches!(fact, Fact::Mended { .. }))),
         ("says something", without(|fact| matches!(fact, Fact::Broken(_)))),
@@ -166,7 +190,14 @@ fn bad_leftovers() -> Vec<Bad> {
 
 #[test]
 fn each_bad_history_violates_what_it_should() {
-    let all = [bad_ends(), bad_effects(), bad_outputs(), bad_logs(), bad_leftovers()];
+    let all = [
+        bad_ends(),
+        asked::bad(),
+        bad_effects(),
+        bad_outputs(),
+        bad_logs(),
+        bad_leftovers(),
+    ];
     for (number, (promise, facts)) in all.into_iter().flatten().enumerate() {
         let violated = violated(facts);
         assert!(
@@ -184,6 +215,36 @@ fn cancelled_in_time() -> Vec<Fact> {
     let place = place(&says("make", 2, "east", ends("d2")));
     facts.splice(place..place, cancelled.into_iter().chain(idle));
     facts
+}
+
+fn lost(reason: &str) -> Vec<Fact> {
+    let mut facts = changed(|fact| {
+        of_job(fact, |job| {
+            job.output = None;
+            job.output_lost = Some(reason.to_owned());
+        })
+    });
+    let mut trouble = event(Kind::AgentPaused);
+    (trouble.number, trouble.target) = (2, "east".to_owned());
+    facts.splice(4..4, [Fact::Broken(trouble), Fact::Mended { number: 2 }]);
+    // What befalls masters silences all clusters.
+    facts.retain(|fact| !matches!(fact, Fact::Broken(event) if event.number == 1));
+    facts
+}
+
+#[test]
+fn an_output_may_be_given_up_while_its_cluster_is_silent() {
+    let facts =
+        lost("cluster `east`, which had it, was not heard of for 14s; an attempt to make it again ended as `error`");
+    assert_eq!(violated(facts), Vec::<String>::new());
+}
+
+fn not_looked(fact: &mut Fact) -> bool {
+    let Fact::Looked { why_not, .. } = fact else {
+        return false;
+    };
+    *why_not = Some("no permission".to_owned());
+    true
 }
 
 fn read_instead(fact: &mut Fact, digest: &str, epoch: u32) -> bool {

@@ -4,3 +4,4 @@ pub(crate) mod check;
 pub(crate) mod history;
 pub(crate) mod page;
 pub(crate) mod plan;
+pub(crate) mod planted;

@@ -32,11 +32,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use tokio::task::JoinSet;
+use tombolo_core::planted::Bug;
 
 use crate::judge::history::{Entry, Fact};
 use crate::judge::plan::{self, CLUSTERS, Event};
+use crate::judge::planted::Trace;
 use crate::judge::{check, page};
 use crate::load::Office;
 use crate::parts::Parts;
@@ -59,7 +61,7 @@ struct Order {
     seed: u64,
     folder: PathBuf,
     page: PathBuf,
-    planted: Option<String>,
+    planted: Option<Bug>,
     calendars: Option<PathBuf>,
     /// Of a run that was, to be judged again.
     history: Option<PathBuf>,
@@ -81,7 +83,7 @@ impl Order {
             seed: number("SEED")?.unwrap_or_else(|| u64::from(rand::random::<u16>())),
             page: variable("REPORT").map_or_else(|| folder.join("verdict.html"), PathBuf::from),
             folder,
-            planted: std::env::var("TOMBOLO_PLANTED").ok(),
+            planted: planted()?,
             calendars: variable("CALENDARS").map(PathBuf::from),
             history: variable("HISTORY").map(PathBuf::from),
         })
@@ -91,7 +93,7 @@ impl Order {
         let planted = self
             .planted
             .as_ref()
-            .map_or_else(String::new, |bug| format!(" --planted {bug}"));
+            .map_or_else(String::new, |bug| format!(" --planted {bug:?}"));
         let minutes = match self.pause == PAUSE {
             true => String::new(),
             false => format!(" --minutes {}", (self.pause * u64::from(self.events)).div_ceil(60_000)),
@@ -101,6 +103,24 @@ impl Order {
             self.events, self.seed
         )
     }
+}
+
+/// The mistake that the program was built with.
+fn planted() -> anyhow::Result<Option<Bug>> {
+    let Ok(name) = std::env::var("TOMBOLO_PLANTED") else {
+        return Ok(None);
+    };
+    let bug = Bug::named(&name).with_context(|| {
+        let all: Vec<String> = Bug::ALL.iter().map(|bug| format!("{bug:?}")).collect();
+        format!(
+            "there is no mistake `{name}` to plant\nhint: there are {}",
+            all.join(", ")
+        )
+    })?;
+    if let Trace::Nothing(why) = judge::planted::trace(bug) {
+        bail!("`{name}` cannot be found here: {why}\nhint: `cargo xtask sim --planted` finds it");
+    }
+    Ok(Some(bug))
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -117,14 +137,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let path = order.folder.join("history.jsonl");
     let recorder = Arc::new(Recorder::begin(&path)?);
     run(&order, &plan, &recorder)?;
-    let holds = tell(&order, &recorder.history(), &path)?;
-    // With a mistake in the program, a run that finds nothing has failed.
-    let wanted = order.planted.is_none();
-    Ok(if holds == wanted {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    tell(&order, &recorder.history(), &path)
 }
 
 /// Says what is to be said of a run that was, without running anything.
@@ -135,8 +148,7 @@ fn judge_again(order: &Order, path: &Path) -> anyhow::Result<ExitCode> {
         .collect::<Result<_, _>>()
         .with_context(|| format!("{} is not the history of a run", path.display()))?;
     history.sort_by_key(|entry| entry.at);
-    let holds = tell(order, &history, path)?;
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    tell(order, &history, path)
 }
 
 /// A program with a mistake that does not exist says so at once.
@@ -163,7 +175,7 @@ fn run(order: &Order, plan: &[Event], recorder: &Arc<Recorder>) -> anyhow::Resul
     recorder.note(Fact::Began {
         seed: order.seed,
         replay: order.replay(),
-        planted: order.planted.clone(),
+        planted: order.planted.map(|bug| format!("{bug:?}")),
         labels: labels.collect(),
     });
     let script = parts.with(|installation| installation.write("job.sh", include_str!("job.sh")));
@@ -249,8 +261,8 @@ async fn wait_for_ends(office: Arc<Office>, mut users: JoinSet<anyhow::Result<()
     Ok(gather::wait_for_ends(&office.api, until).await)
 }
 
-/// Writes the page, and prints the verdicts. Returns whether all hold.
-fn tell(order: &Order, history: &[Entry], path: &Path) -> anyhow::Result<bool> {
+/// Writes the page, and prints the verdicts. That all hold is a success; with a mistake in the program, that it was found.
+fn tell(order: &Order, history: &[Entry], path: &Path) -> anyhow::Result<ExitCode> {
     let run = check::Run::of(history);
     // A short run cannot have many.
     let wanted = KINDS.min(run.events.len() / 2);
@@ -271,8 +283,8 @@ fn tell(order: &Order, history: &[Entry], path: &Path) -> anyhow::Result<bool> {
             .collect();
         println!(
             "{word}  {:<5} {}: {}",
-            verdict.invariant,
-            verdict.promise,
+            verdict.promise.invariant(),
+            verdict.promise.words(),
             numbers.join(", ")
         );
         for fault in verdict.faults.iter().take(5) {
@@ -280,5 +292,16 @@ fn tell(order: &Order, history: &[Entry], path: &Path) -> anyhow::Result<bool> {
         }
     }
     println!("\nverdict: {}\nhistory: {}", order.page.display(), path.display());
-    Ok(check::all_hold(&verdicts))
+    let is_well = match run.planted.and_then(Bug::named) {
+        None => check::all_hold(&verdicts),
+        Some(bug) => {
+            let found = judge::planted::found(bug, &verdicts);
+            match found.is_empty() {
+                true => println!("the mistake {bug:?} was not found: {:?}", judge::planted::trace(bug)),
+                false => println!("the mistake {bug:?} was found: {found:?}"),
+            }
+            !found.is_empty()
+        }
+    };
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -10,11 +10,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::installation::{Installation, Setting};
-use crate::judge::plan::{BUCKETS, CLUSTERS, SMALL_DISK};
+use crate::judge::plan::{self, BUCKETS, CLUSTERS, SMALL_DISK};
 use crate::process;
 use crate::proxy::{Proxy, Weather};
 
-pub(crate) const MASTERS: usize = 2;
+pub(crate) const MASTERS: usize = plan::MASTERS.len();
 /// How long a leader leads without its database's word.
 const LEADER_LEASE: Duration = Duration::from_secs(3);
 /// How long agents may act without a master's, and how long their clusters are waited for. Memory is given back as charts have it.

@@ -36,10 +36,11 @@ pub(crate) fn watch(parts: &Parts, recorder: &Recorder, probes: &[u16], is_over:
         if weighed.elapsed() >= WEIGH {
             weighed = Instant::now();
             for (part, process) in parts.processes() {
-                let bytes = own_bytes(process).unwrap_or(0);
-                let most = most.entry(part.clone()).or_insert(0);
-                if bytes > *most + WORTH_TELLING {
-                    *most = bytes;
+                // One that has just ended has none.
+                let Some(bytes) = own_bytes(process) else { continue };
+                let before = most.get(&part).copied();
+                if before.is_none_or(|before| bytes > before + WORTH_TELLING) {
+                    most.insert(part.clone(), bytes);
                     let bound = if part.starts_with("master") {
                         MASTER_BYTES
                     } else {

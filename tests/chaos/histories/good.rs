@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::judge::history::{Asked, Fact, FinalJob, Log, Maker, Output, Said};
+use crate::judge::history::{Asked, Fact, FinalJob, Log, Maker, Output, PROCESSES, Said};
 use crate::judge::plan::{Event, Kind};
 
 pub(super) const TAG: &str = "user0-0";
@@ -77,6 +77,21 @@ pub(super) fn log(job: &str, epoch: u32) -> Fact {
     })
 }
 
+fn memory(part: &str) -> Fact {
+    Fact::Memory {
+        part: part.to_owned(),
+        bytes: 1,
+        bound: 2,
+    }
+}
+
+fn looked(place: &str) -> Fact {
+    Fact::Looked {
+        place: place.to_owned(),
+        why_not: None,
+    }
+}
+
 pub(super) fn event(kind: Kind) -> Event {
     Event {
         number: 1,
@@ -126,11 +141,9 @@ pub(super) fn good() -> Vec<Fact> {
         says("read", 1, "east", ends("d3")),
         Fact::Mended { number: 1 },
         Fact::AllMended,
-        Fact::Memory {
-            part: "master-0".to_owned(),
-            bytes: 1,
-            bound: 2,
-        },
+        memory("master-0"),
+        memory("master-1"),
+        memory("east"),
         Fact::AllOver,
         Fact::Final {
             tag: TAG.to_owned(),
@@ -141,5 +154,7 @@ pub(super) fn good() -> Vec<Fact> {
         last("read", 1, "d3"),
         log("make", 2),
         log("read", 1),
+        looked("east"),
+        looked(PROCESSES),
     ]
 }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Event;
 
+/// Where it is looked for processes that are left, as [`Fact::Looked`] names it.
+pub(crate) const PROCESSES: &str = "processes";
+
 /// A line of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
@@ -72,6 +75,8 @@ pub(crate) enum Fact {
     FinalJob(FinalJob),
     /// The log of a job at the end.
     Log(Log),
+    /// It was looked at what is left in a place, or why that could not be.
+    Looked { place: String, why_not: Option<String> },
     /// Something is there at the end that should be gone.
     Left { what: String },
     /// A part said something that it should never say.

@@ -5,9 +5,11 @@ mod timeline;
 use std::collections::BTreeMap;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use tombolo_core::planted::Bug;
 
 use super::check::{Run, Verdict, all_hold};
 use super::plan::Kind;
+use super::planted;
 
 const STYLE: &str = include_str!("page/style.css");
 /// The most faults that are shown of a verdict; the history has all.
@@ -94,7 +96,20 @@ fn summary(heading: &Heading, run: &Run<'_>, verdicts: &[Verdict]) -> Markup {
             @for (name, value) in &tiles { div { dt { (name) } dd { (value) } } }
         }
         @if let Some(planted) = run.planted {
-            p.note { "A mistake was planted in the program: " code { (planted) } ". This run is to find it." }
+            p.note {
+                "A mistake was planted in the program: " code { (planted) } ". "
+                @match Bug::named(planted).map(|bug| planted::found(bug, verdicts)) {
+                    Some(found) if !found.is_empty() => {
+                        "It was found: "
+                        @for (place, promise) in found.iter().enumerate() {
+                            @if place > 0 { "; " }
+                            (promise.words())
+                        }
+                        "."
+                    }
+                    _ => { b { "It was not found" } ": what else is violated is not known to come from it." }
+                }
+            }
         }
     }
 }
@@ -107,8 +122,8 @@ fn table(verdicts: &[Verdict]) -> Markup {
                 @for verdict in verdicts {
                     tr {
                         td { (badge(verdict.holds())) span.hidden { @if verdict.holds() { "held" } @else { "violated" } } }
-                        td.name { (verdict.invariant) }
-                        td { (verdict.promise) }
+                        td.name { (verdict.promise.invariant()) }
+                        td { (verdict.promise.words()) }
                         td.numbers {
                             @for (name, value) in &verdict.numbers { span { (name) " " b { (value) } } }
                         }

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// The clusters; their stores, in this order, are a folder on a small disk, a folder, and two places in a bucket.
 pub(crate) const CLUSTERS: [&str; 4] = ["north", "east", "west", "south"];
+/// The masters.
+pub(crate) const MASTERS: [&str; 2] = ["master-0", "master-1"];
 /// The cluster whose store is on a small disk.
 pub(crate) const SMALL_DISK: &str = CLUSTERS[0];
 /// Those whose store is reached over the network.

@@ -1,7 +1,7 @@
 //! That one attempt of a job takes effect.
 
-use super::Verdict;
 use super::run::Run;
+use super::{Promise, Verdict};
 use crate::judge::history::FinalJob;
 
 pub(super) fn one_attempt_counts(run: &Run<'_>) -> Verdict {
@@ -33,8 +33,7 @@ pub(super) fn one_attempt_counts(run: &Run<'_>) -> Verdict {
     }
     let count = |state: &str| run.jobs.values().filter(|job| job.state == state).count().to_string();
     Verdict {
-        invariant: "I2",
-        promise: "One attempt of a job takes effect",
+        promise: Promise::OneTakesEffect,
         numbers: vec![
             ("attempts", attempts.to_string()),
             ("that followed another", again.to_string()),
@@ -52,9 +51,7 @@ fn its_own_end(run: &Run<'_>, job: &FinalJob) -> Result<(), String> {
         "failure" => 1,
         _ => return Ok(()),
     };
-    let tag = run.builds.get(&job.build).map(|(tag, _)| *tag).unwrap_or_default();
-    let is_array = run.asked_for(tag, &job.job).is_some_and(|asked| asked.count > 0) && !job.job.contains('/');
-    if is_array {
+    if run.is_array(job) {
         return Ok(());
     }
     let epoch = job.epoch;
@@ -97,8 +94,7 @@ pub(super) fn exclusive_is_alone(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I2",
-        promise: "An exclusive command never runs twice at once",
+        promise: Promise::ExclusiveAlone,
         numbers: vec![
             ("exclusive jobs", jobs.to_string()),
             ("started again elsewhere", again.to_string()),

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::Verdict;
 use super::run::{Run, is_terminal};
+use super::{Promise, Verdict};
 
 /// How long after the last trouble everything has to be over, in milliseconds.
 const WITHIN: u64 = 60_000;
@@ -34,31 +34,37 @@ pub(super) fn nothing_is_lost(run: &Run<'_>) -> Verdict {
     for (tag, builds) in by_tag.iter().filter(|(_, builds)| builds.len() > 1) {
         faults.push(format!("{tag} was asked for once, and is there as builds {builds:?}"));
     }
-    let took = run
-        .all_mended
-        .zip(run.all_over)
-        .map(|(mended, over)| over.saturating_sub(mended));
-    match took {
-        None => faults.push("not all builds were over when the patience was".to_owned()),
-        Some(took) if took > WITHIN => faults.push(format!(
-            "all was over {} s after the last trouble, instead of within {} s",
-            took / 1000,
-            WITHIN / 1000
-        )),
-        Some(_) => {}
-    }
-    let over = took.map_or_else(|| "never".to_owned(), |took| format!("{:.1} s", took as f64 / 1000.0));
     Verdict {
-        invariant: "I1",
-        promise: "What was acknowledged is there, and ends",
+        promise: Promise::NothingLost,
         numbers: vec![
             ("acknowledged", run.acknowledged.len().to_string()),
             ("without an answer", run.not_acknowledged.to_string()),
             ("builds at the end", run.builds.len().to_string()),
             ("jobs", run.jobs.len().to_string()),
-            ("over after the last trouble", over),
         ],
         faults,
+    }
+}
+
+pub(super) fn all_ends_in_time(run: &Run<'_>) -> Verdict {
+    let took = run
+        .all_mended
+        .zip(run.all_over)
+        .map(|(mended, over)| over.saturating_sub(mended));
+    let fault = match took {
+        None => Some("not all builds were over when the patience was".to_owned()),
+        Some(took) if took > WITHIN => Some(format!(
+            "all was over {} s after the last trouble, instead of within {} s",
+            took / 1000,
+            WITHIN / 1000
+        )),
+        Some(_) => None,
+    };
+    let over = took.map_or_else(|| "never".to_owned(), |took| format!("{:.1} s", took as f64 / 1000.0));
+    Verdict {
+        promise: Promise::InTime,
+        numbers: vec![("over after the last trouble", over)],
+        faults: fault.into_iter().collect(),
     }
 }
 
@@ -104,8 +110,7 @@ pub(super) fn ends_are_final(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I6",
-        promise: "What is over stays over, and cancelling is final",
+        promise: Promise::EndsFinal,
         numbers: vec![
             ("ends seen", ends.to_string()),
             ("builds cancelled", run.cancelled.len().to_string()),

@@ -1,7 +1,7 @@
 //! That logs are whole.
 
-use super::Verdict;
 use super::run::Run;
+use super::{Promise, Verdict};
 use crate::judge::history::{FinalJob, Log};
 
 pub(super) fn logs_are_whole(run: &Run<'_>) -> Verdict {
@@ -16,12 +16,32 @@ pub(super) fn logs_are_whole(run: &Run<'_>) -> Verdict {
             faults.push(format!("the log of {} of build {}: {fault}", log.job, log.build));
         }
     }
+    for job in run.jobs.values() {
+        if wanted(run, job) > 0 && !run.logs.contains_key(&(job.build, job.job.as_str())) {
+            faults.push(format!(
+                "{} of build {} is {}, and has no log",
+                job.job, job.build, job.state
+            ));
+        }
+    }
     Verdict {
-        invariant: "logs",
-        promise: "No line of a log is lost, doubled or another attempt's",
+        promise: Promise::LogsWhole,
         numbers: vec![("logs", run.logs.len().to_string()), ("lines", lines.to_string())],
         faults,
     }
+}
+
+fn came_to_its_end(job: &FinalJob) -> bool {
+    ["finished", "failure"].contains(&job.state.as_str())
+}
+
+/// How many lines of its command have to be there; an array has none.
+fn wanted(run: &Run<'_>, job: &FinalJob) -> u64 {
+    if !came_to_its_end(job) || run.is_array(job) {
+        return 0;
+    }
+    let tag = run.builds.get(&job.build).map(|(tag, _)| *tag).unwrap_or_default();
+    run.asked_for(tag, &job.job).map_or(0, |asked| asked.lines)
 }
 
 fn is_whole(run: &Run<'_>, job: &FinalJob, log: &Log) -> Result<(), String> {
@@ -47,11 +67,10 @@ fn is_whole(run: &Run<'_>, job: &FinalJob, log: &Log) -> Result<(), String> {
         ));
     }
     // Of what was stopped nobody knows how far it came.
-    if job.state != "finished" && job.state != "failure" {
+    if !came_to_its_end(job) {
         return Ok(());
     }
-    let tag = run.builds.get(&job.build).map(|(tag, _)| *tag).unwrap_or_default();
-    let wanted = run.asked_for(tag, &job.job).map_or(0, |asked| asked.lines);
+    let wanted = wanted(run, job);
     if log.missing > 0 {
         return Err(format!("it says itself that {} lines are not there", log.missing));
     }

@@ -1,12 +1,13 @@
 //! That outputs are what their jobs have left, wherever they are read.
 
-use super::Verdict;
+use super::errors::SILENCES;
 use super::run::{Attempt, Read, Run};
+use super::{Promise, Verdict};
 use crate::judge::history::{FinalJob, Maker, Output};
 
 pub(super) fn outputs_are_what_was_left(run: &Run<'_>) -> Verdict {
     let mut faults = Vec::new();
-    let (mut read, mut downloaded) = (0, 0);
+    let (mut read, mut downloaded, mut silent) = (0, 0, 0);
     for ((tag, job), attempts) in &run.attempts {
         for (epoch, attempt) in attempts {
             for input in &attempt.reads {
@@ -22,7 +23,15 @@ pub(super) fn outputs_are_what_was_left(run: &Run<'_>) -> Verdict {
     }
     for job in run.jobs.values() {
         let said = match &job.output {
-            None => continue,
+            None if !leaves_output(run, job) => continue,
+            None => match &job.output_lost {
+                Some(reason) if was_silent(run, reason) => {
+                    silent += 1;
+                    continue;
+                }
+                Some(reason) => Err(format!("is said to be lost: {reason}")),
+                None => Err("is not there, though the command has left one".to_owned()),
+            },
             Some(Output::Refused { why }) => Err(format!("cannot be had: {why}")),
             Some(Output::Downloaded { digest, made_by }) => {
                 downloaded += 1;
@@ -34,14 +43,33 @@ pub(super) fn outputs_are_what_was_left(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I3",
-        promise: "Outputs arrive whole, as they were left",
+        promise: Promise::OutputsWhole,
         numbers: vec![
             ("inputs read by jobs", read.to_string()),
             ("outputs downloaded", downloaded.to_string()),
+            ("given up while their cluster was silent", silent.to_string()),
         ],
         faults,
     }
+}
+
+/// Each command that ends well has left an output; an array has none of its own.
+fn leaves_output(run: &Run<'_>, job: &FinalJob) -> bool {
+    job.state == "finished" && !run.is_array(job)
+}
+
+/// Nothing that goes wrong removes what a store has. But a cluster that is silent for too long is not waited for: what it has is made again, and
+/// given up if that does not come about.
+fn was_silent(run: &Run<'_>, reason: &str) -> bool {
+    let cluster = reason
+        .strip_prefix("cluster `")
+        .and_then(|rest| rest.split_once("`, which had it, was not heard of for "));
+    let befalls =
+        |target: &str, cluster: &str| target == cluster || target.starts_with("master-") || target == "database";
+    cluster.is_some_and(|(cluster, _)| {
+        let mut events = run.events.iter();
+        events.any(|event| SILENCES.contains(&event.kind) && befalls(&event.target, cluster))
+    })
 }
 
 fn left_by<'run>(run: &'run Run<'_>, maker: &'run Maker) -> Option<&'run Attempt<'run>> {
@@ -116,8 +144,7 @@ pub(super) fn inputs_are_there(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I4",
-        promise: "A job begins with all its inputs",
+        promise: Promise::InputsThere,
         numbers: vec![
             ("attempts begun", begun.to_string()),
             ("inputs asked for", inputs.to_string()),

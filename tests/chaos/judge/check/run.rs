@@ -61,6 +61,8 @@ pub(crate) struct Run<'history> {
     /// By part: the most that was seen, and the bound.
     pub(crate) memory: BTreeMap<&'history str, (u64, u64)>,
     pub(crate) fell: Vec<(&'history str, &'history str)>,
+    /// Where it was looked for what is left, and why that could not be.
+    pub(crate) looked: BTreeMap<&'history str, Option<&'history str>>,
     pub(crate) left: Vec<&'history str>,
     pub(crate) cries: Vec<(&'history str, &'history str)>,
 }
@@ -157,6 +159,9 @@ impl<'history> Run<'history> {
             Fact::Log(log) => {
                 self.logs.insert((log.build, &log.job), log);
             }
+            Fact::Looked { place, why_not } => {
+                self.looked.insert(place, why_not.as_deref());
+            }
             Fact::Left { what } => self.left.push(what),
             Fact::Cried { part, line } => self.cries.push((part, line)),
             Fact::Broken(_) | Fact::Leads { .. } | Fact::Witness { .. } => {}
@@ -169,6 +174,13 @@ impl<'history> Run<'history> {
         let array = job.rsplit_once('/').map_or(job, |(array, _)| array);
         let named = |name: &str| jobs.iter().find(|asked| asked.name == name);
         named(job).or_else(|| named(array))
+    }
+
+    /// Whether that is an array itself, which has no command, and not one of its indexes.
+    pub(crate) fn is_array(&self, job: &FinalJob) -> bool {
+        let tag = self.builds.get(&job.build).map(|(tag, _)| *tag).unwrap_or_default();
+        self.asked_for(tag, &job.job)
+            .is_some_and(|asked| asked.count > 0 && asked.name == job.job)
     }
 
     /// A job at the end with what commands said of it.

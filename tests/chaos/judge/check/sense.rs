@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Verdict;
 use super::run::Run;
+use super::{Promise, Verdict};
 use crate::judge::plan::kinds;
 
 pub(super) fn selectors_hold(run: &Run<'_>) -> Verdict {
@@ -25,8 +25,7 @@ pub(super) fn selectors_hold(run: &Run<'_>) -> Verdict {
         }
     }
     Verdict {
-        invariant: "I5",
-        promise: "A job runs where its selector allows",
+        promise: Promise::SelectorsHold,
         numbers: vec![("attempts with a selector", chosen.to_string())],
         faults,
     }
@@ -55,8 +54,7 @@ pub(super) fn the_run_says_something(run: &Run<'_>, planned: usize) -> Verdict {
         faults.push(format!("{errors} of {} jobs ended as error", meant.len()));
     }
     Verdict {
-        invariant: "—",
-        promise: "The run says something: trouble came, and work was done",
+        promise: Promise::SaysSomething,
         numbers: vec![
             ("events", run.events.len().to_string()),
             ("kinds", kinds.len().to_string()),

@@ -2,13 +2,15 @@
 
 mod asked;
 mod good;
+mod lost;
 mod planted;
 
 use crate::judge::check::{Run, Verdict, all_hold, judge};
 use crate::judge::history::{Entry, Fact, FinalJob, Log, Output, Said, witness};
 use crate::judge::page::{Heading, page};
 use crate::judge::plan::{CLUSTERS, Event, Kind, kinds, plan};
-use good::{BUILD, TAG, ends, event, good, maker, reads, says, seen};
+use good::{BUILD, TAG, ends, good, maker, reads, says, seen};
+use lost::lost;
 
 /// At each hundredth of a second something happens.
 fn history(facts: Vec<Fact>) -> Vec<Entry> {
@@ -215,28 +217,6 @@ fn cancelled_in_time() -> Vec<Fact> {
     let place = place(&says("make", 2, "east", ends("d2")));
     facts.splice(place..place, cancelled.into_iter().chain(idle));
     facts
-}
-
-fn lost(reason: &str) -> Vec<Fact> {
-    let mut facts = changed(|fact| {
-        of_job(fact, |job| {
-            job.output = None;
-            job.output_lost = Some(reason.to_owned());
-        })
-    });
-    let mut trouble = event(Kind::AgentPaused);
-    (trouble.number, trouble.target) = (2, "east".to_owned());
-    facts.splice(4..4, [Fact::Broken(trouble), Fact::Mended { number: 2 }]);
-    // What befalls masters silences all clusters.
-    facts.retain(|fact| !matches!(fact, Fact::Broken(event) if event.number == 1));
-    facts
-}
-
-#[test]
-fn an_output_may_be_given_up_while_its_cluster_is_silent() {
-    let facts =
-        lost("cluster `east`, which had it, was not heard of for 14s; an attempt to make it again ended as `error`");
-    assert_eq!(violated(facts), Vec::<String>::new());
 }
 
 fn not_looked(fact: &mut Fact) -> bool {

@@ -375,7 +375,7 @@ fn what_a_rerun_needs_of_a_job_that_has_made_others_is_given_without_making_thos
     assert_eq!(job(&second, "child")["epoch"], 1);
 
     // It is nowhere any more: the job that has made others runs for its output alone.
-    for store in ["east/store", "west/store"] {
+    for store in ["east/store", "s3/artifacts"] {
         empty(&world, store);
     }
     world
@@ -391,7 +391,6 @@ fn what_a_rerun_needs_of_a_job_that_has_made_others_is_given_without_making_thos
         made_again["epoch"].as_u64() > job(&second, "gen")["epoch"].as_u64(),
         "{made_again:#}"
     );
-    assert!(!world.log(3, "gen").is_empty(), "it ran");
 }
 
 #[test]

@@ -70,7 +70,9 @@ async fn log(client: &Client, url: &str) -> anyhow::Result<Vec<String>> {
     let items = answer.lines().filter(|line| !line.is_empty());
     let text = |item: &str| Ok(serde_json::from_str::<Value>(item)?["text"].as_str().map(str::to_owned));
     let lines: anyhow::Result<Vec<Option<String>>> = items.map(text).collect();
-    Ok(lines?.into_iter().flatten().collect())
+    // The agent has a word of its own at the beginning.
+    let lines = lines?.into_iter().flatten();
+    Ok(lines.filter(|line| line.starts_with("line ")).collect())
 }
 
 /// How many lines a job writes: one a second. The last ones outlast the outage.

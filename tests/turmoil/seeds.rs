@@ -264,7 +264,7 @@ const SEEDS_FOR_MISTAKES: u64 = 400;
 
 /// What this tier is to find, and the checker that is meant to.
 #[cfg(feature = "planted")]
-const MISTAKES: [(Bug, &str); 11] = [
+const MISTAKES: [(Bug, &str); 10] = [
     (Bug::AnswersBeforeCommit, "nothing is visible before it is durable"),
     (Bug::FailedCommitTaken, "I1: "),
     (Bug::OutputOfAnyEpoch, "I2: only the outcome"),
@@ -274,7 +274,6 @@ const MISTAKES: [(Bug, &str); 11] = [
     (Bug::LastLogLineLost, "no line of a log is lost"),
     (Bug::LeaseOvertakesWord, "what was stopped or forgotten does not start"),
     (Bug::LeaseForgotten, "I1: "),
-    (Bug::LeaseFromReceipt, "I2: what was replaced does not start"),
     (
         Bug::StartedAgainOnRepeat,
         "what was stopped or forgotten does not start",

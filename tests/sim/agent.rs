@@ -144,6 +144,11 @@ impl Agent {
         self.labels.clone().with_cluster(&self.name)
     }
 
+    /// Whether there are no leftovers.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.dead || (self.disk.is_empty() && self.volumes.is_empty())
+    }
+
     pub(crate) fn leftovers(&self) -> impl Iterator<Item = String> + '_ {
         let living = (!self.dead).then_some(self);
         living.into_iter().flat_map(|agent| {

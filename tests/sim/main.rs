@@ -29,6 +29,8 @@ const SEEDS: u64 = 2_000;
 const SEEDS_FOR_BUGS: u64 = 6_000;
 /// How many seeds run before it is looked whether one has found what is sought.
 const SEEDS_AT_ONCE: u64 = 50;
+/// The results of so many seeds are kept at a time.
+const SEEDS_IN_MEMORY: u64 = 10_000;
 /// Every seed that this divides runs twice.
 const REPEATED: u64 = 10;
 
@@ -93,12 +95,15 @@ impl Drop for Named {
 
 fn run_seed(seed: u64) -> Result<BTreeMap<&'static str, usize>, String> {
     let _named = Named(seed);
-    let outcome = World::run(seed, None, Recording::Facts);
+    let repeated = seed.is_multiple_of(REPEATED);
+    let recording = if repeated { Recording::Full } else { Recording::Facts };
+    let outcome = World::run(seed, None, recording);
     check::judge(&outcome).map_err(|faults| explain(seed, None, &faults.join("\n")))?;
     let mut tally = check::tally(&outcome);
     tally.insert("steps", usize::try_from(outcome.steps).unwrap_or(usize::MAX));
-    if seed.is_multiple_of(REPEATED) {
-        let logs = [(); 2].map(|()| World::run(seed, None, Recording::Full).history.into_log());
+    if repeated {
+        let again = World::run(seed, None, Recording::Full);
+        let logs = [outcome, again].map(|outcome| outcome.history.into_log());
         if logs[0] != logs[1] {
             let first = logs[0].iter().zip(&logs[1]).find(|(one, other)| one != other);
             return Err(format!(
@@ -120,18 +125,30 @@ fn invariants_hold() {
     }
     let seeds = variable("TOMBOLO_SIM_SEEDS").unwrap_or(SEEDS);
     let started = std::time::Instant::now();
-    let results = for_seeds(0..seeds, run_seed);
-    let failed: Vec<u64> = results
-        .iter()
-        .filter(|(_, result)| result.is_err())
-        .map(|(seed, _)| *seed)
-        .collect();
-    if let Some(Err(first)) = results.values().find(|result| result.is_err()) {
-        panic!("{first}\n{} of {seeds} seeds fail: {failed:?}", failed.len());
-    }
     let mut total: BTreeMap<&str, usize> = BTreeMap::new();
-    for (name, count) in results.values().flatten().flatten() {
-        *total.entry(name).or_default() += count;
+    let mut failed = Vec::new();
+    let mut first_fault = None;
+    for first in (0..seeds).step_by(usize::try_from(SEEDS_IN_MEMORY).expect("it is small")) {
+        let last = seeds.min(first + SEEDS_IN_MEMORY);
+        for (seed, result) in for_seeds(first..last, run_seed) {
+            match result {
+                Ok(tally) => tally
+                    .into_iter()
+                    .for_each(|(name, count)| *total.entry(name).or_default() += count),
+                Err(fault) => {
+                    failed.push(seed);
+                    first_fault.get_or_insert(fault);
+                }
+            }
+        }
+        println!(
+            "{last} of {seeds} seeds in {:?}, {} fail",
+            started.elapsed(),
+            failed.len()
+        );
+    }
+    if let Some(fault) = first_fault {
+        panic!("{fault}\n{} of {seeds} seeds fail: {failed:?}", failed.len());
     }
     println!("{seeds} seeds in {:?}: {total:?}", started.elapsed());
     if seeds >= SEEDS {

@@ -92,6 +92,11 @@ pub(crate) struct Batch {
 }
 
 impl Master {
+    /// Whether there are no leftovers.
+    pub(crate) fn is_over(&self) -> bool {
+        self.store.running.is_empty()
+    }
+
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let unfinished = |build: &BuildId| {
             let open = self

@@ -8,7 +8,8 @@ use std::time::Duration;
 pub(crate) struct Schedule<T> {
     now: Duration,
     made: u64,
-    items: BTreeMap<(Duration, u64), T>,
+    /// Boxed, since the tree moves them about, and some are large.
+    items: BTreeMap<(Duration, u64), Box<T>>,
 }
 
 impl<T> Schedule<T> {
@@ -30,13 +31,13 @@ impl<T> Schedule<T> {
 
     pub(crate) fn at(&mut self, time: Duration, item: T) {
         self.made += 1;
-        self.items.insert((time.max(self.now), self.made), item);
+        self.items.insert((time.max(self.now), self.made), Box::new(item));
     }
 
     /// Goes on to the next thing.
     pub(crate) fn next(&mut self) -> Option<T> {
         let ((time, _), item) = self.items.pop_first()?;
         self.now = time;
-        Some(item)
+        Some(*item)
     }
 }

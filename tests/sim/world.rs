@@ -184,7 +184,7 @@ impl World {
         let end = world.scenario.heal_at + PATIENCE;
         while let Some(item) = world.schedule.next() {
             steps += 1;
-            if world.schedule.now() > end || (world.healed && world.leftovers().is_empty()) {
+            if world.schedule.now() > end || (world.healed && world.is_over()) {
                 break;
             }
             world.step(item);
@@ -248,6 +248,11 @@ impl World {
             Item::LookAtDrain { agent } => self.look_at_drain(agent),
             Item::ReadmitOne { agent } => drop(self.readmit(agent)),
         }
+    }
+
+    /// Whether there would be no leftovers. It is asked after each step.
+    fn is_over(&self) -> bool {
+        self.master.is_over() && self.agents.iter().all(Agent::is_clean)
     }
 
     /// What is not over, and what is still on disks.

@@ -166,6 +166,7 @@ fn outcome(state: TerminalState, started_at: Timestamp) -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 0,
         generated: None,
     }

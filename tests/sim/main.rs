@@ -1,8 +1,8 @@
 //! A seeded simulation of the control plane and both ends of the agent link, without sockets.
 //!
 //! Each seed makes a world: clusters, builds, and trouble of many kinds that ends after a while. Then everything has to
-//! come to its end, and the whole history has to keep the invariants. `TOMBOLO_SIM_SEEDS` says how many seeds to run,
-//! `TOMBOLO_SEED` runs one and prints its history.
+//! come to its end, and the whole history has to keep the invariants. `TOMBOLO_SIM_SEEDS` says how many seeds to run, `TOMBOLO_SIM_FIRST`
+//! which one is the first, `TOMBOLO_SEED` runs one and prints its history.
 
 mod agent;
 mod drains;
@@ -128,8 +128,13 @@ fn invariants_hold() {
     let mut total: BTreeMap<&str, usize> = BTreeMap::new();
     let mut failed = Vec::new();
     let mut first_fault = None;
-    for first in (0..seeds).step_by(usize::try_from(SEEDS_IN_MEMORY).expect("it is small")) {
-        let last = seeds.min(first + SEEDS_IN_MEMORY);
+    let begin = variable("TOMBOLO_SIM_FIRST").unwrap_or(0);
+    let all = begin..begin + seeds;
+    for first in all
+        .clone()
+        .step_by(usize::try_from(SEEDS_IN_MEMORY).expect("it is small"))
+    {
+        let last = all.end.min(first + SEEDS_IN_MEMORY);
         for (seed, result) in for_seeds(first..last, run_seed) {
             match result {
                 Ok(tally) => tally

@@ -90,7 +90,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Looks for them; what was never accepted is removed, and so is what `executor` knows to be lost.
+    /// Looks for them; what was never accepted is removed, and what `executor` knows to be lost has ended.
     ///
     /// # Errors
     /// See [`Error`].
@@ -305,6 +305,7 @@ pub(crate) fn faulty(message: impl Into<String>, ended_at: Timestamp) -> Outcome
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 0,
         generated: None,
     }

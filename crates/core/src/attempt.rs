@@ -249,6 +249,9 @@ pub struct Outcome {
     /// Its command was stopped because the cluster's lease ended: the job is placed again.
     #[serde(default)]
     pub lease_ended: bool,
+    /// Its command had begun, and went with the machine, or was ended with its supervisor by force: nothing of it goes on, and the job is placed again.
+    #[serde(default)]
+    pub lost: bool,
     /// How many log lines it wrote: the log is whole when the master has as many.
     pub log_lines: u64,
     /// The job file that it left in its output folder, of jobs to be added to the build. Such an end is told in a report, never in a hello.

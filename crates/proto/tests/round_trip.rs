@@ -97,6 +97,7 @@ fn outcome(state: TerminalState) -> Outcome {
             unreachable: vec![cluster("north")],
         }],
         lease_ended: state == TerminalState::Error,
+        lost: state == TerminalState::Killed,
         log_lines: 77,
         generated: (state == TerminalState::Finished).then(|| Box::new(generated(Ok("version: 1".to_owned())))),
     }

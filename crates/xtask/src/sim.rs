@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// How many seeds to run.
     #[arg(long, default_value_t = SEEDS, conflicts_with = "seed")]
     seeds: u32,
+    /// The first of them, to go on where another search ended.
+    #[arg(long, default_value_t = 0, conflicts_with_all = ["seed", "turmoil", "planted"])]
+    first: u32,
     /// Runs this seed alone, and prints its history.
     #[arg(long)]
     seed: Option<u64>,
@@ -46,6 +49,7 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
         Some(seed) => plain(command).env("TOMBOLO_SEED", seed.to_string()).run()?,
         None => plain(command)
             .env("TOMBOLO_SIM_SEEDS", options.seeds.to_string())
+            .env("TOMBOLO_SIM_FIRST", options.first.to_string())
             .run()?,
     }
     Ok(())
@@ -71,6 +75,7 @@ fn turmoil(shell: &Shell, seeds: u32, seed: Option<u64>) -> anyhow::Result<()> {
 pub(crate) fn before_landing(shell: &Shell) -> anyhow::Result<()> {
     let options = Options {
         seeds: SEEDS,
+        first: 0,
         seed: None,
         planted: false,
         turmoil: None,

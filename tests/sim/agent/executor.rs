@@ -422,6 +422,7 @@ impl World {
             inputs: stored.assignment.inputs.iter().map(receipt).collect(),
             lost_inputs,
             lease_ended: stored.exit == Some(Exit::LeaseEnded),
+            lost: stored.supervised_in.is_some() && stored.exit.is_none(),
             log_lines,
             generated: generated.map(Box::new),
         };

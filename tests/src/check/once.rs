@@ -1,6 +1,6 @@
 //! That a command starts once, and only for an attempt that counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tombolo_core::build::JobState;
 use tombolo_core::control::Change;
@@ -10,12 +10,10 @@ use tombolo_core::name::ClusterName;
 use super::Record;
 use crate::history::{Fact, Outcome};
 
-/// No attempt's command starts twice, and never on two clusters. Unless the cluster lost its disk in between, or its machine ended before the master heard
-/// that it had the attempt: to the master that is one which never arrived.
+/// No attempt's command starts twice, and never on two clusters; also if its machine ended before the master heard of it. Unless the cluster lost its
+/// disk in between.
 pub(super) fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
-    let mut record = Record::default();
     let mut started: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
-    let mut down: BTreeSet<AttemptId> = BTreeSet::new();
     for (at, fact) in &outcome.history.facts {
         match fact {
             Fact::CommandStarted {
@@ -28,21 +26,9 @@ pub(super) fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
                     ));
                 }
             }
-            Fact::StartOrdered { cluster, attempt } if started.get(attempt) == Some(cluster) => {
-                let job = record.jobs.get(&attempt.job);
-                let unheard = job.is_some_and(|job| job.state == JobState::Assigned && job.epoch == attempt.epoch);
-                if unheard && down.remove(attempt) {
-                    started.remove(attempt);
-                }
-            }
-            Fact::MachineDown(cluster) => {
-                let there = started.iter().filter(|(_, other)| *other == cluster);
-                down.extend(there.map(|(attempt, _)| *attempt));
-            }
             Fact::Wiped(cluster) => started.retain(|_, other| other != cluster),
             _ => {}
         }
-        record.take(fact);
     }
     Ok(())
 }

@@ -10,15 +10,17 @@ use crate::supervisor::SYSTEM_PREFIX;
 
 /// Adds lines; returns how many the log has then.
 pub(super) async fn note(folder: &AttemptFolder, texts: Vec<String>) -> io::Result<u64> {
-    let path = folder.log();
-    let write = move || {
-        let mut writer = Writer::open(&path)?;
-        let at = super::wall();
-        for line in texts.iter().flat_map(|text| text.lines()) {
-            writer.push(at, format!("{SYSTEM_PREFIX}{line}").as_bytes())?;
-        }
-        writer.flush()?;
-        Ok(writer.lines())
-    };
-    blocking::run(write).await
+    let folder = folder.clone();
+    blocking::run(move || write(&folder, &texts)).await
+}
+
+/// The same, where the disk may be waited for.
+pub(super) fn write(folder: &AttemptFolder, texts: &[String]) -> io::Result<u64> {
+    let mut writer = Writer::open(&folder.log())?;
+    let at = super::wall();
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        writer.push(at, format!("{SYSTEM_PREFIX}{line}").as_bytes())?;
+    }
+    writer.flush()?;
+    Ok(writer.lines())
 }

@@ -128,6 +128,7 @@ impl Verdict {
             inputs,
             lost_inputs: Vec::new(),
             lease_ended: exit.ending == Ending::LeaseEnded,
+            lost: false,
             log_lines,
             generated: None,
         }

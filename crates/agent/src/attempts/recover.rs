@@ -9,8 +9,9 @@ use tombolo_core::id::AttemptId;
 
 use super::life::Begin;
 use super::prepare::Prepared;
+use super::{faulty, log, wall};
 use crate::executor::Executor;
-use crate::folder::{AttemptFolder, read_record};
+use crate::folder::{AttemptFolder, Durability, read_record, write_record};
 use crate::supervisor::Started;
 
 /// An attempt that was accepted before.
@@ -21,7 +22,7 @@ pub(super) struct Recovered {
     pub(super) begin: Begin,
 }
 
-/// The attempts in `folder`, those that run first: they get the slots. What was never accepted is removed.
+/// The attempts in `folder`, those that run first: they get the slots. What was never accepted is removed, what is lost has ended.
 pub(super) fn find(folder: &Path, executor: &impl Executor) -> io::Result<Vec<Recovered>> {
     fs::create_dir_all(folder)?;
     let mut found = Vec::new();
@@ -34,9 +35,7 @@ pub(super) fn find(folder: &Path, executor: &impl Executor) -> io::Result<Vec<Re
         };
         let path = AttemptFolder::new(entry.path());
         if executor.is_lost(&path, attempt)? {
-            // The hello does not name it, so that the master replaces it.
-            tracing::warn!(%attempt, "the command and its supervisor are gone, with this system or by force: the attempt is lost");
-            tombolo_artifact::remove_tree(path.path())?;
+            found.push(lost(attempt, &path));
         } else if path.assignment().exists() || path.ended().exists() {
             found.push(recovered(attempt, &path));
         } else {
@@ -46,6 +45,29 @@ pub(super) fn find(folder: &Path, executor: &impl Executor) -> io::Result<Vec<Re
     }
     found.sort_by_key(|recovered| (std::cmp::Reverse(recovered.phase.rank()), recovered.attempt));
     Ok(found)
+}
+
+/// Ends an attempt whose command went with the machine. It stays until the master has heard of that: it would start it again else, if it
+/// did not know yet that this cluster had it.
+fn lost(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {
+    let message = "the command and its supervisor have ended with their machine, or by force; the job is placed again";
+    tracing::warn!(%attempt, "{message}");
+    let started: Option<Started> = read_record(&folder.started()).unwrap_or_default();
+    let outcome = Outcome {
+        started_at: started.map(|started| started.started_at),
+        log_lines: log::write(folder, &[message.to_owned()]).unwrap_or(0),
+        lost: true,
+        ..faulty(message, wall())
+    };
+    if let Err(error) = write_record(&folder.ended(), &outcome, Durability::Synced) {
+        // The next agent finds it as this one did.
+        tracing::warn!(%attempt, %error, "cannot record that an attempt is lost");
+    }
+    Recovered {
+        attempt,
+        phase: Phase::Ended(outcome.clone()),
+        begin: Begin::Ended(Box::new(outcome)),
+    }
 }
 
 fn recovered(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {

@@ -72,7 +72,8 @@ pub(super) fn serve(
         command: command.as_raw_nonzero().get().unsigned_abs(),
         started_at,
     };
-    let recorded = write_record(&folder.started(), &started, Durability::Fast);
+    // Durable before anybody is told: a machine that dies does not start it again.
+    let recorded = write_record(&folder.started(), &started, Durability::Synced);
     announce();
     let sandbox = &surroundings.paths.tombolo;
     let mut duty = match Duty::new(launch, listeners, sessions, &mut log, output, command, sandbox) {

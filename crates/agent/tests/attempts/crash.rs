@@ -114,8 +114,17 @@ async fn the_death_of_a_supervisor_is_an_error_and_with_its_agent_a_loss_and_lea
         until(|| supervisor::presence(&cluster.folder(attempt)).unwrap() == Presence::Absent).await;
         let mut agent = agent.unwrap_or_else(|| cluster.start());
         if agent_dies {
-            // Nobody saw it: the hello leaves the attempt out, and the control plane replaces it.
-            until(|| !cluster.folder(attempt).path().exists()).await;
+            // Nobody saw it: the hello says so, and each later one until the control plane has replaced it.
+            for _ in 0..2 {
+                let outcome = agent.outcome(attempt).await;
+                assert_eq!((outcome.state, outcome.lost), (TerminalState::Error, true));
+                assert_eq!(outcome.started_at, Some(started.started_at));
+                let log = cluster.log(attempt);
+                assert_eq!(log.last(), Some(&format!("tombolo: {}", outcome.message)));
+                assert_eq!(outcome.log_lines, log.len() as u64);
+                agent.die().await;
+                agent = cluster.start();
+            }
         } else {
             let outcome = agent.outcome(attempt).await;
             assert_eq!(outcome.state, TerminalState::Error);
@@ -128,9 +137,8 @@ async fn the_death_of_a_supervisor_is_an_error_and_with_its_agent_a_loss_and_lea
                 .is_empty()
         })
         .await;
-        if !agent_dies {
-            agent.forget(attempt).await;
-        }
+        agent.forget(attempt).await;
+        until(|| !cluster.folder(attempt).path().exists()).await;
         agent.stop().await;
     }
 }

@@ -315,6 +315,7 @@ fn finished() -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 3,
     }
 }

@@ -86,6 +86,13 @@ impl Control {
         if self.take_in_losses(outbox, key, &outcome) {
             return;
         }
+        if outcome.lost {
+            return self.replace_stopped(
+                outbox,
+                key,
+                &format!("its command ended with its machine, or by force, on cluster `{cluster}`"),
+            );
+        }
         if outcome.lease_ended {
             return self.replace_stopped(
                 outbox,

@@ -218,6 +218,7 @@ pub(super) fn outcome(state: TerminalState) -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 3,
         generated: None,
     }

@@ -126,7 +126,7 @@ impl Session {
                 Ok(())
             }
             Event::Holds(volume) => {
-                if self.volumes.holds(volume) && self.is_up() {
+                if self.volumes.holds(volume, self.is_up()) {
                     actions.push(Action::Send(AgentFrame::Holds(volume)));
                 }
                 Ok(())

@@ -294,6 +294,7 @@ pub(crate) fn ended(state: TerminalState, log_lines: u64, output: Option<OutputR
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines,
         generated: None,
     })

@@ -128,7 +128,8 @@ impl From<Outcome> for wire::Outcome {
             cache: outcome.cache.map(|cache| (*cache).into()),
             inputs: outcome.inputs.into_iter().map(Into::into).collect(),
             lost_inputs: outcome.lost_inputs.into_iter().map(Into::into).collect(),
-            lease_ended: outcome.lease_ended,
+            lease_ended: outcome.lease_ended || outcome.lost,
+            lost: outcome.lost,
             log_lines: outcome.log_lines,
             generated: outcome.generated.map(|file| (*file).into()),
         }
@@ -156,7 +157,8 @@ impl TryFrom<wire::Outcome> for Outcome {
                 .transpose()?,
             inputs: receipts(outcome.inputs, "Outcome.inputs")?,
             lost_inputs: lost_inputs(outcome.lost_inputs)?,
-            lease_ended: outcome.lease_ended,
+            lease_ended: outcome.lease_ended && !outcome.lost,
+            lost: outcome.lost,
             log_lines: outcome.log_lines,
             generated: outcome
                 .generated

@@ -127,6 +127,27 @@ fn a_command_that_was_stopped_at_the_end_of_a_lease_is_placed_again_at_once() {
 }
 
 #[test]
+fn a_command_that_went_with_its_machine_is_placed_again_and_not_started_again() {
+    // The master may not have heard before that the cluster had it.
+    for heard in [true, false] {
+        let mut world = World::new();
+        world.up("east", &[], 4);
+        let (_, jobs) = world.submit(vec![exclusive("a")]);
+        if heard {
+            world.report(jobs[0], running());
+        }
+        let lost = Outcome {
+            lost: true,
+            ..outcome(Error)
+        };
+        let effects = world.hello("east", 4, &[(world.attempt(jobs[0]), Phase::Ended(lost))]);
+        assert_eq!(orders(&effects), ["east: forget 1", "east: assign 2"], "{heard}");
+        assert_eq!(world.seen[&jobs[0]].replacements, 1);
+        assert!(world.seen[&jobs[0]].message.contains("ended with its machine"));
+    }
+}
+
+#[test]
 fn an_exclusive_job_that_is_taken_away_waits_until_its_command_is_stopped() {
     for disable in [true, false] {
         let (mut world, jobs) = running_in_the_east(vec![exclusive("a"), job("b")]);

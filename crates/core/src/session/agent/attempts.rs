@@ -368,6 +368,7 @@ fn stopped_before_start(wall: Timestamp) -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 0,
         generated: None,
     }

@@ -29,7 +29,8 @@ impl Session {
                 self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, said_at, now.steady)));
                 self.renew(now.steady, until);
                 let survey = self.survey.clone().map(AgentFrame::Survey);
-                actions.extend(survey.into_iter().chain(self.waits.frames()).map(Action::Send));
+                let rest = self.waits.frames().into_iter().chain(self.volumes.welcomed());
+                actions.extend(survey.into_iter().chain(rest).map(Action::Send));
                 Ok(())
             }
             Link::Up(_) => self.hear_up(now, frame, actions),

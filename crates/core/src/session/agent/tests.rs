@@ -3,6 +3,7 @@
 mod handover;
 mod orders;
 mod reports;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,6 +51,7 @@ fn ended(state: TerminalState) -> Phase {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 0,
         generated: None,
     })

@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::session::AgentFrame;
 use crate::volume::VolumeId;
 
 #[derive(Debug)]
 pub(super) struct Volumes {
     held: BTreeSet<VolumeId>,
+    /// Those that came after the hello of the present connection, and before its welcome: neither has said them.
+    unsaid: BTreeSet<VolumeId>,
     /// Told to the executor; with the order to acknowledge, if it came on the present connection.
     releasing: BTreeMap<VolumeId, Option<u64>>,
 }
@@ -18,12 +21,14 @@ impl Volumes {
     pub(super) fn new(held: Vec<VolumeId>) -> Self {
         Self {
             held: held.into_iter().collect(),
+            unsaid: BTreeSet::new(),
             releasing: BTreeMap::new(),
         }
     }
 
-    /// Orders of the old connection need no answer.
+    /// Orders of the old connection need no answer, and the hello of the new one lists all.
     pub(super) fn reconnected(&mut self) {
+        self.unsaid.clear();
         self.releasing.values_mut().for_each(|order| *order = None);
     }
 
@@ -32,9 +37,18 @@ impl Volumes {
         self.held.iter().copied().collect()
     }
 
-    /// Whether that is news.
-    pub(super) fn holds(&mut self, volume: VolumeId) -> bool {
-        self.held.insert(volume)
+    /// Whether that is to be said now; if the link is not up, it is said after the welcome.
+    pub(super) fn holds(&mut self, volume: VolumeId, is_up: bool) -> bool {
+        let is_new = self.held.insert(volume);
+        if is_new && !is_up {
+            self.unsaid.insert(volume);
+        }
+        is_new && is_up
+    }
+
+    /// What is to be said after the welcome.
+    pub(super) fn welcomed(&mut self) -> impl Iterator<Item = AgentFrame> + use<> {
+        std::mem::take(&mut self.unsaid).into_iter().map(AgentFrame::Holds)
     }
 
     /// Whether the executor is to be told.
@@ -45,6 +59,7 @@ impl Volumes {
     /// It is recorded that the volume goes; gives the order that is carried out thereby.
     pub(super) fn released(&mut self, volume: VolumeId) -> Option<u64> {
         self.held.remove(&volume);
+        self.unsaid.remove(&volume);
         self.releasing.remove(&volume).flatten()
     }
 }

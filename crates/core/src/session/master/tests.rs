@@ -57,6 +57,7 @@ fn skipped() -> Phase {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 0,
         generated: None,
     })

@@ -301,6 +301,7 @@ pub(crate) fn finished() -> Outcome {
         inputs: Vec::new(),
         lost_inputs: Vec::new(),
         lease_ended: false,
+        lost: false,
         log_lines: 3,
         generated: None,
     }

@@ -27,7 +27,7 @@ impl Session {
                 let until = said_at + welcome.lease;
                 self.lease_length = welcome.lease;
                 self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, said_at, now.steady)));
-                self.renew(now.steady, until);
+                self.renew(now.steady, until, false);
                 let survey = self.survey.clone().map(AgentFrame::Survey);
                 let rest = self.waits.frames().into_iter().chain(self.volumes.welcomed());
                 actions.extend(survey.into_iter().chain(rest).map(Action::Send));
@@ -44,7 +44,7 @@ impl Session {
             MasterFrame::Welcome(welcome) => up.welcomed_again(&welcome)?,
             MasterFrame::HeartbeatAcknowledged { sequence } => {
                 if let Some(until) = up.renewed(sequence)? {
-                    self.renew(now.steady, until);
+                    self.renew(now.steady, until, true);
                 }
             }
             MasterFrame::ReportAcknowledged { sequence } => {
@@ -54,7 +54,9 @@ impl Session {
                 }
             }
             MasterFrame::Order { sequence, order } => {
-                if let Some(attempt) = order.attempt() {
+                // An assignment that is said again may be older than a lapse.
+                let is_old = self.lease.has_lapsed() && matches!(order, OrderFrame::Assign(_));
+                if let Some(attempt) = order.attempt().filter(|_| !is_old) {
                     self.lease.confirmed(attempt);
                 }
                 self.obey(now, sequence, order, actions);
@@ -66,11 +68,12 @@ impl Session {
     }
 
     /// The master has renewed the lease: until then, unless the old one has lapsed and something is to be confirmed.
-    fn renew(&mut self, now: Moment, until: Moment) {
+    fn renew(&mut self, now: Moment, until: Moment, connected: bool) {
         let Link::Up(up) = &self.link else { return };
         if !self.lease.extend(now, until) {
             let last_report = up.last_report();
-            self.lease.begin(until, self.attempts.reconfirm(), last_report);
+            self.lease
+                .begin(until, self.attempts.reconfirm(), last_report, connected);
         }
     }
 
@@ -78,6 +81,8 @@ impl Session {
         let done = match order {
             OrderFrame::Assign(assignment) => match self.attempts.assign(assignment.attempt, sequence) {
                 Assigned::Fresh => {
+                    let Link::Up(up) = &self.link else { return };
+                    self.lease.assigned(assignment.attempt, up.last_report());
                     if assignment.job.extensions.as_ref().is_some_and(|says| says.exclusive) {
                         self.holds.add(assignment.attempt);
                         self.holds.confirm(assignment.attempt);

@@ -10,11 +10,14 @@ use crate::time::Moment;
 ///
 /// A lease that has lapsed may have cost the agent its attempts: the master gives those that had not begun to others, and
 /// its order to forget them may still be on the way. So a new lease is granted only when the master has confirmed, after
-/// the lapse, each attempt that has not begun.
+/// the lapse, each attempt that has not begun. An order to start one may be on the way as well: those that come later on that connection
+/// are confirmed, too.
 #[derive(Debug, Default)]
 pub(super) struct Lease {
     until: Option<Moment>,
     waiting: Option<Waiting>,
+    /// It has lapsed since the present connection was made.
+    has_lapsed: bool,
 }
 
 #[derive(Debug)]
@@ -48,14 +51,37 @@ impl Lease {
         }
     }
 
-    /// Begins a new lease once all these attempts are confirmed.
-    pub(super) fn begin(&mut self, until: Moment, unconfirmed: BTreeSet<AttemptId>, last_report: u64) {
+    /// Begins a new lease once all these attempts are confirmed. `connected`: whether there was one on this connection before.
+    pub(super) fn begin(&mut self, until: Moment, unconfirmed: BTreeSet<AttemptId>, last_report: u64, connected: bool) {
+        self.has_lapsed |= connected;
         self.waiting = Some(Waiting {
             until,
             unconfirmed,
             last_report,
         });
         self.grant();
+    }
+
+    /// Whether it has lapsed since the present connection was made.
+    pub(super) const fn has_lapsed(&self) -> bool {
+        self.has_lapsed
+    }
+
+    /// An attempt was assigned, by an order that may be older than a lapse: nothing starts before the master has confirmed it.
+    pub(super) fn assigned(&mut self, attempt: AttemptId, last_report: u64) {
+        if !self.has_lapsed {
+            return;
+        }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.unconfirmed.insert(attempt);
+        } else if let Some(until) = self.until.take() {
+            let unconfirmed = BTreeSet::from([attempt]);
+            self.waiting = Some(Waiting {
+                until,
+                unconfirmed,
+                last_report,
+            });
+        }
     }
 
     /// The master acknowledged a report about this attempt.
@@ -69,7 +95,7 @@ impl Lease {
         }
     }
 
-    /// The master wants this attempt, or it will not begin any more.
+    /// The master wants this attempt, or it does not begin any more.
     pub(super) fn confirmed(&mut self, attempt: AttemptId) {
         if let Some(waiting) = &mut self.waiting {
             waiting.unconfirmed.remove(&attempt);
@@ -80,6 +106,7 @@ impl Lease {
     /// The connection is gone, and with it what was waited for.
     pub(super) fn disconnected(&mut self) {
         self.waiting = None;
+        self.has_lapsed = false;
     }
 
     fn grant(&mut self) {

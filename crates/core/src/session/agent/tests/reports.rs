@@ -98,6 +98,14 @@ fn a_lapsed_lease_is_granted_when_what_has_not_begun_is_confirmed() {
     session.handle(now(36), acknowledged(6));
     session.handle(now(36), acknowledged(7));
     assert_eq!(session.lease_until(), Some(now(55).steady));
+
+    // An order that is older than the lapse may come last; the one to forget it may be on the way.
+    session.handle(now(37), assign(3, id(6, 1)));
+    session.handle(now(37), progressed(id(6, 1), Phase::Accepted));
+    session.handle(now(38), assign(3, id(6, 1)));
+    assert!(!session.lease_valid(now(38).steady), "before it is confirmed");
+    session.handle(now(38), acknowledged(8));
+    assert_eq!(session.lease_until(), Some(now(55).steady));
 }
 
 #[test]

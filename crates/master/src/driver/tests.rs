@@ -3,4 +3,5 @@
 mod faults;
 mod flow;
 mod leaders;
+mod turns;
 pub(crate) mod world;

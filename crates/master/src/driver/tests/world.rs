@@ -72,13 +72,7 @@ impl World {
 
     /// A driver on what is stored.
     pub(crate) async fn on(store: Faulty<Sqlite>) -> Self {
-        let options = Options {
-            public_url: "https://tombolo.example".to_owned(),
-            ..Options::default()
-        };
-        let clock = Arc::new(RuntimeClock(Instant::now()));
-        let started = Driver::start(Arc::new(store.clone()), options, clock, Arc::new(PlainGrants)).await;
-        let (handle, driver) = started.unwrap();
+        let (handle, driver) = Self::driver(&store).await;
         let stop = CancellationToken::new();
         let task = tokio::spawn(driver.run(stop.clone()));
         Self {
@@ -87,6 +81,21 @@ impl World {
             stop,
             task,
         }
+    }
+
+    /// A driver that takes no turn by itself.
+    pub(crate) async fn unstarted() -> (Handle, Driver<Faulty<Sqlite>>) {
+        Self::driver(&Faulty::new(Sqlite::in_memory(Execution::Inline).unwrap())).await
+    }
+
+    async fn driver(store: &Faulty<Sqlite>) -> (Handle, Driver<Faulty<Sqlite>>) {
+        let options = Options {
+            public_url: "https://tombolo.example".to_owned(),
+            ..Options::default()
+        };
+        let clock = Arc::new(RuntimeClock(Instant::now()));
+        let started = Driver::start(Arc::new(store.clone()), options, clock, Arc::new(PlainGrants)).await;
+        started.unwrap()
     }
 
     /// Ends the driver, and begins another one on the same store.

@@ -78,12 +78,7 @@ impl LiveBuild {
 impl LiveJob {
     /// What it would rather have of a cluster.
     pub(super) fn wishes(&self) -> Wishes<'_> {
-        let extensions = self.node.extensions.as_deref();
-        Wishes {
-            prefer: self.node.prefer.as_ref(),
-            preferences: extensions.map(|says| says.preferences.as_slice()).unwrap_or_default(),
-            spread: extensions.and_then(|says| says.spread.as_deref()),
-        }
+        self.node.wishes()
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn list_transfers(
     let mut transfers = Vec::new();
     for (node, status) in &jobs {
         let ended = status.as_ended();
-        let done = ended.inputs.iter().map(|receipt| {
+        let done = brought(&ended).iter().map(|receipt| {
             let input = Input::from(receipt.clone());
             done(build.number, node, &ended, input)
         });

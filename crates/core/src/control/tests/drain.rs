@@ -4,6 +4,7 @@ mod moving;
 
 use std::time::Duration;
 
+use super::super::record::Build;
 use super::super::testing::{PROJECT, World, cluster, digest, ended, job, leaves, orders, outcome, running};
 use super::super::{Caution, Command, Copied, CopyStage, DrainView, Effects, Present, Refusal};
 use crate::attempt::{OutputReference, Phase, RouteKind, TransferReceipt};
@@ -221,24 +222,60 @@ fn an_output_that_is_lost_with_its_cluster_is_said_to_be() {
     let mut world = World::new();
     world.up("east", &["AWS"], 2);
     world.up("west", &["GCP"], 2);
-    let (_, jobs) = world.submit(vec![job("a").on("AWS"), job("goes-on").on("GCP")]);
+    let (build, jobs) = world.submit(vec![job("a").on("AWS"), job("goes-on").on("GCP")]);
     world.report(jobs[0], leaves(1));
     let status = world.seen[&jobs[0]].clone();
-    assert_eq!(world.control.output_gone(&status), None);
-    assert_eq!(world.control.output_at(&status), Some(cluster("east")));
+    let build = world.control.build(build).unwrap().clone();
+    assert_eq!(world.control.output_gone(&build, &status), None);
+    assert_eq!(world.control.output_at(&build, &status), Some(cluster("east")));
     let removal = world.removal("east");
     world.done(removal);
     let expected = Some("cluster `east`, which had it, was removed".to_owned());
-    assert_eq!(world.control.output_gone(&status), expected);
+    assert_eq!(world.control.output_gone(&build, &status), expected);
     // Also when its build is over.
     world.report(jobs[1], ended(Failure));
     assert!(world.control.job(jobs[0]).is_none());
-    assert_eq!(world.control.output_gone(&status), expected);
+    assert_eq!(world.control.output_gone(&build, &status), expected);
     assert_eq!(
-        world.control.output_gone(&world.seen[&jobs[1]]),
+        world.control.output_gone(&build, &world.seen[&jobs[1]]),
         None,
         "it left nothing"
     );
+}
+
+#[test]
+fn a_cluster_that_has_the_name_of_another_one_does_not_have_its_outputs() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 2);
+    world.up("west", &["GCP"], 2);
+    let (build, jobs) = world.submit(vec![job("a").on("AWS")]);
+    let mut build = world.control.build(build).unwrap().clone();
+    world.report(jobs[0], leaves(1));
+    build.ended_at = Some(world.now.wall);
+    let made = world.seen[&jobs[0]].clone();
+    let mut copied = made.clone();
+    copied.note_copy(&cluster("west"));
+    // As another build took it over that was submitted when the first one was over, and is not over itself.
+    let mut taken_over = made.clone();
+    taken_over.message = "taken over from build 1".to_owned();
+    let later = Build {
+        created_at: world.now.wall,
+        ended_at: None,
+        ..build.clone()
+    };
+    let cases = [(&build, &made), (&build, &copied), (&later, &taken_over)];
+    let asked = |world: &World| cases.map(|(build, status)| world.control.output_gone(build, status).is_some());
+    assert_eq!(asked(&world), [false; 3]);
+    let removal = world.removal("east");
+    world.done(removal);
+    assert_eq!(asked(&world), [true, false, true]);
+    world.advance(std::time::Duration::from_secs(1));
+    world.up("east", &["AWS"], 2);
+    assert_eq!(asked(&world), [true, false, true], "this one is another");
+    assert_eq!(world.control.output_at(&build, &copied), Some(cluster("west")));
+    // One that was there before the build was over may have made it.
+    build.ended_at = Some(world.now.wall);
+    assert_eq!(world.control.output_gone(&build, &made), None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, JobName, ProjectName};
-use crate::placement::{Availability, Wishes};
+use crate::placement::Availability;
 use crate::resources::Resources;
 use crate::retention::{Policy, expiry};
 use crate::share::Share;
@@ -164,16 +164,6 @@ impl JobNode {
     /// Whether it clones a repository, which is the source of the jobs that it makes.
     pub fn is_clone(&self) -> bool {
         self.needs.contains(Capability::Git)
-    }
-
-    /// What it would rather have of a cluster.
-    pub fn wishes(&self) -> Wishes<'_> {
-        let extensions = self.extensions.as_deref();
-        Wishes {
-            prefer: self.prefer.as_ref(),
-            preferences: extensions.map(|says| says.preferences.as_slice()).unwrap_or_default(),
-            spread: extensions.and_then(|says| says.spread.as_deref()),
-        }
     }
 
     /// When the output of the job goes because its file says so; none while its build runs, and if it does not say so.

@@ -24,13 +24,8 @@ pub struct Requirement {
     /// What must hold for its value.
     pub operator: Operator,
     /// The job's project requires it, and not the job, whose users cannot leave it out. A requirement that is read from text never has it.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_project: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-const fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// What must hold for a label's value.

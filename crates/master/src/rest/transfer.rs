@@ -14,6 +14,7 @@ use super::authorization::{InProject, Viewer};
 use super::build::{BuildPath, find_build, read_jobs};
 use super::error::Problems;
 use super::extract::Path;
+use super::view::brought;
 use super::{Application, Error};
 use crate::driver::Moving;
 

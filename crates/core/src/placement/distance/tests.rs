@@ -95,6 +95,7 @@ fn nearest(selector: &str, cpu: u64, memory: u64, offers: &[Offer]) -> usize {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_nearest_cluster_is_the_one_that_misses_the_least() {
     let offer = Offer::new;
     for (case, selector, (cpu, memory), offers, expected) in [

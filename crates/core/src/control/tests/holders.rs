@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::record::Build;
 use super::super::testing::{World, cluster, job, leaves};
+use super::super::{Caution, Command};
 
 #[test]
 fn a_cluster_that_has_the_name_of_another_one_does_not_have_its_outputs() {
@@ -28,8 +29,10 @@ fn a_cluster_that_has_the_name_of_another_one_does_not_have_its_outputs() {
     let cases = [(&build, &made), (&build, &copied), (&later, &taken_over)];
     let asked = |world: &World| cases.map(|(build, status)| world.control.output_gone(build, status).is_some());
     assert_eq!(asked(&world), [false; 3]);
-    let removal = world.removal("east");
-    world.done(removal);
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::Needs,
+    });
     assert_eq!(asked(&world), [true, false, true]);
     world.advance(Duration::from_secs(1));
     world.up("east", &["AWS"], 2);

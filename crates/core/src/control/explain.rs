@@ -62,8 +62,10 @@ impl Control {
     /// Keeps with a job that ends why its cluster was chosen: what was compared then cannot be worked out later.
     pub(super) fn keep_choice(&mut self, key: JobKey) {
         let Some((_, job)) = self.builds.job(key) else { return };
-        // How a job has ended does not change by an attempt that only makes its output again.
-        let ends = job.attempt().is_some() && !job.status.is_recovering();
+        // How a job has ended does not change by an attempt that only makes its output again. Indexes of arrays are many, and stay for as long as
+        // their build.
+        let is_index = job.id().array_and_index().is_some();
+        let ends = job.attempt().is_some() && !job.status.is_recovering() && !is_index;
         let cluster = job.status.cluster.as_ref().filter(|_| ends);
         let member = cluster.and_then(|cluster| self.clusters.by_name(cluster));
         let choice = member.and_then(|(_, member)| member.choice(key));

@@ -1,5 +1,6 @@
 //! What is said of a job that a cluster has: why it is there, and what the clusters would be to it if it was placed once more.
 
+use super::super::record::Course;
 use super::super::testing::{World, cluster, ended, job, running};
 use super::super::{Command, Present};
 use crate::build::TerminalState::{Failure, Finished, Killed};
@@ -106,6 +107,7 @@ fn why_a_job_was_placed_is_kept_when_it_ends_and_not_before() {
         job("cancelled").preferring("west"),
         job("child").after("free"),
         job("unplaced").on("gpu"),
+        job("array").times(1),
     ]);
     let kept = |world: &World, job: usize| {
         let status = world.seen.get(&jobs[job])?;
@@ -119,6 +121,13 @@ fn why_a_job_was_placed_is_kept_when_it_ends_and_not_before() {
     assert_eq!(kept(&world, 0).as_deref(), Some(most_free));
     let more = serde_json::to_string(&world.seen[&jobs[0]].course).unwrap().len() - bytes;
     assert!(more < 64, "{more} bytes are written");
+    assert!(
+        size_of::<Course>() < 200,
+        "what is kept in memory until its build is over"
+    );
+    let index = jobs[5].of_index(0);
+    world.report(index, ended(Finished));
+    assert_eq!(world.seen[&index].course, None, "there may be 100,000 of them");
     world.pass(std::time::Duration::from_secs(60));
     world.report(jobs[1], ended(Finished));
     assert_eq!(kept(&world, 1).as_deref(), Some("it prefers it"));

@@ -128,7 +128,7 @@ fn why_a_job_was_placed_is_kept_when_it_ends_and_not_before() {
     let index = jobs[5].of_index(0);
     world.report(index, ended(Finished));
     assert_eq!(world.seen[&index].course, None, "there may be 100,000 of them");
-    world.pass(std::time::Duration::from_secs(60));
+    world.pass(std::time::Duration::from_secs(10));
     world.report(jobs[1], ended(Finished));
     assert_eq!(kept(&world, 1).as_deref(), Some("it prefers it"));
     world.done(Command::CancelJob { job: jobs[2] });

@@ -1,6 +1,6 @@
 //! Arrays: one job of which many run.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{World, job};
 
@@ -53,6 +53,11 @@ fn an_array_runs_is_listed_and_runs_again_in_part() {
     let file = world.write("array.yaml", FILE).display().to_string();
     let plan = world.tombolo(&["plan", &file]).succeeded();
     assert!(plan.output.contains("index 0 of 12"), "{plan:?}");
+    let plan = world.tombolo(&["plan", &file, "-o", "json"]).succeeded().json();
+    let indexes_of = |job: usize| plan["jobs"][job].get("indexes");
+    let expected = json!({"count": 12, "placed": {"east": 2, "west": 2}, "left": 0, "not_looked_at": 8});
+    assert_eq!(indexes_of(0), Some(&expected), "{plan:#}");
+    assert_eq!(indexes_of(2), None, "it is no array: {plan:#}");
     let build = world.submit(FILE);
     let ended = world.finish(build);
     let square = job(&ended, "square");

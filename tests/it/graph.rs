@@ -329,6 +329,19 @@ jobs:
     assert_eq!(alone.output.trim(), "4");
     let fourth = world.finish(4);
     assert_eq!(job(&fourth, "b")["message"], "taken over from build 3");
+    let transfers = |build: &str| {
+        let list = world.tombolo(&["transfers", build, "-o", "json"]).succeeded().json();
+        let transfers = list["transfers"].as_array().expect("a list").clone();
+        transfers.into_iter().filter(|transfer| transfer["job"] == "b").count()
+    };
+    let inputs = |build: &Value| job(build, "b")["inputs"].as_array().map(Vec::len);
+    let third = world.finish(3);
+    assert!(transfers("3") > 0 && inputs(&third) > Some(0), "{third:#}");
+    assert_eq!(
+        (transfers("4"), inputs(&fourth)),
+        (0, Some(0)),
+        "it came in build 3: {fourth:#}"
+    );
     expect_states(
         &world.finish(1),
         &[("a", "finished"), ("b", "failure"), ("c", "skipped")],

@@ -40,6 +40,31 @@ jobs:
 }
 
 #[test]
+fn a_job_that_is_cancelled_before_its_next_attempt_has_had_one() {
+    let world = World::start();
+    let build = world.submit(
+        "{version: 1, jobs: [{name: again, type: docker-image, image: b, command: ['false'], retry: {count: 2, backoff: {initial: 10m}}}]}",
+    );
+    let number = build.to_string();
+    world.wait_for("the first attempt to end", || {
+        let jobs = world.tombolo(&["jobs", &number, "-o", "json"]).succeeded().json();
+        job(&jobs, "again")["retry_at"].as_str().map(str::to_owned)
+    });
+    world.tombolo(&["cancel", &number]).succeeded();
+    let ended = world.finish(build);
+    let again = job(&ended, "again");
+    assert_eq!(
+        (&again["state"], &again["epoch"]),
+        (&json!("killed"), &json!(1)),
+        "{again:#}"
+    );
+    let shown = world.tombolo(&["jobs", &number]).succeeded().output;
+    assert!(shown.contains("cancelled (before attempt 2, after failure)"), "{shown}");
+    let explained = world.tombolo(&["explain", &number, "again"]).succeeded().output;
+    assert!(explained.contains("attempt 2 never began"), "{explained}");
+}
+
+#[test]
 fn a_matrix_runs_each_combination_and_its_name_waits_for_all() {
     let world = World::start();
     let build = world.run(

@@ -323,12 +323,14 @@ fn draw_selector(rng: &mut ChaCha8Rng, agents: &[Agent]) -> Selector {
         requirements.push(Requirement {
             key: key.to_owned(),
             operator,
+            by_project: false,
         });
     }
     if labels.get("spot").is_none() && rng.random_bool(0.2) {
         requirements.push(Requirement {
             key: "spot".to_owned(),
             operator: Operator::Missing,
+            by_project: false,
         });
     }
     Selector::from_iter(requirements)

@@ -157,6 +157,7 @@ fn draw_selector(rng: &mut ChaCha8Rng, clusters: &[Labels]) -> Selector {
         .map(|(key, value)| Requirement {
             key: key.to_owned(),
             operator: Operator::In(vec![value.to_owned(), "elsewhere".to_owned()]),
+            by_project: false,
         })
         .collect();
     Selector::from_iter(chosen)

@@ -41,7 +41,7 @@ pub struct ClusterVerdict {
 /// One thing that keeps a job from a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Miss {
-    /// What kind: `label`, `volume_elsewhere`, `apart`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
+    /// What kind: `label`, `residency` (its project may not run there), `volume_elsewhere`, `apart`, `no_volumes`, `closed`, `disconnected`, `too_small`, `full`, `kept`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -69,6 +69,7 @@ impl From<&placement::Miss> for Miss {
     fn from(miss: &placement::Miss) -> Self {
         let kind = match miss {
             placement::Miss::Label { .. } => "label",
+            placement::Miss::Residency { .. } => "residency",
             placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
             placement::Miss::Apart { .. } => "apart",
             placement::Miss::NoVolumes => "no_volumes",

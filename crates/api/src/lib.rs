@@ -39,7 +39,7 @@ pub use explanation::{ClusterVerdict, Explanation, Miss};
 pub use job::{Job, JobKind, JobState, OnDisconnect, Output, Parent, PhaseLimits, Preference, Recovery, Try};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
-pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedJob};
+pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedIndexes, PlannedJob};
 pub use problem::{Code, Fault, Problem};
 pub use project::{
     ChangeProject, CreateProject, GoingBuild, Limits, Project, ProjectList, Retention, RetentionPlan, Share,

@@ -1,5 +1,7 @@
 //! Where the jobs of a build would go.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tombolo_core::control;
 use tombolo_core::digest::Digest;
@@ -46,8 +48,42 @@ pub struct PlannedJob {
     pub reason: String,
     /// What would have to change so that a job fits which no cluster can run.
     pub advice: Option<String>,
+    /// Where the indexes would go at once, if it is an array; all else is said of its first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indexes: Option<PlannedIndexes>,
     /// Of a job that is not placed: what it misses on each cluster, of a hundred clusters at the most.
     pub clusters: Vec<ClusterVerdict>,
+}
+
+/// Where the indexes of an array would go at once. `count` is the sum of all other numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedIndexes {
+    /// How many there are.
+    pub count: u32,
+    /// How many would be given to each cluster, by name; clusters that would get none are left out.
+    #[schema(value_type = std::collections::BTreeMap<String, u32>)]
+    pub placed: BTreeMap<ClusterName, u32>,
+    /// How many would not be: for now, or, if that is the `outcome` of the job, at all.
+    pub left: u32,
+    /// How many were not looked at: not so many are to be there at once (`parallel`), or there are too many of them.
+    pub not_looked_at: u32,
+}
+
+impl From<control::PlannedIndexes> for PlannedIndexes {
+    fn from(planned: control::PlannedIndexes) -> Self {
+        let control::PlannedIndexes {
+            count,
+            placed,
+            left,
+            not_looked_at,
+        } = planned;
+        Self {
+            count,
+            placed,
+            left,
+            not_looked_at,
+        }
+    }
 }
 
 /// What would become of a job.
@@ -75,6 +111,7 @@ impl PlanOutcome {
 
 impl From<control::PlannedJob> for PlannedJob {
     fn from(planned: control::PlannedJob) -> Self {
+        let indexes = planned.indexes.map(Into::into);
         let (outcome, explanation) = match planned.place {
             control::Place::Cluster { cluster, reason } => {
                 return Self {
@@ -83,6 +120,7 @@ impl From<control::PlannedJob> for PlannedJob {
                     cluster: Some(cluster),
                     reason,
                     advice: None,
+                    indexes,
                     clusters: Vec::new(),
                 };
             }
@@ -97,6 +135,7 @@ impl From<control::PlannedJob> for PlannedJob {
             cluster: None,
             reason: explanation.summary,
             advice: explanation.advice.filter(|_| outcome == PlanOutcome::Nowhere),
+            indexes,
             clusters: explanation.clusters,
         }
     }

@@ -16,7 +16,7 @@ use clap::Args;
 use rustix::process::Signal;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
-use tombolo_api::{ClusterList, CreateInvite, Invite, path};
+use tombolo_api::{Availability, Cluster, ClusterList, CreateInvite, Invite, path};
 use tombolo_core::name::ClusterName;
 use tombolo_runtime::shutdown::{TaskGroup, on_signals};
 use url::Url;
@@ -106,12 +106,12 @@ async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup) -> anyhow::R
             subcommand: "agent",
             configuration,
             log: state.path(format!("logs/{}.log", example.name)),
-            environment: invite(&client, example).await?,
+            environment: invite(&client, state, example).await?,
         };
         tasks.spawn(example.name, part.run(program.clone(), tasks.token()));
     }
-    wait_for_clusters(&client, state).await?;
-    say_ready(command, state, &name).map_err(explain)
+    let disabled = wait_for_clusters(&client, state).await?;
+    say_ready(command, state, &name, &disabled).map_err(explain)
 }
 
 fn explain(failure: Failure) -> anyhow::Error {
@@ -175,15 +175,15 @@ fn save_context(state: &State, context: &Context) -> anyhow::Result<String> {
     Ok(name)
 }
 
-/// An invite for a cluster that has not joined yet; nothing for one that has.
-async fn invite(client: &Client, example: &Example) -> anyhow::Result<Vec<(&'static str, String)>> {
+/// An invite for a cluster that has not joined yet, or was removed since; nothing for one that has.
+async fn invite(client: &Client, state: &State, example: &Example) -> anyhow::Result<Vec<(&'static str, String)>> {
     let list: ClusterList = client.get(&path::clusters()).await.map_err(explain)?;
-    if list
-        .clusters
-        .iter()
-        .any(|cluster| cluster.name.as_str() == example.name)
-    {
+    if list.clusters.iter().any(|cluster| example.is(cluster)) {
         return Ok(Vec::new());
+    }
+    if state.path(example.name).exists() {
+        let line = format!("Cluster `{}` was removed, and joins again.", example.name);
+        render::line(&line).map_err(explain)?;
     }
     let request = CreateInvite {
         name: ClusterName::new(example.name)?,
@@ -194,13 +194,22 @@ async fn invite(client: &Client, example: &Example) -> anyhow::Result<Vec<(&'sta
     Ok(vec![(settings::INVITE_VARIABLE, invite.invite)])
 }
 
-async fn wait_for_clusters(client: &Client, state: &State) -> anyhow::Result<()> {
+/// Waits for all clusters but for those that are disabled, which cannot connect. Returns these.
+async fn wait_for_clusters(client: &Client, state: &State) -> anyhow::Result<Vec<&'static str>> {
     let deadline = Instant::now() + READY_WITHIN;
     loop {
-        if let Ok(list) = client.get::<ClusterList>(&path::clusters()).await
-            && list.clusters.iter().filter(|cluster| cluster.connected).count() >= CLUSTERS.len()
-        {
-            return Ok(());
+        if let Ok(list) = client.get::<ClusterList>(&path::clusters()).await {
+            let is = |example: &Example, holds: fn(&Cluster) -> bool| {
+                let mut clusters = list.clusters.iter();
+                clusters.any(|cluster| example.is(cluster) && holds(cluster))
+            };
+            let is_disabled =
+                |example: &&Example| is(example, |cluster| cluster.availability == Availability::Disabled);
+            let disabled: Vec<&Example> = CLUSTERS.iter().filter(is_disabled).collect();
+            let mut others = CLUSTERS.iter().filter(|example| !is_disabled(example));
+            if others.all(|example| is(example, |cluster| cluster.connected)) {
+                return Ok(disabled.into_iter().map(|example| example.name).collect());
+            }
         }
         if Instant::now() > deadline {
             bail!("the clusters did not join; see {}", state.path("logs").display());
@@ -209,12 +218,23 @@ async fn wait_for_clusters(client: &Client, state: &State) -> anyhow::Result<()>
     }
 }
 
-fn say_ready(command: &Dev, state: &State, context: &str) -> Result<(), Failure> {
+impl Example {
+    fn is(&self, cluster: &Cluster) -> bool {
+        cluster.name.as_str() == self.name
+    }
+}
+
+fn say_ready(command: &Dev, state: &State, context: &str, disabled: &[&str]) -> Result<(), Failure> {
     let way = if command.direct {
         "The agents reach each other."
     } else {
         "The agents cannot reach each other: outputs go through the master, or straight from the bucket of `west`."
     };
+    for name in disabled {
+        render::line(&format!(
+            "Cluster `{name}` is disabled, and stays away until `tombolo cluster enable {name}`."
+        ))?;
+    }
     let port = state.settings.user_port;
     render::line(&format!(
         "Ready: master at https://localhost:{port}, clusters east (local folder) and west (S3). {way}"

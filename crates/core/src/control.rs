@@ -65,7 +65,7 @@ pub use command::{Caution, Command, Extent, Firing, Generated, Known, Present, R
 pub use drain::{Copied, CopyStage, DrainView};
 pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
-pub use plan::{Place, PlannedJob};
+pub use plan::{Place, PlannedIndexes, PlannedJob};
 pub use settings::Settings;
 pub use standing::Standing;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};

@@ -6,7 +6,9 @@
 mod advice;
 mod availability;
 mod choice;
+mod distance;
 mod explain;
+mod miss;
 mod wishes;
 pub(crate) mod words;
 
@@ -17,11 +19,12 @@ use serde::{Deserialize, Serialize};
 pub use availability::Availability;
 pub use choice::{Choice, Comparison};
 pub use explain::{Placed, Situation, explain, misses};
+pub use miss::{Miss, Resource};
 pub use wishes::{Crowds, Wishes};
 
-use crate::capability::{Capability, CapabilitySet};
+use crate::capability::CapabilitySet;
 use crate::label::{Labels, Selector};
-use crate::name::ClusterName;
+use crate::name::{ClusterName, ProjectName};
 use crate::resources::Resources;
 use crate::route::{Cost, Costs};
 use crate::volume::{VolumeKind, VolumeSet};
@@ -39,6 +42,8 @@ pub struct Demand<'a> {
     pub volumes: &'a VolumeNeeds,
     /// What its executor must be able to do.
     pub needs: CapabilitySet,
+    /// Its project, where people are told of it.
+    pub project: Option<&'a ProjectName>,
 }
 
 impl Demand<'_> {
@@ -244,72 +249,4 @@ pub struct ClusterVerdict {
     /// How many of its attempts do not start: others that suit the job come before it.
     #[serde(default)]
     pub held_up: u32,
-}
-
-/// One thing that keeps a job from a cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum Miss {
-    /// A requirement of the selector does not hold.
-    #[error("selector `{requirement}` does not hold{}", found.as_ref().map(|value| words::found(value)).unwrap_or_default())]
-    Label {
-        /// The requirement, as text.
-        requirement: String,
-        /// The label's value there, if it has one.
-        found: Option<String>,
-    },
-    /// A volume of the job is in another cluster.
-    #[error("the {} is on cluster `{cluster}`", match volume { VolumeKind::Shared => "shared volume of the build", VolumeKind::Workspace => "workspace of the project" })]
-    VolumeElsewhere {
-        /// Which.
-        volume: VolumeKind,
-        /// Where it is.
-        cluster: ClusterName,
-    },
-    /// The job has to run where another one did.
-    #[error("the job has to run on cluster `{cluster}`, as the one did that `same_as` names")]
-    Apart {
-        /// Where that one ran.
-        cluster: ClusterName,
-    },
-    /// An administrator has said that it takes no such jobs.
-    #[error("{}", match availability {
-        Availability::Draining => "it is being drained, and takes no new jobs",
-        Availability::Disabled => "it is disabled",
-        Availability::Open | Availability::Cordoned => "it is cordoned, and takes no new jobs",
-    })]
-    Closed {
-        /// What it is.
-        availability: Availability,
-    },
-    /// The agent is not connected.
-    #[error("its agent is not connected")]
-    Disconnected,
-    /// The whole cluster is too small.
-    #[error("it has {capacity} {resource} {}, the job needs {request}", if *on_a_node { "on its largest node" } else { "in all" })]
-    TooSmall {
-        /// `cpu`, `memory` or `slots`.
-        resource: String,
-        /// What the cluster has.
-        capacity: String,
-        /// It may have more in all, but no node has.
-        on_a_node: bool,
-        /// What the job needs.
-        request: String,
-    },
-    /// It keeps no volumes.
-    #[error("it keeps no volumes for jobs")]
-    NoVolumes,
-    /// Its executor cannot do what the job asks for.
-    #[error("it has no `{capability}`, which the job needs")]
-    Incapable {
-        /// What.
-        capability: Capability,
-    },
-    /// There is room, but not now.
-    #[error("it is full now")]
-    Full,
-    /// What room there is, now or soon, is for a job that needs more of it and has waited longer.
-    #[error("its room is kept for a job that has waited longer")]
-    Kept,
 }

@@ -51,6 +51,12 @@ pub(crate) enum Role {
     Value,
 }
 
+/// There is nothing in the file but space and comments.
+fn empty() -> Complaint {
+    Complaint::new("the file is empty")
+        .hint("a job file has `version: 1` and `jobs`; `tombolo validate --schema` describes all of it for editors")
+}
+
 /// Why the rest of the file cannot be read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SyntaxFault {

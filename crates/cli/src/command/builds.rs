@@ -212,7 +212,9 @@ fn of_state(job: &Job) -> String {
 /// How a job came to its end that had more than one try.
 fn of_tries(job: &Job) -> String {
     let earlier: Vec<String> = job.tries.iter().map(|earlier| earlier.state.to_string()).collect();
-    let before = format!("attempt {}, after {}", earlier.len() + 1, earlier.join(", "));
+    let has_begun = job.tries.last().is_none_or(|last| job.epoch > last.epoch);
+    let which = if has_begun { "attempt" } else { "before attempt" };
+    let before = format!("{which} {}, after {}", earlier.len() + 1, earlier.join(", "));
     match job.message.as_str() {
         "" => before,
         message => format!("{message} ({before})"),

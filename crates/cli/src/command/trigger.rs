@@ -47,8 +47,8 @@ pub(crate) enum Trigger {
 pub(crate) struct Create {
     /// Its name.
     name: TriggerName,
-    /// The job file; by default the `tombolo.yaml` or `infrabox.json` in the folder of the source.
-    #[arg(long, short, value_name = "FILE", required_unless_present = "source")]
+    /// The job file; by default the `tombolo.yaml` or `infrabox.json` in the folder of the source. One of the two has to be named.
+    #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     /// A folder to upload as the source of its builds, as it is now.
     #[arg(long, short, value_name = "FOLDER")]
@@ -206,7 +206,10 @@ async fn make(create: &Create, session: &Session) -> Result<Described, Failure> 
     let file = match (&create.file, &create.source) {
         (Some(file), _) => file.clone(),
         (None, Some(folder)) => run::job_file(folder)?,
-        (None, None) => return Err(Failure::usage("there is no job file").hint("name one with `--file`")),
+        (None, None) => {
+            let hint = "name one with `--file FILE`, or, with the source of its builds, the folder that it is in with `--source FOLDER`";
+            return Err(Failure::usage("there is no job file for the trigger").hint(hint));
+        }
     };
     let text = validate::read(&file)?;
     let uploaded = match &create.source {

@@ -8,6 +8,7 @@ use super::Control;
 use super::builds::{LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
 use super::queue::ClassId;
+use super::record::JobNode;
 use crate::name::{ClusterName, JobName};
 use crate::placement::{Crowds, Wishes};
 
@@ -78,9 +79,16 @@ impl LiveBuild {
 impl LiveJob {
     /// What it would rather have of a cluster.
     pub(super) fn wishes(&self) -> Wishes<'_> {
-        let extensions = self.node.extensions.as_deref();
+        self.node.wishes()
+    }
+}
+
+impl JobNode {
+    /// What it would rather have of a cluster.
+    pub fn wishes(&self) -> Wishes<'_> {
+        let extensions = self.extensions.as_deref();
         Wishes {
-            prefer: self.node.prefer.as_ref(),
+            prefer: self.prefer.as_ref(),
             preferences: extensions.map(|says| says.preferences.as_slice()).unwrap_or_default(),
             spread: extensions.and_then(|says| says.spread.as_deref()),
         }

@@ -5,7 +5,7 @@ use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::volumes::demand;
 use crate::build::JobState;
 use crate::id::JobId;
-use crate::placement::{Candidate, Explanation, Placed, Situation, explain};
+use crate::placement::{Candidate, Demand, Explanation, Placed, Situation, VolumeNeeds, explain};
 
 /// What a hook waits for.
 const TURN: &str = "waits until the jobs that come before it in the build are over";
@@ -46,7 +46,8 @@ impl Control {
         };
         let volumes = self.volume_needs(build, job);
         let candidates = self.candidates_for(build, job);
-        let mut explanation = explain(&situation, &demand(build, job, &volumes), candidates);
+        let demand = self.demand_of(build, job, &volumes);
+        let mut explanation = explain(&situation, &demand, candidates);
         let status = &job.status;
         if let (Some(end), Some(reason)) = (status.ended(), status.output_lost()) {
             let summary = match status.is_recovering() {
@@ -56,6 +57,35 @@ impl Control {
             explanation.summary = format!("it is over: {end}; its output was lost ({reason}) {summary}");
         }
         Some(explanation)
+    }
+
+    /// Keeps with a job that ends why its cluster was chosen: what was compared then cannot be worked out later.
+    pub(super) fn keep_choice(&mut self, key: JobKey) {
+        let Some((_, job)) = self.builds.job(key) else { return };
+        // How a job has ended does not change by an attempt that only makes its output again. Indexes of arrays are many, and stay for as long as
+        // their build.
+        let is_index = job.id().array_and_index().is_some();
+        let ends = job.attempt().is_some() && !job.status.is_recovering() && !is_index;
+        let cluster = job.status.cluster.as_ref().filter(|_| ends);
+        let member = cluster.and_then(|cluster| self.clusters.by_name(cluster));
+        let choice = member.and_then(|(_, member)| member.choice(key));
+        if let Some((job, choice)) = self.builds.job_mut(key).zip(choice) {
+            job.status.keep_choice(choice);
+        }
+    }
+
+    /// What a job asks of a cluster, for people to be told of it.
+    pub(super) fn demand_of<'a>(
+        &'a self,
+        build: &'a LiveBuild,
+        job: &'a LiveJob,
+        volumes: &'a VolumeNeeds,
+    ) -> Demand<'a> {
+        let project = self.projects.get(build.record.project);
+        Demand {
+            project: project.map(|project| &project.name),
+            ..demand(build, job, volumes)
+        }
     }
 
     /// The clusters as one more job like this one finds them, or as they were without it if one of them has it.

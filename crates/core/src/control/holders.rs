@@ -2,10 +2,11 @@
 //! where a child of its job works with it. They keep it for as long as the build does.
 
 use super::builds::{LiveBuild, LiveJob};
-use super::record::JobStatus;
+use super::record::{Build, JobStatus};
 use super::{Contact, Control};
 use crate::attempt::OutputReference;
 use crate::name::ClusterName;
+use crate::time::Timestamp;
 
 /// How many children of a job are asked whether they have its output.
 const MAX_CHILDREN: usize = 256;
@@ -70,30 +71,41 @@ impl Control {
         })
     }
 
-    /// Why the output of an ended attempt, which the store says is kept, is nowhere any more, if so: all clusters that had it were removed.
-    pub fn output_gone(&self, status: &JobStatus) -> Option<String> {
+    /// Why the output of an ended attempt of the build, which the store says is kept, is nowhere any more, if so: all clusters that had it were removed.
+    pub fn output_gone(&self, build: &Build, status: &JobStatus) -> Option<String> {
         status.kept_output()?;
         if let Some((build, job)) = self.builds.job_by_id(status.id) {
             return self.loss(build, job, Trust::Members);
         }
-        let exists = |name: &ClusterName| self.clusters.index(name).is_some();
         let maker = status.cluster.as_ref()?;
-        let is_gone = !exists(maker) && !status.copies().iter().any(exists);
+        let is_gone = self.members_with(build, status).next().is_none();
         is_gone.then(|| removed(maker))
     }
 
-    /// The cluster to ask for the output of an ended attempt: one that is connected if there is one, and rather the one that made it.
-    pub fn output_at(&self, status: &JobStatus) -> Option<ClusterName> {
+    /// The cluster to ask for the output of an ended attempt of the build: one that is connected if there is one, and rather the one that made it.
+    pub fn output_at(&self, build: &Build, status: &JobStatus) -> Option<ClusterName> {
         if let Some((build, job)) = self.builds.job_by_id(status.id)
             && let Some(holder) = self.holders(build, job).first()
         {
             return Some((*holder).clone());
         }
-        let places = status.cluster.iter().chain(status.copies());
-        let mut places = places.filter(|name| self.clusters.index(name).is_some());
-        let connected = |name: &&ClusterName| self.contact(name) == Some(Contact::Connected);
-        let found = places.clone().find(connected).or_else(|| places.next());
+        let mut places = self.members_with(build, status);
+        let connected = |name: &ClusterName| self.contact(name) == Some(Contact::Connected);
+        let first = places.next();
+        let found = first.filter(|name| connected(name));
+        let found = found.or_else(|| places.find(|name| connected(name))).or(first);
         found.or(status.cluster.as_ref()).cloned()
+    }
+
+    /// The clusters that have the output of an ended attempt of a build which is over, the one first that made it. One that has joined since then is
+    /// another one, whatever its name is.
+    fn members_with<'a>(&'a self, build: &Build, status: &'a JobStatus) -> impl Iterator<Item = &'a ClusterName> {
+        let left_at = status.left_at(build);
+        let places = status.cluster.iter().chain(status.copies());
+        places.filter(move |name| {
+            let found = self.clusters.by_name(name);
+            found.is_some_and(|(_, member)| left_at.is_none_or(|at| member.record.joined_at <= at))
+        })
     }
 
     /// Whether the process of a cluster's agent has ended for another one to take its place.
@@ -104,6 +116,16 @@ impl Control {
 
     pub(super) fn contact(&self, cluster: &ClusterName) -> Option<Contact> {
         self.clusters.by_name(cluster).map(|(_, member)| member.contact())
+    }
+}
+
+impl JobStatus {
+    /// When the output of an ended attempt of the build was there at the latest, by the master's calendar; none while it may still come or be copied.
+    pub fn left_at(&self, build: &Build) -> Option<Timestamp> {
+        match self.is_taken_over() && self.loss.is_none() {
+            true => Some(build.created_at),
+            false => build.ended_at,
+        }
     }
 }
 

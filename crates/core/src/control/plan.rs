@@ -7,6 +7,7 @@ mod indexes;
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use self::indexes::PlannedIndexes;
 use self::indexes::{Tally, to_plan};
 use super::builds::{LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
@@ -14,7 +15,6 @@ use super::companions::Spread;
 use super::record::Build;
 use super::schedule::Input;
 use super::submit::{live, nodes};
-use super::volumes::demand;
 use super::{Control, Refusal, Submission};
 use crate::attempt::Revision;
 use crate::build::{BuildDefinition, BuildState, JobKind};
@@ -36,8 +36,10 @@ const MAX_LOOKS: usize = 1_000_000;
 pub struct PlannedJob {
     /// The job.
     pub name: JobName,
-    /// What becomes of it.
+    /// What becomes of it; of an array, of its first index.
     pub place: Place,
+    /// Where the indexes would go, if it is an array.
+    pub indexes: Option<PlannedIndexes>,
 }
 
 /// What would become of a job.
@@ -85,7 +87,7 @@ impl Control {
             return Err(Refusal::Limit(message));
         }
         let looks_per_job = MAX_LOOKS / jobs.saturating_mul(clusters).max(1);
-        let mut places: BTreeMap<u32, Place> = BTreeMap::new();
+        let mut places: BTreeMap<u32, (Place, Option<PlannedIndexes>)> = BTreeMap::new();
         let mut planned = Planned {
             workspace: project.workspace.clone(),
             ..Planned::default()
@@ -110,15 +112,17 @@ impl Control {
                     }
                     next = self.plan_job(&build, index, &planned, &build_usage);
                 }
-                if count > 1 {
-                    tally.tell(&mut place, count, most);
+                let is_array = build.job(index).is_some_and(LiveJob::is_array);
+                let indexes = is_array.then(|| tally.counted(&next, count, most));
+                if let Some(indexes) = indexes.as_ref().filter(|_| count > 1) {
+                    indexes.tell(&mut place);
                 }
-                places.insert(index, place);
+                places.insert(index, (place, indexes));
             }
         }
-        let named = |(index, place): (u32, Place)| {
+        let named = |(index, (place, indexes))| {
             let name = build.job(index)?.node.name.clone();
-            Some(PlannedJob { name, place })
+            Some(PlannedJob { name, place, indexes })
         };
         Ok(places.into_iter().filter_map(named).collect())
     }
@@ -168,7 +172,7 @@ impl Control {
         if build.uses_workspace(job) && volumes.workspace_on.is_none() {
             volumes.workspace_on = planned.workspace.clone();
         }
-        let demand = demand(build, job, &volumes);
+        let demand = self.demand_of(build, job, &volumes);
         let limit = self.limit_with(build, job, &planned.usage, build_usage);
         if limit.is_none()
             && let Some(place) = self.best_planned(build, job, &demand, planned)

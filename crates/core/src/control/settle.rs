@@ -29,6 +29,7 @@ impl Control {
     /// Ends a job without a look at its children: [`Control::follow`] has to be called after it.
     pub(super) fn end_only(&mut self, outbox: &mut Outbox, key: JobKey, state: TerminalState) {
         self.dequeue(key);
+        self.keep_choice(key);
         self.release(key);
         self.recoveries.remove(&key);
         self.parked.remove(&key);

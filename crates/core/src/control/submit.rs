@@ -250,6 +250,7 @@ impl JobStatus {
             course: Some(Course {
                 unbegun: ended.unbegun().cloned(),
                 copies: ended.copies().to_vec(),
+                choice: self.choice(),
                 ..Course::default()
             })
             .filter(|course| *course != Course::default())

@@ -16,6 +16,7 @@ mod generated;
 mod graph;
 mod handover;
 mod held_up;
+mod holders;
 mod hooks;
 mod inputs;
 mod invites;

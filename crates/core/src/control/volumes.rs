@@ -394,5 +394,6 @@ pub(super) fn demand<'a>(build: &'a LiveBuild, job: &'a LiveJob, volumes: &'a Vo
         resources: job.node.resources,
         volumes,
         needs: job.node.needs,
+        project: None,
     }
 }

@@ -57,6 +57,7 @@ impl<'a> Parser<'a> {
             return Ok(Requirement {
                 key: self.key()?,
                 operator: Operator::Missing,
+                by_project: false,
             });
         }
         let key = self.key()?;
@@ -88,7 +89,11 @@ impl<'a> Parser<'a> {
             }
             Some(_) => self.set_operator()?,
         };
-        Ok(Requirement { key, operator })
+        Ok(Requirement {
+            key,
+            operator,
+            by_project: false,
+        })
     }
 
     fn set_operator(&mut self) -> Result<Operator, ParseSelectorError> {

@@ -23,6 +23,9 @@ pub struct Requirement {
     pub key: String,
     /// What must hold for its value.
     pub operator: Operator,
+    /// The job's project requires it, and not the job, whose users cannot leave it out. A requirement that is read from text never has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_project: bool,
 }
 
 /// What must hold for a label's value.
@@ -84,6 +87,17 @@ impl Selector {
         own.filter(|requirement| !other.requirements.contains(requirement))
             .cloned()
             .collect()
+    }
+
+    /// The same, as what a project requires of its jobs.
+    #[must_use]
+    pub fn by_project(&self) -> Self {
+        let own = self.requirements.iter().cloned();
+        own.map(|requirement| Requirement {
+            by_project: true,
+            ..requirement
+        })
+        .collect()
     }
 
     /// Whether all requirements hold for `labels`.
@@ -212,7 +226,8 @@ mod tests {
                 requirement,
                 Requirement {
                     key: key.to_owned(),
-                    operator
+                    operator,
+                    by_project: false
                 },
                 "{text}"
             );
@@ -313,7 +328,11 @@ mod tests {
     }
 
     fn requirement() -> impl Strategy<Value = Requirement> {
-        (key(), operator()).prop_map(|(key, operator)| Requirement { key, operator })
+        (key(), operator()).prop_map(|(key, operator)| Requirement {
+            key,
+            operator,
+            by_project: false,
+        })
     }
 
     proptest! {

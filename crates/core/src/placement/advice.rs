@@ -1,14 +1,15 @@
 //! What would have to change so that a job fits.
 
-use super::{Availability, ClusterVerdict, Miss};
-use crate::label::{Requirement, Selector, reserved};
-use crate::name::ClusterName;
+use super::{Availability, ClusterVerdict, Miss, Resource};
+use crate::label::{Operator, Requirement, reserved};
+use crate::name::{ClusterName, ProjectName};
 
 impl Miss {
     /// What lets the job in on this cluster, as far as this miss is concerned; none if nobody can help it, or nobody has to.
     pub fn remedy(&self, cluster: &ClusterName) -> Option<String> {
         Some(match self {
             Self::Label { requirement, .. } => other_label(requirement),
+            Self::Residency { project, .. } => wider_project(project.as_ref()),
             Self::Closed {
                 availability: Availability::Disabled,
             } => format!("`tombolo cluster enable {cluster}`"),
@@ -16,9 +17,13 @@ impl Miss {
             Self::Disconnected => {
                 format!("start the agent of `{cluster}`, or look why it cannot connect (`tombolo agent doctor`)")
             }
-            Self::TooSmall { resource, capacity, .. } if resource == "slots" || capacity == "0" => {
-                format!("give the cluster {resource}")
+            Self::TooSmall {
+                resource, capacity: 0, ..
             }
+            | Self::TooSmall {
+                resource: resource @ Resource::Slots,
+                ..
+            } => format!("give the cluster {resource}"),
             Self::TooSmall {
                 resource,
                 capacity,
@@ -26,6 +31,7 @@ impl Miss {
                 request,
             } => {
                 let place = if *on_a_node { "a node" } else { "the cluster" };
+                let (capacity, request) = (resource.amount(*capacity), resource.amount(*request));
                 format!("ask for at most {capacity} {resource}, or give {place} {request}")
             }
             Self::NoVolumes => "leave its volumes out, or let the cluster keep some".to_owned(),
@@ -46,39 +52,28 @@ impl Miss {
     pub(crate) const fn is_reported(&self) -> bool {
         matches!(self, Self::TooSmall { .. } | Self::NoVolumes | Self::Incapable { .. })
     }
-
-    /// How far it is from being helped: what passes by itself, what an administrator can change at once, what takes another job file or another cluster, and
-    /// what cannot be helped.
-    fn distance(&self) -> u32 {
-        match self {
-            Self::Full | Self::Kept => 0,
-            Self::Disconnected | Self::Closed { .. } => 1,
-            Self::TooSmall { .. } | Self::NoVolumes | Self::Incapable { .. } => 10,
-            // A cluster that the job does not want is never the nearest while there is one that it wants.
-            Self::Label { .. } => 1000,
-            Self::VolumeElsewhere { .. } | Self::Apart { .. } => 1_000_000,
-        }
-    }
 }
 
 /// What helps where a requirement does not hold. Nobody can give a cluster the labels that say what it is.
-fn other_label(requirement: &str) -> String {
-    let selector = Selector::parse(requirement).unwrap_or_default();
-    let is_given = |requirement: &Requirement| reserved(&requirement.key).is_none();
-    let or_invite = match selector.requirements.iter().all(is_given) {
-        true if requirement.starts_with('!') => ", or invite the cluster again without that label",
-        true => ", or invite the cluster again with a label that meets it",
-        false => "",
+fn other_label(requirement: &Requirement) -> String {
+    let or_invite = match (reserved(&requirement.key), &requirement.operator) {
+        (Some(_), _) => "",
+        (None, Operator::Missing) => ", or invite the cluster again without that label",
+        (None, _) => ", or invite the cluster again with a label that meets it",
     };
     format!("leave `{requirement}` out of its selector{or_invite}")
 }
 
-impl ClusterVerdict {
-    /// How far the job is from fitting there.
-    pub(super) fn distance(&self) -> u32 {
-        self.misses.iter().map(Miss::distance).fold(0, u32::saturating_add)
-    }
+/// What helps where a project may not be. No job file can; and to call the cluster something else would not make it so.
+fn wider_project(project: Option<&ProjectName>) -> String {
+    let name = project.map_or("PROJECT", ProjectName::as_str);
+    format!(
+        "have an administrator widen where its project may run, for builds that are submitted then: \
+         `tombolo project set {name} --clusters ...`"
+    )
+}
 
+impl ClusterVerdict {
     /// Everything that has to change so that the job fits there, in words; none if that cannot be had, or nobody has to do anything.
     pub fn remedy(&self) -> Option<String> {
         let helpless = |miss: &Miss| matches!(miss, Miss::VolumeElsewhere { .. });

@@ -1,17 +1,20 @@
 //! What decided between the clusters that a job could have gone to.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Score, Wishes};
 use crate::name::ClusterName;
 
-/// Why a job was given to one cluster, and not to another that had room. Small: it is kept for each attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a job was given to one cluster, and not to another that had room. Small: it is kept for each attempt, and with the job when that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// How many were compared.
     compared: u32,
     by: Criterion,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Criterion {
     /// It has to run where another job did.
     Beside,

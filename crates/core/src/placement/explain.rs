@@ -1,8 +1,8 @@
 //! Why a job is where it is, in words.
 
-use super::words::{cpu, memory};
-use super::{Candidate, Choice, ClusterVerdict, Demand, Explanation, Miss};
+use super::{Candidate, Choice, ClusterVerdict, Demand, Explanation, Miss, Resource};
 use crate::build::TerminalState;
+use crate::label::Requirement;
 use crate::name::{ClusterName, JobName};
 use crate::resources::Resources;
 
@@ -43,10 +43,7 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
         .requirements
         .iter()
         .filter(|requirement| !requirement.matches(candidate.labels))
-        .map(|requirement| Miss::Label {
-            requirement: requirement.to_string(),
-            found: candidate.labels.get(&requirement.key).map(str::to_owned),
-        })
+        .map(|requirement| unmet(demand, candidate, requirement))
         .collect();
     misses.extend(
         demand
@@ -85,6 +82,20 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     misses
 }
 
+/// Who requires what does not hold there.
+fn unmet(demand: &Demand<'_>, candidate: &Candidate<'_>, requirement: &Requirement) -> Miss {
+    let found = candidate.labels.get(&requirement.key).map(str::to_owned);
+    let requirement = requirement.clone();
+    match requirement.by_project {
+        true => Miss::Residency {
+            requirement,
+            found,
+            project: demand.project.cloned(),
+        },
+        false => Miss::Label { requirement, found },
+    }
+}
+
 fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     let request = demand.largest();
     let whole = candidate.capacity;
@@ -94,8 +105,8 @@ fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
         cpu_milli: whole.cpu_milli.min(node.cpu_milli),
         memory_bytes: whole.memory_bytes.min(node.memory_bytes),
     };
-    let miss = |resource: &str, capacity, request, on_a_node| Miss::TooSmall {
-        resource: resource.to_owned(),
+    let miss = |resource, capacity, request, on_a_node| Miss::TooSmall {
+        resource,
         capacity,
         on_a_node,
         request,
@@ -103,18 +114,15 @@ fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     let mut misses = Vec::new();
     if capacity.cpu_milli < request.cpu_milli {
         let on_a_node = node.cpu_milli < whole.cpu_milli;
-        misses.push(miss("cpu", cpu(capacity.cpu_milli), cpu(request.cpu_milli), on_a_node));
+        misses.push(miss(Resource::Cpu, capacity.cpu_milli, request.cpu_milli, on_a_node));
     }
     if capacity.memory_bytes < request.memory_bytes {
-        misses.push(miss(
-            "memory",
-            memory(capacity.memory_bytes),
-            memory(request.memory_bytes),
-            node.memory_bytes < whole.memory_bytes,
-        ));
+        let (capacity, request) = (capacity.memory_bytes, request.memory_bytes);
+        let on_a_node = node.memory_bytes < whole.memory_bytes;
+        misses.push(miss(Resource::Memory, capacity, request, on_a_node));
     }
     if candidate.slots == 0 {
-        misses.push(miss("slots", "0".to_owned(), "1".to_owned(), false));
+        misses.push(miss(Resource::Slots, 0, 1, false));
     }
     misses
 }

@@ -1,4 +1,6 @@
-//! Resources as people read them.
+//! Resources, and what there is of a job, as people read them.
+
+use crate::name::ProjectName;
 
 /// Processors: `2`, `0.25`.
 pub(crate) fn cpu(milli: u64) -> String {
@@ -35,10 +37,16 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// The value of a label that keeps a requirement from holding; some labels have none.
-pub(super) fn found(value: &str) -> String {
+/// The value of a label that keeps a requirement from holding, if there is one; some labels have none.
+pub(super) fn found(value: Option<&str>) -> String {
     match value {
-        "" => " (it has that label)".to_owned(),
-        value => format!(" (it is `{value}`)"),
+        None => String::new(),
+        Some("") => " (it has that label)".to_owned(),
+        Some(value) => format!(" (it is `{value}`)"),
     }
+}
+
+/// The project of a job, at the beginning of a sentence about it.
+pub(super) fn project(name: Option<&ProjectName>) -> String {
+    name.map_or_else(|| "its project".to_owned(), |name| format!("project `{name}`"))
 }

@@ -315,7 +315,10 @@ impl<'a> Reader<'a> {
                 "expected {expected}, found {}",
                 crate::fault::quote(&found.to_string())
             )),
-            None if self.text.trim().is_empty() => self.fail("the file is empty"),
+            None if self.text.trim().is_empty() => SyntaxFault {
+                at: self.here(),
+                complaint: super::empty(),
+            },
             None => self.fail(&format!("expected {expected}, found the end of the file")),
         }
     }

@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
                 Event::StreamEnd => {
                     return Err(SyntaxFault {
                         at,
-                        complaint: Complaint::new("the file is empty"),
+                        complaint: super::empty(),
                     });
                 }
                 Event::DocumentEnd => {
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
             // The parser ends with `StreamEnd`, after which nobody asks again.
             None => Err(SyntaxFault {
                 at: Position::START,
-                complaint: Complaint::new("the file is empty"),
+                complaint: super::empty(),
             }),
         }
     }

@@ -1,3 +1,4 @@
+mod empty;
 mod field;
 mod superset;
 

@@ -93,7 +93,7 @@ pub(super) async fn list_indexes(
         })
         .collect();
     // Each of them has a name, or its array would have been refused.
-    note_losses(&state, &mut shown, indexes.iter()).await?;
+    note_losses(&state, &build, &mut shown, indexes.iter()).await?;
     for (id, reason) in waiting_reasons(&state, &shown).await? {
         if let Some(job) = shown.iter_mut().find(|job| job.id == id) {
             job.waiting = reason;

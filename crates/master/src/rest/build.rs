@@ -256,7 +256,7 @@ pub(super) async fn read_build(state: &Application, build: &record::Build, proje
     let jobs = read_jobs(state, build.id).await?;
     let mut shown = view::build(build, &project.name, &jobs, state.clock.now().wall);
     count_indexes(state, &jobs, &mut shown.jobs).await?;
-    note_losses(state, &mut shown.jobs, jobs.iter().map(|(_, status)| status)).await?;
+    note_losses(state, build, &mut shown.jobs, jobs.iter().map(|(_, status)| status)).await?;
     for (id, reason) in waiting_reasons(state, &shown.jobs).await? {
         if let Some(job) = shown.jobs.iter_mut().find(|job| job.id == id) {
             job.waiting = reason;

@@ -79,14 +79,16 @@ fn leads_no_more() -> Error {
     error.with_hint("try again: another master takes over within seconds; what was asked for may have been done")
 }
 
+/// Where a program finds what it can ask for.
+const ROUTES: &str = "`GET /api/v1/openapi.json`, with a token as everywhere, describes all routes";
+
 pub(super) async fn unknown_path(uri: Uri) -> Error {
     let path: String = uri.path().chars().take(200).collect();
-    Error::new(Code::NotFound, format_args!("there is no route `{path}`"))
-        .with_hint("see /api/v1/openapi.json for all routes")
+    Error::new(Code::NotFound, format_args!("there is no route `{path}`")).with_hint(ROUTES)
 }
 
 pub(super) async fn unknown_method(method: Method) -> Error {
-    Error::new(Code::MethodNotAllowed, format_args!("this path does not take {method}"))
+    Error::new(Code::MethodNotAllowed, format_args!("this path does not take {method}")).with_hint(ROUTES)
 }
 
 /// The answer of a handler that panicked. What it said goes into the log only.

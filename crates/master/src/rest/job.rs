@@ -60,7 +60,13 @@ pub(super) async fn show_job(
     let mut job = view::job(&found.build, &found.node, &found.status, &names, state.clock.now().wall);
     let own = [(found.node.clone(), found.status.clone())];
     count_indexes(&state, &own, std::slice::from_mut(&mut job)).await?;
-    note_losses(&state, std::slice::from_mut(&mut job), std::iter::once(&found.status)).await?;
+    note_losses(
+        &state,
+        &found.build,
+        std::slice::from_mut(&mut job),
+        std::iter::once(&found.status),
+    )
+    .await?;
     job.waiting = waiting_reasons(&state, [&job])
         .await?
         .pop()
@@ -146,17 +152,25 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
     }
     match &status.cluster {
         None if node.array().is_some() => {}
+        None if !status.tries().is_empty() => {
+            summary.push_str(&format!("; attempt {} never began", status.tries().len() + 1));
+        }
         None => summary.push_str("; no cluster had it"),
         Some(cluster) => {
-            let requirements: Vec<String> = node.selector.requirements.iter().map(ToString::to_string).collect();
+            let (confining, own): (Vec<_>, Vec<_>) = node.selector.requirements.iter().partition(|it| it.by_project);
+            let requirements: Vec<String> = own.iter().map(ToString::to_string).collect();
             let same_as = node.extensions.as_ref().and_then(|says| says.same_as.as_ref());
             let reason = match (requirements.is_empty(), &node.prefer) {
                 _ if same_as.is_some() => format!("as `same_as: {}` asks", same_as.map_or("", JobName::as_str)),
                 (_, Some(preferred)) if preferred == cluster => "which it prefers".to_owned(),
+                (true, _) if !confining.is_empty() => "with no selector, where its project may run".to_owned(),
                 (true, _) => "with no selector, so that any cluster would have done".to_owned(),
                 (false, _) => format!("which met its selector `{}`", requirements.join(", ")),
             };
             summary.push_str(&format!("; it ran on cluster `{cluster}`, {reason}"));
+            if let Some(choice) = status.choice() {
+                summary.push_str(&format!(" ({})", choice.account(&node.wishes())));
+            }
         }
     }
     if !status.tries().is_empty() {

@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use tombolo_api::Job;
-use tombolo_core::control::record::JobStatus;
+use tombolo_core::control::record::{Build, JobStatus};
 use tombolo_core::name::ClusterName;
 
 use super::{Application, Error};
 
-/// Says of those among the jobs, each with where it stands, whose output no cluster has any more, that it is lost.
+/// Says of those among the jobs of the build, each with where it stands, whose output no cluster has any more, that it is lost.
 pub(super) async fn note_losses(
     state: &Application,
+    build: &Build,
     jobs: &mut [Job],
     statuses: impl Iterator<Item = &JobStatus>,
 ) -> Result<(), Error> {
@@ -22,9 +23,14 @@ pub(super) async fn note_losses(
     if makers.is_empty() {
         return Ok(());
     }
+    let left_at = shown.iter().filter_map(|(_, status)| status.left_at(build)).min();
     let removed = state.handle.query(move |control| {
         let mut makers = makers;
-        makers.retain(|name| control.cluster(name).is_none());
+        makers.retain(|name| {
+            let found = control.cluster(name);
+            // One that has joined since then has the name of another.
+            found.is_none_or(|found| left_at.is_some_and(|at| found.record.joined_at > at))
+        });
         makers
     });
     let removed = removed.await?;
@@ -33,10 +39,11 @@ pub(super) async fn note_losses(
         return Ok(());
     }
     let asked: Vec<JobStatus> = shown.iter().map(|(_, status)| (*status).clone()).collect();
+    let build = build.clone();
     let losses = state.handle.query(move |control| {
         asked
             .iter()
-            .map(|status| control.output_gone(status))
+            .map(|status| control.output_gone(&build, status))
             .collect::<Vec<_>>()
     });
     for ((job, _), loss) in shown.into_iter().zip(losses.await?) {

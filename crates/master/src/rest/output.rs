@@ -309,11 +309,13 @@ async fn open(state: &Application, project: &Project, path: &JobPath) -> Result<
             ),
         });
     }
-    let status = found.status.clone();
-    let place = state.handle.query(move |control| match control.output_gone(&status) {
-        Some(reason) => Err(reason),
-        None => Ok(control.output_at(&status)),
-    });
+    let (build, status) = (found.build.clone(), found.status.clone());
+    let place = state
+        .handle
+        .query(move |control| match control.output_gone(&build, &status) {
+            Some(reason) => Err(reason),
+            None => Ok(control.output_at(&build, &status)),
+        });
     let cluster = match place.await? {
         Ok(place) => place.unwrap_or(maker),
         Err(reason) => {

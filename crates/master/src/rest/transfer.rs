@@ -14,6 +14,7 @@ use super::authorization::{InProject, Viewer};
 use super::build::{BuildPath, find_build, read_jobs};
 use super::error::Problems;
 use super::extract::Path;
+use super::view::brought;
 use super::{Application, Error};
 use crate::driver::Moving;
 
@@ -39,7 +40,7 @@ pub(super) async fn list_transfers(
     let mut transfers = Vec::new();
     for (node, status) in &jobs {
         let ended = status.as_ended();
-        let done = ended.inputs.iter().map(|receipt| {
+        let done = brought(&ended).iter().map(|receipt| {
             let input = Input::from(receipt.clone());
             done(build.number, node, &ended, input)
         });

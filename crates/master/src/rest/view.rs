@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use tombolo_api as api;
+use tombolo_core::attempt::TransferReceipt;
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project, Token};
 use tombolo_core::control::{ClusterView, Contact, DrainView};
-use tombolo_core::label::Labels;
+use tombolo_core::label::{Labels, Selector};
 use tombolo_core::name::{JobName, ProjectName};
 use tombolo_core::time::{Now, Timestamp};
 
@@ -132,7 +133,7 @@ pub(crate) fn job(build: &Build, node: &JobNode, status: &JobStatus, names: &[&J
         output: None,
         inputs: Vec::new(),
         parents: node.parents.iter().filter_map(parent).collect(),
-        selector: node.selector.requirements.iter().map(ToString::to_string).collect(),
+        selector: required(&node.selector),
         prefer: node.prefer.clone(),
         preferences: extensions
             .map(|says| says.preferences.iter().map(Into::into).collect())
@@ -164,6 +165,25 @@ pub(crate) fn job(build: &Build, node: &JobNode, status: &JobStatus, names: &[&J
     job
 }
 
+/// What a job requires of clusters, once each: its project may require what it says itself.
+fn required(selector: &Selector) -> Vec<String> {
+    let mut required: Vec<String> = Vec::new();
+    for requirement in selector.requirements.iter().map(ToString::to_string) {
+        if !required.contains(&requirement) {
+            required.push(requirement);
+        }
+    }
+    required
+}
+
+/// How the inputs of a job came in its build: of one that is taken over nothing came there, and what its record says is of the build before.
+pub(super) fn brought(status: &JobStatus) -> &[TransferReceipt] {
+    match status.is_taken_over() {
+        true => &[],
+        false => &status.inputs,
+    }
+}
+
 /// Brings a job up to date.
 pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     let live = status;
@@ -192,7 +212,7 @@ pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     job.ended_at = status.ended_at.map(Into::into);
     job.cancel_requested = status.cancel_requested;
     job.output = status.output.map(Into::into);
-    job.inputs = status.inputs.iter().cloned().map(Into::into).collect();
+    job.inputs = brought(&status).iter().cloned().map(Into::into).collect();
     job.log_lines = status.log_lines;
     job.replacements = status.replacements;
 }

@@ -58,6 +58,36 @@ async fn a_plan_says_where_each_job_would_go_and_submits_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_project_requires_of_clusters_is_told_apart_from_what_a_job_does() {
+    let master = Master::start().await;
+    let _: Value = master.user.post("/api/v1/projects", json!({"name": "shop"})).await;
+    let east = Agent::join(&master, "east", &["AWS", "region=us"]).await;
+    let _session = east.connect(Vec::new()).await;
+    let share = json!({"weight": 1, "clusters": ["region=eu"]});
+    let set = master
+        .user
+        .send(Method::PUT, "/api/v1/projects/shop/share", Some(share))
+        .await;
+    assert!(set.status().is_success());
+    let plan: Plan = master.user.post("/api/v1/projects/shop/plan", body()).await;
+    let kinds = |job: usize| {
+        let misses = plan.jobs[job].clusters[0].misses.iter();
+        misses.map(|miss| miss.kind.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!((kinds(0), kinds(2)), (vec!["residency"], vec!["label", "residency"]));
+    let here = &plan.jobs[0];
+    let miss = "project `shop` may run only where `region=eu` holds (it is `us`)";
+    assert_eq!(here.clusters[0].misses[0].message, miss);
+    assert_eq!(
+        here.reason,
+        format!("no cluster can run it; the nearest is `east`: {miss}")
+    );
+    let remedy = "have an administrator widen where its project may run, for builds that are submitted then: `tombolo project set shop --clusters ...`";
+    assert_eq!(here.clusters[0].remedy.as_deref(), Some(remedy));
+    assert_eq!(here.advice, Some(format!("to have it fit on cluster `east`: {remedy}")));
+}
+
+#[tokio::test]
 async fn only_who_manages_the_installation_says_what_a_project_may_have() {
     let master = Master::start().await;
     let made: Project = master.user.post("/api/v1/projects", json!({"name": "shop"})).await;

@@ -146,6 +146,14 @@ async fn an_output_that_went_with_its_cluster_is_shown_as_lost() {
         204,
         "nothing needs it any more"
     );
+    assert_lost_with_east(user).await;
+    let another = Agent::join(&master, "east", &["AWS"]).await;
+    let _session = another.connect(Vec::new()).await;
+    assert_lost_with_east(user).await;
+}
+
+/// What the job has left is lost, whatever cluster has that name now.
+async fn assert_lost_with_east(user: &User) {
     let expected = "cluster `east`, which had it, was removed";
     let build: Build = user.get(&format!("{BUILDS}/1")).await;
     let job: Job = user.get(&format!("{BUILDS}/1/jobs/make")).await;

@@ -21,9 +21,10 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{BuildId, Epoch, InviteId, JobId, ProjectId, TokenId};
 use tombolo_core::label::{Labels, Operator, Requirement, Selector};
 use tombolo_core::name::{ClusterName, JobName, ProjectName};
-use tombolo_core::placement::Availability;
+use tombolo_core::placement::{Availability, Choice, Comparison, Score, Wishes};
 use tombolo_core::resources::Resources;
 use tombolo_core::retention::Policy;
+use tombolo_core::route::{Cost, Costs};
 use tombolo_core::share::{Limits, Share};
 use tombolo_core::time::Timestamp;
 use tombolo_core::volume::{VolumeKind, VolumeSet};
@@ -166,14 +167,17 @@ pub(super) fn node(build: BuildId, index: u32) -> JobNode {
                 Requirement {
                     key: "GCP".to_owned(),
                     operator: Operator::Exists,
+                    by_project: false,
                 },
                 Requirement {
                     key: HARD_TEXT.to_owned(),
                     operator: Operator::NotIn(vec![HARD_TEXT.to_owned(), String::new()]),
+                    by_project: true,
                 },
                 Requirement {
                     key: "gpu".to_owned(),
                     operator: Operator::Above(i64::MIN),
+                    by_project: false,
                 },
             ]
             .into(),
@@ -217,7 +221,7 @@ pub(super) fn spec(node: &JobNode) -> JobSpec {
         source: node.cache,
         needs: node.needs,
         passes_on: [HARD_TEXT.to_owned()].into(),
-        confined_to: Selector::parse("region in (eu, us), !shared").unwrap(),
+        confined_to: Selector::parse("region in (eu, us), !shared").unwrap().by_project(),
         repository: Some(Box::new(Repository {
             url: HARD_TEXT.to_owned(),
             commit: HARD_TEXT.to_owned(),
@@ -343,6 +347,14 @@ fn extensions() -> Extensions {
     }
 }
 
+/// Why a cluster was chosen, with a number in it.
+fn choice() -> Choice {
+    let score = |preferred| Score::new(preferred, 0, Cost(0), &Costs::default());
+    let mut comparison = Comparison::default();
+    [7, 5].iter().for_each(|preferred| comparison.add(&score(*preferred)));
+    comparison.choice(&cluster_name("west"), &score(7), &Wishes::default(), false)
+}
+
 /// An attempt that another one follows.
 fn course() -> Course {
     Course {
@@ -366,6 +378,7 @@ fn course() -> Course {
         }),
         copies: vec![cluster_name("far"), cluster_name("farther")],
         place_lost: true,
+        choice: Some(choice()),
     }
 }
 

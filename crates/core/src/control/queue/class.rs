@@ -43,6 +43,7 @@ impl ClassKey {
             resources: self.resources,
             volumes: self.volumes.as_deref().unwrap_or(&VolumeNeeds::NONE),
             needs: self.needs,
+            project: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::attempt::OutputReference;
 use crate::build::{JobState, TerminalState};
 use crate::id::Epoch;
 use crate::name::ClusterName;
+use crate::placement::Choice;
 use crate::time::Timestamp;
 
 /// What a job has gone through before its latest attempt.
@@ -32,6 +33,9 @@ pub struct Course {
     /// The cluster that ran it was removed, and with it what the job had left there beside its output. Another one may have its name by now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub place_lost: bool,
+    /// Why its cluster was chosen, of the attempt that the job ended with, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choice: Option<Choice>,
 }
 
 impl Course {
@@ -111,6 +115,16 @@ impl JobStatus {
     /// Notes that the cluster that ran it was removed.
     pub(in crate::control) fn lose_place(&mut self) {
         self.course.get_or_insert_default().place_lost = true;
+    }
+
+    /// Why the cluster was chosen that it ended on, if that is known. Not said of one that has made its output again since, perhaps elsewhere.
+    pub fn choice(&self) -> Option<Choice> {
+        self.course.as_ref()?.choice.filter(|_| self.loss.is_none())
+    }
+
+    /// Keeps why the cluster was chosen of the attempt that ends the job.
+    pub(in crate::control) fn keep_choice(&mut self, choice: Choice) {
+        self.course.get_or_insert_default().choice = Some(choice);
     }
 
     /// Notes that a cluster has a copy of its output, if there is room for one more. Whether that is news.

@@ -221,21 +221,22 @@ fn an_output_that_is_lost_with_its_cluster_is_said_to_be() {
     let mut world = World::new();
     world.up("east", &["AWS"], 2);
     world.up("west", &["GCP"], 2);
-    let (_, jobs) = world.submit(vec![job("a").on("AWS"), job("goes-on").on("GCP")]);
+    let (build, jobs) = world.submit(vec![job("a").on("AWS"), job("goes-on").on("GCP")]);
     world.report(jobs[0], leaves(1));
     let status = world.seen[&jobs[0]].clone();
-    assert_eq!(world.control.output_gone(&status), None);
-    assert_eq!(world.control.output_at(&status), Some(cluster("east")));
+    let build = world.control.build(build).unwrap().clone();
+    assert_eq!(world.control.output_gone(&build, &status), None);
+    assert_eq!(world.control.output_at(&build, &status), Some(cluster("east")));
     let removal = world.removal("east");
     world.done(removal);
     let expected = Some("cluster `east`, which had it, was removed".to_owned());
-    assert_eq!(world.control.output_gone(&status), expected);
+    assert_eq!(world.control.output_gone(&build, &status), expected);
     // Also when its build is over.
     world.report(jobs[1], ended(Failure));
     assert!(world.control.job(jobs[0]).is_none());
-    assert_eq!(world.control.output_gone(&status), expected);
+    assert_eq!(world.control.output_gone(&build, &status), expected);
     assert_eq!(
-        world.control.output_gone(&world.seen[&jobs[1]]),
+        world.control.output_gone(&build, &world.seen[&jobs[1]]),
         None,
         "it left nothing"
     );

@@ -1,9 +1,11 @@
 //! What is said of a job that a cluster has: why it is there, and what the clusters would be to it if it was placed once more.
 
-use super::super::testing::{World, cluster, job, running};
+use super::super::record::Course;
+use super::super::testing::{World, cluster, ended, job, running};
 use super::super::{Command, Present};
+use crate::build::TerminalState::{Failure, Finished, Killed};
 use crate::id::JobId;
-use crate::placement::{Availability, Explanation};
+use crate::placement::{Availability, Explanation, Wishes};
 
 impl World {
     fn explained(&self, job: JobId) -> Explanation {
@@ -84,10 +86,7 @@ fn why_a_job_was_placed_is_known_until_the_master_begins_anew() {
     ] {
         assert_eq!(world.explained(job).summary, expected);
     }
-    world.report(
-        jobs[0],
-        super::super::testing::ended(crate::build::TerminalState::Finished),
-    );
+    world.report(jobs[0], ended(Finished));
     assert_eq!(
         world.explained(jobs[2]).summary,
         "it was given to cluster `east` (the job that `same_as` names ran there)"
@@ -95,4 +94,53 @@ fn why_a_job_was_placed_is_known_until_the_master_begins_anew() {
     world.restart();
     world.hello_again("west", 4);
     assert_eq!(world.explained(jobs[1]).summary, "it was given to cluster `west`");
+}
+
+#[test]
+fn why_a_job_was_placed_is_kept_when_it_ends_and_not_before() {
+    let mut world = World::new();
+    world.up("east", &[], 2);
+    world.up("west", &[], 4);
+    let (_, jobs) = world.submit(vec![
+        job("free"),
+        job("preferring").preferring("west").retried(1),
+        job("cancelled").preferring("west"),
+        job("child").after("free"),
+        job("unplaced").on("gpu"),
+        job("array").times(1),
+    ]);
+    let kept = |world: &World, job: usize| {
+        let status = world.seen.get(&jobs[job])?;
+        status.choice().map(|choice| choice.account(&Wishes::default()))
+    };
+    world.report(jobs[1], ended(Failure));
+    assert!((0..5).all(|job| kept(&world, job).is_none()), "none of them is over");
+    let bytes = serde_json::to_string(&world.seen[&jobs[0]].course).unwrap().len();
+    world.report(jobs[0], ended(Finished));
+    let most_free = "of 2 that were compared, the most of it was free";
+    assert_eq!(kept(&world, 0).as_deref(), Some(most_free));
+    let more = serde_json::to_string(&world.seen[&jobs[0]].course).unwrap().len() - bytes;
+    assert!(more < 64, "{more} bytes are written");
+    assert!(
+        size_of::<Course>() < 200,
+        "what is kept in memory until its build is over"
+    );
+    let index = jobs[5].of_index(0);
+    world.report(index, ended(Finished));
+    assert_eq!(world.seen[&index].course, None, "there may be 100,000 of them");
+    world.pass(std::time::Duration::from_secs(10));
+    world.report(jobs[1], ended(Finished));
+    assert_eq!(kept(&world, 1).as_deref(), Some("it prefers it"));
+    world.done(Command::CancelJob { job: jobs[2] });
+    world.done(Command::CancelJob { job: jobs[4] });
+    world.report(jobs[2], ended(Killed));
+    assert_eq!(kept(&world, 2).as_deref(), Some("it prefers it"));
+    assert_eq!(kept(&world, 4), None, "no cluster had it");
+    // What was chosen by a master that is gone is not known.
+    world.restart();
+    assert_eq!(kept(&world, 0).as_deref(), Some(most_free));
+    world.hello_again("west", 4);
+    world.hello_again("east", 2);
+    world.report(jobs[3], ended(Finished));
+    assert_eq!(kept(&world, 3), None);
 }

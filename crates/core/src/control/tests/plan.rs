@@ -1,7 +1,7 @@
 //! Where jobs would go: what a plan says comes true when nothing else happens.
 
 use super::super::testing::{PROJECT, World, cluster, ended, job};
-use super::super::{Command, Place, PlannedJob, Present, Refusal};
+use super::super::{Command, Place, PlannedIndexes, PlannedJob, Present, Refusal};
 use crate::build::TerminalState::Finished;
 use crate::build::hook::Hook;
 use crate::build::{BuildDefinition, JobSpec};
@@ -250,4 +250,35 @@ fn what_a_cluster_that_is_away_never_had_room_for_fits_nowhere() {
     let planned: Vec<String> = plan(&world, &jobs).iter().map(words).collect();
     assert!(planned[0].starts_with("waits: "), "{planned:?}");
     assert!(planned[1].starts_with("nowhere: "), "{planned:?}");
+}
+
+#[test]
+fn where_the_indexes_of_an_array_would_go_is_counted() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 3);
+    world.up("west", &["GCP"], 2);
+    let counted = |job: JobSpec| plan(&world, &[job])[0].indexes.clone();
+    assert_eq!(counted(job("a")), None, "it is no array");
+    for (case, array, placed, left, not_looked_at) in [
+        ("all", job("a").times(4), vec![("east", 2), ("west", 2)], 0, 0),
+        ("one", job("a").times(1), vec![("east", 1)], 0, 0),
+        ("some wait", job("a").times(7), vec![("east", 3), ("west", 2)], 2, 0),
+        (
+            "not more at once",
+            job("a").times_at_once(7, Some(2)).on("AWS"),
+            vec![("east", 2)],
+            0,
+            5,
+        ),
+        ("nowhere", job("a").times(7).on("gpu"), vec![], 7, 0),
+    ] {
+        let placed = placed.into_iter().map(|(name, count)| (cluster(name), count));
+        let expected = PlannedIndexes {
+            count: array.array().unwrap().count,
+            placed: placed.collect(),
+            left,
+            not_looked_at,
+        };
+        assert_eq!(counted(array), Some(expected), "{case}");
+    }
 }

@@ -33,7 +33,10 @@ fn jobs_keep_to_the_clusters_of_their_project_whatever_they_say() {
             .map(ToString::to_string)
             .collect::<Vec<_>>()
     };
-    assert_eq!(misses(0), ["selector `region=eu` does not hold (it is `us`)"]);
+    assert_eq!(
+        misses(0),
+        ["project `demo` may run only where `region=eu` holds (it is `us`)"]
+    );
     assert_eq!(misses(1), ["selector `gpu` does not hold"]);
 }
 
@@ -67,4 +70,69 @@ fn lifting_it_counts_for_later_builds() {
         (world.states(&before), world.states(&after)),
         (vec!["queued".to_owned()], vec!["assigned".to_owned()])
     );
+}
+
+#[test]
+fn what_a_project_requires_is_not_the_jobs_to_leave_out() {
+    let mut world = confined("region=asia");
+    let (_, jobs) = world.submit(vec![job("a"), job("b").on("region=asia"), job("c").on("gpu>1")]);
+    let said = |job: usize| {
+        let explanation = world.control.explain(jobs[job]).unwrap();
+        (explanation.summary, explanation.advice.unwrap_or_default())
+    };
+    let widen = "have an administrator widen where its project may run, for builds that are submitted then: `tombolo project set demo --clusters ...`";
+    let leave_out = "out of its selector, or invite the cluster again with a label that meets it";
+    for (job, nearest, miss, advice) in [
+        (
+            0,
+            "east",
+            "project `demo` may run only where `region=asia` holds (it is `us`)",
+            widen.to_owned(),
+        ),
+        (
+            1,
+            "east",
+            "selector `region=asia` does not hold (it is `us`)",
+            format!("leave `region=asia` {leave_out}; {widen}"),
+        ),
+        (
+            2,
+            "east",
+            "selector `gpu>1` does not hold (it is `1`)",
+            format!("leave `gpu>1` {leave_out}; {widen}"),
+        ),
+    ] {
+        let summary = format!("no cluster can run it; the nearest is `{nearest}`: {miss}");
+        assert_eq!(
+            said(job),
+            (summary, format!("to have it fit on cluster `{nearest}`: {advice}"))
+        );
+    }
+}
+
+#[test]
+fn the_nearest_cluster_is_one_that_the_project_allows() {
+    let mut world = confined("region=eu");
+    let (_, jobs) = world.submit(vec![job("a").on("gpu>1")]);
+    let explanation = world.control.explain(jobs[0]).unwrap();
+    assert_eq!(
+        explanation.summary,
+        "no cluster can run it; the nearest is `west`: selector `gpu>1` does not hold"
+    );
+}
+
+#[test]
+fn what_an_earlier_build_was_confined_to_is_forgotten_when_it_runs_again() {
+    let world = confined("");
+    let own = Selector::parse("gpu").unwrap();
+    let earlier = Selector::parse("region=eu").unwrap();
+    // As it was written before requirements said whose they are, and as it is written now.
+    for confined_to in [earlier.clone(), earlier.by_project()] {
+        let mut again = job("a").on("gpu");
+        again.selector.require(&confined_to);
+        again.confined_to = confined_to;
+        let mut jobs = [again];
+        world.control.confine(PROJECT, &mut jobs);
+        assert_eq!((&jobs[0].selector, jobs[0].confined_to.is_empty()), (&own, true));
+    }
 }

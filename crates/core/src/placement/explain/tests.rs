@@ -1,7 +1,7 @@
 use super::*;
 use crate::capability::CapabilitySet;
 use crate::label::{Labels, Selector};
-use crate::placement::words::bytes;
+use crate::placement::words::{bytes, cpu, memory};
 use crate::placement::{Availability, Comparison, Score, VolumeNeeds, Wishes};
 use crate::resources::Resources;
 use crate::route::{Cost, Costs};
@@ -59,14 +59,14 @@ fn every_miss_is_found() {
     let closed = |availability| Candidate { availability, ..base };
     let is_closed = |availability| vec![Miss::Closed { availability }];
     let label = |requirement: &str, found: Option<&str>| Miss::Label {
-        requirement: requirement.to_owned(),
+        requirement: requirement.parse().unwrap(),
         found: found.map(str::to_owned),
     };
-    let small = |resource: &str, capacity: &str, request: &str| Miss::TooSmall {
-        resource: resource.to_owned(),
-        capacity: capacity.to_owned(),
+    let small = |resource, capacity, request| Miss::TooSmall {
+        resource,
+        capacity,
         on_a_node: false,
-        request: request.to_owned(),
+        request,
     };
     for (case, selector, request, candidate, expected) in [
         ("fits", "AWS, cluster=east", resources(4000, 8 * GIB), base, vec![]),
@@ -83,7 +83,10 @@ fn every_miss_is_found() {
             "",
             resources(4001, 9 * GIB),
             base,
-            vec![small("cpu", "4", "4.001"), small("memory", "8 GiB", "9 GiB")],
+            vec![
+                small(Resource::Cpu, 4000, 4001),
+                small(Resource::Memory, 8 * GIB, 9 * GIB),
+            ],
         ),
         (
             "too small a node",
@@ -91,10 +94,10 @@ fn every_miss_is_found() {
             resources(3000, 8 * GIB),
             small_nodes,
             vec![Miss::TooSmall {
-                resource: "cpu".to_owned(),
-                capacity: "2".to_owned(),
+                resource: Resource::Cpu,
+                capacity: 2000,
                 on_a_node: true,
-                request: "3".to_owned(),
+                request: 3000,
             }],
         ),
         (
@@ -102,7 +105,7 @@ fn every_miss_is_found() {
             "",
             resources(1, 1),
             no_slots,
-            vec![small("slots", "0", "1")],
+            vec![small(Resource::Slots, 0, 1)],
         ),
         ("slots taken", "", resources(1, 1), slots_taken, vec![Miss::Full]),
         ("memory taken", "", resources(1, GIB), memory_taken, vec![Miss::Full]),
@@ -119,7 +122,7 @@ fn every_miss_is_found() {
             "",
             resources(5000, 1),
             away,
-            vec![Miss::Disconnected, small("cpu", "4", "5")],
+            vec![Miss::Disconnected, small(Resource::Cpu, 4000, 5000)],
         ),
         (
             "never there",
@@ -139,6 +142,7 @@ fn every_miss_is_found() {
             resources: request,
             volumes: &VolumeNeeds::NONE,
             needs: CapabilitySet::EMPTY,
+            project: None,
         };
         let found = misses(&demand, &candidate);
         assert_eq!(found, expected, "{case}");
@@ -256,6 +260,7 @@ fn summaries() {
             resources: resources(1, 1),
             volumes: &VolumeNeeds::NONE,
             needs: CapabilitySet::EMPTY,
+            project: None,
         };
         let count = clusters.len();
         let explanation = explain(&situation, &demand, clusters);

@@ -90,6 +90,7 @@ pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
             }
             Fact::Committed(Change::PutJob(status))
                 if status.state == JobState::Terminal(TerminalState::Killed)
+                    && !status.is_taken_over()
                     && !is_asked_for(&requested, status.id) =>
             {
                 return Err(format!("{at:?}: nobody cancelled {}, and it was killed", status.id));

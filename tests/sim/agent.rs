@@ -26,8 +26,8 @@ use tombolo_core::volume::VolumeId;
 pub(crate) use self::executor::Step;
 pub(crate) use self::shipping::Logged;
 use self::shipping::Shipped;
-pub(crate) use self::store::{Mood, Upload};
 use self::store::Store;
+pub(crate) use self::store::{Mood, Upload};
 pub(crate) use self::sweeps::Question;
 use crate::scenario::Scenario;
 use crate::world::{Bug, Clock, Item, World};
@@ -142,11 +142,6 @@ impl Agent {
             life: 0,
             boots: 0,
         }
-    }
-
-    /// Whether its store has an output.
-    pub(crate) fn has_output(&self, manifest: Digest) -> bool {
-        self.store.has_manifest(manifest)
     }
 
     pub(crate) const fn is_dead(&self) -> bool {

@@ -12,7 +12,6 @@ use tombolo_core::session::agent::Event;
 
 use crate::agent::{Step, Upload};
 use crate::master::{Given, Origin};
-use crate::scenario::Fault;
 use crate::world::{Bug, Item, World};
 use tombolo_tests::history::Fact;
 
@@ -69,19 +68,14 @@ impl World {
 
     /// Notes that a cluster was removed that was drained, what ran again because of that, and what there is for jobs that wait.
     pub(crate) fn note_drained(&mut self, cluster: ClusterName, recovered: Vec<JobId>, given: Vec<Given>) {
-        // Stores that lose things, and clusters that die with theirs, say nothing of drains.
-        let faults = &self.scenario.faults;
-        let stores_hold = ![Fault::EmptyStore, Fault::WipeNode, Fault::DamageOutput, Fault::LoseOutput]
-            .iter()
-            .any(|fault| faults.contains(fault))
-            && !self.scenario.one_dies;
-        let has = |name: &ClusterName, manifest| {
+        // What faults take from stores says nothing of drains.
+        let had = |name: &ClusterName, manifest| {
             let agent = self.agents.iter().find(|agent| agent.name == *name);
-            agent.is_some_and(|agent| agent.has_output(manifest))
+            agent.is_some_and(|agent| agent.store.had(manifest))
         };
         let nowhere = given
             .into_iter()
-            .filter(|(_, manifest, holders)| stores_hold && !holders.iter().any(|holder| has(holder, *manifest)));
+            .filter(|(_, manifest, holders)| !holders.iter().any(|holder| had(holder, *manifest)));
         let nowhere = nowhere.map(|(job, ..)| job).collect();
         let fact = Fact::DrainedRemoved {
             cluster,

@@ -43,10 +43,16 @@ impl World {
     pub(crate) fn look_what_goes(&mut self, life: u64) {
         let now = self.schedule.now();
         let Some(keeping) = &self.scenario.keeping else { return };
-        let Some(clock) = self.master.clock_of(life) else { return };
+        let Some(clock) = self.master.clock_of(life) else {
+            return;
+        };
         let today = keeping.stretch(Self::now_of(now, clock).wall);
         let store = self.master.store();
-        let mut builds: Vec<&Build> = store.builds.values().filter(|build| build.released_at.is_none()).collect();
+        let mut builds: Vec<&Build> = store
+            .builds
+            .values()
+            .filter(|build| build.released_at.is_none())
+            .collect();
         builds.sort_by_key(|build| std::cmp::Reverse(build.number));
         let shorten = |build: &&Build| Kept {
             build: build.id,
@@ -77,7 +83,9 @@ impl World {
         let (Some(leader), Some(keeping)) = (self.draw_leader(), &self.scenario.keeping) else {
             return;
         };
-        let Some(clock) = self.master.clock_of(leader) else { return };
+        let Some(clock) = self.master.clock_of(leader) else {
+            return;
+        };
         if self.network.is_cut(agent) || !self.master.knows(&name) {
             return;
         }
@@ -144,7 +152,9 @@ fn bytes(store: &Store, keeping: &Keeping, build: &Build, today: Timestamp) -> u
 fn wanted(store: &Store, keeping: &Keeping, cluster: &ClusterName, today: Timestamp) -> BTreeSet<Digest> {
     let here = |status: &&JobStatus| status.cluster.as_ref() == Some(cluster);
     let of_here = store.statuses.values().filter(here);
-    let builds: BTreeSet<_> = of_here.filter_map(|status| Some(store.node(status.id)?.build)).collect();
+    let builds: BTreeSet<_> = of_here
+        .filter_map(|status| Some(store.node(status.id)?.build))
+        .collect();
     let wanted = store.statuses.values().filter_map(|status| {
         let output = status.kept_output()?;
         let node = store.node(status.id)?;

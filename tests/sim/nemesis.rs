@@ -140,10 +140,8 @@ impl World {
             _ => agent.store.lose(&mut self.rng),
         };
         let cluster = agent.name.clone();
-        self.history.fact(
-            self.schedule.now(),
-            Fact::StoreHurt { cluster, manifests },
-        );
+        self.history
+            .fact(self.schedule.now(), Fact::StoreHurt { cluster, manifests });
     }
 
     /// A cluster is removed, or one that was removed is let in again, if the master is there to hear it.

@@ -317,7 +317,9 @@ impl World {
     pub(crate) fn draw_clock(&mut self) -> Clock {
         Clock {
             // Days are short where outputs go.
-            wall_ahead: self.rng.random_range(0..self.scenario.keeping.as_ref().map_or(600_000, |_| Keeping::MOST_AHEAD)),
+            wall_ahead: self
+                .rng
+                .random_range(0..self.scenario.keeping.as_ref().map_or(600_000, |_| Keeping::MOST_AHEAD)),
             steady_ahead: Duration::from_secs(self.rng.random_range(1_000..100_000)),
         }
     }

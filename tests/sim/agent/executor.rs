@@ -36,10 +36,12 @@ pub(crate) enum Step {
     Exit(AttemptId, u64, Exit),
     /// The supervisor of this boot sees the lease end.
     LeaseDue(AttemptId, u64),
-    /// Stores the output.
+    /// Stores what is in the output.
     Publish(AttemptId),
-    /// Has stored it.
+    /// Has stored that, and says what the output is.
     Published(AttemptId),
+    /// Has stored the output.
+    Conclude(AttemptId),
     Stop(AttemptId),
     Forget(AttemptId),
     /// Brings a copy, and says so.
@@ -139,6 +141,7 @@ impl World {
             Step::Exit(..) | Step::LeaseDue(..) => {}
             Step::Publish(attempt) => self.publish(index, attempt),
             Step::Published(attempt) => self.published(index, attempt),
+            Step::Conclude(attempt) => self.conclude(index, attempt),
             Step::Stop(attempt) => self.stop_attempt(index, attempt),
             Step::Copy(prefetch) => self.copy(index, &prefetch),
             Step::Ship => self.ship(index),

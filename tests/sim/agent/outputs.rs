@@ -102,7 +102,7 @@ impl World {
         self.stored(index, attempt, made, (Step::Publish(attempt), Step::Published(attempt)));
     }
 
-    /// Writes the manifest, and how the attempt ended.
+    /// Writes the manifest, last of all.
     pub(super) fn published(&mut self, index: usize, attempt: AttemptId) {
         let Some(stored) = self.agents[index].disk.get(&attempt) else {
             return;
@@ -110,18 +110,24 @@ impl World {
         if stored.phase != Phase::Publishing {
             return;
         }
-        let (made, exit) = (stored.made.flatten(), stored.exit);
+        let made = stored.made.flatten();
         if let Some(manifest) = made.filter(|_| !self.agents[index].store.refuses(self.schedule.now())) {
             self.write_manifest(index, manifest, Upload::Attempt(attempt));
         }
-        let asked = made.map_or(Answer::Done, |_| self.ask_store(index, attempt));
-        match asked {
-            Answer::Done => {
-                let (state, code, message) = outcome_of(exit);
-                self.end_attempt(index, attempt, state, code, message);
-            }
-            Answer::Failed => self.soon(index, Step::Published(attempt)),
-            Answer::GivenUp => self.end_without_output(index, attempt),
+        self.stored(
+            index,
+            attempt,
+            made,
+            (Step::Published(attempt), Step::Conclude(attempt)),
+        );
+    }
+
+    /// Writes down how the attempt ended.
+    pub(super) fn conclude(&mut self, index: usize, attempt: AttemptId) {
+        let stored = self.agents[index].disk.get(&attempt);
+        if let Some(stored) = stored.filter(|stored| stored.phase == Phase::Publishing) {
+            let (state, code, message) = outcome_of(stored.exit);
+            self.end_attempt(index, attempt, state, code, message);
         }
     }
 

@@ -129,6 +129,8 @@ pub(crate) struct Store {
     hurt: BTreeSet<Chunk>,
     /// Uploads that were under way when all was lost: nothing says any more that they are.
     forgotten: BTreeSet<Upload>,
+    /// Outputs that were here, and that faults have hurt.
+    suffered: BTreeSet<Digest>,
 }
 
 /// What came of a sweep.
@@ -167,6 +169,11 @@ impl Store {
 
     pub(crate) fn manifests(&self) -> impl Iterator<Item = Digest> {
         self.manifests.keys().copied()
+    }
+
+    /// Whether an output is here, or was until a fault hurt it.
+    pub(crate) fn had(&self, manifest: Digest) -> bool {
+        self.has_manifest(manifest) || self.suffered.contains(&manifest)
     }
 
     fn can_read(&self, chunk: Chunk) -> bool {
@@ -233,9 +240,12 @@ impl Store {
         let hurt = self.chunks.keys().copied().collect();
         let mut forgotten = std::mem::take(&mut self.forgotten);
         forgotten.extend(self.uploads.keys());
+        let mut suffered = std::mem::take(&mut self.suffered);
+        suffered.extend(self.manifests.keys());
         *self = Self {
             mood: self.mood,
             hurt,
+            suffered,
             forgotten,
             ..Self::default()
         };
@@ -277,14 +287,19 @@ impl Store {
         all.filter(|manifest| self.has_whole(*manifest)).collect()
     }
 
-    fn no_longer_whole(&self, before: BTreeSet<Digest>) -> Vec<Digest> {
+    fn no_longer_whole(&mut self, before: BTreeSet<Digest>) -> Vec<Digest> {
         let hurt = before.into_iter().filter(|manifest| !self.has_whole(*manifest));
-        hurt.collect()
+        let hurt: Vec<Digest> = hurt.collect();
+        self.suffered.extend(&hurt);
+        hurt
     }
 
     /// The manifests that a sweep asks about: all, or those that are condemned.
     pub(super) fn asked_about(&self, condemned_only: bool) -> Vec<Digest> {
-        let asked = self.manifests.iter().filter(|(_, condemned)| **condemned || !condemned_only);
+        let asked = self
+            .manifests
+            .iter()
+            .filter(|(_, condemned)| **condemned || !condemned_only);
         asked.map(|(manifest, _)| *manifest).collect()
     }
 
@@ -319,23 +334,36 @@ impl Store {
                 swept.deleted.push(*manifest);
             }
         }
-        let listed: BTreeSet<Chunk> = self.manifests.keys().flat_map(|manifest| chunks_of(*manifest)).collect();
+        let listed: BTreeSet<Chunk> = self
+            .manifests
+            .keys()
+            .flat_map(|manifest| chunks_of(*manifest))
+            .collect();
         self.chunks.retain(|chunk, objects| {
             if let Some(condemned) = objects.condemned.take()
                 && listed.contains(chunk)
             {
-                objects.latest = objects.latest.filter(|latest| *latest == State::Whole).or(Some(condemned));
+                objects.latest = objects
+                    .latest
+                    .filter(|latest| *latest == State::Whole)
+                    .or(Some(condemned));
             }
             objects.latest.is_some()
         });
-        let remain = before.into_iter().filter(|manifest| self.manifests.contains_key(manifest));
+        let remain = before
+            .into_iter()
+            .filter(|manifest| self.manifests.contains_key(manifest));
         swept.broken = remain.filter(|manifest| !self.has_whole(*manifest)).collect();
         swept
     }
 
     /// How many chunks no manifest lists.
     pub(crate) fn unlisted(&self) -> usize {
-        let listed: BTreeSet<Chunk> = self.manifests.keys().flat_map(|manifest| chunks_of(*manifest)).collect();
+        let listed: BTreeSet<Chunk> = self
+            .manifests
+            .keys()
+            .flat_map(|manifest| chunks_of(*manifest))
+            .collect();
         self.chunks.keys().filter(|chunk| !listed.contains(chunk)).count()
     }
 }

@@ -39,7 +39,9 @@ impl Agent {
             inputs.chain(left).collect::<Vec<_>>()
         };
         let brought = self.process.iter().flat_map(|process| &process.brought);
-        let brought = brought.filter(|(_, until)| now < **until).map(|(manifest, _)| *manifest);
+        let brought = brought
+            .filter(|(_, until)| now < **until)
+            .map(|(manifest, _)| *manifest);
         self.disk.values().flat_map(of_attempt).chain(brought).collect()
     }
 }

@@ -120,7 +120,10 @@ impl<'a> Shelf<'a> {
         let since = |job: &JobId| self.since.get(job).is_some_and(|since| *since <= asked);
         let has = status.cluster.as_ref() == Some(cluster) || status.copies().contains(cluster);
         let build = self.record.node(status.id).map(|node| node.build);
-        let siblings = build.and_then(|build| self.record.builds.get(&build)).into_iter().flatten();
+        let siblings = build
+            .and_then(|build| self.record.builds.get(&build))
+            .into_iter()
+            .flatten();
         let works_with = |child: &&JobStatus| {
             let mut inputs = child.inputs.iter();
             let here = child.cluster.as_ref() == Some(cluster) && child.started_at.is_some();
@@ -155,7 +158,9 @@ pub(super) fn given_up_by_the_policy(outcome: &Outcome) -> Result<(), String> {
     let mut shelf = Shelf::default();
     for (at, fact) in &outcome.history.facts {
         shelf.take(*at, fact);
-        let Fact::Committed(Change::PutBuild(build)) = fact else { continue };
+        let Fact::Committed(Change::PutBuild(build)) = fact else {
+            continue;
+        };
         let is_new = shelf.given_up.get(&build.id) == Some(at);
         if is_new && (build.state == BuildState::Running || !shelf.lets_go(build, *at)) {
             let policy = shelf.keeping.map(|keeping| keeping.policy);
@@ -229,11 +234,18 @@ pub(super) fn kept_is_there(outcome: &Outcome) -> Result<(), String> {
         return Ok(());
     }
     let (shelf, end) = last(outcome);
-    for status in shelf.record.jobs.values().filter(|status| shelf.is_promised(status, end)) {
+    for status in shelf
+        .record
+        .jobs
+        .values()
+        .filter(|status| shelf.is_promised(status, end))
+    {
         let (Some(cluster), Some(output)) = (&status.cluster, status.kept_output()) else {
             continue;
         };
-        let Some((stored, _)) = stores.get(cluster) else { continue };
+        let Some((stored, _)) = stores.get(cluster) else {
+            continue;
+        };
         let is_hurt = shelf.hurt.contains(&(cluster, output.manifest)) || shelf.wiped.contains(cluster);
         let mut stored = stored.iter();
         if !is_hurt && !stored.any(|stored| stored.manifest == output.manifest && stored.whole) {
@@ -251,7 +263,9 @@ pub(super) fn let_go_is_gone(outcome: &Outcome) -> Result<(), String> {
     for (cluster, (stored, unlisted)) in stores(outcome) {
         let here = |status: &&JobStatus| status.cluster.as_ref() == Some(cluster);
         let of_here = shelf.record.jobs.values().filter(here);
-        let builds: BTreeSet<BuildId> = of_here.filter_map(|status| Some(shelf.record.node(status.id)?.build)).collect();
+        let builds: BTreeSet<BuildId> = of_here
+            .filter_map(|status| Some(shelf.record.node(status.id)?.build))
+            .collect();
         for Stored { manifest, .. } in stored {
             let is_kept = shelf.leaving(*manifest).any(|status| {
                 let build = shelf.record.node(status.id).map(|node| node.build);
@@ -264,7 +278,9 @@ pub(super) fn let_go_is_gone(outcome: &Outcome) -> Result<(), String> {
             }
         }
         if unlisted > 0 {
-            return Err(format!("{unlisted} chunks are still on {cluster}, and no output has them"));
+            return Err(format!(
+                "{unlisted} chunks are still on {cluster}, and no output has them"
+            ));
         }
     }
     Ok(())

@@ -57,7 +57,11 @@ impl<'a> Faults<'a> {
 
     /// Whether what is said of an output is so: it is not on the clusters that are named, or they were not heard of.
     fn explain(&self, reason: &str, manifest: Digest) -> bool {
-        let mut named = self.all.iter().filter(|name| reason.contains(&format!("`{name}`"))).peekable();
+        let mut named = self
+            .all
+            .iter()
+            .filter(|name| reason.contains(&format!("`{name}`")))
+            .peekable();
         let is_gone = |name: &&&ClusterName| self.gone.contains(**name) || self.hurt.contains(&(**name, manifest));
         let is_silent = reason.contains("was not heard of");
         named.peek().is_some() && (is_silent || named.all(|name| is_gone(&name)))

@@ -2,7 +2,10 @@
 
 mod exclusive;
 mod executor;
+mod outputs;
 mod shipping;
+pub(crate) mod store;
+mod sweeps;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +26,9 @@ use tombolo_core::volume::VolumeId;
 pub(crate) use self::executor::Step;
 pub(crate) use self::shipping::Logged;
 use self::shipping::Shipped;
+use self::store::Store;
+pub(crate) use self::store::{Mood, Upload};
+pub(crate) use self::sweeps::Question;
 use crate::scenario::Scenario;
 use crate::world::{Bug, Clock, Item, World};
 use tombolo_tests::history::Fact;
@@ -36,7 +42,7 @@ pub(crate) struct Agent {
     capacity: Resources,
     slots: u32,
     disk: BTreeMap<AttemptId, Stored>,
-    outputs: BTreeSet<Digest>,
+    pub(crate) store: Store,
     /// The volumes on disk, and whether they are released.
     volumes: BTreeMap<VolumeId, bool>,
     process: Option<Process>,
@@ -60,6 +66,12 @@ struct Stored {
     /// The end of the lease that its supervisor knows of, if its command ends with that; in the time of the world.
     leased_until: Duration,
     log: Shipped,
+    /// What has come of its inputs, and is unpacked.
+    arrived: Vec<Digest>,
+    /// What its command has left, or that it has left nothing, once that was packed.
+    made: Option<Option<Digest>>,
+    /// Since when the store does not carry out what it wants.
+    failing_since: Option<Duration>,
 }
 
 /// What a supervisor writes down in the end.
@@ -82,6 +94,8 @@ struct Process {
     tick_at: Option<Duration>,
     /// Until when commands may go on that end with the lease, in the time of the world.
     held: BTreeMap<AttemptId, Duration>,
+    /// What was brought for others, and is kept without anybody's word until then.
+    brought: BTreeMap<Digest, Duration>,
 }
 
 /// What a crash takes along.
@@ -121,7 +135,7 @@ impl Agent {
             },
             slots: rng.random_range(1..=4),
             disk: BTreeMap::new(),
-            outputs: BTreeSet::new(),
+            store: Store::default(),
             volumes: BTreeMap::new(),
             process: None,
             dead: false,
@@ -130,13 +144,8 @@ impl Agent {
         }
     }
 
-    /// Whether its store has an output.
-    pub(crate) fn has_output(&self, manifest: Digest) -> bool {
-        self.outputs.contains(&manifest)
-    }
-
-    pub(crate) fn keep_output(&mut self, manifest: Digest) {
-        self.outputs.insert(manifest);
+    pub(crate) const fn is_dead(&self) -> bool {
+        self.dead
     }
 
     /// All labels that selectors see.
@@ -221,9 +230,11 @@ impl World {
             ends: BTreeSet::new(),
             tick_at: None,
             held: BTreeMap::new(),
+            brought: BTreeMap::new(),
         });
         self.plan_dial(index);
         self.plan_shipping(index);
+        self.plan_sweep(index);
     }
 
     /// Ends an agent for good, its disk with it or not.
@@ -242,7 +253,11 @@ impl World {
 
     /// Somebody deletes all that is in the store of a cluster.
     pub(crate) fn empty_store(&mut self, index: usize) {
-        self.agents[index].outputs.clear();
+        let agent = &mut self.agents[index];
+        let (cluster, manifests) = (agent.name.clone(), agent.store.manifests().collect());
+        agent.store.clear();
+        self.history
+            .fact(self.schedule.now(), Fact::StoreHurt { cluster, manifests });
     }
 
     /// The process of an agent asks for the handover lease, and ends soon after, granted or not.
@@ -278,7 +293,7 @@ impl World {
         }
         if damage == Damage::Disk {
             agent.disk.clear();
-            agent.outputs.clear();
+            agent.store.clear();
             agent.volumes.clear();
             self.history.fact(now, Fact::Wiped(agent.name.clone()));
         }

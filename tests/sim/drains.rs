@@ -10,9 +10,8 @@ use tombolo_core::name::ClusterName;
 use tombolo_core::placement::Availability;
 use tombolo_core::session::agent::Event;
 
-use crate::agent::Step;
+use crate::agent::{Step, Upload};
 use crate::master::{Given, Origin};
-use crate::scenario::Fault;
 use crate::world::{Bug, Item, World};
 use tombolo_tests::history::Fact;
 
@@ -69,19 +68,14 @@ impl World {
 
     /// Notes that a cluster was removed that was drained, what ran again because of that, and what there is for jobs that wait.
     pub(crate) fn note_drained(&mut self, cluster: ClusterName, recovered: Vec<JobId>, given: Vec<Given>) {
-        // Stores that lose things, and clusters that die with theirs, say nothing of drains.
-        let faults = &self.scenario.faults;
-        let stores_hold = ![Fault::EmptyStore, Fault::WipeNode]
-            .iter()
-            .any(|fault| faults.contains(fault))
-            && !self.scenario.one_dies;
-        let has = |name: &ClusterName, manifest| {
+        // What faults take from stores says nothing of drains.
+        let had = |name: &ClusterName, manifest| {
             let agent = self.agents.iter().find(|agent| agent.name == *name);
-            agent.is_some_and(|agent| agent.has_output(manifest))
+            agent.is_some_and(|agent| agent.store.had(manifest))
         };
         let nowhere = given
             .into_iter()
-            .filter(|(_, manifest, holders)| stores_hold && !holders.iter().any(|holder| has(holder, *manifest)));
+            .filter(|(_, manifest, holders)| !holders.iter().any(|holder| had(holder, *manifest)));
         let nowhere = nowhere.map(|(job, ..)| job).collect();
         let fact = Fact::DrainedRemoved {
             cluster,
@@ -100,13 +94,17 @@ impl World {
 
     pub(crate) fn copy(&mut self, index: usize, prefetch: &Prefetch) {
         let (job, manifest) = (prefetch.input.job, prefetch.input.output.manifest);
-        let stage = match self.fetch(index, &prefetch.input) {
+        let refuses = self.agents[index].store.refuses(self.schedule.now());
+        let stage = match refuses {
             _ if self.bug == Some(Bug::CopyNotThere) => CopyStage::Whole,
-            None => {
-                self.agents[index].keep_output(manifest);
-                CopyStage::Whole
-            }
-            Some(_) => CopyStage::Failed("nobody gave it".to_owned()),
+            true => CopyStage::Failed("the store of the cluster does not answer".to_owned()),
+            false => match self.bring(index, &prefetch.input, Upload::Ahead(manifest)) {
+                Ok(_) => {
+                    self.keep_for_a_while(index, manifest);
+                    CopyStage::Whole
+                }
+                Err(_) => CopyStage::Failed("nobody gave it".to_owned()),
+            },
         };
         self.tell_agent(index, Event::Copied(Copied { job, manifest, stage }));
     }

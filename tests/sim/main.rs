@@ -6,11 +6,13 @@
 
 mod agent;
 mod drains;
+mod keeping;
 mod master;
 mod nemesis;
 mod network;
 #[cfg(feature = "planted")]
 mod planted;
+mod reruns;
 mod scenario;
 mod schedule;
 mod users;
@@ -163,6 +165,11 @@ fn invariants_hold() {
             "jobs made by jobs",
             "clusters drained",
             "outputs moved",
+            "outputs swept",
+            "outputs taken over",
+            "outputs not stored",
+            "damage found",
+            "builds given up",
         ] {
             assert!(
                 total.get(trouble).is_some_and(|count| *count > 0),
@@ -197,6 +204,11 @@ fn planted_bugs_are_found() {
         (Bug::ReleaseIgnored, "I1: "),
         (Bug::LeaseOutlived, "exclusive jobs run once"),
         (Bug::CopyNotThere, "what a drained cluster had is elsewhere"),
+        (Bug::DamageNotSeen, "I3: "),
+        (Bug::RefusalTakenForLoss, "what is called lost is lost"),
+        (Bug::SweepWaitsForNobody, "what is promised is not swept"),
+        (Bug::SweepAsksOnce, "what is promised is not swept"),
+        (Bug::SweepDeletesNothing, "I10: "),
     ] {
         let faults = |seed| {
             check::judge(&World::run(seed, Some(bug), Recording::Facts))

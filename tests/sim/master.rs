@@ -24,7 +24,7 @@ use tombolo_core::time::Timestamp;
 pub(crate) use self::leading::Turn;
 use self::leading::{Machine, Term};
 pub(crate) use self::logs::Lines;
-use self::store::Store;
+pub(crate) use self::store::Store;
 use crate::users::Act;
 use crate::world::{Bug, Clock, World};
 use tombolo_tests::history::Fact;
@@ -127,6 +127,16 @@ impl Master {
     pub(crate) fn jobs(&self, build: BuildId) -> Vec<JobId> {
         let jobs = self.store.live.jobs.iter().filter(|(node, _)| node.build == build);
         jobs.map(|(node, _)| node.id).collect()
+    }
+
+    /// The database, as whoever reads it finds it.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The clock of one that leads, or believes that it does.
+    pub(crate) fn clock_of(&self, life: u64) -> Option<Clock> {
+        Some(self.process(life)?.clock)
     }
 
     /// Whether the cluster is a member, as the store has it.
@@ -236,6 +246,7 @@ impl World {
     pub(crate) fn master_setup(&mut self) {
         let name = ProjectName::new("sim").expect("the name follows the grammar");
         let mut commands = vec![Command::CreateProject { id: PROJECT, name }];
+        commands.extend(self.retention_setup());
         for agent in 0..self.agents.len() {
             commands.extend(self.admission(agent));
         }
@@ -289,7 +300,7 @@ impl World {
         leader.is_some()
     }
 
-    fn command_to(&mut self, life: u64, origin: Origin, command: Command) {
+    pub(crate) fn command_to(&mut self, life: u64, origin: Origin, command: Command) {
         if let Some(process) = self.master.process_mut(life) {
             process.inbox.push_back((origin, command));
             self.master_work(life);

@@ -6,11 +6,12 @@ use rand::RngExt;
 use tombolo_core::control::{Caution, Command};
 use tombolo_core::placement::Availability;
 
-use crate::agent::Damage;
+use crate::agent::{Damage, Mood};
 use crate::master::{LEASE, Origin};
 use crate::network::Cut;
 use crate::scenario::Fault;
 use crate::world::{Item, World};
+use tombolo_tests::history::Fact;
 
 impl World {
     pub(crate) fn nemesis(&mut self) {
@@ -54,6 +55,16 @@ impl World {
                 self.schedule.after(long, Item::MendDatabase { machine });
             }
             Fault::EmptyStore => self.empty_store(agent),
+            Fault::RefusingStore | Fault::LyingStore | Fault::SlowStore => {
+                let until = self.schedule.now() + self.draw_outage();
+                let mood = match fault {
+                    Fault::RefusingStore => Mood::Refuses(until),
+                    Fault::LyingStore => Mood::Lies(until),
+                    _ => Mood::Dawdles(until),
+                };
+                self.agents[agent].store.set_mood(mood);
+            }
+            Fault::DamageOutput | Fault::LoseOutput => self.hurt_store(agent, fault),
             Fault::RemoveCluster => self.remove_cluster(agent),
             Fault::DrainCluster => self.drain_cluster(agent),
         }
@@ -72,6 +83,7 @@ impl World {
             self.start_master(machine);
         }
         for agent in 0..self.agents.len() {
+            self.agents[agent].store.set_mood(Mood::Fair);
             self.start_agent(agent);
         }
         // Removals that were on their way are through by then.
@@ -118,6 +130,18 @@ impl World {
                 self.schedule.after(delay, Item::AgentEndBroke(connection));
             }
         }
+    }
+
+    /// Something of one output is not what it was, or not there any more.
+    fn hurt_store(&mut self, agent: usize, fault: Fault) {
+        let agent = &mut self.agents[agent];
+        let manifests = match fault {
+            Fault::DamageOutput => agent.store.damage(&mut self.rng),
+            _ => agent.store.lose(&mut self.rng),
+        };
+        let cluster = agent.name.clone();
+        self.history
+            .fact(self.schedule.now(), Fact::StoreHurt { cluster, manifests });
     }
 
     /// A cluster is removed, or one that was removed is let in again, if the master is there to hear it.

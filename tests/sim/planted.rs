@@ -9,7 +9,7 @@ use tombolo_tests::history::Recording;
 use crate::first_hit;
 
 /// What the simulation is to find, and the checker that is meant to. What it has no part of is found by tests of that part.
-const MISTAKES: [(Bug, &str); 13] = [
+const MISTAKES: [(Bug, &str); 15] = [
     (Bug::StatusOfAnyEpoch, "I2: an attempt gets on by itself alone"),
     (Bug::OutputOfAnyEpoch, "I2: only the outcome"),
     (Bug::LogOfAnyEpoch, "I2: only logs that count are taken"),
@@ -23,6 +23,8 @@ const MISTAKES: [(Bug, &str); 13] = [
     (Bug::CancelForgotten, "I6: what was cancelled"),
     (Bug::InputLeftOut, "I4: "),
     (Bug::SelectorForgotten, "I5: "),
+    (Bug::KeptBuildGivenUp, "only the policy gives outputs up"),
+    (Bug::SilenceTakenForLoss, "what is called lost is lost"),
 ];
 
 /// Those that matter only in the moment when a lease ends.

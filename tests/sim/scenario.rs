@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
+use tombolo_tests::history::Keeping;
+
+use crate::keeping;
 
 /// What may go wrong, and how often. Until [`Self::heal_at`]; after that nothing does.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub(crate) struct Scenario {
     pub(crate) fault_pause: Duration,
     /// The longest usual time that a command runs.
     pub(crate) command_time: Duration,
+    /// What the project keeps, if it does not keep everything for ever.
+    pub(crate) keeping: Option<Keeping>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,13 +67,23 @@ pub(crate) enum Fault {
     WipeNode,
     /// A cluster's store loses all that is in it.
     EmptyStore,
+    /// A store carries nothing out for a while.
+    RefusingStore,
+    /// A store carries out for a while what it is to write, and says that it could not.
+    LyingStore,
+    /// A store takes its time.
+    SlowStore,
+    /// Bytes in a store are not what they were.
+    DamageOutput,
+    /// A store loses an output, or some of it.
+    LoseOutput,
     /// A cluster is removed, and comes back some time later.
     RemoveCluster,
     /// A cluster is drained, and removed when nothing is left on it; it comes back some time later.
     DrainCluster,
 }
 
-const ALL_FAULTS: [Fault; 11] = [
+const ALL_FAULTS: [Fault; 16] = [
     Fault::Partition,
     Fault::Break,
     Fault::CrashMaster,
@@ -78,6 +93,11 @@ const ALL_FAULTS: [Fault; 11] = [
     Fault::CrashNode,
     Fault::WipeNode,
     Fault::EmptyStore,
+    Fault::RefusingStore,
+    Fault::LyingStore,
+    Fault::SlowStore,
+    Fault::DamageOutput,
+    Fault::LoseOutput,
     Fault::RemoveCluster,
     Fault::DrainCluster,
 ];
@@ -121,9 +141,11 @@ impl Scenario {
             faults,
             fault_pause: milliseconds(rng, &[2_000, 8_000, 20_000]),
             command_time: milliseconds(rng, &[100, 3_000, 15_000]),
+            keeping: None,
         };
         match tense || (!calm && rng.random_bool(0.25)) {
             true => drawn.tense(rng),
+            false if rng.random_bool(0.4) => drawn.keeping(rng),
             false => drawn,
         }
     }
@@ -148,6 +170,16 @@ impl Scenario {
             latency: Duration::from_secs(2),
             commit_time: Duration::from_millis(if rng.random_bool(0.5) { 1000 } else { 50 }),
             command_time: Duration::from_secs(20),
+            ..self
+        }
+    }
+
+    /// A world in which outputs go: many small builds.
+    fn keeping(self, rng: &mut ChaCha8Rng) -> Self {
+        Self {
+            builds: rng.random_range(3..=7),
+            jobs: self.jobs.min(5),
+            keeping: Some(keeping::draw(rng)),
             ..self
         }
     }

@@ -32,6 +32,8 @@ pub(crate) enum Act {
     CancelAny,
     CancelBuild(BuildId),
     CancelJob(JobId),
+    /// Runs something again that is over.
+    RerunAny,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +50,7 @@ impl World {
             self.schedule
                 .at(at + Duration::from_millis(100), Item::User(Act::Submit(submission)));
         }
+        self.plan_reruns();
         if self.scenario.cancels {
             for _ in 0..self.rng.random_range(1..=4) {
                 let at = self.draw_time(self.scenario.heal_at);
@@ -71,6 +74,7 @@ impl World {
         }
         let (act, command) = match act {
             Act::Submit(submission) => (Act::Submit(submission.clone()), Command::Submit(submission)),
+            Act::RerunAny => return self.rerun_any(),
             Act::CancelAny => match self.draw_victim() {
                 Some(victim) => return self.user_acts(victim),
                 None => return,
@@ -109,7 +113,7 @@ impl World {
                 let jobs = self.victims(&act).unwrap_or_default();
                 self.history.fact(now, Fact::CancelAcknowledged(jobs));
             }
-            Act::CancelAny => {}
+            Act::CancelAny | Act::RerunAny => {}
         }
     }
 
@@ -124,7 +128,7 @@ impl World {
                 Some(jobs)
             }
             Act::CancelJob(job) => Some(vec![*job]),
-            Act::Submit(_) | Act::CancelAny => None,
+            Act::Submit(_) | Act::CancelAny | Act::RerunAny => None,
         }
     }
 
@@ -161,11 +165,10 @@ impl World {
             self.draw_sharers(&mut jobs);
         }
         self.draw_hooks(&mut jobs);
+        self.draw_keep(&mut jobs);
         let mut ids = Vec::new();
         for job in &jobs {
-            // The id of an array leaves room for its indexes.
-            let bits = self.fresh();
-            ids.push(JobId::from_u128(if job.array().is_some() { bits << 32 } else { bits }));
+            ids.push(self.fresh_job(job.array().is_some()));
         }
         Submission {
             id: BuildId::from_u128(self.fresh()),
@@ -190,6 +193,20 @@ impl World {
         let after = self.rng.random_range(on_error..=jobs.len());
         for (index, job) in jobs.iter_mut().enumerate().skip(on_error) {
             job.set_hook(Some(if index >= after { Hook::After } else { Hook::OnError }));
+        }
+    }
+
+    /// Has some outputs be kept for less than the project keeps them.
+    fn draw_keep(&mut self, jobs: &mut [JobSpec]) {
+        if self.scenario.keeping.is_none() {
+            return;
+        }
+        for job in jobs {
+            if self.rng.random_bool(0.2) {
+                let mut says = job.extensions.take().map_or_else(Extensions::default, |says| *says);
+                says.output_keep_days = Some(self.rng.random_range(0..=3));
+                job.extensions = says.boxed();
+            }
         }
     }
 

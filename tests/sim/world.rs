@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tombolo_core::control::record::Build;
 use tombolo_core::digest::Digest;
 use tombolo_core::id::AttemptId;
 use tombolo_core::session::{AgentFrame, MasterFrame};
 use tombolo_core::time::{Moment, Now, Timestamp};
-use tombolo_tests::history::{History, Outcome, Recording};
+use tombolo_tests::history::{History, Keeping, Outcome, Recording};
 
-use crate::agent::{Agent, Logged, Step};
+use crate::agent::{Agent, Logged, Question, Step};
 use crate::master::generated::Reader;
 use crate::master::{Batch, Lines, Master, Turn};
 use crate::network::Network;
@@ -22,7 +23,7 @@ use crate::users::{Act, Users};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(900);
 
 /// The calendar at the beginning of every world.
-const BIRTH: u64 = 1_800_000_000_000;
+const BIRTH: u64 = Keeping::BIRTH;
 
 /// Something to happen in the world. Numbers of lives guard against what was meant for a process that is gone.
 #[derive(Debug)]
@@ -91,6 +92,21 @@ pub(crate) enum Item {
     Heal,
     /// All clusters that were removed are let in again, and those that are drained take jobs again.
     Readmit,
+    /// A master looks what its projects do not keep any more.
+    LookWhatGoes {
+        life: u64,
+    },
+    /// It gives the outputs of a build up.
+    GiveUp {
+        life: u64,
+        build: Box<Build>,
+    },
+    /// A master hears what a sweep asks.
+    FindWanted {
+        agent: usize,
+        life: u64,
+        question: Box<Question>,
+    },
     /// Somebody looks whether a cluster is drained.
     LookAtDrain {
         agent: usize,
@@ -134,6 +150,16 @@ pub(crate) enum Bug {
     LeaseOutlived,
     /// An agent says that it has a copy, and has not.
     CopyNotThere,
+    /// The executor unpacks what is damaged as if it was not.
+    DamageNotSeen,
+    /// An agent says that nobody has an output, where a store or a cluster did not answer.
+    RefusalTakenForLoss,
+    /// A sweep deletes what is condemned although an upload may rely on it.
+    SweepWaitsForNobody,
+    /// A sweep deletes what is condemned without asking again who needs it.
+    SweepAsksOnce,
+    /// Sweeps condemn, and delete nothing.
+    SweepDeletesNothing,
 }
 
 #[derive(Debug)]
@@ -149,6 +175,8 @@ pub(crate) struct World {
     pub(crate) users: Users,
     pub(crate) generated: Reader,
     pub(crate) healed: bool,
+    /// When everything was over, but for what is swept.
+    pub(crate) over_since: Option<Duration>,
     /// Counts all that needs a number of its own.
     serial: u128,
 }
@@ -174,6 +202,7 @@ impl World {
             users: Users::default(),
             generated: Reader::default(),
             healed: false,
+            over_since: None,
             serial: 0,
             scenario,
         };
@@ -184,11 +213,12 @@ impl World {
         let end = world.scenario.heal_at + PATIENCE;
         while let Some(item) = world.schedule.next() {
             steps += 1;
-            if world.schedule.now() > end || (world.healed && world.is_over()) {
+            if world.schedule.now() > end || (world.healed && world.is_over() && world.has_swept()) {
                 break;
             }
             world.step(item);
         }
+        world.note_stores();
         Outcome {
             leftovers: world.leftovers(),
             history: world.history,
@@ -245,6 +275,9 @@ impl World {
             Item::Heal => self.heal(),
             Item::CancelAll => self.cancel_all(),
             Item::Readmit => self.readmit_all(),
+            Item::LookWhatGoes { life } => self.look_what_goes(life),
+            Item::GiveUp { life, build } => self.give_up(life, build),
+            Item::FindWanted { agent, life, question } => self.find_wanted(agent, life, question),
             Item::LookAtDrain { agent } => self.look_at_drain(agent),
             Item::ReadmitOne { agent } => drop(self.readmit(agent)),
         }
@@ -288,7 +321,10 @@ impl World {
 
     pub(crate) fn draw_clock(&mut self) -> Clock {
         Clock {
-            wall_ahead: self.rng.random_range(0..600_000),
+            // Days are short where outputs go.
+            wall_ahead: self
+                .rng
+                .random_range(0..self.scenario.keeping.as_ref().map_or(600_000, |_| Keeping::MOST_AHEAD)),
             steady_ahead: Duration::from_secs(self.rng.random_range(1_000..100_000)),
         }
     }

@@ -6,10 +6,13 @@ mod ends;
 mod exclusive;
 mod hooks;
 mod inputs;
+mod kept;
 mod logs;
+mod losses;
 mod once;
 mod progress;
 mod record;
+mod tally;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +31,13 @@ use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_fi
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
 use self::inputs::inputs_complete;
+use self::kept::{given_up_by_the_policy, kept_is_there, let_go_is_gone, promised_is_not_swept};
 use self::logs::{logs_are_whole, logs_that_count, one_leads};
+use self::losses::{inputs_are_whole, losses_are_real, taken_over_is_real};
 use self::once::{commands_run_once, replaced_never_starts};
 use self::progress::{progress_is_real, returned_goes_on};
 pub use self::record::Record;
+pub use self::tally::tally;
 use self::volumes::sharers_together;
 pub use self::volumes::shares;
 use crate::history::{Fact, Outcome};
@@ -39,7 +45,7 @@ use crate::history::{Fact, Outcome};
 type Checker = fn(&Outcome) -> Result<(), String>;
 
 /// All of them, by name.
-const ALL: [(&str, Checker); 22] = [
+const ALL: [(&str, Checker); 29] = [
     ("I1: what was acknowledged reaches its end", all_over),
     (
         "I2: only the outcome of the latest attempt takes effect",
@@ -54,6 +60,7 @@ const ALL: [(&str, Checker); 22] = [
     ("I2: what was replaced does not start", replaced_never_starts),
     ("exclusive jobs run once at a time", exclusive_runs_alone),
     ("what was stopped or forgotten does not start", ended_never_starts),
+    ("I3: commands find outputs whole", inputs_are_whole),
     ("I4: a child starts only with all inputs", inputs_complete),
     ("I5: selectors are honoured", selectors_honoured),
     ("jobs that share a volume run where it is", sharers_together),
@@ -65,6 +72,12 @@ const ALL: [(&str, Checker); 22] = [
     ("builds end as their jobs did", builds_end_right),
     ("hooks run when the others are over", hooks_come_last),
     ("what a drained cluster had is elsewhere", drained_takes_nothing_along),
+    ("what is called lost is lost", losses_are_real),
+    ("what is taken over is as it was", taken_over_is_real),
+    ("only the policy gives outputs up", given_up_by_the_policy),
+    ("what is promised is not swept", promised_is_not_swept),
+    ("what is kept is there", kept_is_there),
+    ("I10: what is let go is gone", let_go_is_gone),
 ];
 
 /// What is wrong: the invariants that do not hold, each with the first place where.
@@ -125,6 +138,10 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
                     "{at:?}: the epoch of {} went back to {}",
                     status.id, status.epoch
                 ));
+            }
+            if status.is_taken_over() && status.epoch.0 == 0 {
+                record.take(fact);
+                continue;
             }
             if status.loss.is_some() {
                 made_again(status, &ended).map_err(|what| format!("{at:?}: {what}: {status:?}"))?;
@@ -313,45 +330,11 @@ fn builds_end_right(outcome: &Outcome) -> Result<(), String> {
                     build.id
                 ));
             }
-            if record.ended.contains(&build.id) {
+            if record.ended.contains(&build.id) && build.released_at.is_none() {
                 return Err(format!("{at:?}: {} ended twice", build.id));
             }
         }
         record.take(fact);
     }
     Ok(())
-}
-
-/// How many of the builds ended in each state, for a look at what worlds are like.
-pub fn tally(outcome: &Outcome) -> BTreeMap<&'static str, usize> {
-    let mut record = Record::default();
-    outcome.history.facts.iter().for_each(|(_, fact)| record.take(fact));
-    let mut tally = BTreeMap::new();
-    for status in record.jobs.values() {
-        *tally.entry(status.state.as_str()).or_default() += 1;
-    }
-    for loss in record.jobs.values().filter_map(|status| status.loss.as_ref()) {
-        let became = if loss.reason.is_none() {
-            "outputs made again"
-        } else {
-            "outputs lost"
-        };
-        *tally.entry(became).or_default() += 1;
-    }
-    let drained = |(_, fact): &&(Duration, Fact)| matches!(fact, Fact::DrainedRemoved { .. });
-    tally.insert("clusters drained", outcome.history.facts.iter().filter(drained).count());
-    let moved = record.jobs.values().map(|status| status.copies().len()).sum::<usize>();
-    tally.insert("outputs moved", moved);
-    *tally.entry("builds").or_default() += record.builds.len();
-    let retried = record.jobs.values().map(|status| status.tries().len()).sum::<usize>();
-    tally.insert("attempts after another", retried);
-    let made = record.nodes.values().filter(|node| node.generated_by.is_some());
-    tally.insert("jobs made by jobs", made.count());
-    let indexes = record.jobs.keys().filter(|id| id.array_and_index().is_some());
-    tally.insert("indexes of arrays", indexes.count());
-    tally.insert(
-        "epochs",
-        record.jobs.values().map(|status| status.epoch.0 as usize).sum(),
-    );
-    tally
 }

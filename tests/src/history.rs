@@ -9,6 +9,8 @@ use tombolo_core::digest::Digest;
 use tombolo_core::id::{AttemptId, BuildId, JobId};
 use tombolo_core::name::ClusterName;
 use tombolo_core::resources::Resources;
+use tombolo_core::retention::Policy;
+use tombolo_core::time::Timestamp;
 
 /// Something that a checker judges.
 #[derive(Debug, Clone)]
@@ -107,10 +109,90 @@ pub enum Fact {
         /// The line after the last.
         end: u64,
     },
+    /// What the project keeps, from the beginning on, if not everything for ever.
+    Keeping(Keeping),
+    /// These outputs are not whole any more in the cluster's store, and it was not the product that did it.
+    StoreHurt {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which outputs.
+        manifests: Vec<Digest>,
+    },
+    /// Whoever read something in the cluster's store has found it damaged.
+    DamageFound(ClusterName),
+    /// An attempt has ended as an error, since its output could not be stored.
+    NotStored {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which attempt.
+        attempt: AttemptId,
+    },
+    /// A sweep of the cluster's store has deleted these outputs, by what was answered to a question of this time.
+    Swept {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which outputs.
+        manifests: Vec<Digest>,
+        /// When it was asked who needs them.
+        asked: Duration,
+    },
+    /// An output is in the cluster's store, and not all of it, though nothing has hurt it but sweeps.
+    Broken {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// Which output.
+        manifest: Digest,
+    },
+    /// What is in the cluster's store at the end.
+    InStore {
+        /// Which cluster.
+        cluster: ClusterName,
+        /// The outputs.
+        stored: Vec<Stored>,
+        /// How many chunks no output lists.
+        unlisted: usize,
+    },
     /// A cluster never comes back.
     Buried(ClusterName),
     /// A cluster lost all that it had on disk.
     Wiped(ClusterName),
+}
+
+/// An output in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its digest.
+    pub manifest: Digest,
+    /// All of it is there, as it should be.
+    pub whole: bool,
+}
+
+/// What a project keeps, in a world whose days are short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keeping {
+    /// What it keeps.
+    pub policy: Policy,
+    /// How long it is at least from one sweep of a store to the next; twice that at most.
+    pub sweep_pause: Duration,
+}
+
+impl Keeping {
+    /// The calendar at the beginning of every world.
+    pub const BIRTH: u64 = 1_800_000_000_000;
+    /// How long a day of policies takes in a world.
+    pub const DAY: Duration = Duration::from_secs(10);
+    /// How many milliseconds a machine's calendar is ahead at most, where days are so short.
+    pub const MOST_AHEAD: u64 = 3_000;
+    /// What is let go is gone after so long, when nothing else happens any more.
+    pub const TIME_TO_GO: Duration = Duration::from_secs(75);
+
+    /// How often a world's day fits into a day.
+    const FACTOR: u64 = 24 * 60 * 60 / 10;
+
+    /// A time of the world's calendar as policies take it, by whose days they count.
+    pub fn stretch(&self, at: Timestamp) -> Timestamp {
+        Timestamp(Self::BIRTH + at.0.saturating_sub(Self::BIRTH) * Self::FACTOR)
+    }
 }
 
 /// What happened, in its order.

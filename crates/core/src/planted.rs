@@ -57,11 +57,15 @@ pub enum Bug {
     LastLogLineLost,
     /// A command that waits for the lease starts with one that came along with the word that it is not to start.
     LeaseOvertakesWord,
+    /// Of a policy that keeps so many builds the last one is given up.
+    KeptBuildGivenUp,
+    /// What nobody gave is taken for lost, also where somebody may have it who did not answer.
+    SilenceTakenForLoss,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AnswersBeforeCommit,
         Self::FailedCommitTaken,
         Self::CommitUnfenced,
@@ -86,6 +90,8 @@ impl Bug {
         Self::LiveChunkSwept,
         Self::LastLogLineLost,
         Self::LeaseOvertakesWord,
+        Self::KeptBuildGivenUp,
+        Self::SilenceTakenForLoss,
     ];
 
     /// The mistake that [`fmt::Debug`](std::fmt::Debug) writes like this.

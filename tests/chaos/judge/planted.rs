@@ -48,6 +48,8 @@ pub(crate) const fn trace(bug: Bug) -> Trace {
         Bug::RelayByteDropped => Trace::Breaks(&[OutputsWhole, ErrorsExplained]),
         Bug::ManifestPublishedEarly => Trace::Breaks(&[OutputsWhole, InputsThere, ErrorsExplained]),
         Bug::LiveChunkSwept => Trace::Nothing("nothing is swept"),
+        Bug::KeptBuildGivenUp => Trace::Nothing("projects keep everything"),
+        Bug::SilenceTakenForLoss => Trace::Nothing("what is taken for lost is made again, and is the same"),
         Bug::LeaseOvertakesWord => {
             Trace::Nothing("what starts by it is stopped at once, and the moment for it is rare")
         }

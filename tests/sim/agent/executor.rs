@@ -14,6 +14,8 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::session::agent::Event;
 use tombolo_core::time::Timestamp;
 
+use super::store::{Upload, bytes_of};
+use super::sweeps::Question;
 use super::{Exit, Shipped, Stored};
 use crate::master::LEASE;
 use crate::world::{Bug, Item, PATIENCE, World};
@@ -34,16 +36,22 @@ pub(crate) enum Step {
     Exit(AttemptId, u64, Exit),
     /// The supervisor of this boot sees the lease end.
     LeaseDue(AttemptId, u64),
-    /// Stores the output.
+    /// Stores what is in the output.
     Publish(AttemptId),
-    /// Has stored it.
+    /// Has stored that, and says what the output is.
     Published(AttemptId),
+    /// Has stored the output.
+    Conclude(AttemptId),
     Stop(AttemptId),
     Forget(AttemptId),
     /// Brings a copy, and says so.
     Copy(Box<Prefetch>),
     /// Sends what of the logs was not sent.
     Ship,
+    /// Sweeps the store.
+    Sweep,
+    /// Has heard from the master which outputs it wants.
+    Answered(Box<Question>, Vec<Digest>),
 }
 
 /// How long the steps of the executor take at most, unless it is the command.
@@ -53,13 +61,17 @@ const TRIES: u32 = 3;
 
 impl World {
     pub(crate) fn soon(&mut self, agent: usize, step: Step) {
-        let delay = match self.scenario.tense {
+        let longest = match self.scenario.tense {
             false if self.rng.random_bool(0.05) => STEP * 10,
             false => STEP,
             true if self.rng.random_bool(0.1) => LEASE,
             true => STEP / 5,
         };
-        let delay = self.draw_time(delay);
+        self.later(agent, longest, step);
+    }
+
+    pub(super) fn later(&mut self, agent: usize, longest: Duration, step: Step) {
+        let delay = self.draw_time(longest);
         let life = self.agents[agent].life;
         self.schedule.after(delay, Item::AgentStep { agent, life, step });
     }
@@ -91,7 +103,8 @@ impl World {
         debug_assert_eq!(self.agents[index].life, life, "steps belong to the new process");
         let mut steps = Vec::new();
         let boots = self.agents[index].boots;
-        for (attempt, stored) in &self.agents[index].disk {
+        for (attempt, stored) in &mut self.agents[index].disk {
+            stored.failing_since = None;
             steps.extend(match (&stored.phase, stored.exit, stored.supervised_in) {
                 (Phase::Accepted, ..) => Some(Step::Prepare(*attempt)),
                 (Phase::Preparing, ..) => Some(Step::Fetched(*attempt, 1)),
@@ -120,25 +133,26 @@ impl World {
             Step::Accept(attempt) => self.accept_attempt(index, attempt),
             Step::Prepare(attempt) => {
                 if self.advance(index, attempt, 0, Phase::Preparing) {
-                    self.soon(index, Step::Fetched(attempt, 1));
+                    self.after_store(index, Step::Fetched(attempt, 1));
                 }
             }
             Step::Fetched(attempt, tries) => self.fetched(index, attempt, tries),
             Step::Launch(attempt) => self.launch(index, attempt),
             Step::Exit(..) | Step::LeaseDue(..) => {}
-            Step::Publish(attempt) => {
-                self.advance(index, attempt, 2, Phase::Publishing);
-                self.soon(index, Step::Published(attempt));
-            }
+            Step::Publish(attempt) => self.publish(index, attempt),
             Step::Published(attempt) => self.published(index, attempt),
+            Step::Conclude(attempt) => self.conclude(index, attempt),
             Step::Stop(attempt) => self.stop_attempt(index, attempt),
             Step::Copy(prefetch) => self.copy(index, &prefetch),
             Step::Ship => self.ship(index),
+            Step::Sweep => self.sweep(index),
+            Step::Answered(question, wanted) => self.go_on_sweeping(index, &question, &wanted),
             Step::Forget(attempt) if self.must_ship_first(index, attempt) => self.soon(index, step),
             Step::Forget(attempt) => {
                 if self.bug != Some(Bug::ForgetIgnored) {
                     self.note_command_over(index, attempt);
                     self.agents[index].disk.remove(&attempt);
+                    self.agents[index].store.uploads.remove(&Upload::Attempt(attempt));
                     self.agents[index].remove_volumes();
                 }
                 if let Some(process) = &mut self.agents[index].process {
@@ -163,6 +177,9 @@ impl World {
             exit: None,
             leased_until: Duration::ZERO,
             log: Shipped::default(),
+            arrived: Vec::new(),
+            made: None,
+            failing_since: None,
         };
         agent.disk.insert(attempt, stored);
         self.take_volumes(index, attempt);
@@ -173,7 +190,7 @@ impl World {
     }
 
     /// Writes the next phase down if the present one has this rank, and says so.
-    fn advance(&mut self, index: usize, attempt: AttemptId, from: u8, to: Phase) -> bool {
+    pub(super) fn advance(&mut self, index: usize, attempt: AttemptId, from: u8, to: Phase) -> bool {
         let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
             return false;
         };
@@ -198,43 +215,25 @@ impl World {
             return;
         };
         let inputs = stored.assignment.inputs.clone();
-        let lost = inputs.iter().find_map(|input| self.fetch(index, input));
-        match lost {
-            Some(_) if self.bug != Some(Bug::InputSkipped) && tries < TRIES => {
-                self.soon(index, Step::Fetched(attempt, tries + 1));
-            }
-            Some(lost) if self.bug != Some(Bug::InputSkipped) => self.end_without(index, attempt, lost),
-            _ => {
-                // What has come is in the cluster's own store.
-                let manifests = inputs.iter().map(|input| input.output.manifest);
-                self.agents[index].outputs.extend(manifests);
-                self.soon(index, Step::Launch(attempt));
-            }
+        if !self.begin_upload(index, attempt, Step::Fetched(attempt, tries)) {
+            return;
         }
-    }
-
-    /// Looks for one input; if nobody gives it, says who was asked.
-    pub(crate) fn fetch(&self, index: usize, input: &InputReference) -> Option<LostInput> {
-        let manifest = input.output.manifest;
-        let mut lost = LostInput {
-            parent: input.job,
-            manifest,
-            missing: Vec::new(),
-            unreachable: Vec::new(),
+        let skipped = self.bug == Some(Bug::InputSkipped);
+        let mut bring = |input: &InputReference| match self.bring(index, input, Upload::Attempt(attempt)) {
+            Err(_) if skipped => Ok(input.output.manifest),
+            brought => brought,
         };
-        if self.agents[index].outputs.contains(&manifest) {
-            return None;
-        }
-        for name in input.sources.iter().map(|source| &source.cluster) {
-            let (other, agent) = (0..).zip(&self.agents).find(|(_, agent)| agent.name == *name)?;
-            let answers = other == index || (agent.process.is_some() && !self.network.is_cut(other));
-            match (answers, agent.outputs.contains(&manifest)) {
-                (true, true) => return None,
-                (true, false) => lost.missing.push(name.clone()),
-                (false, _) => lost.unreachable.push(name.clone()),
+        let arrived: Result<Vec<Digest>, LostInput> = inputs.iter().map(&mut bring).collect();
+        match arrived {
+            Ok(arrived) => {
+                if let Some(stored) = self.agents[index].disk.get_mut(&attempt) {
+                    stored.arrived = arrived.into_iter().skip(usize::from(skipped)).collect();
+                }
+                self.after_store(index, Step::Launch(attempt));
             }
+            Err(_) if tries < TRIES => self.soon(index, Step::Fetched(attempt, tries + 1)),
+            Err(lost) => self.end_without(index, attempt, lost),
         }
-        Some(lost)
     }
 
     /// Ends an attempt for want of an input.
@@ -259,14 +258,7 @@ impl World {
         if !process.session.lease_valid(self.now_at(process.clock).steady) || !self.is_held(index, stored) {
             return self.soon(index, Step::Launch(attempt));
         }
-        let assignment = stored.assignment.clone();
-        let skipped = usize::from(self.bug == Some(Bug::InputSkipped));
-        let arrived: Vec<Digest> = assignment
-            .inputs
-            .iter()
-            .skip(skipped)
-            .map(|input| input.output.manifest)
-            .collect();
+        let (assignment, arrived) = (stored.assignment.clone(), stored.arrived.clone());
         let (cluster, boot) = (agent.name.clone(), agent.boots);
         let receipts = assignment.inputs.iter().map(receipt).collect();
         let running = Phase::Running {
@@ -329,24 +321,6 @@ impl World {
         }
     }
 
-    fn published(&mut self, index: usize, attempt: AttemptId) {
-        let Some(stored) = self.agents[index].disk.get(&attempt) else {
-            return;
-        };
-        if stored.phase != Phase::Publishing {
-            return;
-        }
-        let (state, code, message) = match stored.exit {
-            Some(Exit::Code(0)) => (TerminalState::Finished, Some(0), ""),
-            Some(Exit::Code(3)) => (TerminalState::Unstable, Some(0), "tests failed"),
-            Some(Exit::Code(code)) => (TerminalState::Failure, Some(code), "the command failed"),
-            Some(Exit::Stopped) => (TerminalState::Killed, None, "stopped"),
-            Some(Exit::LeaseEnded) => (TerminalState::Error, None, "the lease ended"),
-            None => (TerminalState::Error, None, "its supervisor is gone"),
-        };
-        self.end_attempt(index, attempt, state, code, message);
-    }
-
     fn stop_attempt(&mut self, index: usize, attempt: AttemptId) {
         if self.end_if_stopped(index, attempt) {
             return;
@@ -377,7 +351,7 @@ impl World {
     }
 
     /// Writes the end down, the output first.
-    fn end_attempt(
+    pub(super) fn end_attempt(
         &mut self,
         index: usize,
         attempt: AttemptId,
@@ -395,20 +369,15 @@ impl World {
         (state, exit_code, message): (TerminalState, Option<i32>, &str),
         lost_inputs: Vec<LostInput>,
     ) {
-        let leaves = matches!(
-            state,
-            TerminalState::Finished | TerminalState::Unstable | TerminalState::Failure
-        );
-        let output = (leaves && self.rng.random_bool(0.8)).then(|| self.fresh_digest());
         let log_lines = self.write_log(index, attempt);
         let Some(stored) = self.agents[index].disk.get_mut(&attempt) else {
             return;
         };
         let makes = state == TerminalState::Finished && makes_jobs(&stored.assignment.job);
         let generated = makes.then(|| draw_file(&mut self.rng)).flatten();
-        let left = output.map(|manifest| OutputReference {
+        let left = stored.made.flatten().map(|manifest| OutputReference {
             manifest,
-            bytes: 1,
+            bytes: bytes_of(manifest),
             files: 1,
         });
         let outcome = Outcome {
@@ -427,11 +396,22 @@ impl World {
             generated: generated.map(Box::new),
         };
         stored.phase = Phase::Ended(outcome.clone());
-        self.agents[index].outputs.extend(output);
         self.ended_fact(index, attempt, outcome.clone());
         if self.bug != Some(Bug::EndNotReported) {
             self.progressed(index, attempt, Phase::Ended(outcome));
         }
+    }
+}
+
+/// What an attempt says of how its command ended.
+pub(super) const fn outcome_of(exit: Option<Exit>) -> (TerminalState, Option<i32>, &'static str) {
+    match exit {
+        Some(Exit::Code(0)) => (TerminalState::Finished, Some(0), ""),
+        Some(Exit::Code(3)) => (TerminalState::Unstable, Some(0), "tests failed"),
+        Some(Exit::Code(code)) => (TerminalState::Failure, Some(code), "the command failed"),
+        Some(Exit::Stopped) => (TerminalState::Killed, None, "stopped"),
+        Some(Exit::LeaseEnded) => (TerminalState::Error, None, "the lease ended"),
+        None => (TerminalState::Error, None, "its supervisor is gone"),
     }
 }
 

@@ -245,6 +245,7 @@ impl World {
             self.plan_turn(machine, Duration::ZERO, Turn::Renew);
             self.plan_turn(machine, Duration::ZERO, Turn::Due);
         }
+        self.plan_look(life);
         self.master_work(life);
     }
 

@@ -88,6 +88,10 @@ pub(super) fn killed_by_somebody(outcome: &Outcome) -> Result<(), String> {
                     .collect();
                 requested.extend(made);
             }
+            // Somebody asked for that in the build which it is of.
+            Fact::Committed(Change::PutJob(status)) if status.is_taken_over() => {
+                requested.extend((status.ended() == Some(TerminalState::Killed)).then_some(status.id));
+            }
             Fact::Committed(Change::PutJob(status))
                 if status.state == JobState::Terminal(TerminalState::Killed)
                     && !is_asked_for(&requested, status.id) =>

@@ -28,6 +28,7 @@ mod outputs;
 mod postgres;
 mod recovery;
 mod retention;
+mod rotation;
 mod secrets;
 mod standby;
 mod superset;

@@ -182,6 +182,12 @@ impl Authority {
         trust::pin(&self.root).expect("the root of an authority was read before")
     }
 
+    /// The pins of all roots, that of the one that signs first.
+    pub fn pins(&self) -> Vec<String> {
+        let pins = self.roots().map(trust::pin);
+        pins.map(|pin| pin.expect("the roots of an authority were read before")).collect()
+    }
+
     /// Signs the key that a request proves (PKCS #10 in DER). Whatever else the request asks for is ignored: the names are
     /// `member`'s, the life is [`CERTIFICATE_LIFE`] from `now`.
     pub fn sign(&self, request: &[u8], member: &Member, now: Timestamp) -> Result<Chain, Error> {

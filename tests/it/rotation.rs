@@ -84,7 +84,11 @@ fn crosses_both_ways(world: &World) {
         let build = world.run(&CROSSING.replace("FROM", from).replace("TO", to));
         assert_eq!(build["state"], "finished", "{build:#}");
         let input = &job(&build, "b")["inputs"][0];
-        assert_eq!((&input["from"], &input["route"]), (&from.into(), &"peer".into()), "{build:#}");
+        assert_eq!(
+            (&input["from"], &input["route"]),
+            (&from.into(), &"peer".into()),
+            "{build:#}"
+        );
     }
 }
 
@@ -103,7 +107,10 @@ fn member(world: &World, cluster: &str, authority: &Authority) -> Identity {
 fn call(world: &World, identity: &Identity) -> Result<(), Option<Distrust>> {
     let text = fs::read_to_string(world.path("east/identity/master")).expect("it has joined");
     let addresses: Vec<_> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let tls = identity.client(&Member::Master).expect("TLS");
         let channel = connect(&addresses, tls, &Proxy::none()).await;
@@ -126,10 +133,15 @@ fn another_authority_takes_over_while_jobs_run_and_outputs_cross() {
 
     // The new one is made while a cluster is away. The master that still runs knows nothing of it.
     let west = world.dismiss("west");
-    let rotated = world.tombolo(&["ca", "rotate", "--config", &config(&world)]).succeeded();
+    let rotated = world
+        .tombolo(&["ca", "rotate", "--config", &config(&world)])
+        .succeeded();
     assert!(rotated.output.contains(&authority(&world).pin()), "{rotated:?}");
     let early = world.tombolo(&["ca", "finish", "--config", &config(&world)]);
-    assert!(early.code == 1 && early.error.contains("start the master again"), "{early:?}");
+    assert!(
+        early.code == 1 && early.error.contains("start the master again"),
+        "{early:?}"
+    );
     let twice = world.tombolo(&["ca", "rotate", "--config", &config(&world)]);
     assert!(twice.code == 1 && twice.error.contains("ca finish"), "{twice:?}");
     world.kill("master");
@@ -155,7 +167,9 @@ fn another_authority_takes_over_while_jobs_run_and_outputs_cross() {
     let shown = world.tombolo(&["ca", "status"]).succeeded();
     assert!(shown.output.contains("tombolo ca finish"), "{shown:?}");
 
-    world.tombolo(&["ca", "finish", "--config", &config(&world)]).succeeded();
+    world
+        .tombolo(&["ca", "finish", "--config", &config(&world)])
+        .succeeded();
     world.kill("master");
     all_current(&world, 1);
     for cluster in ["east", "west"] {
@@ -166,7 +180,10 @@ fn another_authority_takes_over_while_jobs_run_and_outputs_cross() {
     crosses_both_ways(&world);
 
     // A certificate of the older one is refused, also for a key that the master knows.
-    assert_eq!(call(&world, &member(&world, "east", &before)), Err(Some(Distrust::OfUs)));
+    assert_eq!(
+        call(&world, &member(&world, "east", &before)),
+        Err(Some(Distrust::OfUs))
+    );
     call(&world, &member(&world, "east", &authority(&world))).expect("the same with one of today");
 
     // Nothing of this was noticed by what ran.
@@ -182,24 +199,32 @@ fn another_authority_takes_over_while_jobs_run_and_outputs_cross() {
 fn a_cluster_that_was_away_over_all_of_it_is_told_how_to_join_again() {
     let world = World::start();
     let west = world.dismiss("west");
-    world.tombolo(&["ca", "rotate", "--config", &config(&world)]).succeeded();
+    world
+        .tombolo(&["ca", "rotate", "--config", &config(&world)])
+        .succeeded();
     world.kill("master");
     // As for a key that others have: whoever is not here is left behind.
-    world.tombolo(&["ca", "finish", "--force", "--config", &config(&world)]).succeeded();
+    world
+        .tombolo(&["ca", "finish", "--force", "--config", &config(&world)])
+        .succeeded();
     world.kill("master");
     world.write("west.toml", &west);
     let log: PathBuf = world.path("logs/west.log");
     world.wait_for("west to say what to do", || {
         let log = fs::read_to_string(&log).ok()?;
-        (log.contains("the authority was replaced while this cluster was away") && log.contains("tombolo cluster invite"))
-            .then_some(())
+        (log.contains("the authority was replaced while this cluster was away")
+            && log.contains("tombolo cluster invite"))
+        .then_some(())
     });
     let (_, states) = states(&world).expect("the master answers");
     assert!(states.contains(&("west".into(), "unseen".into())), "{states:?}");
 
     let removed = ["cluster", "remove", "west", "--force"];
     world.tombolo(&removed).succeeded();
-    let invited = world.tombolo(&["cluster", "invite", "west", "-o", "json"]).succeeded().json();
+    let invited = world
+        .tombolo(&["cluster", "invite", "west", "-o", "json"])
+        .succeeded()
+        .json();
     let invite = invited["invite"].as_str().expect("an invite");
     world.dismiss("west");
     world.write("west.toml", &format!("invite = \"{invite}\"\n{west}"));

@@ -265,8 +265,12 @@ impl Link {
             }
             Failure::Distrusted(distrust) => {
                 let reason = match distrust {
-                    Distrust::OfUs => "the master does not know the certificate authority that this cluster's certificate is of",
-                    Distrust::OfPeer => "the master's certificate is of a certificate authority that this cluster does not know",
+                    Distrust::OfUs => {
+                        "the master does not know the certificate authority that this cluster's certificate is of"
+                    }
+                    Distrust::OfPeer => {
+                        "the master's certificate is of a certificate authority that this cluster does not know"
+                    }
                 };
                 let pause = self.pauses.next();
                 tracing::error!(

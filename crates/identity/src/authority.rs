@@ -185,7 +185,8 @@ impl Authority {
     /// The pins of all roots, that of the one that signs first.
     pub fn pins(&self) -> Vec<String> {
         let pins = self.roots().map(trust::pin);
-        pins.map(|pin| pin.expect("the roots of an authority were read before")).collect()
+        pins.map(|pin| pin.expect("the roots of an authority were read before"))
+            .collect()
     }
 
     /// Signs the key that a request proves (PKCS #10 in DER). Whatever else the request asks for is ignored: the names are

@@ -82,7 +82,19 @@ async fn members_of_both_sides_of_each_step_believe_each_other_and_nobody_believ
     let strangers_heir = stranger.successor(now()).unwrap();
     let states = [&before, &during, &after, &stranger, &strangers_heir];
     let names = ["before", "during", "after", "stranger", "stranger's heir"];
-    let good = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (3, 4), (4, 3), (4, 4)];
+    let good = [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (2, 1),
+        (2, 2),
+        (3, 3),
+        (3, 4),
+        (4, 3),
+        (4, 4),
+    ];
     for (server, of_server) in states.iter().enumerate() {
         for (client, of_client) in states.iter().enumerate() {
             let case = format!("client {}, server {}", names[client], names[server]);
@@ -90,7 +102,11 @@ async fn members_of_both_sides_of_each_step_believe_each_other_and_nobody_believ
             let peers = shake(&west, east.client(&cluster("west")).unwrap()).await;
             let to_master = shake(&master(of_server), east.client(&Member::Master).unwrap()).await;
             let expected = good.contains(&(client, server));
-            assert_eq!((peers.is_ok(), to_master.is_ok()), (expected, expected), "{case}: {peers:?} {to_master:?}");
+            assert_eq!(
+                (peers.is_ok(), to_master.is_ok()),
+                (expected, expected),
+                "{case}: {peers:?} {to_master:?}"
+            );
             if let Ok(shown) = peers {
                 let root = root_name(of_client.roots().next().unwrap()).unwrap();
                 let shown = shown.unwrap();
@@ -165,11 +181,25 @@ async fn a_member_notes_the_edition_of_a_master_that_has_proved_to_be_it() {
 #[test]
 fn every_change_of_who_is_to_be_believed_is_another_edition() {
     let Rotation { before, during, after } = rotation();
-    let point = |key: &PrivateKey| tombolo_identity::grant::Signer::new(key).unwrap().public_point().to_vec();
-    let trust = before.trust().with_grant_key(&point(&PrivateKey::generate().unwrap())).unwrap();
-    let other = before.trust().with_grant_key(&point(&PrivateKey::generate().unwrap())).unwrap();
+    let point = |key: &PrivateKey| {
+        tombolo_identity::grant::Signer::new(key)
+            .unwrap()
+            .public_point()
+            .to_vec()
+    };
+    let trust = before
+        .trust()
+        .with_grant_key(&point(&PrivateKey::generate().unwrap()))
+        .unwrap();
+    let other = before
+        .trust()
+        .with_grant_key(&point(&PrivateKey::generate().unwrap()))
+        .unwrap();
     let again = || Authority::load(&before.pem(), &key_of(&before)).unwrap();
-    assert_eq!(again().announcing(&trust).edition(), again().announcing(&trust).edition());
+    assert_eq!(
+        again().announcing(&trust).edition(),
+        again().announcing(&trust).edition()
+    );
     let editions = [
         before.edition(),
         during.edition(),
@@ -218,7 +248,10 @@ fn files_written_by_halves_are_the_authority_of_before_which_trusts_one_more() {
     assert!(read.without_others().is_err(), "there is nothing to leave out");
     // The next one begins where this one has ended.
     let next = read.successor(now()).unwrap();
-    assert_eq!((next.roots().count(), next.without_others().unwrap().roots().count()), (2, 1));
+    assert_eq!(
+        (next.roots().count(), next.without_others().unwrap().roots().count()),
+        (2, 1)
+    );
 }
 
 #[test]
@@ -233,8 +266,16 @@ fn certificates_that_do_not_belong_together_are_no_authority() {
         ("the same twice", before.pem() + &before.pem(), &before),
         ("two trust domains", before.pem() + &elsewhere.pem(), &before),
         ("a member's certificate", before.pem() + &leaf, &before),
-        ("a link for nobody", stranger.pem() + &after.pem().replace(&root_pem(&after), ""), &stranger),
-        ("too many", (0..7).map(|_| rotation().before.pem()).collect::<String>() + &before.pem(), &before),
+        (
+            "a link for nobody",
+            stranger.pem() + &after.pem().replace(&root_pem(&after), ""),
+            &stranger,
+        ),
+        (
+            "too many",
+            (0..7).map(|_| rotation().before.pem()).collect::<String>() + &before.pem(),
+            &before,
+        ),
     ] {
         assert!(Authority::load(&certificates, &key_of(key)).is_err(), "{case}");
     }
@@ -252,7 +293,11 @@ fn root_pem(authority: &Authority) -> String {
 fn credentials_whose_trust_does_not_vouch_for_their_certificate_are_found() {
     let Rotation { before, during, after } = rotation();
     let key = PrivateKey::generate().unwrap();
-    let signed = |authority: &Authority| authority.sign(&key.request().unwrap(), &cluster("east"), now()).unwrap();
+    let signed = |authority: &Authority| {
+        authority
+            .sign(&key.request().unwrap(), &cluster("east"), now())
+            .unwrap()
+    };
     let with = |authority: &Authority, trust: Trust| Credentials::new(key.clone(), signed(authority), trust).unwrap();
     for authority in [&before, &during, &after] {
         Identity::check(&with(authority, authority.trust())).unwrap();

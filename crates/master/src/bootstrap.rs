@@ -179,7 +179,11 @@ impl Foundation {
         let authority = authority.announcing(&trust);
         let older = trust.roots().len() - 1;
         if older > 0 {
-            tracing::info!(older, pin = authority.pin(), "another certificate authority takes the place of the older one: `tombolo ca status`");
+            tracing::info!(
+                older,
+                pin = authority.pin(),
+                "another certificate authority takes the place of the older one: `tombolo ca status`"
+            );
         }
         write_public(&folder.trust(), &authority.trust().pem())?;
         let identity = Identity::new(authority.issue(&Member::Master, trust.clone(), now)?)?;

@@ -79,7 +79,9 @@ impl Database {
 
 /// The pin by which a database knows whose it is, and those by which it may know it still.
 fn installation(pins: &[String]) -> (String, Vec<String>) {
-    let (own, before) = pins.split_first().map_or((String::new(), &[][..]), |(own, before)| (own.clone(), before));
+    let (own, before) = pins
+        .split_first()
+        .map_or((String::new(), &[][..]), |(own, before)| (own.clone(), before));
     (own, before.to_vec())
 }
 

@@ -57,7 +57,10 @@ async fn renewing(master: &Master, folder: &Path) {
                 pauses.reset();
                 answered = *editions.borrow_and_update();
                 if let Err(error) = confirm(master).await {
-                    tracing::warn!(error = format!("{error:#}"), "the master was not told of the new certificate");
+                    tracing::warn!(
+                        error = format!("{error:#}"),
+                        "the master was not told of the new certificate"
+                    );
                 }
             }
             Err(error) => {

@@ -225,7 +225,11 @@ async fn show(session: &Session) -> Result<(), Failure> {
     let status: Status = session.client.get(&path::authority()).await?;
     if session.format.is_for_people() {
         for root in &status.roots {
-            let what = if root.signs { "signs" } else { "is older, and still trusted" };
+            let what = if root.signs {
+                "signs"
+            } else {
+                "is older, and still trusted"
+            };
             render::line(&format!("{} {what}; it ends {}", root.pin, root.expires_at))?;
         }
     }
@@ -254,7 +258,10 @@ async fn check(session: &Session, authority: &Authority) -> Result<(), Failure> 
     }
     let failure = Failure::new(
         ExitCode::Failed,
-        format!("these clusters would be cut off, and would have to join again: {}", behind.join(", ")),
+        format!(
+            "these clusters would be cut off, and would have to join again: {}",
+            behind.join(", ")
+        ),
     );
     Err(failure.hint(hint(&status)))
 }
@@ -301,7 +308,13 @@ mod tests {
     #[test]
     fn those_that_would_be_cut_off_are_named() {
         use CertificateState::{Behind, Current, Older, Unseen};
-        let all = [("a", true, Current), ("b", true, Behind), ("c", true, Older), ("d", false, Unseen), ("e", false, Older)];
+        let all = [
+            ("a", true, Current),
+            ("b", true, Behind),
+            ("c", true, Older),
+            ("d", false, Unseen),
+            ("e", false, Older),
+        ];
         let mixed = status(2, &all);
         assert_eq!(left_behind(&mixed), ["c", "d", "e"]);
         assert!(verdict(&mixed).contains("c, d, e"), "{}", verdict(&mixed));

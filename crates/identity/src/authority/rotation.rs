@@ -41,7 +41,9 @@ impl Bundle {
             .map_err(|error| Error::Certificate(error.to_string()))?;
         if certificates.is_empty() || certificates.len() > MAX_CERTIFICATES {
             let count = certificates.len();
-            return refused(format!("there are {count} certificates, and not 1 to {MAX_CERTIFICATES}"));
+            return refused(format!(
+                "there are {count} certificates, and not 1 to {MAX_CERTIFICATES}"
+            ));
         }
         let (mut roots, mut links) = (Vec::new(), Vec::new());
         for (index, certificate) in certificates.into_iter().enumerate() {
@@ -58,10 +60,14 @@ impl Bundle {
         }
         for (index, reason, link) in &links {
             if !roots.iter().any(|root| vouches_for(link, root)) {
-                return refused(format!("certificate {index} is no root ({reason}), and vouches for none of the roots"));
+                return refused(format!(
+                    "certificate {index} is no root ({reason}), and vouches for none of the roots"
+                ));
             }
         }
-        let own = roots.iter().position(|root| public_key(root).is_some_and(|own| own == key.public_der()));
+        let own = roots
+            .iter()
+            .position(|root| public_key(root).is_some_and(|own| own == key.public_der()));
         let root = roots.remove(own.ok_or(Error::ForeignKey)?);
         // Where the files were written by halves there are links for a root that does not sign yet.
         let links = links.into_iter().map(|(_, _, link)| link);

@@ -172,10 +172,20 @@ async fn an_installation_that_takes_the_place_of_another_leads_its_database_and_
         let refused = candidate_as(&name, ours(stranger)).leader().await.unwrap_err();
         assert!(matches!(refused, AcquireError::Foreign { .. }), "{refused}");
     }
-    drop(candidate_as(&name, ours(&["theirs", "ours"])).lead_within(PATIENCE).await.unwrap());
+    drop(
+        candidate_as(&name, ours(&["theirs", "ours"]))
+            .lead_within(PATIENCE)
+            .await
+            .unwrap(),
+    );
     // Who has not heard of it yet may lead as well, and does not take it away.
     drop(lead(&candidate(&name)).await);
-    drop(candidate_as(&name, ours(&["ours"])).lead_within(PATIENCE).await.unwrap());
+    drop(
+        candidate_as(&name, ours(&["ours"]))
+            .lead_within(PATIENCE)
+            .await
+            .unwrap(),
+    );
     // Until nobody is to be who it was.
     drop(candidate_as(&name, ours(&[])).lead_within(PATIENCE).await.unwrap());
     let refused = candidate(&name).leader().await.unwrap_err();

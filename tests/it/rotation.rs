@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -80,16 +81,22 @@ fn all_current(world: &World, roots: usize) {
 
 #[track_caller]
 fn crosses_both_ways(world: &World) {
-    for (from, to) in [("east", "west"), ("west", "east")] {
+    // The bucket of `west` is read from straight away.
+    for (from, to, route) in [("east", "west", "peer"), ("west", "east", "signed")] {
         let build = world.run(&CROSSING.replace("FROM", from).replace("TO", to));
         assert_eq!(build["state"], "finished", "{build:#}");
         let input = &job(&build, "b")["inputs"][0];
         assert_eq!(
             (&input["from"], &input["route"]),
-            (&from.into(), &"peer".into()),
+            (&from.into(), &route.into()),
             "{build:#}"
         );
     }
+}
+
+/// How a cluster stands, as its name and state.
+fn stands(cluster: &str, state: &str) -> (String, String) {
+    (cluster.to_owned(), state.to_owned())
 }
 
 /// A certificate for the agent's own key, which nobody else has; signed by whichever authority.
@@ -147,7 +154,7 @@ fn another_authority_takes_over_while_jobs_run_and_outputs_cross() {
     world.kill("master");
     world.wait_for("east to come along", || {
         let (roots, states) = states(&world)?;
-        (roots == 2 && states == [("east".into(), "current".into()), ("west".into(), "unseen".into())]).then_some(())
+        (roots == 2 && states == [stands("east", "current"), stands("west", "unseen")]).then_some(())
     });
     let refused = world.tombolo(&["ca", "finish", "--config", &config(&world)]);
     assert!(
@@ -217,7 +224,7 @@ fn a_cluster_that_was_away_over_all_of_it_is_told_how_to_join_again() {
         .then_some(())
     });
     let (_, states) = states(&world).expect("the master answers");
-    assert!(states.contains(&("west".into(), "unseen".into())), "{states:?}");
+    assert!(states.contains(&stands("west", "unseen")), "{states:?}");
 
     let removed = ["cluster", "remove", "west", "--force"];
     world.tombolo(&removed).succeeded();
@@ -227,9 +234,18 @@ fn a_cluster_that_was_away_over_all_of_it_is_told_how_to_join_again() {
         .json();
     let invite = invited["invite"].as_str().expect("an invite");
     world.dismiss("west");
-    world.write("west.toml", &format!("invite = \"{invite}\"\n{west}"));
+    // Started by hand: what `tombolo dev` starts it with has the first invite.
+    world.write("joining.toml", &west);
+    let mut agent = world.command(&["agent", "--config", &world.path("joining.toml").display().to_string()]);
+    let agent = agent
+        .env("TOMBOLO_AGENT_INVITE", invite)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut agent = agent.spawn().expect("the program runs");
     world.wait_for("west to be back", || {
         let (_, states) = self::states(&world)?;
-        states.contains(&("west".into(), "current".into())).then_some(())
+        states.contains(&stands("west", "current")).then_some(())
     });
+    agent.kill().expect("it lives");
+    agent.wait().expect("it ends");
 }

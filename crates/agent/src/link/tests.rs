@@ -232,7 +232,7 @@ async fn another_edition_of_the_master_has_the_certificate_renewed_at_once_and_s
 async fn a_master_that_gives_another_edition_than_it_shows_is_asked_once() {
     let trial = Trial::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let master = trial.member(Duration::ZERO);
+    let master = trial.member(Duration::from_secs(60));
     trial.show_edition_of(&trial.shared.authority.successor(wall()).unwrap());
     let stop = CancellationToken::new();
     let renewing = renew(master.clone(), folder.path(), stop.clone());

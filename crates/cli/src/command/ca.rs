@@ -166,13 +166,8 @@ fn tell(format: Format, opened: &Opened, authority: &Authority, done: &str, next
     }
 }
 
+#[derive(Serialize)]
 struct Shown(Status);
-
-impl Serialize for Shown {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
 
 impl Rows for Shown {
     fn header(&self, _: Wide) -> Vec<&'static str> {

@@ -40,8 +40,8 @@ jobs:
 const CROSSING: &str = r#"
 version: 1
 jobs:
-  - {name: a, type: docker-image, image: b, cluster: {selector: [cluster=FROM]}, command: [sh, -c, "head -c 300000 /dev/urandom > $TOMBOLO_OUTPUT/noise"]}
-  - {name: b, type: docker-image, image: b, cluster: {selector: [cluster=TO]}, depends_on: [a], command: [sh, -c, "test -s $TOMBOLO_INPUTS/a/noise"]}
+  - {name: a, type: docker-image, image: b, cluster: {selector: [cluster=SENDER]}, command: [sh, -c, "head -c 300000 /dev/urandom > $TOMBOLO_OUTPUT/noise"]}
+  - {name: b, type: docker-image, image: b, cluster: {selector: [cluster=RECEIVER]}, depends_on: [a], command: [sh, -c, "test -s $TOMBOLO_INPUTS/a/noise"]}
 "#;
 
 fn now() -> Timestamp {
@@ -83,7 +83,7 @@ fn all_current(world: &World, roots: usize) {
 fn crosses_both_ways(world: &World) {
     // The bucket of `west` is read from straight away.
     for (from, to, route) in [("east", "west", "peer"), ("west", "east", "signed")] {
-        let build = world.run(&CROSSING.replace("FROM", from).replace("TO", to));
+        let build = world.run(&CROSSING.replace("SENDER", from).replace("RECEIVER", to));
         assert_eq!(build["state"], "finished", "{build:#}");
         let input = &job(&build, "b")["inputs"][0];
         assert_eq!(

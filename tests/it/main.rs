@@ -30,6 +30,7 @@ mod postgres;
 mod recovery;
 mod residency;
 mod retention;
+mod rotation;
 mod secrets;
 mod standby;
 mod superset;

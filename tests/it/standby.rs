@@ -235,6 +235,49 @@ fn leaders_that_are_told_to_go_hand_over_at_once() {
     world.finished_once(1, number);
 }
 
+/// Starts each master again in its turn, with the files that there are now.
+fn start_all_again(world: &mut World) {
+    for (leader, other) in [(0, 1), (1, 0)] {
+        world.installation.signal(leader, Signal::TERM);
+        world.led_by(other, Instant::now());
+        assert_eq!(world.installation.wait_for_end(leader), Some(0));
+        world.installation.wait_for_clusters(2);
+        world.installation.start_master(leader);
+        world.installation.wait_for_role(leader, "standby");
+    }
+}
+
+/// In between, one master has the files of before and one those of today, and either leads.
+#[test]
+fn another_certificate_authority_is_taken_over_by_one_master_after_the_other() {
+    let mut world = World::start_with(20 * LEASE);
+    let place = |name: &str| {
+        world
+            .installation
+            .path(&format!("authority/{name}"))
+            .display()
+            .to_string()
+    };
+    let (certificates, key) = (place("ca.pem"), place("ca.key.pem"));
+    let number = world.submit(0);
+    for (step, roots) in [("rotate", 2), ("finish", 1)] {
+        let words = ["ca", step, "--certificate", &certificates, "--key", &key];
+        let done = world.installation.tombolo(1, &words);
+        assert_eq!(done.code, 0, "{done:?}");
+        start_all_again(&mut world);
+        world.installation.wait_for("both clusters to come along", || {
+            let status = world.installation.tombolo(1, &["ca", "status", "-o", "json"]);
+            let status = (status.code == 0).then(|| status.json())?;
+            let clusters = status["clusters"].as_array()?;
+            let all = clusters.len() == 2 && clusters.iter().all(|cluster| cluster["state"] == "current");
+            (all && status["roots"].as_array()?.len() == roots).then_some(())
+        });
+    }
+    world.finished_once(1, number);
+    let second = world.submit(0);
+    world.finished_once(1, second);
+}
+
 #[test]
 fn a_leader_without_its_database_stops_acting_and_the_other_one_leads() {
     let world = World::start();

@@ -16,6 +16,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_identity::tls::ClientCertificate;
 use tombolo_identity::transport::{Connections, accept};
 use tombolo_master::bootstrap::{DataFolder, Foundation};
+use tombolo_master::certificates::Certificates;
 use tombolo_master::clock::{Clock, SystemClock};
 use tombolo_master::configuration::{Checked, Configuration};
 use tombolo_master::definitions::Definitions;
@@ -204,6 +205,7 @@ impl Ground {
             logs,
             definitions: Definitions::new(Sources::new(self.sources.clone(), clock.clone())),
             foundation: self.foundation.clone(),
+            certificates: Certificates::default(),
             tenure: Tenure::unlimited(clock.clone()),
             clock,
             offers: offers.clone(),

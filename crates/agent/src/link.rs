@@ -20,7 +20,7 @@ use tombolo_core::id::{AttemptId, TunnelId};
 use tombolo_core::session::agent::{Action, Event, Session, Settings};
 use tombolo_core::session::{AttemptReport, Hello};
 use tombolo_core::time::{Moment, Now, Timestamp};
-use tombolo_identity::tls::Identity;
+use tombolo_identity::tls::{Distrust, Identity};
 use tombolo_identity::transport::{Address, Proxy};
 use tombolo_runtime::clock;
 
@@ -262,6 +262,24 @@ impl Link {
                     "this agent's identity is used twice: end one of the two agents, and invite a cluster of its own for it"
                 );
                 REPLACED_PAUSE
+            }
+            Failure::Distrusted(distrust) => {
+                let reason = match distrust {
+                    Distrust::OfUs => {
+                        "the master does not know the certificate authority that this cluster's certificate is of"
+                    }
+                    Distrust::OfPeer => {
+                        "the master's certificate is of a certificate authority that this cluster does not know"
+                    }
+                };
+                let pause = self.pauses.next();
+                tracing::error!(
+                    reason,
+                    ?pause,
+                    "the authority was replaced while this cluster was away, or this is not its master; if it was replaced, the cluster has to join again: \
+                     `tombolo cluster remove NAME --force`, `tombolo cluster invite NAME`, and start this agent with the invite (TOMBOLO_AGENT_INVITE)"
+                );
+                pause
             }
             Failure::Lost(reason) => {
                 let pause = self.pauses.next();

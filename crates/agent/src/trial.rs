@@ -23,12 +23,13 @@ use tombolo_core::session::master::{Action, Event, Session, Settings};
 use tombolo_core::time::{Moment, Timestamp};
 use tombolo_identity::authority::{Authority, request_key};
 use tombolo_identity::credentials::Credentials;
+use tombolo_identity::edition::Edition;
 use tombolo_identity::grant::Signer;
 use tombolo_identity::invite::{Invite, secret_digest};
 use tombolo_identity::key::PrivateKey;
 use tombolo_identity::member::{Member, TrustDomain};
 use tombolo_identity::tls::{ClientCertificate, Identity};
-use tombolo_identity::transport::{Acceptor, Address, Connections, Limits, Proxy, connect_lazy, http2, peer};
+use tombolo_identity::transport::{Acceptor, Address, Connections, Limits, Proxy, connect_lazy, http2, peer, shown};
 use tombolo_identity::trust::Trust;
 use tombolo_proto::agent::v1 as wire;
 use tombolo_proto::agent::v1::bulk_server::{Bulk, BulkServer};
@@ -84,6 +85,10 @@ pub(crate) struct Shared {
     /// After so many batches a stream of logs breaks, before the answer to the last of them.
     pub(crate) batches_until_break: AtomicUsize,
     pub(crate) streams_of_logs: AtomicUsize,
+    /// How many certificates were renewed.
+    pub(crate) renewals: AtomicUsize,
+    /// The editions that members have shown with their new certificates.
+    pub(crate) confirmed: Mutex<Vec<Edition>>,
 }
 
 pub(crate) struct Trial {
@@ -97,10 +102,15 @@ pub(crate) struct Trial {
 
 impl Trial {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Authority::create(TrustDomain::default(), wall()).unwrap()).await
+    }
+
+    /// A master with this authority.
+    pub(crate) async fn start_with(authority: Authority) -> Self {
         install_cryptography();
-        let authority = Authority::create(TrustDomain::default(), wall()).unwrap();
         let signer = Signer::new(&PrivateKey::generate().unwrap()).unwrap();
         let trust = authority.trust().with_grant_key(signer.public_point()).unwrap();
+        let authority = authority.announcing(&trust);
         let identity = Identity::new(authority.issue(&Member::Master, trust.clone(), wall()).unwrap()).unwrap();
         let (sender, heard) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -118,6 +128,8 @@ impl Trial {
             refused_logs: Mutex::default(),
             batches_until_break: AtomicUsize::new(usize::MAX),
             streams_of_logs: AtomicUsize::new(0),
+            renewals: AtomicUsize::new(0),
+            confirmed: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -145,6 +157,13 @@ impl Trial {
         let listener = TcpListener::bind(self.address).await.unwrap();
         self.stop = CancellationToken::new();
         self.server = serve(&self.shared, listener, &self.connections, &self.stop);
+    }
+
+    /// Has the master show a certificate of another authority, which gives none.
+    pub(crate) fn show_edition_of(&self, authority: &Authority) {
+        let shared = &self.shared;
+        let issued = authority.issue(&Member::Master, shared.trust.clone(), wall()).unwrap();
+        shared.identity.replace(issued).unwrap();
     }
 
     pub(crate) fn invite(&self) -> Invite {
@@ -369,7 +388,15 @@ impl Control for Services {
     async fn renew(&self, request: Request<wire::RenewRequest>) -> Result<Response<wire::RenewResponse>, Status> {
         let cluster = self.0.caller(&request)?;
         let credentials = Some(self.0.credentials(&request.into_inner().signing_request, &cluster));
+        self.0.renewals.fetch_add(1, Ordering::Relaxed);
         Ok(Response::new(wire::RenewResponse { credentials }))
+    }
+
+    async fn confirm(&self, request: Request<wire::ConfirmRequest>) -> Result<Response<wire::ConfirmResponse>, Status> {
+        self.0.caller(&request)?;
+        let shown = shown(request.extensions()).and_then(|shown| shown.edition);
+        lock(&self.0.confirmed).extend(shown);
+        Ok(Response::new(wire::ConfirmResponse {}))
     }
 }
 

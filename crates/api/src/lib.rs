@@ -5,6 +5,7 @@
 //! snake case.
 
 pub mod array;
+pub mod authority;
 pub mod build;
 pub mod cache;
 pub mod cluster;
@@ -28,6 +29,7 @@ pub mod trigger;
 pub mod version;
 
 pub use array::{Array, IndexList, StateCount};
+pub use authority::{Authority, AuthorityRoot, CertificateState, ClusterCertificate};
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{

@@ -23,6 +23,11 @@ pub fn whoami() -> String {
     format!("{PREFIX}/whoami")
 }
 
+/// The certificate authority.
+pub fn authority() -> String {
+    format!("{PREFIX}/authority")
+}
+
 /// The description of the API.
 pub fn openapi() -> String {
     format!("{PREFIX}/openapi.json")

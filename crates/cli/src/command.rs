@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod builds;
+pub(crate) mod ca;
 pub(crate) mod cache;
 pub(crate) mod cluster;
 pub(crate) mod indexes;

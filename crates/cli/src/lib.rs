@@ -100,6 +100,9 @@ enum Command {
     /// Invites, lists, cordons, drains and removes clusters.
     #[command(subcommand)]
     Cluster(command::cluster::Cluster),
+    /// Puts another certificate authority in the place of the present one, while clusters stay connected.
+    #[command(subcommand)]
+    Ca(command::ca::Ca),
     /// Says what goes of the outputs of a project.
     #[command(subcommand)]
     Retention(command::retention::Retention),
@@ -263,6 +266,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Agent(command) => command::server::agent(&command, shared.output),
         Command::Dev(command) => dev::run(&command),
         Command::Restore(command) => command::backup::restore(&command, shared.output),
+        Command::Ca(command) => command::ca::ca(&command, &shared),
         Command::Doctor(service) => command::server::doctor(&service, shared.output),
         Command::Login(command) => wait(command::login::login(&command, &shared), None),
         command => {

@@ -1,6 +1,11 @@
 //! The certificate authority of an installation.
+//!
+//! Its certificate file may hold several: the root whose key signs, other roots that are trusted as well while one takes the place of
+//! another, and *links*, in which an older root vouches for the one that signs ([`rotation`]).
 
-use std::path::Path;
+mod rotation;
+
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rcgen::{
@@ -8,14 +13,14 @@ use rcgen::{
     KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use secrecy::SecretString;
 use tombolo_core::digest::Digest;
 use tombolo_core::time::Timestamp;
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::FromDer;
 
 use crate::credentials::{self, Chain, Credentials};
+use crate::edition::Edition;
 use crate::key::{self, PrivateKey};
 use crate::member::{Member, TrustDomain};
 use crate::private_file;
@@ -40,9 +45,15 @@ pub enum Error {
     /// The CA's certificate is not a root of ours.
     #[error("the CA's certificate cannot be used: {0}")]
     Certificate(String),
-    /// The CA's key is not the certificate's.
+    /// The CA's key is that of none of its certificates.
     #[error("the CA's key does not belong to its certificate")]
     ForeignKey,
+    /// One rotation at a time.
+    #[error("the CA is being replaced already: it trusts {0} roots; `tombolo ca finish` leaves the older ones out")]
+    Unfinished(usize),
+    /// There is nothing to finish.
+    #[error("the CA is not being replaced: it trusts one root only; `tombolo ca rotate` makes a new one")]
+    Finished,
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] key::Error),
@@ -63,51 +74,64 @@ pub enum Error {
     File(#[from] private_file::Error),
 }
 
-/// The CA: its root certificate and key.
+/// The CA: its root certificates and the key that signs.
 pub struct Authority {
     domain: TrustDomain,
     root: CertificateDer<'static>,
-    root_pem: String,
+    /// Roots that are trusted beside it.
+    others: Vec<CertificateDer<'static>>,
+    /// In which older roots vouch for it; shown with whatever it signs.
+    links: Vec<CertificateDer<'static>>,
     key: PrivateKey,
     issuer: Issuer<'static, KeyPair>,
+    edition: Edition,
 }
 
 impl Authority {
     /// Makes a new CA with a self-signed root.
     pub fn create(domain: TrustDomain, now: Timestamp) -> Result<Self, Error> {
         let key = PrivateKey::generate()?;
-        let mut parameters = parameters(now, ROOT_LIFE);
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        // Two roots of one domain must have different subjects, or a chain would be ambiguous during a rotation.
-        let name = format!("Tombolo CA {domain} {}", key.digest().short());
-        parameters.distinguished_name.push(DnType::CommonName, name);
-        parameters.subject_alt_names = vec![uri(domain.spiffe())?];
+        let parameters = root_parameters(&domain, &key, now)?;
         let root = parameters.self_signed(key.pair()).map_err(Error::Sign)?;
-        Self::load(&root.pem(), key.pem())
+        Self::of(root.der().clone(), Vec::new(), Vec::new(), key)
     }
 
-    /// Takes a CA from its certificate and key in PEM.
-    pub fn load(certificate: &str, key: &SecretString) -> Result<Self, Error> {
-        let root = CertificateDer::from_pem_slice(certificate.as_bytes())
-            .map_err(|error| Error::Certificate(error.to_string()))?;
-        let domain = trust::root_domain(&root).map_err(Error::Certificate)?;
+    /// Takes a CA from its certificates and key in PEM. The root that signs is the key's.
+    pub fn load(certificates: &str, key: &SecretString) -> Result<Self, Error> {
         let key = PrivateKey::from_pem(key)?;
-        let (_, parsed) = X509Certificate::from_der(&root).map_err(|error| Error::Certificate(error.to_string()))?;
-        if parsed.public_key().raw != key.public_der() {
-            return Err(Error::ForeignKey);
-        }
+        let rotation::Bundle { root, others, links } = rotation::Bundle::read(certificates, &key)?;
+        Self::of(root, others, links, key)
+    }
+
+    fn of(
+        root: CertificateDer<'static>,
+        others: Vec<CertificateDer<'static>>,
+        links: Vec<CertificateDer<'static>>,
+        key: PrivateKey,
+    ) -> Result<Self, Error> {
+        let unusable = |error: trust::Error| Error::Certificate(error.to_string());
+        let roots = std::iter::once(&root).chain(&others).map(|root| root.to_vec());
+        let trust = Trust::new(roots.collect(), Vec::new()).map_err(unusable)?;
         let pair =
             KeyPair::from_pkcs8_der_and_sign_algo(&key.pair().serialized_der().into(), &rcgen::PKCS_ECDSA_P256_SHA256)
                 .map_err(Error::Sign)?;
         let issuer = Issuer::from_ca_cert_der(&root, pair).map_err(|error| Error::Certificate(error.to_string()))?;
         Ok(Self {
-            domain,
+            domain: trust.domain().clone(),
+            edition: Edition::of(&root, &trust),
             root,
-            root_pem: certificate.to_owned(),
+            others,
+            links,
             key,
             issuer,
         })
+    }
+
+    /// The same, whose certificates say that members are to believe `trust`: the roots, and the keys that sign grants.
+    #[must_use]
+    pub fn announcing(mut self, trust: &Trust) -> Self {
+        self.edition = Edition::of(&self.root, trust);
+        self
     }
 
     /// Reads the CA from a folder; `None` if there is none.
@@ -119,12 +143,17 @@ impl Authority {
         Self::load(&certificate, &SecretString::from(key)).map(Some)
     }
 
-    /// Writes the CA into a folder (files 0600). The certificate comes last: where it is, the key is too.
+    /// Writes a new CA into a folder (files 0600). The certificate comes last: where it is, the key is too.
     pub fn save(&self, folder: &Path) -> Result<(), Error> {
         private_file::create_folder(folder)?;
         self.key.save(&folder.join(KEY_FILE))?;
-        private_file::write(&folder.join(CERTIFICATE_FILE), self.root_pem.as_bytes())?;
+        private_file::write(&folder.join(CERTIFICATE_FILE), self.pem().as_bytes())?;
         Ok(())
+    }
+
+    /// The files of the CA in a folder: certificates and key.
+    pub fn files(folder: &Path) -> (PathBuf, PathBuf) {
+        (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE))
     }
 
     /// The trust domain.
@@ -132,14 +161,32 @@ impl Authority {
         &self.domain
     }
 
-    /// What members have to believe: the root (the master adds the keys that sign grants).
+    /// What members have to believe: the roots (the master adds the keys that sign grants).
     pub fn trust(&self) -> Trust {
-        Trust::from_pem(&self.root_pem).expect("the root of an authority was checked when it was loaded")
+        let roots = self.roots().map(|root| root.to_vec()).collect();
+        Trust::new(roots, Vec::new()).expect("the roots of an authority were checked when it was loaded")
     }
 
-    /// The SHA-256 of the root's public key, which invites carry.
+    /// All roots, the one that signs first.
+    pub fn roots(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        std::iter::once(&self.root).chain(&self.others)
+    }
+
+    /// What its certificates say of themselves and of the trust that comes with them.
+    pub fn edition(&self) -> Edition {
+        self.edition
+    }
+
+    /// The SHA-256 of the public key of the root that signs, which invites carry.
     pub fn pin(&self) -> String {
         trust::pin(&self.root).expect("the root of an authority was read before")
+    }
+
+    /// The pins of all roots, that of the one that signs first.
+    pub fn pins(&self) -> Vec<String> {
+        let pins = self.roots().map(trust::pin);
+        pins.map(|pin| pin.expect("the roots of an authority were read before"))
+            .collect()
     }
 
     /// Signs the key that a request proves (PKCS #10 in DER). Whatever else the request asks for is ignored: the names are
@@ -156,16 +203,22 @@ impl Authority {
         parameters
             .distinguished_name
             .push(DnType::CommonName, member.to_string());
+        parameters
+            .distinguished_name
+            .push(DnType::OrganizationalUnitName, self.edition.unit());
         let certificate = parameters.signed_by(&public_key, &self.issuer).map_err(Error::Sign)?;
-        Ok(Chain::new(vec![certificate.der().to_vec()])?)
+        let links = self.links.iter().map(|link| link.to_vec());
+        let chain = std::iter::once(certificate.der().to_vec()).chain(links);
+        Ok(Chain::new(chain.collect())?)
     }
 
-    /// Makes a key and a certificate for a member: the master's own, and members in tests. The chain ends with the root, in which
+    /// Makes a key and a certificate for a member: the master's own, and members in tests. The chain ends with the roots, in which
     /// those who join find the pin of their invite.
     pub fn issue(&self, member: &Member, trust: Trust, now: Timestamp) -> Result<Credentials, Error> {
         let key = PrivateKey::generate()?;
-        let leaf = self.sign(&key.request()?, member, now)?.leaf().to_vec();
-        let chain = Chain::new(vec![leaf, self.root.to_vec()])?;
+        let signed = self.sign(&key.request()?, member, now)?;
+        let chain = signed.certificates().iter().chain(self.roots());
+        let chain = Chain::new(chain.map(|certificate| certificate.to_vec()).collect())?;
         Ok(Credentials::new(key, chain, trust)?)
     }
 
@@ -180,9 +233,22 @@ impl Authority {
         parameters.use_authority_key_identifier_extension = true;
         parameters.subject_alt_names = hosts.iter().map(|host| host_name(host)).collect::<Result<_, _>>()?;
         let certificate = parameters.signed_by(key.pair(), &self.issuer).map_err(Error::Sign)?;
-        let chain = vec![certificate.der().clone(), self.root.clone()];
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend(self.links.iter().cloned());
+        chain.push(self.root.clone());
         WebsiteCertificate::new(chain, key.der()).map_err(Error::Website)
     }
+}
+
+fn root_parameters(domain: &TrustDomain, key: &PrivateKey, now: Timestamp) -> Result<CertificateParams, Error> {
+    let mut parameters = parameters(now, ROOT_LIFE);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    // Two roots of one domain must have different subjects, or a chain would be ambiguous during a rotation.
+    let name = format!("Tombolo CA {domain} {}", key.digest().short());
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    parameters.subject_alt_names = vec![uri(domain.spiffe())?];
+    Ok(parameters)
 }
 
 fn host_name(host: &str) -> Result<SanType, Error> {

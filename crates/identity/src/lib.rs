@@ -6,6 +6,7 @@
 
 pub mod authority;
 pub mod credentials;
+pub mod edition;
 pub mod grant;
 pub mod invite;
 pub mod key;

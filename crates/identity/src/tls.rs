@@ -2,6 +2,7 @@
 //!
 //! There is no session resumption: a resumed session would skip the check of the certificate.
 
+mod distrust;
 pub mod verify;
 mod website;
 
@@ -14,12 +15,15 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, OtherError, ServerConfig};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{ServerName, UnixTime};
+use tokio::sync::watch;
 
 use crate::credentials::Credentials;
+use crate::edition::Edition;
 use crate::invite::Invite;
 use crate::member::{Member, PeerIdentity};
 use crate::trust::Trust;
+pub use distrust::Distrust;
 use verify::{ClientVerifier, ExpectedMember, Resolver, Roots};
 pub use website::{Website, WebsiteCertificate};
 
@@ -34,6 +38,9 @@ pub enum Error {
     /// The library refuses.
     #[error("TLS cannot be set up: {0}")]
     Setup(String),
+    /// Credentials that contradict themselves.
+    #[error("the trust does not vouch for the certificate that came with it: {0}")]
+    Unvouched(rustls::Error),
 }
 
 /// Whether a client has to show a certificate.
@@ -50,6 +57,8 @@ pub enum ClientCertificate {
 #[derive(Debug, Clone)]
 pub struct Identity {
     current: Arc<RwLock<Arc<Material>>>,
+    /// The edition that the master was seen to have last.
+    master_edition: watch::Sender<Option<Edition>>,
 }
 
 /// One state of an [`Identity`].
@@ -68,6 +77,8 @@ pub struct ClientTls {
     pub config: Arc<ClientConfig>,
     /// The expected member's name.
     pub server_name: ServerName<'static>,
+    /// Where the edition of a master is noted that has proved to be it.
+    pub(crate) master_edition: Option<watch::Sender<Option<Edition>>>,
 }
 
 impl Identity {
@@ -75,6 +86,7 @@ impl Identity {
     pub fn new(credentials: Credentials) -> Result<Self, Error> {
         Ok(Self {
             current: Arc::new(RwLock::new(Arc::new(Material::new(credentials)?))),
+            master_edition: watch::Sender::new(None),
         })
     }
 
@@ -83,6 +95,22 @@ impl Identity {
         let material = Arc::new(Material::new(credentials)?);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = material;
         Ok(())
+    }
+
+    /// Whether credentials, before they are used, are of use to somebody who believes the same: the trust vouches for the certificate now.
+    pub fn check(credentials: &Credentials) -> Result<(), Error> {
+        let material = Material::new(credentials.clone())?;
+        let chain = credentials.chain.certificates();
+        let intermediates = chain.get(1..).unwrap_or_default();
+        let verified = material
+            .clients
+            .verify_client_cert(credentials.chain.leaf(), intermediates, UnixTime::now());
+        verified.map(drop).map_err(Error::Unvouched)
+    }
+
+    /// The edition in the certificate of the master that was connected to last. None before, and if the master is of a version that has none.
+    pub fn master_edition(&self) -> watch::Receiver<Option<Edition>> {
+        self.master_edition.subscribe()
     }
 
     /// The present credentials.
@@ -124,9 +152,11 @@ impl Identity {
             domain: self.material().credentials.trust.domain().clone(),
             roots: Roots::Own(self.clone()),
         };
-        client(verifier, |config| {
+        let mut tls = client(verifier, |config| {
             config.with_client_cert_resolver(Arc::new(Resolver(self.clone())))
-        })
+        })?;
+        tls.master_edition = (*expected == Member::Master).then(|| self.master_edition.clone());
+        Ok(tls)
     }
 
     pub(crate) fn material(&self) -> Arc<Material> {
@@ -143,6 +173,7 @@ impl ClientTls {
         Self {
             config: Arc::new(config),
             server_name: self.server_name.clone(),
+            master_edition: self.master_edition.clone(),
         }
     }
 }
@@ -225,6 +256,7 @@ fn client(verifier: ExpectedMember, shown: impl FnOnce(WithVerifier) -> ClientCo
     Ok(ClientTls {
         config: Arc::new(config),
         server_name,
+        master_edition: None,
     })
 }
 

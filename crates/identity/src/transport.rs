@@ -10,7 +10,7 @@ mod socket;
 
 pub use acceptor::{Acceptor, Limits};
 pub use address::{Address, InvalidAddress};
-pub use connection::{Connection, ConnectionInfo, Connections, accept, peer};
+pub use connection::{Connection, ConnectionInfo, Connections, accept, peer, shown};
 pub use connector::{Error, Proxy, connect, connect_lazy, connect_over, connect_reverse, dial_reverse};
 pub use serve::serve_one;
 pub use socket::{ByteStream, Dial};

@@ -1,7 +1,7 @@
 //! What is made once, at the first start, in the data folder.
 //!
 //! ```text
-//! authority/ca.pem, ca.key.pem   the certificate authority (unless it is given by files)
+//! authority/ca.pem, ca.key.pem   the certificate authority (unless it is given by files); during a rotation, the older root too
 //! authority/grant.key.pem        the key that signs grants (unless it is given by a file)
 //! secrets.key                    the key that secrets are encrypted with (unless it is given by a file)
 //! tombolo.sqlite                 the database
@@ -176,6 +176,15 @@ impl Foundation {
             None => PrivateKey::load_or_generate(&folder.grant_key())?,
         })?;
         let trust = authority.trust().with_grant_key(signer.public_point())?;
+        let authority = authority.announcing(&trust);
+        let older = trust.roots().len() - 1;
+        if older > 0 {
+            tracing::info!(
+                older,
+                pin = authority.pin(),
+                "another certificate authority takes the place of the older one: `tombolo ca status`"
+            );
+        }
         write_public(&folder.trust(), &authority.trust().pem())?;
         let identity = Identity::new(authority.issue(&Member::Master, trust.clone(), now)?)?;
         let (website, hosts) = match (&configuration.users.certificate_file, &configuration.users.key_file) {
@@ -254,6 +263,15 @@ pub(crate) fn existing_authority(
             found: authority.domain().clone(),
         }),
         authority => Ok(authority),
+    }
+}
+
+/// Where the certificates and the key of the CA are: the files that are given, or those in the data folder.
+pub fn authority_files(configuration: &Configuration) -> (PathBuf, PathBuf) {
+    let given = &configuration.authority;
+    match (&given.certificate_file, &given.key_file) {
+        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+        _ => Authority::files(&DataFolder::at(&configuration.data_folder).authority()),
     }
 }
 

@@ -57,14 +57,16 @@ pub enum Database {
 
 impl Database {
     /// Opens the one that is configured as its only master; the file in the data folder if none is. May take long: its tables are brought
-    /// up to date. `pin` is that of the master's authority.
+    /// up to date. `pins` are those of the master's authority, of the root that signs first.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn open(settings: &configuration::Database, pin: &str, folder: &DataFolder) -> Result<Self, Error> {
+    pub async fn open(settings: &configuration::Database, pins: &[String], folder: &DataFolder) -> Result<Self, Error> {
         if let Some(location) = settings.location().map_err(Error::Password)? {
+            let (installation, before) = installation(pins);
             let alone = Standing {
-                installation: pin.to_owned(),
+                installation,
+                before,
                 adopts: settings.adopt,
                 ..Standing::default()
             };
@@ -75,16 +77,26 @@ impl Database {
     }
 }
 
-/// A master that is one of several on the database that is configured. `pin` is that of its authority.
+/// The pin by which a database knows whose it is, and those by which it may know it still.
+fn installation(pins: &[String]) -> (String, Vec<String>) {
+    let (own, before) = pins
+        .split_first()
+        .map_or((String::new(), &[][..]), |(own, before)| (own.clone(), before));
+    (own, before.to_vec())
+}
+
+/// A master that is one of several on the database that is configured. `pins` are those of its authority, of the root that signs first.
 ///
 /// # Errors
 /// See [`Error`].
-pub(crate) fn candidate(configuration: &Configuration, pin: &str) -> Result<Candidate, Error> {
+pub(crate) fn candidate(configuration: &Configuration, pins: &[String]) -> Result<Candidate, Error> {
     let (settings, leadership) = (&configuration.database, &configuration.leadership);
     let location = settings.location().map_err(Error::Password)?;
     let location = location.ok_or_else(|| Error::Password("`database.url` is not given".to_owned()))?;
+    let (installation, before) = installation(pins);
     let standing = Standing {
-        installation: pin.to_owned(),
+        installation,
+        before,
         adopts: settings.adopt,
         lease: Some(leadership.lease),
         addresses: leadership.addresses(),

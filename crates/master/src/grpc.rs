@@ -29,6 +29,7 @@ pub use offers::Offers;
 
 use crate::Database;
 use crate::bootstrap::Foundation;
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::definitions::Definitions;
 use crate::driver::Handle;
@@ -63,6 +64,8 @@ pub struct Services {
     pub secrets: Secrets,
     /// Who the master is.
     pub foundation: Arc<Foundation>,
+    /// Which certificates clusters have shown.
+    pub certificates: Certificates,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Whom a tunnel can be offered to.

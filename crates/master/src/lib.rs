@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod bootstrap;
+pub mod certificates;
 pub mod clock;
 pub mod configuration;
 mod database;

@@ -5,6 +5,7 @@
 
 mod array;
 mod audit;
+mod authority;
 mod authorization;
 mod backup;
 mod build;
@@ -64,6 +65,8 @@ pub use server::{Limits as ServerLimits, serve};
 
 use crate::Database;
 use crate::backup::Maker;
+use crate::bootstrap::Foundation;
+use crate::certificates::Certificates;
 use crate::clock::{self, Clock};
 use crate::configuration::Limits;
 use crate::definitions::Definitions;
@@ -112,6 +115,10 @@ pub struct Application {
     pub clock: Arc<dyn Clock>,
     /// The agents' connections.
     pub connections: Connections,
+    /// Who the master is.
+    pub foundation: Arc<Foundation>,
+    /// Which certificates clusters have shown.
+    pub certificates: Certificates,
     /// What invites say.
     pub invitation: Invitation,
     /// Where users see the master, without a trailing slash.
@@ -236,6 +243,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(source::upload_chunk))
         .routes(routes!(source::upload_manifest))
         .routes(routes!(backup::make_backup))
+        .routes(routes!(authority::show_authority))
         .routes(routes!(cluster::list_clusters))
         .routes(routes!(invite::list_invites, invite::create_invite))
         .routes(routes!(invite::withdraw_invites))

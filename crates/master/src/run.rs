@@ -136,7 +136,7 @@ async fn start_alone(base: Arc<Base>, stopping: CancellationToken) -> Result<Run
     // Whoever is connected is answered soon: a master that waits for its turn takes no connections.
     let store = Database::open(
         &base.configuration.database,
-        &base.foundation.authority.pin(),
+        &base.foundation.authority.pins(),
         &base.folder,
     )
     .await?;
@@ -154,7 +154,7 @@ async fn start_alone(base: Arc<Base>, stopping: CancellationToken) -> Result<Run
 }
 
 async fn start_among_others(base: Arc<Base>, own: Addresses, stopping: CancellationToken) -> Result<Running, Error> {
-    let candidate = database::candidate(&base.configuration, &base.foundation.authority.pin())?;
+    let candidate = database::candidate(&base.configuration, &base.foundation.authority.pins())?;
     let ports = Ports::open(&base.configuration).await?;
     let mut group = TaskGroup::new(stopping.clone());
     let (sender, roles) = watch::channel(Role::Standby(None));

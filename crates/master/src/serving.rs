@@ -17,6 +17,7 @@ use tombolo_transfer::tunnel::{self, Switchboard};
 use crate::Database;
 use crate::backup::Maker;
 use crate::bootstrap;
+use crate::certificates::Certificates;
 use crate::definitions::Definitions;
 use crate::driver::{self, Driver, Handle};
 use crate::exec::Exec;
@@ -86,6 +87,7 @@ pub(crate) async fn lead(
         grants,
         retention,
         triggers,
+        certificates: Certificates::default(),
     };
     parts.serve(ports, &mut group)?;
     Ok(group)
@@ -112,6 +114,7 @@ struct Parts {
     grants: Grants,
     retention: Retention,
     triggers: Triggers,
+    certificates: Certificates,
 }
 
 impl Parts {
@@ -191,6 +194,7 @@ impl Parts {
             definitions: Definitions::new(self.sources.clone()),
             secrets: self.secrets.clone(),
             foundation: self.base.foundation.clone(),
+            certificates: self.certificates.clone(),
             clock: self.base.clock.clone(),
             offers: offers.clone(),
             tasks: tasks.clone(),
@@ -249,6 +253,8 @@ impl Parts {
             outputs: Outputs::new(Arc::new(loopback)),
             clock: self.base.clock.clone(),
             connections,
+            foundation: self.base.foundation.clone(),
+            certificates: self.certificates.clone(),
             invitation: self.invitation(agents),
             public_url: self.base.checked.public_url.clone(),
             tenure: self.mandate.tenure.clone(),

@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tombolo_core::session::{AgentFrame, MasterFrame};
 use tombolo_identity::member::Member;
+use tombolo_identity::tls::Distrust;
 use tombolo_identity::transport;
 use tombolo_proto::agent::v1 as wire;
 use tombolo_proto::agent::v1::control_client::ControlClient;
@@ -30,12 +31,17 @@ pub(super) enum Failure {
     Refused(String),
     /// Another agent has this one's identity, and has taken its place.
     Replaced(String),
+    /// The two have different authorities.
+    Distrusted(Distrust),
     /// Anything else.
     Lost(String),
 }
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
+        if let Some(distrust) = Distrust::find(&status) {
+            return Self::Distrusted(distrust);
+        }
         let message = status.message().to_owned();
         match status.code() {
             Code::AlreadyExists => Self::Replaced(message),
@@ -56,9 +62,14 @@ pub(super) async fn connect(master: Master, pause: Duration) -> Result<Connectio
     sleep(pause).await;
     let lost = |error: &dyn std::fmt::Display| Failure::Lost(error.to_string());
     let tls = master.identity.client(&Member::Master).map_err(|error| lost(&error))?;
-    let channel = transport::connect(&master.addresses, tls, &master.proxy)
-        .await
-        .map_err(|error| lost(&error))?;
+    let connecting = transport::connect(&master.addresses, tls, &master.proxy).await;
+    let channel = connecting.map_err(|error| match error {
+        transport::Error::Unreachable {
+            distrust: Some(distrust),
+            ..
+        } => Failure::Distrusted(distrust),
+        error => lost(&error),
+    })?;
     let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
     let mut client = ControlClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
     let opening = timeout(OPEN_DEADLINE, client.session(ReceiverStream::new(frames))).await;

@@ -4,11 +4,16 @@ use tombolo_core::attempt::Phase;
 use tombolo_core::control::Command;
 use tombolo_core::resources::Resources;
 use tombolo_core::session::{OrderFrame, master};
+use tombolo_identity::authority::Authority;
 use tombolo_identity::credentials::Credentials;
+use tombolo_identity::edition::Edition;
+use tombolo_identity::key::PrivateKey;
+use tombolo_identity::member::{Member, TrustDomain};
+use tombolo_identity::transport;
 
 use super::*;
 use crate::seam::INSTRUCTIONS_WAITING;
-use crate::trial::{SOON, Trial, attempt, cluster};
+use crate::trial::{SOON, Trial, attempt, cluster, wall};
 
 struct Running {
     notices: mpsc::Sender<Notice>,
@@ -181,13 +186,73 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life() {
     assert_eq!(kept.identity(), before.identity());
 }
 
+/// A member of an authority whose place the trial's takes.
+fn member_of_before(trial: &Trial, before: &Authority) -> Master {
+    let key = PrivateKey::generate().unwrap();
+    let member = Member::Cluster(cluster());
+    let chain = before.sign(&key.request().unwrap(), &member, wall()).unwrap();
+    let credentials = Credentials::new(key, chain, before.trust()).unwrap();
+    Master {
+        identity: Identity::new(credentials).unwrap(),
+        ..trial.member(Duration::ZERO)
+    }
+}
+
+#[tokio::test]
+async fn another_edition_of_the_master_has_the_certificate_renewed_at_once_and_shown() {
+    let before = Authority::create(TrustDomain::default(), wall()).unwrap();
+    let trial = Trial::start_with(before.successor(wall()).unwrap()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let master = member_of_before(&trial, &before);
+    let edition = trial.shared.authority.edition();
+    let stop = CancellationToken::new();
+    let renewing = renew(master.clone(), folder.path(), stop.clone());
+    let connecting = async {
+        let tls = master.identity.client(&Member::Master).unwrap();
+        let _channel = transport::connect(&master.addresses, tls, &master.proxy).await.unwrap();
+        while trial.shared.confirmed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Nothing more is to be had.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stop.cancel();
+    };
+    tokio::time::timeout(SOON, Box::pin(async { tokio::join!(renewing, connecting) }))
+        .await
+        .unwrap();
+    assert_eq!(*trial.shared.confirmed.lock().unwrap(), [edition]);
+    assert_eq!(trial.shared.renewals.load(Ordering::Relaxed), 1);
+    let kept = Credentials::open(folder.path()).unwrap().unwrap();
+    assert_eq!(kept.trust.pem(), trial.shared.trust.pem(), "both roots");
+    assert_eq!(Edition::of_certificate(kept.chain.leaf()), Some(edition));
+}
+
+/// Two masters of different editions behind one address, say: what is asked for in vain is not asked for again and again.
+#[tokio::test]
+async fn a_master_that_gives_another_edition_than_it_shows_is_asked_once() {
+    let trial = Trial::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let master = trial.member(Duration::from_secs(60));
+    trial.show_edition_of(&trial.shared.authority.successor(wall()).unwrap());
+    let stop = CancellationToken::new();
+    let renewing = renew(master.clone(), folder.path(), stop.clone());
+    let connecting = async {
+        let tls = master.identity.client(&Member::Master).unwrap();
+        let _channel = transport::connect(&master.addresses, tls, &master.proxy).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.cancel();
+    };
+    tokio::join!(renewing, connecting);
+    assert_eq!(trial.shared.renewals.load(Ordering::Relaxed), 1);
+}
+
 #[test]
 fn who_was_replaced_keeps_away_for_longer_than_who_lost_the_connection() {
     use tonic::Status;
     let pause = |status: Status| match Failure::from(status) {
         Failure::Replaced(_) => REPLACED_PAUSE,
         Failure::Refused(_) => REFUSED_PAUSE,
-        Failure::Lost(_) => PAUSES.1,
+        Failure::Distrusted(_) | Failure::Lost(_) => PAUSES.1,
     };
     assert_eq!(
         pause(Status::already_exists("another agent has connected")),

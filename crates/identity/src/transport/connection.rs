@@ -13,6 +13,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::Connected;
 
+use crate::edition::Shown;
 use crate::member::{Member, PeerIdentity};
 use crate::tls::{Identity, is_reverse, readable};
 
@@ -21,6 +22,8 @@ use crate::tls::{Identity, is_reverse, readable};
 pub struct ConnectionInfo {
     /// The member, as its certificate proved; none if it showed no certificate.
     pub peer: Option<PeerIdentity>,
+    /// What its certificate says besides.
+    pub shown: Option<Shown>,
     /// The address that it comes from; none inside a tunnel.
     pub remote: Option<SocketAddr>,
 }
@@ -28,6 +31,11 @@ pub struct ConnectionInfo {
 /// The member that calls, if it showed a certificate.
 pub fn peer(extensions: &http::Extensions) -> Option<&PeerIdentity> {
     extensions.get::<ConnectionInfo>()?.peer.as_ref()
+}
+
+/// What the certificate of the member that calls says besides who it is.
+pub fn shown(extensions: &http::Extensions) -> Option<&Shown> {
+    extensions.get::<ConnectionInfo>()?.shown.as_ref()
 }
 
 /// A TLS connection between members. [`Connections`] can close it.
@@ -133,11 +141,16 @@ impl<S> Connection<S> {
         let peer = peer
             .transpose()
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let shown = certificate.and_then(Shown::read);
         let registration = connections.register(peer.clone());
         let closed = Box::pin(registration.token.clone().cancelled_owned());
         Ok(Self {
             stream,
-            info: ConnectionInfo { peer, remote: None },
+            info: ConnectionInfo {
+                peer,
+                shown,
+                remote: None,
+            },
             closed,
             registration,
             permit: None,

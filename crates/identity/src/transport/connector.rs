@@ -23,8 +23,9 @@ use tower::{Service, ServiceExt};
 
 use super::socket::Socket;
 use super::{Address, Connection, Connections, Dial, http2};
+use crate::edition::Edition;
 use crate::member::Member;
-use crate::tls::{ClientTls, Identity, is_reverse, readable};
+use crate::tls::{ClientTls, Distrust, Identity, is_reverse, readable};
 
 /// How long the TCP connection (with a proxy: also its answer) may take, per address.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ pub enum Error {
         address: String,
         /// What happened there.
         reason: String,
+        /// Who does not believe whom, if that was it.
+        distrust: Option<Distrust>,
     },
     /// The proxy's address cannot be used.
     #[error("the proxy `{0}` cannot be used: only `http://` proxies (CONNECT) are known; see HTTPS_PROXY and NO_PROXY")]
@@ -202,6 +205,7 @@ fn unreachable(address: &str, error: &(dyn std::error::Error + 'static)) -> Erro
     Error::Unreachable {
         address: address.to_owned(),
         reason: chain(error),
+        distrust: Distrust::find(error),
     }
 }
 
@@ -209,6 +213,7 @@ fn no_answer(address: &Address) -> Error {
     Error::Unreachable {
         address: address.to_string(),
         reason: format!("no answer within {} s", CONNECT_DEADLINE.as_secs()),
+        distrust: None,
     }
 }
 
@@ -343,6 +348,7 @@ async fn dial_tcp(address: &Address, proxy: &Matcher) -> Result<TcpStream, Error
         .map_err(|error| Error::Unreachable {
             address: address.to_string(),
             reason: format!("by the proxy {}: {}", intercept.uri(), chain(&error)),
+            distrust: None,
         })
 }
 
@@ -350,10 +356,17 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(stream: S, tls: &ClientTls
     let connector = TlsConnector::from(tls.config.clone());
     let handshake = connector.connect(tls.server_name.clone(), stream);
     let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long");
-    tokio::time::timeout(HANDSHAKE_DEADLINE, handshake)
+    let stream = tokio::time::timeout(HANDSHAKE_DEADLINE, handshake)
         .await
         .map_err(too_long)?
-        .map_err(readable)
+        .map_err(readable)?;
+    if let Some(noted) = &tls.master_edition {
+        // Only now has the other end proved that the certificate is its own.
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let edition = shown.and_then(Edition::of_certificate);
+        noted.send_if_modified(|present| std::mem::replace(present, edition) != edition);
+    }
+    Ok(stream)
 }
 
 /// Gives its stream once; a tunnel cannot be dialled again by a channel.

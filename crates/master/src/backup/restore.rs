@@ -163,7 +163,7 @@ pub async fn note_database_went_back(configuration: &Configuration) -> Result<()
             ))
         })?;
     let unusable = |error: &dyn std::fmt::Display| Error::Database(error.to_string());
-    let opened = Database::open(&configuration.database, &authority.pin(), &folder).await;
+    let opened = Database::open(&configuration.database, &authority.pins(), &folder).await;
     let store = opened.map_err(|error| unusable(&error))?;
     let at: Timestamp = SystemClock.now().wall;
     let noted = store.note_restoration(Restoration { at }).await;

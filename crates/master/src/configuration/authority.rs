@@ -8,7 +8,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Authority {
-    /// PEM file with the CA's certificate.
+    /// PEM file with the CA's certificate. There may be several: the one that is the key's signs, the other roots are trusted as well, while
+    /// one takes the place of another (`tombolo ca rotate`).
     pub certificate_file: Option<PathBuf>,
     /// PEM file with the CA's private key.
     pub key_file: Option<PathBuf>,

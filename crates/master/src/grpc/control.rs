@@ -2,8 +2,10 @@
 
 use futures::StreamExt;
 use futures::stream::Map;
+use http::Extensions;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tombolo_core::name::ClusterName;
 use tombolo_identity::authority::request_key;
 use tombolo_identity::transport;
 use tombolo_proto::agent::v1 as wire;
@@ -38,6 +40,14 @@ impl Control {
             services: services.clone(),
         }
     }
+
+    /// The caller uses the certificate of this connection from now on.
+    fn note_certificate(&self, cluster: &ClusterName, extensions: &Extensions) {
+        if let (Some(peer), Some(shown)) = (transport::peer(extensions), transport::shown(extensions)) {
+            let certificates = &self.services.certificates;
+            certificates.note(cluster.clone(), peer.key, shown.clone());
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -49,6 +59,7 @@ impl control_server::Control for Control {
         request: Request<Streaming<wire::AgentFrame>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         let cluster = caller(request.extensions())?;
+        self.note_certificate(&cluster, request.extensions());
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let link = Link {
             cluster,
@@ -80,5 +91,11 @@ impl control_server::Control for Control {
         Ok(Response::new(wire::RenewResponse {
             credentials: Some(credentials),
         }))
+    }
+
+    async fn confirm(&self, request: Request<wire::ConfirmRequest>) -> Result<Response<wire::ConfirmResponse>, Status> {
+        let cluster = caller(request.extensions())?;
+        self.note_certificate(&cluster, request.extensions());
+        Ok(Response::new(wire::ConfirmResponse {}))
     }
 }

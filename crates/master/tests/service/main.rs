@@ -3,6 +3,7 @@
 
 mod agent;
 mod audit;
+mod authority;
 mod builds;
 mod exec;
 mod joining;

@@ -28,12 +28,31 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub struct Standing {
     /// The pin of the installation's certificate authority: a database of another one is not led. Empty: it is not looked at.
     pub installation: String,
+    /// Pins of authorities whose place that one takes. A database that belongs to any of them is led, and belongs to all of them then: masters
+    /// that have not heard of the new one yet lead it too.
+    pub before: Vec<String>,
     /// Leads also what belongs to another installation, and makes it this one's.
     pub adopts: bool,
     /// How long it leads without a renewal. None: for as long as it has the database's lock, and whoever comes second has no hope.
     pub lease: Option<Duration>,
     /// Where others reach it.
     pub addresses: Option<Addresses>,
+}
+
+impl Standing {
+    /// All pins, as the database remembers them. Empty if it is not looked at.
+    fn installation(&self) -> String {
+        if self.installation.is_empty() {
+            return String::new();
+        }
+        let pins = std::iter::once(&self.installation).chain(&self.before);
+        pins.map(String::as_str).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The pins that a database remembers.
+fn pins(installation: &str) -> impl Iterator<Item = &str> {
+    installation.split_whitespace()
 }
 
 /// A master that does not lead (yet).
@@ -178,11 +197,12 @@ impl Candidate {
         let turn = locked(writer).await.map_err(mapped)?;
         let migrated = tokio::time::timeout(MIGRATION_MAX, migrate::to_latest(turn.connection())).await;
         migrated.map_err(too_long)??;
+        let installation = self.standing.installation();
         let claim = Claim {
             holder: &self.holder,
             lease: self.standing.lease,
             addresses: self.standing.addresses.as_ref(),
-            installation: &self.standing.installation,
+            installation: &installation,
         };
         let sent = now();
         let taken = lease::take(turn.connection(), leader.record, &claim)
@@ -197,10 +217,14 @@ impl Candidate {
 
     fn check(&self, leader: &Leader) -> Result<(), AcquireError> {
         let Standing {
-            installation, adopts, ..
+            installation,
+            before,
+            adopts,
+            ..
         } = &self.standing;
         let theirs = &leader.installation;
-        let is_foreign = !theirs.is_empty() && !installation.is_empty() && theirs != installation;
+        let is_ours = pins(theirs).any(|pin| pin == installation || before.iter().any(|own| own == pin));
+        let is_foreign = !theirs.is_empty() && !installation.is_empty() && !is_ours;
         if is_foreign && !adopts {
             return Err(AcquireError::Foreign {
                 database: self.target.place.clone(),

@@ -13,6 +13,7 @@ const LEASE: Duration = Duration::from_millis(600);
 fn candidate(database: &str) -> Candidate {
     let standing = Standing {
         installation: "ours".to_owned(),
+        before: Vec::new(),
         adopts: false,
         lease: Some(LEASE),
         addresses: Some(Addresses {
@@ -154,6 +155,39 @@ async fn a_database_of_another_installation_is_led_only_if_that_is_meant() {
         assert!(refused.to_string().contains(word), "{refused}");
     }
     candidate_as(&name, theirs(true)).lead_within(PATIENCE).await.unwrap();
+    let refused = candidate(&name).leader().await.unwrap_err();
+    assert!(matches!(refused, AcquireError::Foreign { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn an_installation_that_takes_the_place_of_another_leads_its_database_and_keeps_it() {
+    let name = database(&SERVER);
+    drop(lead(&candidate(&name)).await);
+    let ours = |before: &[&str]| Standing {
+        installation: "new".to_owned(),
+        before: before.iter().map(|&pin| pin.to_owned()).collect(),
+        ..Standing::default()
+    };
+    for stranger in [&[][..], &["theirs"]] {
+        let refused = candidate_as(&name, ours(stranger)).leader().await.unwrap_err();
+        assert!(matches!(refused, AcquireError::Foreign { .. }), "{refused}");
+    }
+    drop(
+        candidate_as(&name, ours(&["theirs", "ours"]))
+            .lead_within(PATIENCE)
+            .await
+            .unwrap(),
+    );
+    // Who has not heard of it yet may lead as well, and does not take it away.
+    drop(lead(&candidate(&name)).await);
+    drop(
+        candidate_as(&name, ours(&["ours"]))
+            .lead_within(PATIENCE)
+            .await
+            .unwrap(),
+    );
+    // Until nobody is to be who it was.
+    drop(candidate_as(&name, ours(&[])).lead_within(PATIENCE).await.unwrap());
     let refused = candidate(&name).leader().await.unwrap_err();
     assert!(matches!(refused, AcquireError::Foreign { .. }), "{refused}");
 }

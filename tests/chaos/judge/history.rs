@@ -29,6 +29,9 @@ pub(crate) enum Fact {
         replay: String,
         planted: Option<String>,
         labels: BTreeMap<String, BTreeSet<String>>,
+        /// The clusters that are Kubernetes clusters.
+        #[serde(default)]
+        kubernetes: BTreeSet<String>,
     },
     /// A user is about to ask for a build, which bears this tag.
     Submitted { tag: String, jobs: Vec<Asked> },
@@ -59,6 +62,8 @@ pub(crate) enum Fact {
     Broken(Event),
     /// It is mended.
     Mended { number: u32 },
+    /// There was nothing that it could befall.
+    Missed { number: u32 },
     /// The last one was mended.
     AllMended,
     /// All builds that there are were seen to be over.

@@ -39,6 +39,7 @@ pub(crate) struct Run<'history> {
     pub(crate) replay: Option<&'history str>,
     pub(crate) planted: Option<&'history str>,
     pub(crate) labels: BTreeMap<&'history str, &'history BTreeSet<String>>,
+    pub(crate) kubernetes: BTreeSet<&'history str>,
     pub(crate) asked: BTreeMap<&'history str, &'history [Asked]>,
     pub(crate) acknowledged: BTreeMap<&'history str, u64>,
     pub(crate) not_acknowledged: usize,
@@ -113,10 +114,12 @@ impl<'history> Run<'history> {
                 replay,
                 planted,
                 labels,
+                kubernetes,
             } => {
                 (self.seed, self.replay, self.planted) = (*seed, Some(replay.as_str()), planted.as_deref());
                 let labels = labels.iter().map(|(name, labels)| (name.as_str(), labels));
                 self.labels.extend(labels);
+                self.kubernetes.extend(kubernetes.iter().map(String::as_str));
             }
             Fact::Submitted { tag, jobs } => {
                 self.asked.insert(tag, jobs);
@@ -143,6 +146,7 @@ impl<'history> Run<'history> {
             Fact::Mended { number } => {
                 self.mended.insert(*number);
             }
+            Fact::Missed { number } => self.events.retain(|event| event.number != *number),
             Fact::AllMended => self.all_mended = Some(at),
             Fact::AllOver => self.all_over = Some(at),
             Fact::Fell { part, status } => self.fell.push((part, status)),

@@ -83,6 +83,13 @@ fn last_build(build: u64, tag: &str, state: &str) -> Fact {
     }
 }
 
+fn refused() -> Fact {
+    Fact::Refused {
+        tag: "user1-0".to_owned(),
+        why: "422 Unprocessable Entity".to_owned(),
+    }
+}
+
 fn bad_ends() -> Vec<Bad> {
     let (lost, stays) = ("is there, and ends", "stays over");
     let after_make = place(&seen("make", "finished", 2)) + 1;
@@ -90,6 +97,7 @@ fn bad_ends() -> Vec<Bad> {
         (lost, without(|fact| matches!(fact, Fact::Final { .. }))),
         ("within a minute", without(|fact| matches!(fact, Fact::AllOver))),
         (lost, with(20, last_build(2, TAG, "finished"))),
+        (lost, with(3, refused())),
         (lost, with(20, last_build(2, "user1-0", "running"))),
         (stays, with(after_make, seen("make", "running", 3))),
         (

@@ -68,8 +68,10 @@ async fn work(office: Arc<Office>, user: u64, mut chance: ChaCha8Rng) -> anyhow:
                 follow(&office, build, cancels_after).await;
             }
             Err(refusal) if refusal.is_final() => {
-                println!("a build is refused: {refusal}");
-                return Err(refusal.into());
+                println!("          a build is refused: {refusal}");
+                let why = refusal.to_string();
+                office.recorder.note(Fact::Refused { tag, why });
+                sleep(TRY_AGAIN).await;
             }
             Err(refusal) => {
                 let why = refusal.to_string();

@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(500);
 const WELL_WITHIN: Duration = Duration::from_secs(240);
 /// How often an agent is given a new pod that does not come back.
 const TRIED_AGAIN: Duration = Duration::from_secs(15);
+/// How often a job is looked for that something is to befall, in milliseconds.
+const LOOK_AGAIN: u64 = 300;
 /// Calendars are wrong by so many seconds at the most.
 const SKEW: u64 = 900;
 
@@ -36,11 +38,30 @@ pub(crate) fn carry_out(parts: &Parts, recorder: &Recorder, plan: &[Event], can_
     while let Some((at, step)) = steps.pop() {
         wait_until(parts, recorder, began + at);
         match step {
-            Step::Break(event) => {
-                if event.kind == Kind::ClockSkewed && !can_skew {
+            Step::Break(planned) => {
+                if planned.kind == Kind::ClockSkewed && !can_skew {
                     continue;
                 }
-                let event = resolve(parts, began, event);
+                let mut event = resolve(parts, began, planned);
+                if event.kind.is_of_one_job() {
+                    if !befall_job(parts.cluster(&event.target)?, &event)? {
+                        if recorder.now() < event.ends {
+                            let at = recorder.now() - began + LOOK_AGAIN;
+                            steps.insert(
+                                steps.partition_point(|(other, _)| *other > at),
+                                (at, Step::Break(planned)),
+                            );
+                        } else {
+                            println!(
+                                "          {:>3}  no job ran in {} to befall",
+                                event.number, event.target
+                            );
+                        }
+                        continue;
+                    }
+                    event.begins = recorder.now();
+                    event.ends = event.begins + LOOK_AGAIN;
+                }
                 println!(
                     "{:>6.1} s  {:>3}  {} ({}) for {:.1} s",
                     at as f64 / 1000.0,
@@ -50,11 +71,8 @@ pub(crate) fn carry_out(parts: &Parts, recorder: &Recorder, plan: &[Event], can_
                     (event.ends - event.begins) as f64 / 1000.0
                 );
                 recorder.note(Fact::Broken(event.clone()));
-                let broken = befall(parts, recorder, &event).with_context(|| format!("event {}", event.number))?;
-                if !broken {
-                    println!("          there was nothing that it could befall");
-                    recorder.note(Fact::Missed { number: event.number });
-                    continue;
+                if !event.kind.is_of_one_job() {
+                    break_it(parts, &event).with_context(|| format!("event {}", event.number))?;
                 }
                 let ends = event.ends - began;
                 let place = steps.partition_point(|(at, _)| *at > ends);
@@ -86,19 +104,6 @@ fn wait_until_well(parts: &Parts, recorder: &Recorder) -> anyhow::Result<()> {
         wait_until(parts, recorder, recorder.now() + 500);
     }
     Ok(())
-}
-
-/// Breaks something; what needs somebody to befall waits for somebody until its end. Whether it did.
-fn befall(parts: &Parts, recorder: &Recorder, event: &Event) -> anyhow::Result<bool> {
-    loop {
-        if break_it(parts, event)? {
-            return Ok(true);
-        }
-        if recorder.now() >= event.ends {
-            return Ok(false);
-        }
-        wait_until(parts, recorder, recorder.now() + 100);
-    }
 }
 
 /// Watches over the parts until then.
@@ -159,8 +164,7 @@ fn link_weather(event: &Event) -> Weather {
     }
 }
 
-/// Whether there was something to break.
-fn break_it(parts: &Parts, event: &Event) -> anyhow::Result<bool> {
+fn break_it(parts: &Parts, event: &Event) -> anyhow::Result<()> {
     let target = &event.target;
     match event.kind {
         Kind::LeaderKilled | Kind::StandbyKilled => {
@@ -199,11 +203,17 @@ fn break_it(parts: &Parts, event: &Event) -> anyhow::Result<bool> {
             };
             parts.with(|installation| installation.write_clock(target, seconds));
         }
-        Kind::JobPodDeleted => return parts.cluster(target)?.delete_job(event.chance, is_at_once(event)),
-        Kind::SupervisorKilled => return Ok(parts.cluster(target)?.kill_supervisor(event.chance)),
         _ => break_cluster(parts.cluster(target)?, event)?,
     }
-    Ok(true)
+    Ok(())
+}
+
+/// Befalls one of the jobs that run in a cluster. Whether there is one.
+fn befall_job(cluster: &Cluster, event: &Event) -> anyhow::Result<bool> {
+    match event.kind {
+        Kind::JobPodDeleted => cluster.delete_job(event.chance, is_at_once(event)),
+        _ => Ok(cluster.kill_supervisor(event.chance)),
+    }
 }
 
 /// Half of the pods that are deleted are not told so.

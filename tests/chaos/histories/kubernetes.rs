@@ -42,16 +42,6 @@ fn a_job_whose_pod_was_deleted_may_be_an_error_where_it_ran() {
 }
 
 #[test]
-fn what_befell_nothing_explains_nothing_and_does_not_count() {
-    let mut facts = after(Kind::JobPodDeleted, "east", REMOVED);
-    facts.insert(5, Fact::Missed { number: 2 });
-    assert!(!violated(facts.clone()).is_empty());
-    let history = history(facts);
-    let run = Run::of(&history);
-    assert_eq!(run.events.iter().map(|event| event.number).collect::<Vec<_>>(), [1]);
-}
-
-#[test]
 fn the_page_names_the_clusters_and_says_which_are_kubernetes() {
     let mut facts = after(Kind::ApiServerPaused, "east", REMOVED);
     let said = |facts: Vec<Fact>| {

@@ -39,6 +39,8 @@ pub(crate) enum Fact {
     Acknowledged { tag: String, build: u64 },
     /// A user does not know whether there is a build.
     NotAcknowledged { tag: String, why: String },
+    /// A master said that there can be no such build.
+    Refused { tag: String, why: String },
     /// A user is about to ask for the end of a build.
     CancelAsked { build: u64 },
     /// A master said that the build is cancelled.
@@ -62,8 +64,6 @@ pub(crate) enum Fact {
     Broken(Event),
     /// It is mended.
     Mended { number: u32 },
-    /// There was nothing that it could befall.
-    Missed { number: u32 },
     /// The last one was mended.
     AllMended,
     /// All builds that there are were seen to be over.

@@ -141,6 +141,11 @@ impl Kind {
         )
     }
 
+    /// Whether it befalls a job that runs, which has to be looked for.
+    pub(crate) const fn is_of_one_job(self) -> bool {
+        matches!(self, Self::JobPodDeleted | Self::SupervisorKilled)
+    }
+
     /// How long it lasts, in milliseconds. The lease of a leader is 3 s, that of an agent 6 s: some are over before anybody notices.
     const fn lasts(self) -> RangeInclusive<u64> {
         match self {
@@ -162,7 +167,8 @@ impl Kind {
             Self::DiskFull => 4_000..=10_000,
             Self::ClockSkewed => 5_000..=20_000,
             Self::AgentPodDeleted => 2_000..=8_000,
-            Self::JobPodDeleted | Self::SupervisorKilled => 1_000..=3_000,
+            // A job that runs is looked for until then.
+            Self::JobPodDeleted | Self::SupervisorKilled => 10_000..=20_000,
             Self::ApiServerKilled => 2_000..=15_000,
             Self::ApiServerPaused => 3_000..=15_000,
             // A node is told to be silent after 20 s.

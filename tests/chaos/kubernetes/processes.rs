@@ -1,5 +1,6 @@
 //! The processes of a cluster's pods, as this machine sees them: no API server needs to answer for that.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,6 +8,8 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How the agent's process begins, and how a supervisor is called, not one of its steps.
 const AGENT: [&str; 2] = ["/tombolo", "agent"];
 const SUPERVISOR: [&str; 3] = ["/run/tombolo/tombolo", "supervise", "--pod"];
+/// How commands of the load begin.
+const COMMAND: [&str; 2] = ["sh", "-c"];
 
 /// The agent's process, if it runs.
 pub(super) fn agent(cluster: &str) -> Option<u32> {
@@ -14,9 +17,15 @@ pub(super) fn agent(cluster: &str) -> Option<u32> {
     of_pods(cluster, begins).pop()
 }
 
-/// The supervisors of all jobs, each the first process of its container.
+/// The supervisors of all jobs whose commands run, each the first process of its container.
 pub(super) fn supervisors(cluster: &str) -> Vec<u32> {
-    of_pods(cluster, |words| words.iter().eq(SUPERVISOR))
+    let is_command = |words: &[String]| words.iter().map(String::as_str).take(COMMAND.len()).eq(COMMAND);
+    let commands = of_pods(cluster, is_command);
+    let parents: BTreeSet<u32> = commands.into_iter().filter_map(parent).collect();
+    parents
+        .into_iter()
+        .filter(|parent| words(*parent).iter().eq(SUPERVISOR))
+        .collect()
 }
 
 /// All processes of pods, and those that keep them.
@@ -59,6 +68,16 @@ fn words(process: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line);
     line.split_terminator('\0').map(str::to_owned).collect()
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Each cluster has its pods below a cgroup of its own.

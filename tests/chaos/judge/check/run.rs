@@ -43,6 +43,8 @@ pub(crate) struct Run<'history> {
     pub(crate) asked: BTreeMap<&'history str, &'history [Asked]>,
     pub(crate) acknowledged: BTreeMap<&'history str, u64>,
     pub(crate) not_acknowledged: usize,
+    /// Tags, with what was said.
+    pub(crate) refused: Vec<(&'history str, &'history str)>,
     /// By number, with tag and state.
     pub(crate) builds: BTreeMap<u64, (&'history str, &'history str)>,
     pub(crate) jobs: BTreeMap<(u64, &'history str), &'history FinalJob>,
@@ -128,6 +130,7 @@ impl<'history> Run<'history> {
                 self.acknowledged.insert(tag, *build);
             }
             Fact::NotAcknowledged { .. } => self.not_acknowledged += 1,
+            Fact::Refused { tag, why } => self.refused.push((tag, why)),
             Fact::CancelAsked { build } => {
                 self.cancel_asked.insert(*build);
             }
@@ -146,7 +149,6 @@ impl<'history> Run<'history> {
             Fact::Mended { number } => {
                 self.mended.insert(*number);
             }
-            Fact::Missed { number } => self.events.retain(|event| event.number != *number),
             Fact::AllMended => self.all_mended = Some(at),
             Fact::AllOver => self.all_over = Some(at),
             Fact::Fell { part, status } => self.fell.push((part, status)),

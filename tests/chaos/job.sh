@@ -3,17 +3,21 @@
 set -u
 name=$TOMBOLO_JOB_NAME
 epoch=$TOMBOLO_ATTEMPT_EPOCH
-# In a pod there is no such file: what is said goes to an address, with a name of its own, until it was heard.
+# In a pod there is no such file: what is said goes to an address, with a name of its own, until it was heard. That is always near, so that nobody is
+# there any more where it takes minutes.
 read -r me < /proc/sys/kernel/random/uuid
 count=0
 tell() {
-    if test -e "$WORK_WITNESS"; then
+    if test -z "$WORK_HEARS" || test -e "$WORK_WITNESS"; then
         echo "$1" >> "$WORK_WITNESS"
         return
     fi
     count=$((count + 1))
+    tries=0
     # shellcheck disable=SC2086 # host and port
     until test "$(echo "$me-$count $1" | nc -w 5 $WORK_HEARS)" = heard; do
+        tries=$((tries + 1))
+        test $tries -lt 600 || exit 4
         sleep 0.2
     done
 }

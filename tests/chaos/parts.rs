@@ -263,6 +263,11 @@ impl Parts {
             )?;
         }
         for cluster in &self.clusters {
+            let helpers = format!("{}.helpers", cluster.name);
+            std::fs::write(
+                folder.join(format!("{helpers}.log")),
+                self.with(|installation| installation.log(&helpers)),
+            )?;
             std::fs::write(folder.join(format!("{}.events.txt", cluster.name)), cluster.events())?;
         }
         Ok(())

@@ -23,9 +23,12 @@ fn after(kind: Kind, cluster: &str, message: &str) -> Vec<Fact> {
 #[test]
 fn a_job_whose_pod_was_deleted_may_be_an_error_where_it_ran() {
     let died = "the supervisor of the command died (killed by signal 9); run the job again";
+    let asked = "the pod was asked to end from outside: it was deleted by hand, or its node is drained";
     for (kind, cluster, message, holds) in [
         (Kind::JobPodDeleted, "east", REMOVED, true),
         (Kind::JobPodDeleted, "west", REMOVED, false),
+        (Kind::JobPodDeleted, "east", asked, true),
+        (Kind::RuntimePaused, "east", asked, false),
         (Kind::AgentPodDeleted, "east", REMOVED, false),
         (Kind::KubeletPaused, "east", REMOVED, false),
         (Kind::SupervisorKilled, "east", died, true),

@@ -36,7 +36,7 @@ pub(super) const SILENCES: [Kind; 16] = [
     Kind::NodeRestarted,
 ];
 
-const REASONS: [Reason; 8] = [
+const REASONS: [Reason; 9] = [
     Reason {
         says: &["the store at ", " (tried for "],
         explained_by: &[Kind::StoreKilled, Kind::StoreRefuses, Kind::StoreCut, Kind::DiskFull],
@@ -55,6 +55,10 @@ const REASONS: [Reason; 8] = [
     },
     Reason {
         says: &["the job's pod was removed from the node `", "` by somebody else"],
+        explained_by: &[Kind::JobPodDeleted],
+    },
+    Reason {
+        says: &["the pod was asked to end from outside"],
         explained_by: &[Kind::JobPodDeleted],
     },
     Reason {

@@ -13,8 +13,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, ensure};
 use rustix::process::Signal;
-use serde_json::Value;
 
+pub(crate) use install::Wishes;
 use journal::Journal;
 
 /// Where agents and jobs are.
@@ -313,13 +313,4 @@ impl Drop for Cluster {
             let _ = helper.wait();
         }
     }
-}
-
-/// What the chart is told, besides what is said of every agent.
-pub(crate) struct Wishes<'wishes> {
-    pub(crate) masters: &'wishes str,
-    pub(crate) invite: &'wishes str,
-    pub(crate) slots: u32,
-    pub(crate) store: &'wishes Value,
-    pub(crate) settings: &'wishes Value,
 }

@@ -6,7 +6,16 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::{Cluster, NAMESPACE, Wishes};
+use super::{Cluster, NAMESPACE};
+
+/// What the chart is told, besides what is said of every agent.
+pub(crate) struct Wishes<'wishes> {
+    pub(crate) masters: &'wishes str,
+    pub(crate) invite: &'wishes str,
+    pub(crate) slots: u32,
+    pub(crate) store: &'wishes Value,
+    pub(crate) settings: &'wishes Value,
+}
 
 impl Cluster {
     /// Installs the agent, and returns when its pod is ready.

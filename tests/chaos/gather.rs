@@ -224,6 +224,10 @@ pub(crate) fn leftovers(parts: &Parts, recorder: &Recorder) {
 fn look(parts: &Parts) -> Look {
     let mut look = Look::default();
     for name in CLUSTERS {
+        if let Ok(cluster) = parts.cluster(name) {
+            look.at(name, cluster.left());
+            continue;
+        }
         let folder = parts.with(|installation| installation.path(&format!("{name}/attempts")));
         let sandbox = |entry: fs::DirEntry| format!("{name}: the sandbox {}", entry.file_name().display());
         let sandboxes = fs::read_dir(folder).and_then(|entries| entries.map(|entry| entry.map(sandbox)).collect());

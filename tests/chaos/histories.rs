@@ -2,13 +2,15 @@
 
 mod asked;
 mod good;
+mod kubernetes;
 mod lost;
+mod plans;
 mod planted;
 
 use crate::judge::check::{Run, Verdict, all_hold, judge};
 use crate::judge::history::{Entry, Fact, FinalJob, Log, Output, Said, witness};
 use crate::judge::page::{Heading, page};
-use crate::judge::plan::{CLUSTERS, Event, Kind, kinds, plan};
+use crate::judge::plan::Kind;
 use good::{BUILD, TAG, ends, good, maker, reads, says, seen};
 use lost::lost;
 
@@ -81,6 +83,13 @@ fn last_build(build: u64, tag: &str, state: &str) -> Fact {
     }
 }
 
+fn refused() -> Fact {
+    Fact::Refused {
+        tag: "user1-0".to_owned(),
+        why: "422 Unprocessable Entity".to_owned(),
+    }
+}
+
 fn bad_ends() -> Vec<Bad> {
     let (lost, stays) = ("is there, and ends", "stays over");
     let after_make = place(&seen("make", "finished", 2)) + 1;
@@ -88,6 +97,7 @@ fn bad_ends() -> Vec<Bad> {
         (lost, without(|fact| matches!(fact, Fact::Final { .. }))),
         ("within a minute", without(|fact| matches!(fact, Fact::AllOver))),
         (lost, with(20, last_build(2, TAG, "finished"))),
+        (lost, with(3, refused())),
         (lost, with(20, last_build(2, "user1-0", "running"))),
         (stays, with(after_make, seen("make", "running", 3))),
         (
@@ -314,35 +324,6 @@ fn words_of_commands_are_read_and_others_are_not() {
         "10.5 user0-0 make 2 east dances",
     ] {
         assert_eq!(read(bad), None, "{bad}");
-    }
-}
-
-#[test]
-fn a_seed_gives_one_plan_with_all_kinds_and_no_part_in_two_troubles_of_a_kind() {
-    let events = plan(7, 200, 6_600);
-    assert_eq!(events, plan(7, 200, 6_600));
-    assert_ne!(events, plan(8, 200, 6_600));
-    assert_eq!(kinds(&events).len(), Kind::ALL.len());
-    assert!(
-        kinds(&plan(7, 20, 6_600)).len() >= 10,
-        "a short plan has many kinds as well"
-    );
-    let minutes = events.last().map_or(0, |event| event.begins) / 60_000;
-    assert!((18..=27).contains(&minutes), "{minutes} minutes");
-    let masters = events
-        .iter()
-        .filter(|event| ["leader", "standby"].contains(&event.target.as_str()));
-    let masters: Vec<&Event> = masters.collect();
-    assert!(
-        masters.windows(2).all(|pair| pair[0].ends < pair[1].begins),
-        "one of them is left alone"
-    );
-    let at_once = events.windows(2).filter(|pair| pair[1].begins < pair[0].ends).count();
-    assert!(at_once > 20, "several things go wrong at once: {at_once}");
-    for event in &events {
-        let is_known = CLUSTERS.contains(&event.target.as_str())
-            || ["leader", "standby", "database", "store", "master-0", "master-1"].contains(&event.target.as_str());
-        assert!(is_known, "{event:?}");
     }
 }
 

@@ -3,9 +3,27 @@
 set -u
 name=$TOMBOLO_JOB_NAME
 epoch=$TOMBOLO_ATTEMPT_EPOCH
+# In a pod there is no such file: what is said goes to an address, with a name of its own, until it was heard. That is always near, so that nobody is
+# there any more where it takes minutes.
+read -r me < /proc/sys/kernel/random/uuid
+count=0
+tell() {
+    if test -z "$WORK_HEARS" || test -e "$WORK_WITNESS"; then
+        echo "$1" >> "$WORK_WITNESS"
+        return
+    fi
+    count=$((count + 1))
+    tries=0
+    # shellcheck disable=SC2086 # host and port
+    until test "$(echo "$me-$count $1" | nc -w 5 $WORK_HEARS)" = heard; do
+        tries=$((tries + 1))
+        test $tries -lt 600 || exit 4
+        sleep 0.2
+    done
+}
 say() {
     read -r now rest < /proc/uptime
-    echo "$now $WORK_TAG $name $epoch $TOMBOLO_CLUSTER_NAME $*" >> "$WORK_WITNESS"
+    tell "$now $WORK_TAG $name $epoch $TOMBOLO_CLUSTER_NAME $*"
 }
 digest_of() {
     sum=$(sha256sum < "$1") && echo "${sum%% *}"

@@ -1,7 +1,6 @@
 //! Users who ask for builds all the time, follow them, and change their minds.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::Api;
 use crate::judge::history::Fact;
 use crate::record::Recorder;
-use crate::shape;
+use crate::shape::{self, Work};
 
 /// How many users there are. Each has one build under way.
 const USERS: u64 = 6;
@@ -31,9 +30,7 @@ const CANCELS: u32 = 30;
 pub(crate) struct Office {
     pub(crate) api: Arc<Api>,
     pub(crate) recorder: Arc<Recorder>,
-    /// The file of commands' words, and the script that they run.
-    pub(crate) witness: PathBuf,
-    pub(crate) script: PathBuf,
+    pub(crate) work: Work,
     /// Nobody begins anything more.
     pub(crate) is_over: AtomicBool,
 }
@@ -64,15 +61,17 @@ async fn work(office: Arc<Office>, user: u64, mut chance: ChaCha8Rng) -> anyhow:
             tag: tag.clone(),
             jobs: asked,
         });
-        let body = shape::body(&shape, &tag, &office.script, &office.witness);
+        let body = shape::body(&shape, &tag, &office.work);
         match office.api.submit(&body).await {
             Ok(build) => {
                 office.recorder.note(Fact::Acknowledged { tag, build });
                 follow(&office, build, cancels_after).await;
             }
             Err(refusal) if refusal.is_final() => {
-                println!("a build is refused: {refusal}");
-                return Err(refusal.into());
+                println!("          a build is refused: {refusal}");
+                let why = refusal.to_string();
+                office.recorder.note(Fact::Refused { tag, why });
+                sleep(TRY_AGAIN).await;
             }
             Err(refusal) => {
                 let why = refusal.to_string();

@@ -13,6 +13,7 @@ mod gather;
 #[path = "../it/standby/installation.rs"]
 mod installation;
 mod judge;
+mod kubernetes;
 mod load;
 mod nemesis;
 mod parts;
@@ -25,6 +26,7 @@ mod record;
 mod server;
 mod shape;
 mod watch;
+mod witnesses;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,12 +39,15 @@ use tokio::task::JoinSet;
 use tombolo_core::planted::Bug;
 
 use crate::judge::history::{Entry, Fact};
-use crate::judge::plan::{self, CLUSTERS, Event};
+use crate::judge::plan::{self, CLUSTERS, Event, KUBERNETES, Stage};
 use crate::judge::planted::Trace;
 use crate::judge::{check, page};
+use crate::kubernetes::Machine;
 use crate::load::Office;
 use crate::parts::Parts;
 use crate::record::Recorder;
+use crate::shape::Work;
+use crate::witnesses::Witnesses;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_tombolo");
 /// How long everything is waited for after the last trouble. What takes longer than it may is told so by the verdict.
@@ -63,6 +68,8 @@ struct Order {
     page: PathBuf,
     planted: Option<Bug>,
     calendars: Option<PathBuf>,
+    /// The machine of Kubernetes clusters, if there are to be any.
+    machine: Option<Machine>,
     /// Of a run that was, to be judged again.
     history: Option<PathBuf>,
 }
@@ -85,6 +92,7 @@ impl Order {
             folder,
             planted: planted()?,
             calendars: variable("CALENDARS").map(PathBuf::from),
+            machine: Machine::of_environment()?,
             history: variable("HISTORY").map(PathBuf::from),
         })
     }
@@ -98,10 +106,18 @@ impl Order {
             true => String::new(),
             false => format!(" --minutes {}", (self.pause * u64::from(self.events)).div_ceil(60_000)),
         };
+        let kubernetes = self.machine.as_ref().map_or("", |_| " --kubernetes");
         format!(
-            "cargo xtask chaos --events {} --seed {}{minutes}{planted}",
+            "cargo xtask chaos{kubernetes} --events {} --seed {}{minutes}{planted}",
             self.events, self.seed
         )
+    }
+
+    const fn stage(&self) -> Stage {
+        match self.machine {
+            Some(_) => Stage::Kubernetes,
+            None => Stage::Processes,
+        }
     }
 }
 
@@ -132,7 +148,7 @@ fn main() -> anyhow::Result<ExitCode> {
         return judge_again(&order, history);
     }
     ensure_program_runs()?;
-    let plan = plan::plan(order.seed, order.events, order.pause);
+    let plan = plan::plan(order.stage(), order.seed, order.events, order.pause);
     println!("{}", order.replay());
     let path = order.folder.join("history.jsonl");
     let recorder = Arc::new(Recorder::begin(&path)?);
@@ -169,7 +185,12 @@ fn run(order: &Order, plan: &[Event], recorder: &Arc<Recorder>) -> anyhow::Resul
         .enable_all()
         .build()
         .context("cannot start")?;
-    let parts = Parts::start(&runtime, Path::new(PROGRAM), order.calendars.clone())?;
+    let parts = Parts::start(
+        &runtime,
+        Path::new(PROGRAM),
+        order.calendars.clone(),
+        order.machine.as_ref(),
+    )?;
     let labels = CLUSTERS.iter().zip(0..);
     let labels = labels.map(|(name, index)| ((*name).to_owned(), parts::labels(index).map(str::to_owned).into()));
     recorder.note(Fact::Began {
@@ -177,9 +198,22 @@ fn run(order: &Order, plan: &[Event], recorder: &Arc<Recorder>) -> anyhow::Resul
         replay: order.replay(),
         planted: order.planted.map(|bug| format!("{bug:?}")),
         labels: labels.collect(),
+        kubernetes: order
+            .machine
+            .iter()
+            .flat_map(|_| KUBERNETES.map(str::to_owned))
+            .collect(),
     });
-    let script = parts.with(|installation| installation.write("job.sh", include_str!("job.sh")));
     let witness = parts.with(|installation| installation.write("witness", ""));
+    let witnesses = match &order.machine {
+        Some(machine) => Some(runtime.block_on(Witnesses::hear(machine.gateway, &witness))?),
+        None => None,
+    };
+    let commands = Work {
+        witness: witness.clone(),
+        hears: witnesses.as_ref().map(|witnesses| witnesses.address),
+        command: ["sh", "-c", include_str!("job.sh")].map(str::to_owned).to_vec(),
+    };
     let (client, masters, probes) = parts.with(|installation| {
         let masters: Vec<String> = (0..parts::MASTERS).map(|index| installation.url(index)).collect();
         let probes: Vec<u16> = (0..parts::MASTERS)
@@ -190,8 +224,7 @@ fn run(order: &Order, plan: &[Event], recorder: &Arc<Recorder>) -> anyhow::Resul
     let office = Arc::new(Office {
         api: Arc::new(api::Api::of(client, masters)?),
         recorder: Arc::clone(recorder),
-        witness: witness.clone(),
-        script,
+        work: commands,
         is_over: AtomicBool::new(false),
     });
     let is_watched_enough = AtomicBool::new(false);

@@ -1,19 +1,26 @@
 //! Carries out what is planned.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::Signal;
 
 use crate::judge::history::Fact;
 use crate::judge::plan::{Event, Kind};
+use crate::kubernetes::Cluster;
 use crate::parts::{MASTERS, Parts};
 use crate::proxy::Weather;
 use crate::record::Recorder;
 
 /// How often parts are looked at that may have ended by themselves.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long the clusters may take to run again.
+const WELL_WITHIN: Duration = Duration::from_secs(240);
+/// How often an agent is given a new pod that does not come back.
+const TRIED_AGAIN: Duration = Duration::from_secs(15);
+/// How often a job is looked for that something is to befall, in milliseconds.
+const LOOK_AGAIN: u64 = 300;
 /// Calendars are wrong by so many seconds at the most.
 const SKEW: u64 = 900;
 
@@ -31,11 +38,30 @@ pub(crate) fn carry_out(parts: &Parts, recorder: &Recorder, plan: &[Event], can_
     while let Some((at, step)) = steps.pop() {
         wait_until(parts, recorder, began + at);
         match step {
-            Step::Break(event) => {
-                if event.kind == Kind::ClockSkewed && !can_skew {
+            Step::Break(planned) => {
+                if planned.kind == Kind::ClockSkewed && !can_skew {
                     continue;
                 }
-                let event = resolve(parts, began, event);
+                let mut event = resolve(parts, began, planned);
+                if event.kind.is_of_one_job() {
+                    if !befall_job(parts.cluster(&event.target)?, &event)? {
+                        if recorder.now() < event.ends {
+                            let at = recorder.now() - began + LOOK_AGAIN;
+                            steps.insert(
+                                steps.partition_point(|(other, _)| *other > at),
+                                (at, Step::Break(planned)),
+                            );
+                        } else {
+                            println!(
+                                "          {:>3}  no job ran in {} to befall",
+                                event.number, event.target
+                            );
+                        }
+                        continue;
+                    }
+                    event.begins = recorder.now();
+                    event.ends = event.begins + LOOK_AGAIN;
+                }
                 println!(
                     "{:>6.1} s  {:>3}  {} ({}) for {:.1} s",
                     at as f64 / 1000.0,
@@ -45,7 +71,9 @@ pub(crate) fn carry_out(parts: &Parts, recorder: &Recorder, plan: &[Event], can_
                     (event.ends - event.begins) as f64 / 1000.0
                 );
                 recorder.note(Fact::Broken(event.clone()));
-                break_it(parts, &event).with_context(|| format!("event {}", event.number))?;
+                if !event.kind.is_of_one_job() {
+                    break_it(parts, &event).with_context(|| format!("event {}", event.number))?;
+                }
                 let ends = event.ends - began;
                 let place = steps.partition_point(|(at, _)| *at > ends);
                 steps.insert(place, (ends, Step::Mend(event)));
@@ -55,6 +83,25 @@ pub(crate) fn carry_out(parts: &Parts, recorder: &Recorder, plan: &[Event], can_
                 recorder.note(Fact::Mended { number: event.number });
             }
         }
+    }
+    wait_until_well(parts, recorder)
+}
+
+/// Waits for what starts by itself again: the last trouble of a cluster is over when API server, node and the agent's pod are there.
+fn wait_until_well(parts: &Parts, recorder: &Recorder) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut tried = Instant::now();
+    while let Some(cluster) = parts.clusters().iter().find(|cluster| !cluster.is_well()) {
+        ensure!(
+            began.elapsed() < WELL_WITHIN,
+            "the Kubernetes cluster {} does not run again\nhint: `cargo xtask cluster list`",
+            cluster.name
+        );
+        if tried.elapsed() >= TRIED_AGAIN {
+            cluster.have_agent()?;
+            tried = Instant::now();
+        }
+        wait_until(parts, recorder, recorder.now() + 500);
     }
     Ok(())
 }
@@ -146,7 +193,7 @@ fn break_it(parts: &Parts, event: &Event) -> anyhow::Result<()> {
         Kind::StoreKilled => parts.with_bucket(crate::process::Server::kill),
         Kind::StoreRefuses => parts.turn_store(target, Weather::Refuses)?,
         Kind::StoreCut => parts.turn_store(target, Weather::Silent { up: true, down: true })?,
-        Kind::DiskFull => parts.fill_disk()?,
+        Kind::DiskFull => parts.disk().fill()?,
         Kind::ClockSkewed => {
             let seconds = i64::try_from(1 + event.chance % SKEW)?;
             let seconds = if event.chance & (1 << 40) == 0 {
@@ -156,8 +203,46 @@ fn break_it(parts: &Parts, event: &Event) -> anyhow::Result<()> {
             };
             parts.with(|installation| installation.write_clock(target, seconds));
         }
+        _ => break_cluster(parts.cluster(target)?, event)?,
     }
     Ok(())
+}
+
+/// Befalls one of the jobs that run in a cluster. Whether there is one.
+fn befall_job(cluster: &Cluster, event: &Event) -> anyhow::Result<bool> {
+    match event.kind {
+        Kind::JobPodDeleted => cluster.delete_job(event.chance, is_at_once(event)),
+        _ => Ok(cluster.kill_supervisor(event.chance)),
+    }
+}
+
+/// Half of the pods that are deleted are not told so.
+const fn is_at_once(event: &Event) -> bool {
+    event.chance & (1 << 40) == 0
+}
+
+fn break_cluster(cluster: &Cluster, event: &Event) -> anyhow::Result<()> {
+    match event.kind {
+        Kind::AgentPodDeleted => cluster.delete_agent(is_at_once(event)),
+        Kind::ApiServerKilled => cluster.have("kill", "apiserver"),
+        Kind::ApiServerPaused => cluster.have("pause", "apiserver"),
+        Kind::KubeletPaused => cluster.have("pause", "kubelet"),
+        Kind::RuntimePaused => cluster.have("pause", "containerd"),
+        Kind::NodeRestarted => cluster.kill_node(),
+        other => bail!("{other:?} befalls no cluster"),
+    }
+}
+
+/// What was deleted or killed in a pod, Kubernetes or Tombolo sees to.
+fn mend_cluster(cluster: &Cluster, event: &Event) -> anyhow::Result<()> {
+    match event.kind {
+        Kind::ApiServerKilled => cluster.start_again(&["apiserver"]),
+        Kind::ApiServerPaused => cluster.have("resume", "apiserver"),
+        Kind::KubeletPaused => cluster.have("resume", "kubelet"),
+        Kind::RuntimePaused => cluster.have("resume", "containerd"),
+        Kind::NodeRestarted => cluster.start_again(&["containerd", "kubelet"]),
+        _ => Ok(()),
+    }
 }
 
 fn mend(parts: &Parts, event: &Event) -> anyhow::Result<()> {
@@ -179,21 +264,18 @@ fn mend(parts: &Parts, event: &Event) -> anyhow::Result<()> {
             parts.with(|installation| installation.cable(index).mend());
         }
         Kind::DatabaseKilled => parts.with(|installation| installation.server.start_again()),
-        Kind::AgentKilled | Kind::AgentTold => {
-            // One that is slow to go is not waited for: a service manager would not either.
-            parts.signal_agent(target, Signal::KILL)?;
-            parts.start_agent(target)?;
-        }
+        Kind::AgentKilled | Kind::AgentTold => parts.start_agent_again(target)?,
         Kind::AgentPaused => parts.signal_agent(target, Signal::CONT)?,
         Kind::LinkSilent | Kind::LinkReset | Kind::LinkHalfOpen | Kind::LinkCut | Kind::LinkSlow => {
             parts.turn_link(target, Weather::Fine)?;
         }
         Kind::StoreKilled => parts.with_bucket(crate::process::Server::start_again),
         Kind::StoreRefuses | Kind::StoreCut => parts.turn_store(target, Weather::Fine)?,
-        Kind::DiskFull => parts.empty_disk()?,
+        Kind::DiskFull => parts.disk().empty()?,
         Kind::ClockSkewed => {
             parts.with(|installation| installation.write_clock(target, 0));
         }
+        _ => mend_cluster(parts.cluster(target)?, event)?,
     }
     Ok(())
 }

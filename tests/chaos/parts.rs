@@ -1,18 +1,25 @@
-//! The real parts: Postgres, two masters, SeaweedFS, four agents, and a way of its own between any two of them.
+//! The real parts: Postgres, two masters, SeaweedFS, four agents, and a way of its own between any two of them. Two of the agents may be in Kubernetes
+//! clusters.
 
+mod agent;
+mod disk;
+
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::Context as _;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::installation::{Installation, Setting};
-use crate::judge::plan::{self, BUCKETS, CLUSTERS, SMALL_DISK};
+use crate::judge::plan::{self, BUCKETS, CLUSTERS, KUBERNETES, SMALL_DISK};
+use crate::kubernetes::{Cluster, Machine, Wishes};
 use crate::process;
 use crate::proxy::{Proxy, Weather};
+use agent::{Agent, Body, Process};
+use disk::Disk;
 
 pub(crate) const MASTERS: usize = plan::MASTERS.len();
 /// How long a leader leads without its database's word.
@@ -27,8 +34,6 @@ const SETTINGS: [(&str, &str); 7] = [
     ("TOMBOLO_MASTER_LEASES__HANDOVER", "15s"),
     ("TOMBOLO_MASTER_LEASES__MAX_REPLACEMENTS", "20"),
 ];
-/// The disk of one cluster's store, in bytes.
-const DISK_BYTES: u64 = 768 << 20;
 const SLOTS: u32 = 4;
 /// Each has a label of its own, and one that it shares.
 const LABELS: [[&str; 2]; 4] = [
@@ -38,27 +43,14 @@ const LABELS: [[&str; 2]; 4] = [
     ["zone=south", "store=bucket"],
 ];
 
-/// An agent, running or not.
-struct Agent {
-    name: &'static str,
-    configuration: Value,
-    /// Its ways to the masters, and to its store.
-    links: Vec<Proxy>,
-    store: Option<Proxy>,
-    /// What enters the place where its small disk is.
-    within: Vec<String>,
-    /// It was not told to end.
-    is_wanted: bool,
-    child: Option<Child>,
-}
-
 /// All parts, ended with this value.
 pub(crate) struct Parts {
     agents: Vec<Mutex<Agent>>,
+    /// Those of [`KUBERNETES`], if they are what that says.
+    clusters: Vec<Arc<Cluster>>,
     installation: Mutex<Installation>,
     bucket: Mutex<process::Server>,
-    /// Keeps the small disk.
-    holder: Child,
+    disk: Disk,
 }
 
 /// The labels of a cluster, by its number.
@@ -72,6 +64,7 @@ impl Parts {
         runtime: &tokio::runtime::Runtime,
         program: &Path,
         calendars: Option<PathBuf>,
+        machine: Option<&Machine>,
     ) -> anyhow::Result<Self> {
         let variables = SETTINGS.map(|(name, value)| (name, value.to_owned())).to_vec();
         let setting = Setting {
@@ -85,15 +78,19 @@ impl Parts {
         let bucket = runtime.block_on(process::Server::start(answers));
         println!("SeaweedFS runs");
         let disk = installation.path(&format!("{SMALL_DISK}-store"));
-        let holder = hold_disk(&disk)?;
+        let disk = Disk::hold(&disk)?;
         let mut parts = Self {
             agents: Vec::new(),
+            clusters: Vec::new(),
             installation: Mutex::new(installation),
             bucket: Mutex::new(bucket),
-            holder,
+            disk,
         };
         for (index, name) in CLUSTERS.into_iter().enumerate() {
-            let agent = parts.agent(runtime, index, name)?;
+            let agent = match machine.filter(|_| KUBERNETES.contains(&name)) {
+                None => parts.process(runtime, index, name, machine)?,
+                Some(machine) => parts.pod(runtime, index, name, machine)?,
+            };
             parts.agents.push(Mutex::new(agent));
         }
         parts.with(|installation| installation.wait_for_clusters(CLUSTERS.len()));
@@ -101,57 +98,118 @@ impl Parts {
         Ok(parts)
     }
 
-    fn agent(&self, runtime: &tokio::runtime::Runtime, index: usize, name: &'static str) -> anyhow::Result<Agent> {
+    /// The ways of an agent, from an address of this machine to the masters, and from another one to its store.
+    fn ways(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        name: &str,
+        (here, store_here): (Ipv4Addr, Ipv4Addr),
+    ) -> anyhow::Result<(Vec<Proxy>, Option<Proxy>)> {
         let mut links = Vec::new();
         for master in 0..MASTERS {
             let port = self.with(|installation| installation.port_for_agents(master));
-            links.push(runtime.block_on(Proxy::to(port))?);
+            links.push(runtime.block_on(Proxy::at(here, port))?);
         }
-        let masters: Vec<String> = links.iter().map(|link| format!("127.0.0.1:{}", link.port())).collect();
-        let bucket = self
-            .bucket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .address
-            .port();
+        let bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = bucket.address.port();
         let store = match BUCKETS.contains(&name) {
-            true => Some(runtime.block_on(Proxy::to(bucket))?),
+            true => Some(runtime.block_on(Proxy::at(store_here, bucket))?),
             false => None,
         };
+        Ok((links, store))
+    }
+
+    /// An agent whose jobs are processes of this machine.
+    fn process(
+        &self,
+        runtime: &tokio::runtime::Runtime,
+        index: usize,
+        name: &'static str,
+        machine: Option<&Machine>,
+    ) -> anyhow::Result<Agent> {
+        // Pods as well read from its bucket.
+        let store_here = machine.map_or(Ipv4Addr::LOCALHOST, |machine| machine.gateway);
+        let (links, store) = self.ways(runtime, name, (Ipv4Addr::LOCALHOST, store_here))?;
         let folder = |name: String| self.with(|installation| installation.path(&name));
         let place = match &store {
-            Some(way) => json!({"s3": {
-                "endpoint": format!("http://127.0.0.1:{}", way.port()), "allow_http": true, "bucket": "bucket", "prefix": name,
-                "access_key_id": process::ACCESS_KEY, "secret_access_key": {"value": process::SECRET_KEY},
-            }}),
+            Some(way) => place_in_bucket(way, name),
             None => json!({"local": {"path": folder(format!("{name}-store"))}}),
         };
-        let configuration = json!({
-            "data_folder": folder(name.to_owned()), "store": place, "master": masters.join(","), "slots": SLOTS,
+        let mut configuration = json!({
+            "data_folder": folder(name.to_owned()), "store": place, "master": addresses(&links), "slots": SLOTS,
             // What jobs ask for is not what they use.
             "capacity": {"cpu_milli": 64_000, "memory_bytes": 1_u64 << 36},
-            "store_deadline": "30s", "stop_grace": "2s",
         });
+        for (key, value) in deadlines().as_object().into_iter().flatten() {
+            configuration[key] = value.clone();
+        }
         let within = match name == SMALL_DISK {
-            true => ["nsenter", "--preserve-credentials", "--user", "--mount", "--target"]
-                .map(str::to_owned)
-                .into_iter()
-                .chain([self.holder.id().to_string()])
-                .collect(),
+            true => self.disk.entrance(),
             false => Vec::new(),
         };
         let invite = self.with(|installation| installation.invite(name, &LABELS[index]));
-        let mut agent = Agent {
-            name,
+        let mut process = Process {
             configuration,
-            links,
-            store,
             within,
             is_wanted: true,
             child: None,
         };
-        self.with(|installation| agent.start(installation, Some(&invite)));
-        Ok(agent)
+        self.with(|installation| process.start(name, installation, Some(&invite)));
+        Ok(Agent {
+            name,
+            links,
+            store,
+            body: Body::Process(process),
+        })
+    }
+
+    /// An agent in a Kubernetes cluster, installed by its chart.
+    fn pod(
+        &mut self,
+        runtime: &tokio::runtime::Runtime,
+        index: usize,
+        name: &'static str,
+        machine: &Machine,
+    ) -> anyhow::Result<Agent> {
+        let (links, store) = self.ways(runtime, name, (machine.gateway, machine.gateway))?;
+        let place = match &store {
+            Some(way) => place_in_bucket(way, name),
+            None => json!({"local": {"path": "/var/lib/tombolo-agent/store"}}),
+        };
+        let (invite, folder) =
+            self.with(|installation| (installation.invite(name, &LABELS[index]), installation.path("")));
+        let cluster = Arc::new(Cluster::new(name, machine, &folder));
+        self.clusters.push(Arc::clone(&cluster));
+        let wishes = Wishes {
+            masters: &addresses(&links),
+            invite: &invite,
+            slots: SLOTS,
+            store: &place,
+            settings: &deadlines(),
+        };
+        cluster
+            .install(&folder, &wishes)
+            .with_context(|| format!("cannot install the agent of {name}"))?;
+        println!("the agent of the Kubernetes cluster {name} is installed");
+        Ok(Agent {
+            name,
+            links,
+            store,
+            body: Body::Pod(cluster),
+        })
+    }
+
+    /// The Kubernetes clusters.
+    pub(crate) fn clusters(&self) -> &[Arc<Cluster>] {
+        &self.clusters
+    }
+
+    /// The Kubernetes cluster of this name.
+    pub(crate) fn cluster(&self, name: &str) -> anyhow::Result<&Cluster> {
+        let cluster = self.clusters.iter().find(|cluster| cluster.name == name);
+        cluster
+            .map(Arc::as_ref)
+            .with_context(|| format!("{name} is no Kubernetes cluster"))
     }
 
     /// Uses the masters and their database.
@@ -168,11 +226,8 @@ impl Parts {
         Ok(use_it(&mut agent.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    pub(crate) fn start_agent(&self, name: &str) -> anyhow::Result<()> {
-        self.with_agent(name, |agent| {
-            agent.is_wanted = true;
-            self.with(|installation| agent.start(installation, None));
-        })
+    pub(crate) fn start_agent_again(&self, name: &str) -> anyhow::Result<()> {
+        self.with_agent(name, |agent| self.with(|installation| agent.start_again(installation)))?
     }
 
     /// Sends a signal to an agent. One that ends it is waited for.
@@ -194,26 +249,8 @@ impl Parts {
         use_it(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What takes all room on the small disk.
-    fn filler(&self) -> String {
-        let disk = self.with(|installation| installation.path(&format!("{SMALL_DISK}-store")));
-        format!("/proc/{}/root{}/filler", self.holder.id(), disk.display())
-    }
-
-    /// Leaves no room on the small disk.
-    pub(crate) fn fill_disk(&self) -> anyhow::Result<()> {
-        let filler = self.filler();
-        let zeros = std::fs::File::open("/dev/zero")?;
-        let mut file = std::fs::File::create(&filler).with_context(|| format!("cannot make {filler}"))?;
-        let written = std::io::copy(&mut std::io::Read::take(zeros, 2 * DISK_BYTES), &mut file);
-        ensure!(written.is_err(), "the disk has more room than it is large");
-        Ok(())
-    }
-
-    /// Makes room again.
-    pub(crate) fn empty_disk(&self) -> anyhow::Result<()> {
-        let filler = self.filler();
-        std::fs::remove_file(&filler).with_context(|| format!("cannot remove {filler}"))
+    pub(crate) const fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Copies what parts have said of themselves.
@@ -224,6 +261,14 @@ impl Parts {
                 folder.join(format!("{name}.log")),
                 self.with(|installation| installation.log(name)),
             )?;
+        }
+        for cluster in &self.clusters {
+            let helpers = format!("{}.helpers", cluster.name);
+            std::fs::write(
+                folder.join(format!("{helpers}.log")),
+                self.with(|installation| installation.log(&helpers)),
+            )?;
+            std::fs::write(folder.join(format!("{}.events.txt", cluster.name)), cluster.events())?;
         }
         Ok(())
     }
@@ -237,14 +282,9 @@ impl Parts {
             }
         }
         for name in CLUSTERS {
-            let ended = self.with_agent(name, |agent| {
-                let ended = agent.child.as_mut()?.try_wait().ok()??;
-                agent.child = None;
-                agent.is_wanted.then_some(ended)
-            });
-            if let Ok(Some(status)) = ended {
-                fallen.push((name.to_owned(), status.to_string()));
-                drop(self.start_agent(name));
+            let fell = self.with_agent(name, |agent| self.with(|installation| agent.fallen(installation)));
+            if let Ok(Some(status)) = fell {
+                fallen.push((name.to_owned(), status));
             }
         }
         fallen
@@ -257,9 +297,7 @@ impl Parts {
             process.map(|process| (format!("master-{index}"), process))
         };
         let agent = |name: &&'static str| {
-            let process = self
-                .with_agent(name, |agent| agent.child.as_ref().map(Child::id))
-                .ok()??;
+            let process = self.with_agent(name, |agent| agent.id()).ok()??;
             Some(((*name).to_owned(), process))
         };
         (0..MASTERS)
@@ -269,76 +307,49 @@ impl Parts {
     }
 }
 
-impl Agent {
-    fn start(&mut self, installation: &Installation, invite: Option<&str>) {
-        let environment = invite.map(|invite| ("TOMBOLO_AGENT_INVITE", invite));
-        let environment: Vec<_> = environment.into_iter().collect();
-        let child = installation.spawn(&self.within, ("agent", self.name), &self.configuration, &environment);
-        self.child = Some(child);
-    }
-
-    fn signal(&mut self, signal: Signal) {
-        let Some(child) = &mut self.child else { return };
-        // One that has ended already is started again all the same.
-        let _ = kill_process(Pid::from_child(child), signal);
-        if signal == Signal::KILL {
-            drop(child.wait());
-            self.child = None;
-        }
-        self.is_wanted = ![Signal::KILL, Signal::TERM].contains(&signal);
-    }
-}
-
 impl Drop for Parts {
     fn drop(&mut self) {
         for name in CLUSTERS {
             let _ = self.turn_link(name, Weather::Fine);
             let _ = self.turn_store(name, Weather::Fine);
-            let _ = self.signal_agent(name, Signal::CONT);
-            let _ = self.signal_agent(name, Signal::TERM);
         }
+        // Pods end with their clusters.
+        let signal = |signal| {
+            for agent in &self.agents {
+                if let Body::Process(process) = &mut agent.lock().unwrap_or_else(PoisonError::into_inner).body {
+                    process.signal(signal);
+                }
+            }
+        };
+        signal(Signal::CONT);
+        signal(Signal::TERM);
         let began = std::time::Instant::now();
-        let lives = |agent: &Mutex<Agent>| {
-            let mut agent = agent.lock().unwrap_or_else(PoisonError::into_inner);
-            agent
-                .child
-                .as_mut()
-                .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        let lives = |agent: &Mutex<Agent>| match &mut agent.lock().unwrap_or_else(PoisonError::into_inner).body {
+            Body::Process(process) => process.lives(),
+            Body::Pod(_) => false,
         };
         while self.agents.iter().any(lives) && began.elapsed() < Duration::from_secs(15) {
             std::thread::sleep(Duration::from_millis(50));
         }
-        for name in CLUSTERS {
-            let _ = self.signal_agent(name, Signal::KILL);
-        }
-        drop(self.holder.kill());
-        drop(self.holder.wait());
+        signal(Signal::KILL);
     }
 }
 
-/// A small disk at a place that only those see who enter the namespaces of this process.
-fn hold_disk(disk: &Path) -> anyhow::Result<Child> {
-    std::fs::create_dir_all(disk)?;
-    let mut holder = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount", "sh", "-c"])
-        .arg(r#"mount -t tmpfs -o "size=$1" tmpfs "$2" && echo ready && exec cat"#)
-        .args(["sh", &DISK_BYTES.to_string()])
-        .arg(disk)
-        // It ends with the one who holds the other end.
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run `unshare`")?;
-    let mut ready = [0; 6];
-    let said = holder
-        .stdout
-        .as_mut()
-        .map(|output| std::io::Read::read_exact(output, &mut ready));
-    ensure!(
-        matches!(said, Some(Ok(()))) && &ready == b"ready\n",
-        "cannot make a small disk\nhint: user namespaces must be allowed on this machine"
-    );
-    Ok(holder)
+/// What is said of every agent.
+fn deadlines() -> Value {
+    json!({"store_deadline": "30s", "stop_grace": "2s"})
+}
+
+fn addresses(links: &[Proxy]) -> String {
+    let links: Vec<String> = links.iter().map(|link| link.address().to_string()).collect();
+    links.join(",")
+}
+
+fn place_in_bucket(way: &Proxy, prefix: &str) -> Value {
+    json!({"s3": {
+        "endpoint": format!("http://{}", way.address()), "allow_http": true, "bucket": "bucket", "prefix": prefix,
+        "access_key_id": process::ACCESS_KEY, "secret_access_key": {"value": process::SECRET_KEY},
+    }})
 }
 
 /// Whether the bucket takes what is written.

@@ -1,6 +1,6 @@
 //! A way to a server over which the weather changes.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -64,28 +64,28 @@ enum Direction {
 
 /// Who passes connections on for as long as this lives.
 pub(crate) struct Proxy {
-    port: u16,
+    address: SocketAddr,
     weather: watch::Sender<Weather>,
     _task: JoinSet<()>,
 }
 
 impl Proxy {
-    /// To a server on this machine.
-    pub(crate) async fn to(server: u16) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let port = listener.local_addr()?.port();
+    /// From an address of this machine to a server on it.
+    pub(crate) async fn at(here: Ipv4Addr, server: u16) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((here, 0)).await?;
+        let address = listener.local_addr()?;
         let (weather, seen) = watch::channel(Weather::Fine);
         let mut task = JoinSet::new();
         task.spawn(accept(listener, server, seen));
         Ok(Self {
-            port,
+            address,
             weather,
             _task: task,
         })
     }
 
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn turn(&self, weather: Weather) {

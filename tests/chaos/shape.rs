@@ -1,6 +1,7 @@
 //! What builds of the load are like.
 
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -12,6 +13,18 @@ use crate::judge::plan::CLUSTERS;
 /// How much longer than others commands work that say what becomes of them when nobody hears of their cluster: longer than a lease, so that it often
 /// comes to that.
 const LONGER: u64 = 14;
+
+/// What all commands have in common.
+pub(crate) struct Work {
+    /// The file of commands' words.
+    pub(crate) witness: PathBuf,
+    /// Where those say theirs that do not see it: commands in pods.
+    pub(crate) hears: Option<SocketAddr>,
+    pub(crate) command: Vec<String>,
+}
+
+/// What pods run commands in; nodes have it.
+const IMAGE: &str = "docker.io/library/busybox:1";
 
 /// A job to ask for.
 pub(crate) struct Job {
@@ -159,20 +172,24 @@ fn failing(chance: &mut ChaCha8Rng) -> Vec<Job> {
 }
 
 /// What is sent to a master.
-pub(crate) fn body(jobs: &[Job], tag: &str, script: &Path, witness: &Path) -> Value {
+pub(crate) fn body(jobs: &[Job], tag: &str, work: &Work) -> Value {
+    let hears = work.hears.map(|hears| format!("{} {}", hears.ip(), hears.port()));
     let job = |job: &Job| {
         let asked = &job.asked;
         let environment = json!({
-            "WORK_TAG": tag, "WORK_WITNESS": witness, "WORK_PARENTS": asked.parents.join(" "),
+            "WORK_TAG": tag, "WORK_WITNESS": work.witness, "WORK_PARENTS": asked.parents.join(" "),
             "WORK_ROUNDS": job.rounds.to_string(), "WORK_LINES": asked.lines.to_string(),
             "WORK_BYTES": job.bytes.to_string(), "WORK_FAILS_UNTIL": asked.fails_until.to_string(),
+            "WORK_HEARS": hears.as_deref().unwrap_or_default(),
         });
         let mut file = Map::from_iter([
             ("name".to_owned(), json!(asked.name)),
             ("type".to_owned(), json!("docker-image")),
-            ("image".to_owned(), json!("none")),
-            ("command".to_owned(), json!(["sh", script])),
+            ("image".to_owned(), json!(IMAGE)),
+            ("command".to_owned(), json!(work.command)),
             ("environment".to_owned(), environment),
+            // Nodes share the processors of one machine.
+            ("resources".to_owned(), json!({"limits": {"cpu": 0.31, "memory": 256}})),
         ]);
         if !job.after.is_empty() {
             file.insert("depends_on".to_owned(), json!(job.after));

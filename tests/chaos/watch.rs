@@ -35,6 +35,10 @@ pub(crate) fn watch(parts: &Parts, recorder: &Recorder, probes: &[u16], is_over:
         }
         if weighed.elapsed() >= WEIGH {
             weighed = Instant::now();
+            for cluster in parts.clusters() {
+                // What could not be read is read the next time.
+                let _ = cluster.follow();
+            }
             for (part, process) in parts.processes() {
                 // One that has just ended has none.
                 let Some(bytes) = own_bytes(process) else { continue };

@@ -1,5 +1,6 @@
 //! That ways do to connections what the weather says.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,11 +24,11 @@ async fn way() -> Proxy {
             });
         }
     });
-    Proxy::to(port).await.unwrap()
+    Proxy::at(Ipv4Addr::LOCALHOST, port).await.unwrap()
 }
 
 async fn connect(way: &Proxy) -> TcpStream {
-    TcpStream::connect(("127.0.0.1", way.port())).await.unwrap()
+    TcpStream::connect(way.address()).await.unwrap()
 }
 
 /// What comes back of so many bytes, and whether it all did.

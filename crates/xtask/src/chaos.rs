@@ -1,8 +1,10 @@
 //! Real programs under faults, with a verdict.
 
+mod kubernetes;
+
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 use xshell::{Shell, cmd};
 
@@ -31,9 +33,39 @@ pub(crate) struct Options {
     /// Plants a mistake in the program, and fails if it is not found.
     #[arg(long, value_name = "NAME")]
     planted: Option<String>,
+    /// Has jobs of two of the clusters run as pods, on Kubernetes clusters of this machine, and breaks those as well.
+    #[arg(long, conflicts_with = "history")]
+    kubernetes: bool,
+    /// Leaves the Kubernetes clusters and what is installed on them.
+    #[arg(long, requires = "kubernetes")]
+    keep: bool,
+    /// Takes the image as it is on the Kubernetes clusters.
+    #[arg(long, requires = "kubernetes")]
+    no_image: bool,
 }
 
 pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
+    if !options.kubernetes {
+        return run_with(shell, options, &[]);
+    }
+    ensure!(
+        options.planted.is_none(),
+        "`--planted` and `--kubernetes` do not go together: pods run the image, which is made without mistakes\nhint: leave one of them out"
+    );
+    let clusters = kubernetes::Clusters::ready(shell, options.no_image)?;
+    let ran = run_with(shell, options, &clusters.variables(shell)?);
+    let cleaned = match options.keep {
+        true => {
+            println!("The clusters and what is installed on them were kept: `cargo xtask cluster down` ends them.");
+            Ok(())
+        }
+        false => clusters.clean(shell),
+    };
+    ran?;
+    cleaned
+}
+
+fn run_with(shell: &Shell, options: &Options, variables: &[(&str, PathBuf)]) -> anyhow::Result<()> {
     let (postgres, weed) = (tools::postgres(shell)?, tools::weed(shell)?);
     let target = demo::target_folder(shell)?;
     let folder = target.join("chaos");
@@ -51,7 +83,8 @@ pub(crate) fn run(shell: &Shell, options: &Options) -> anyhow::Result<()> {
         .env("TOMBOLO_POSTGRES", postgres)
         .env("TOMBOLO_WEED", weed)
         .env("TOMBOLO_CHAOS_FOLDER", &folder)
-        .env("TOMBOLO_CHAOS_EVENTS", options.events.to_string());
+        .env("TOMBOLO_CHAOS_EVENTS", options.events.to_string())
+        .envs(variables.iter().map(|(name, value)| (name, value)));
     match tools::faketime(shell) {
         Ok(library) => command = command.env("TOMBOLO_CHAOS_CALENDARS", library),
         Err(error) => eprintln!("no calendar goes wrong, since libfaketime cannot be had: {error:#}"),

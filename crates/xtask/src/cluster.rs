@@ -24,6 +24,7 @@ use std::thread;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::{Args, Subcommand};
+use rustix::process::{Signal, kill_process};
 use xshell::Shell;
 
 use crate::tools;
@@ -111,6 +112,27 @@ pub(crate) enum Command {
         #[command(flatten)]
         state: State,
     },
+    /// Has a component stand still where it is (SIGSTOP): it holds its connections, and answers nobody.
+    Pause {
+        name: Name,
+        component: String,
+        #[command(flatten)]
+        state: State,
+    },
+    /// Lets a component go on that stands still.
+    Resume {
+        name: Name,
+        component: String,
+        #[command(flatten)]
+        state: State,
+    },
+    /// Kills a component at once (SIGKILL).
+    Kill {
+        name: Name,
+        component: String,
+        #[command(flatten)]
+        state: State,
+    },
     /// Makes the images of archives known to a cluster's node.
     Load {
         name: Name,
@@ -161,6 +183,9 @@ pub(crate) fn run(shell: &Shell, command: Command) -> anyhow::Result<()> {
             Component::load(&cluster, &component)?.stop()
         }
         Command::Start { name, component, state } => start(shell, &state.folder, &name, &component),
+        Command::Pause { name, component, state } => signal(&state.folder, &name, &component, Signal::STOP),
+        Command::Resume { name, component, state } => signal(&state.folder, &name, &component, Signal::CONT),
+        Command::Kill { name, component, state } => signal(&state.folder, &name, &component, Signal::KILL),
         Command::Load { name, archives, state } => {
             system::require()?;
             let cluster = Cluster::require(&state.folder, &name)?;
@@ -295,6 +320,21 @@ fn start(shell: &Shell, state: &Path, name: &Name, component: &str) -> anyhow::R
         "apiserver" => control_plane::wait_for_server(shell, &cluster, &kubectl),
         "kubelet" => node::wait_for_node(shell, &cluster, &kubectl),
         _ => Ok(()),
+    }
+}
+
+/// Sends a signal to a component. To one that does not run, only what would let it go on is no mistake.
+fn signal(state: &Path, name: &Name, component: &str, signal: Signal) -> anyhow::Result<()> {
+    system::require()?;
+    let cluster = Cluster::require(state, name)?;
+    let component = Component::load(&cluster, component)?;
+    match component.process() {
+        Some(process) => kill_process(process, signal).with_context(|| format!("cannot signal `{}`", component.name)),
+        None if signal == Signal::CONT => Ok(()),
+        None => bail!(
+            "`{0}` of the cluster `{name}` does not run\nhint: `cargo xtask cluster start {name} {0}`",
+            component.name
+        ),
     }
 }
 

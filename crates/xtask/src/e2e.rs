@@ -96,7 +96,7 @@ fn on_clusters(shell: &Shell, options: &Options, what: What) -> anyhow::Result<(
 }
 
 /// Two runs on the same clusters would remove each other's installations.
-fn alone(kubeconfig: &Path) -> anyhow::Result<File> {
+pub(crate) fn alone(kubeconfig: &Path) -> anyhow::Result<File> {
     let path = kubeconfig.with_extension("in-use");
     let context = || format!("cannot lock {}", path.display());
     let file = File::create(&path).with_context(context)?;

@@ -68,7 +68,7 @@ fn errors_that_trouble_explains_are_none() {
 }
 
 /// A job ends otherwise, and the build as follows from it.
-fn ends_as(mut facts: Vec<Fact>, name: &str, state: &str, message: &str) -> Vec<Fact> {
+pub(super) fn ends_as(mut facts: Vec<Fact>, name: &str, state: &str, message: &str) -> Vec<Fact> {
     for fact in &mut facts {
         of_job(fact, |job| {
             if job.job == name {

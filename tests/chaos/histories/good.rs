@@ -120,6 +120,7 @@ pub(super) fn good() -> Vec<Fact> {
             replay: String::new(),
             planted: None,
             labels,
+            kubernetes: BTreeSet::new(),
         },
         Fact::Submitted {
             tag: TAG.to_owned(),

@@ -64,7 +64,7 @@ impl Promise {
             Self::EndsFinal => "What is over stays over, and cancelling is final",
             Self::LogsWhole => "No line of a log is lost, doubled or another attempt's",
             Self::MemoryBounded => "Memory is bounded",
-            Self::NothingLeft => "Sandboxes and processes of jobs are gone at the end",
+            Self::NothingLeft => "Sandboxes, pods and processes of jobs are gone at the end",
             Self::NoPanic => "No part panics",
             Self::SaysSomething => "The run says something: trouble came, and work was done",
         }

@@ -29,6 +29,9 @@ pub(crate) enum Fact {
         replay: String,
         planted: Option<String>,
         labels: BTreeMap<String, BTreeSet<String>>,
+        /// The clusters that are Kubernetes clusters.
+        #[serde(default)]
+        kubernetes: BTreeSet<String>,
     },
     /// A user is about to ask for a build, which bears this tag.
     Submitted { tag: String, jobs: Vec<Asked> },
@@ -36,6 +39,8 @@ pub(crate) enum Fact {
     Acknowledged { tag: String, build: u64 },
     /// A user does not know whether there is a build.
     NotAcknowledged { tag: String, why: String },
+    /// A master said that there can be no such build.
+    Refused { tag: String, why: String },
     /// A user is about to ask for the end of a build.
     CancelAsked { build: u64 },
     /// A master said that the build is cancelled.

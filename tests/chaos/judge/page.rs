@@ -53,6 +53,7 @@ pub(crate) fn page(heading: &Heading, run: &Run<'_>, verdicts: &[Verdict]) -> St
                             section { h2 { "How jobs ended" } (states(run)) }
                         }
                     }
+                    section { h2 { "Clusters" } (clusters(run)) }
                     (errors(run))
                     section {
                         h2 { "To see it again" }
@@ -129,6 +130,22 @@ fn table(verdicts: &[Verdict]) -> Markup {
                         }
                     }
                     @if !verdict.holds() { tr.told { td colspan="2" {} td colspan="2" { (faults(verdict)) } } }
+                }
+            }
+        }
+    }
+}
+
+fn clusters(run: &Run<'_>) -> Markup {
+    html! {
+        table.plain {
+            tbody {
+                @for (name, labels) in &run.labels {
+                    tr {
+                        td.name { (name) }
+                        td { @if run.kubernetes.contains(name) { "a Kubernetes cluster: jobs are pods" } @else { "jobs are processes" } }
+                        td.message { @for label in labels.iter() { code { (label) } " " } }
+                    }
                 }
             }
         }

@@ -17,6 +17,18 @@ pub(crate) const SMALL_DISK: &str = CLUSTERS[0];
 /// Those whose store is reached over the network.
 pub(crate) const BUCKETS: [&str; 2] = [CLUSTERS[2], CLUSTERS[3]];
 
+/// Those that are Kubernetes clusters where there are any; jobs of the others are processes.
+pub(crate) const KUBERNETES: [&str; 2] = [CLUSTERS[1], CLUSTERS[2]];
+
+/// What the clusters are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In all of them, jobs are processes.
+    Processes,
+    /// [`KUBERNETES`] are what their name says.
+    Kubernetes,
+}
+
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,10 +52,18 @@ pub(crate) enum Kind {
     StoreCut,
     DiskFull,
     ClockSkewed,
+    AgentPodDeleted,
+    JobPodDeleted,
+    SupervisorKilled,
+    ApiServerKilled,
+    ApiServerPaused,
+    KubeletPaused,
+    RuntimePaused,
+    NodeRestarted,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::LeaderKilled,
         Self::LeaderPaused,
         Self::LeaderTold,
@@ -63,6 +83,14 @@ impl Kind {
         Self::StoreCut,
         Self::DiskFull,
         Self::ClockSkewed,
+        Self::AgentPodDeleted,
+        Self::JobPodDeleted,
+        Self::SupervisorKilled,
+        Self::ApiServerKilled,
+        Self::ApiServerPaused,
+        Self::KubeletPaused,
+        Self::RuntimePaused,
+        Self::NodeRestarted,
     ];
 
     /// What people read.
@@ -87,7 +115,35 @@ impl Kind {
             Self::StoreCut => "agent cut from its object store",
             Self::DiskFull => "disk of a store full",
             Self::ClockSkewed => "calendar of a part wrong",
+            Self::AgentPodDeleted => "pod of an agent deleted",
+            Self::JobPodDeleted => "pod of a job deleted",
+            Self::SupervisorKilled => "supervisor in a job's pod killed (kill -9)",
+            Self::ApiServerKilled => "API server killed (kill -9)",
+            Self::ApiServerPaused => "API server stopped (SIGSTOP)",
+            Self::KubeletPaused => "kubelet stopped (SIGSTOP)",
+            Self::RuntimePaused => "container runtime stopped (SIGSTOP)",
+            Self::NodeRestarted => "node restarted: all pods and their keepers killed at once",
         }
+    }
+
+    /// Whether it befalls Kubernetes clusters alone.
+    pub(crate) const fn is_of_kubernetes(self) -> bool {
+        matches!(
+            self,
+            Self::AgentPodDeleted
+                | Self::JobPodDeleted
+                | Self::SupervisorKilled
+                | Self::ApiServerKilled
+                | Self::ApiServerPaused
+                | Self::KubeletPaused
+                | Self::RuntimePaused
+                | Self::NodeRestarted
+        )
+    }
+
+    /// Whether it befalls a job that runs, which has to be looked for.
+    pub(crate) const fn is_of_one_job(self) -> bool {
+        matches!(self, Self::JobPodDeleted | Self::SupervisorKilled)
     }
 
     /// How long it lasts, in milliseconds. The lease of a leader is 3 s, that of an agent 6 s: some are over before anybody notices.
@@ -110,11 +166,20 @@ impl Kind {
             Self::StoreCut => 2_000..=12_000,
             Self::DiskFull => 4_000..=10_000,
             Self::ClockSkewed => 5_000..=20_000,
+            Self::AgentPodDeleted => 2_000..=8_000,
+            // A job that runs is looked for until then.
+            Self::JobPodDeleted | Self::SupervisorKilled => 10_000..=20_000,
+            Self::ApiServerKilled => 2_000..=15_000,
+            Self::ApiServerPaused => 3_000..=15_000,
+            // A node is told to be silent after 20 s.
+            Self::KubeletPaused => 5_000..=28_000,
+            Self::RuntimePaused => 3_000..=12_000,
+            Self::NodeRestarted => 2_000..=8_000,
         }
     }
 
     /// What it can befall.
-    const fn targets(self) -> &'static [&'static str] {
+    const fn targets(self, stage: Stage) -> &'static [&'static str] {
         match self {
             Self::LeaderKilled | Self::LeaderPaused | Self::LeaderTold | Self::DatabaseCut => &["leader"],
             Self::StandbyKilled => &["standby"],
@@ -122,7 +187,12 @@ impl Kind {
             Self::StoreKilled => &["store"],
             Self::StoreRefuses | Self::StoreCut => &BUCKETS,
             Self::DiskFull => &[SMALL_DISK],
-            Self::ClockSkewed => &["master-0", "master-1", "north", "east", "west", "south"],
+            // Pods have the calendar of their node.
+            Self::ClockSkewed => match stage {
+                Stage::Processes => &["master-0", "master-1", "north", "east", "west", "south"],
+                Stage::Kubernetes => &["master-0", "master-1", "north", "south"],
+            },
+            _ if self.is_of_kubernetes() => &KUBERNETES,
             _ => &CLUSTERS,
         }
     }
@@ -140,6 +210,21 @@ impl Kind {
             Self::StoreRefuses | Self::StoreCut => format!("store {target}"),
             Self::ClockSkewed => format!("calendar {target}"),
             Self::DatabaseKilled | Self::StoreKilled | Self::DiskFull => format!("{self:?}"),
+            // What deletes pods asks the API server for it.
+            Self::AgentPodDeleted | Self::JobPodDeleted | Self::ApiServerKilled | Self::ApiServerPaused => {
+                format!("API server {target}")
+            }
+            Self::KubeletPaused | Self::RuntimePaused | Self::NodeRestarted => format!("node {target}"),
+            Self::SupervisorKilled => format!("supervisors {target}"),
+        }
+    }
+
+    /// How long what it befell is left alone afterwards, in milliseconds.
+    const fn rest(self) -> u64 {
+        match self {
+            // They take a while to come up.
+            Self::ApiServerKilled | Self::NodeRestarted => 20_000,
+            _ => 1_000,
         }
     }
 }
@@ -158,7 +243,9 @@ pub(crate) struct Event {
 }
 
 /// So many events with so much time from one to the next on the average, in milliseconds.
-pub(crate) fn plan(seed: u64, events: u32, pause: u64) -> Vec<Event> {
+pub(crate) fn plan(stage: Stage, seed: u64, events: u32, pause: u64) -> Vec<Event> {
+    let of_stage = |kind: &Kind| stage == Stage::Kubernetes || !kind.is_of_kubernetes();
+    let all: Vec<Kind> = Kind::ALL.into_iter().filter(of_stage).collect();
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let (mut planned, mut deck) = (Vec::new(), Vec::new());
     let mut held: BTreeMap<String, u64> = BTreeMap::new();
@@ -169,8 +256,8 @@ pub(crate) fn plan(seed: u64, events: u32, pause: u64) -> Vec<Event> {
         let (kind, target) = loop {
             let kind: Kind = match deck.pop() {
                 Some(kind) => kind,
-                None if waits.len() < Kind::ALL.len() => {
-                    deck.extend(Kind::ALL);
+                None if waits.len() < all.len() => {
+                    deck.extend(&all);
                     deck.shuffle(&mut chance);
                     continue;
                 }
@@ -180,7 +267,7 @@ pub(crate) fn plan(seed: u64, events: u32, pause: u64) -> Vec<Event> {
                     continue;
                 }
             };
-            let targets = kind.targets();
+            let targets = kind.targets(stage);
             let target = targets[chance.random_range(0..targets.len())];
             if held.get(&kind.holds(target)).is_none_or(|until| *until < now) {
                 break (kind, target);
@@ -190,7 +277,7 @@ pub(crate) fn plan(seed: u64, events: u32, pause: u64) -> Vec<Event> {
         deck.extend(waits);
         let ends = now + chance.random_range(kind.lasts());
         // What was mended is given a moment.
-        held.insert(kind.holds(target), ends + 1_000);
+        held.insert(kind.holds(target), ends + kind.rest());
         let target = target.to_owned();
         planned.push(Event {
             number,

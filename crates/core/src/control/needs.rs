@@ -3,12 +3,14 @@
 use super::{Control, Refusal};
 use crate::build::JobSpec;
 use crate::capability::{Capability, CapabilitySet};
+use crate::placement::Availability;
 
 /// How many jobs a refusal names for each thing that they ask for.
 const MAX_NAMES: usize = 3;
 
 impl Control {
-    /// Refuses jobs that ask for what no cluster here has: they would wait for ever.
+    /// Refuses jobs that ask for what no cluster here has: they would wait for ever. A refusal is final, so that nothing is refused while there is a
+    /// cluster that has not said to this master what it has: after a takeover, agents take a moment to connect.
     pub(super) fn check_needs(&self, jobs: &[JobSpec]) -> Result<(), Refusal> {
         let needs = jobs
             .iter()
@@ -16,8 +18,14 @@ impl Control {
         if needs.is_empty() {
             return Ok(());
         }
-        let offered = self.clusters.iter().filter_map(|(_, member)| member.agent.as_ref());
-        let offered = offered.flat_map(|agent| agent.capabilities.iter().copied()).collect();
+        let mut offered = CapabilitySet::EMPTY;
+        for (_, member) in self.clusters.iter() {
+            match &member.agent {
+                Some(agent) => offered = offered.union(agent.capabilities.iter().copied().collect()),
+                None if member.record.availability == Availability::Disabled => {}
+                None => return Ok(()),
+            }
+        }
         let missing = needs.without(offered);
         if missing.is_empty() {
             return Ok(());

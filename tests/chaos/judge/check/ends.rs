@@ -19,6 +19,9 @@ pub(super) fn nothing_is_lost(run: &Run<'_>) -> Verdict {
             Some(_) => {}
         }
     }
+    // All that users ask for can be done here.
+    let refused = run.refused.iter();
+    faults.extend(refused.map(|(tag, why)| format!("{tag} was refused for good: {why}")));
     let mut by_tag: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for (build, (tag, state)) in &run.builds {
         by_tag.entry(tag).or_default().push(*build);

@@ -3,7 +3,7 @@
 use super::run::Run;
 use super::{Promise, Verdict};
 use crate::judge::history::FinalJob;
-use crate::judge::plan::{Kind, kinds};
+use crate::judge::plan::{Event, Kind, kinds};
 
 /// So many may be, however short the run is.
 const FEW: usize = 6;
@@ -17,7 +17,7 @@ struct Reason {
 }
 
 /// What keeps agents and masters from each other, so that outputs cannot be had for a while.
-pub(super) const SILENCES: [Kind; 14] = [
+pub(super) const SILENCES: [Kind; 16] = [
     Kind::AgentKilled,
     Kind::AgentPaused,
     Kind::AgentTold,
@@ -32,9 +32,11 @@ pub(super) const SILENCES: [Kind; 14] = [
     Kind::DatabaseCut,
     Kind::DatabaseKilled,
     Kind::ClockSkewed,
+    Kind::AgentPodDeleted,
+    Kind::NodeRestarted,
 ];
 
-const REASONS: [Reason; 4] = [
+const REASONS: [Reason; 9] = [
     Reason {
         says: &["the store at ", " (tried for "],
         explained_by: &[Kind::StoreKilled, Kind::StoreRefuses, Kind::StoreCut, Kind::DiskFull],
@@ -50,6 +52,26 @@ const REASONS: [Reason; 4] = [
     Reason {
         says: &[" is lost: cluster `", "`, which had it, was not heard of for "],
         explained_by: &SILENCES,
+    },
+    Reason {
+        says: &["the job's pod was removed from the node `", "` by somebody else"],
+        explained_by: &[Kind::JobPodDeleted],
+    },
+    Reason {
+        says: &["the pod was asked to end from outside"],
+        explained_by: &[Kind::JobPodDeleted],
+    },
+    Reason {
+        says: &["the supervisor of the command died"],
+        explained_by: &[Kind::SupervisorKilled, Kind::NodeRestarted],
+    },
+    Reason {
+        says: &["the pod has ended"],
+        explained_by: &[Kind::SupervisorKilled, Kind::NodeRestarted],
+    },
+    Reason {
+        says: &["the pod's container `", "` failed (exit code "],
+        explained_by: &[Kind::NodeRestarted],
     },
 ];
 
@@ -92,10 +114,18 @@ fn is_explained(run: &Run<'_>, job: &FinalJob) -> bool {
         let mut indexes = run.jobs.range((job.build, "")..(job.build + 1, ""));
         return indexes.any(|((_, name), index)| of_it(name) && index.state == "error");
     }
-    let happened = kinds(run.events.iter().copied());
+    // What befalls a Kubernetes cluster explains what happened to jobs that ran there.
+    let befell = |event: &&&Event| !event.kind.is_of_kubernetes() || ran_on(run, job, &event.target);
+    let happened = kinds(run.events.iter().filter(befell).copied());
     let explains = |reason: &Reason| {
         reason.says.iter().all(|words| job.message.contains(words))
             && reason.explained_by.iter().any(|kind| happened.contains(kind))
     };
     REASONS.iter().any(explains) && !NEVER.iter().any(|words| job.message.contains(words))
+}
+
+/// Whether the attempt that counts may have run there: one whose command never began has not said where.
+fn ran_on(run: &Run<'_>, job: &FinalJob, cluster: &str) -> bool {
+    let attempt = run.attempts_of(job).and_then(|attempts| attempts.get(&job.epoch));
+    attempt.is_none_or(|attempt| attempt.clusters.contains(cluster))
 }

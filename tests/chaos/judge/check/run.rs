@@ -39,9 +39,12 @@ pub(crate) struct Run<'history> {
     pub(crate) replay: Option<&'history str>,
     pub(crate) planted: Option<&'history str>,
     pub(crate) labels: BTreeMap<&'history str, &'history BTreeSet<String>>,
+    pub(crate) kubernetes: BTreeSet<&'history str>,
     pub(crate) asked: BTreeMap<&'history str, &'history [Asked]>,
     pub(crate) acknowledged: BTreeMap<&'history str, u64>,
     pub(crate) not_acknowledged: usize,
+    /// Tags, with what was said.
+    pub(crate) refused: Vec<(&'history str, &'history str)>,
     /// By number, with tag and state.
     pub(crate) builds: BTreeMap<u64, (&'history str, &'history str)>,
     pub(crate) jobs: BTreeMap<(u64, &'history str), &'history FinalJob>,
@@ -113,10 +116,12 @@ impl<'history> Run<'history> {
                 replay,
                 planted,
                 labels,
+                kubernetes,
             } => {
                 (self.seed, self.replay, self.planted) = (*seed, Some(replay.as_str()), planted.as_deref());
                 let labels = labels.iter().map(|(name, labels)| (name.as_str(), labels));
                 self.labels.extend(labels);
+                self.kubernetes.extend(kubernetes.iter().map(String::as_str));
             }
             Fact::Submitted { tag, jobs } => {
                 self.asked.insert(tag, jobs);
@@ -125,6 +130,7 @@ impl<'history> Run<'history> {
                 self.acknowledged.insert(tag, *build);
             }
             Fact::NotAcknowledged { .. } => self.not_acknowledged += 1,
+            Fact::Refused { tag, why } => self.refused.push((tag, why)),
             Fact::CancelAsked { build } => {
                 self.cancel_asked.insert(*build);
             }

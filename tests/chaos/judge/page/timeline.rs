@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 
 use crate::judge::check::Run;
-use crate::judge::plan::{CLUSTERS, Event, Kind};
+use crate::judge::plan::{CLUSTERS, Event, KUBERNETES, Kind};
 
 const WIDTH: f64 = 1040.0;
 /// Where time begins: left of it stand the names.
@@ -19,11 +19,18 @@ const MARKS: u64 = 10;
 pub(super) const fn family(kind: Kind) -> &'static str {
     match kind {
         Kind::LeaderKilled | Kind::LeaderPaused | Kind::LeaderTold | Kind::StandbyKilled => "masters",
-        Kind::AgentKilled | Kind::AgentPaused | Kind::AgentTold => "agents",
+        Kind::AgentKilled | Kind::AgentPaused | Kind::AgentTold | Kind::AgentPodDeleted => "agents",
         Kind::LinkSilent | Kind::LinkReset | Kind::LinkHalfOpen | Kind::LinkCut | Kind::LinkSlow => "network",
         Kind::DatabaseCut | Kind::DatabaseKilled => "database",
         Kind::StoreKilled | Kind::StoreRefuses | Kind::StoreCut => "stores",
         Kind::DiskFull | Kind::ClockSkewed => "others",
+        Kind::JobPodDeleted
+        | Kind::SupervisorKilled
+        | Kind::ApiServerKilled
+        | Kind::ApiServerPaused
+        | Kind::KubeletPaused
+        | Kind::RuntimePaused
+        | Kind::NodeRestarted => "nodes",
     }
 }
 
@@ -35,18 +42,21 @@ fn lane(event: &Event) -> String {
         "stores" => "object store".to_owned(),
         "agents" => format!("agent {}", event.target),
         "network" => format!("link {}", event.target),
+        "nodes" => format!("Kubernetes {}", event.target),
         _ if event.kind == Kind::DiskFull => "disk".to_owned(),
         _ => "calendars".to_owned(),
     }
 }
 
-fn lanes() -> Vec<String> {
+fn lanes(run: &Run<'_>) -> Vec<String> {
     let first = ["masters", "database"].map(str::to_owned).into_iter();
     let clusters = CLUSTERS
         .iter()
         .flat_map(|name| [format!("agent {name}"), format!("link {name}")]);
+    let nodes = KUBERNETES.iter().filter(|name| run.kubernetes.contains(*name));
+    let nodes = nodes.map(|name| format!("Kubernetes {name}"));
     let last = ["object store", "disk", "calendars"].map(str::to_owned);
-    first.chain(clusters).chain(last).collect()
+    first.chain(clusters).chain(nodes).chain(last).collect()
 }
 
 pub(super) fn timeline(run: &Run<'_>) -> Markup {
@@ -62,7 +72,7 @@ pub(super) fn timeline(run: &Run<'_>) -> Markup {
         .unwrap_or(1)
         .max(1);
     let x = |at: u64| LEFT + (WIDTH - LEFT) * (at.min(end) as f64) / end as f64;
-    let lanes = lanes();
+    let lanes = lanes(run);
     let bottom = AREA + LANE * lanes.len() as f64;
     let step = step(end);
     html! {

@@ -178,6 +178,32 @@ fn what_no_cluster_has_is_refused_at_once_in_a_sentence() {
 }
 
 #[test]
+fn nothing_is_refused_that_a_cluster_may_have_which_has_not_connected_since_the_master_began() {
+    let mut world = World::new();
+    world.up("east", &[], 4);
+    world.join("west", &[]);
+    world.hello_with("west", 1, &[Capability::Docker]);
+    world.restart();
+    let docker = || JobSpec {
+        needs: [Capability::Docker].into_iter().collect(),
+        ..job("a")
+    };
+    world.hello_with("east", 1, &[]);
+    let (_, jobs) = world.submit(vec![docker()]);
+    assert_eq!(world.states(&jobs), ["queued"]);
+    world.hello_with("west", 1, &[Capability::Docker]);
+    assert_eq!(world.cluster_of(jobs[0]), "west");
+    // Now it is known of all of them.
+    let services = JobSpec {
+        needs: [Capability::Services].into_iter().collect(),
+        ..job("a")
+    };
+    let submission = world.submission(PROJECT, vec![services]);
+    let refusal = world.refused(Command::Submit(Box::new(submission)));
+    assert!(matches!(refusal, Refusal::Unsupported(_)), "{refusal:?}");
+}
+
+#[test]
 fn a_job_goes_only_where_its_executor_can_do_what_it_needs() {
     let mut world = World::new();
     world.up("east", &[], 4);

@@ -98,8 +98,13 @@ impl World {
         self.schedule.after(delay, Item::AgentStep { agent, life, step });
     }
 
-    /// Whether what is let go has had its time to go, now that everything else is over.
-    pub(crate) fn has_swept(&mut self) -> bool {
+    /// Whether everything is over, and what is let go has had its time to go since.
+    pub(crate) fn is_over(&mut self) -> bool {
+        if !self.is_clean() {
+            // Somebody may have come late.
+            self.over_since = None;
+            return false;
+        }
         let now = self.schedule.now();
         let over = *self.over_since.get_or_insert(now);
         self.scenario.keeping.is_none() || now >= over + Keeping::TIME_TO_GO

@@ -213,7 +213,7 @@ impl World {
         let end = world.scenario.heal_at + PATIENCE;
         while let Some(item) = world.schedule.next() {
             steps += 1;
-            if world.schedule.now() > end || (world.healed && world.is_over() && world.has_swept()) {
+            if world.schedule.now() > end || (world.healed && world.is_over()) {
                 break;
             }
             world.step(item);
@@ -284,12 +284,12 @@ impl World {
     }
 
     /// Whether there would be no leftovers. It is asked after each step.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.master.is_over() && self.agents.iter().all(Agent::is_clean)
     }
 
     /// What is not over, and what is still on disks.
-    fn leftovers(&self) -> Vec<String> {
+    pub(crate) fn leftovers(&self) -> Vec<String> {
         let mut leftovers = self.master.leftovers();
         if leftovers.is_empty() {
             leftovers.extend(self.agents.iter().flat_map(Agent::leftovers));

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::File;
 use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, bail};
 use xshell::{Shell, cmd};
 
 use crate::{cluster, e2e, image, program, tools};
@@ -26,7 +26,7 @@ impl Clusters {
     /// Starts them if they do not run, and gives them the image.
     pub(super) fn ready(shell: &Shell, no_image: bool) -> anyhow::Result<Self> {
         if let Some(variable) = OTHERS.into_iter().find(|name| env::var_os(name).is_some()) {
-            anyhow::bail!(
+            bail!(
                 "{variable} names a cluster, and only those of this machine can be broken so: their nodes are its processes\n\
                  hint: unset it"
             );
@@ -36,12 +36,14 @@ impl Clusters {
             started,
             _alone: e2e::alone(&cluster::own_kubeconfig(NAMES[0])?)?,
         };
-        // A cluster that has just been started has no image.
-        ensure!(
-            !(no_image && started),
-            "`--no-image` takes the image that is there, and the clusters did not run\nhint: leave it out"
-        );
-        if !no_image && let Err(error) = image::run(shell, &image::Options::with(program::RELEASE, true)) {
+        let has_image = match (no_image, started) {
+            (false, _) => image::run(shell, &image::Options::with(program::RELEASE, true)),
+            (true, false) => Ok(()),
+            (true, true) => Err(anyhow!(
+                "`--no-image` takes the image that is there, and the clusters did not run\nhint: leave it out"
+            )),
+        };
+        if let Err(error) = has_image {
             clusters.clean(shell)?;
             return Err(error);
         }

@@ -1,8 +1,13 @@
 //! Pods that have come to an end.
 
+use std::ops::RangeInclusive;
+
 use super::{Ended, Kind, is_over};
 use crate::executor::kubernetes::pod;
 use crate::executor::kubernetes::view::{ContainerView, PodPhase, PodView};
+
+/// What a container's exit code is when a signal ended it.
+const CODES_OF_SIGNALS: RangeInclusive<i32> = 129..=192;
 
 /// What the pod as a whole says. An evicted pod has lost all that was known of its containers.
 pub(super) fn of_pod(view: &PodView) -> Option<Ended> {
@@ -115,7 +120,9 @@ fn of_job(view: &PodView) -> Option<Ended> {
     if reason == "OOMKilled" {
         return Some(out_of_memory());
     }
-    let how = match signal.or_else(|| (*exit_code > 128).then(|| exit_code - 128)) {
+    // 255 is said of a container whose end nobody saw, after its node began anew.
+    let died_of = || CODES_OF_SIGNALS.contains(exit_code).then(|| exit_code - 128);
+    let how = match signal.or_else(died_of) {
         Some(signal) => format!("killed by signal {signal}"),
         None => format!("exit code {exit_code}"),
     };

@@ -94,6 +94,12 @@ fn every_fault_has_its_kind_state_and_words() {
             "signal 9",
         ),
         (
+            status("Running", running(), ended(255, "Unknown", "")),
+            SupervisorDied,
+            Error,
+            "exit code 255",
+        ),
+        (
             status("Running", running(), ended(3, "Error", "it says")),
             SupervisorDied,
             Error,

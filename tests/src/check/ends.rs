@@ -34,6 +34,7 @@ fn shown(status: &JobStatus) -> JobStatus {
     let course = ended.course.map(|course| Course {
         copies: Vec::new(),
         place_lost: false,
+        cluster_removed: false,
         ..*course
     });
     JobStatus {

@@ -1,7 +1,10 @@
 //! Which clusters have an output: the one that made it, those that were given a copy before that one went ([`drain`](super::drain)), and those
 //! where a child of its job works with it. They keep it for as long as the build does.
 
+use std::collections::BTreeSet;
+
 use super::builds::{LiveBuild, LiveJob};
+use super::outbox::Outbox;
 use super::record::{Build, JobStatus};
 use super::{Contact, Control};
 use crate::attempt::OutputReference;
@@ -62,7 +65,11 @@ impl Control {
             return None;
         }
         let cluster = job.status.cluster.as_ref()?;
-        Some(match self.clusters.by_name(cluster) {
+        let member = job
+            .status
+            .present_cluster()
+            .and_then(|name| self.clusters.by_name(name));
+        Some(match member {
             None => removed(cluster),
             Some((_, member)) => {
                 let silence = member.silence;
@@ -80,6 +87,32 @@ impl Control {
         let maker = status.cluster.as_ref()?;
         let is_gone = self.members_with(build, status).next().is_none();
         is_gone.then(|| removed(maker))
+    }
+
+    /// Notes of a job of a build that is over which of the clusters that had its output were removed since: what takes it over could not tell
+    /// them from later ones of the same name.
+    pub fn note_removed(&self, build: &Build, status: &mut JobStatus) {
+        let present: BTreeSet<ClusterName> = self.members_with(build, status).cloned().collect();
+        let places = status.present_cluster().into_iter().chain(status.copies());
+        let removed: Vec<ClusterName> = places.filter(|name| !present.contains(*name)).cloned().collect();
+        for cluster in removed {
+            status.lose_cluster(&cluster);
+        }
+    }
+
+    /// A cluster is removed: notes that of all jobs of running builds that have left something there.
+    pub(super) fn note_removal(&mut self, outbox: &mut Outbox, cluster: &ClusterName) {
+        let has =
+            |job: &&LiveJob| job.status.cluster.as_ref() == Some(cluster) || job.status.copies().contains(cluster);
+        let builds = self.builds.iter();
+        let keys = builds.flat_map(|build| build.all().filter(has).map(|job| build.key(job)));
+        for key in keys.collect::<Vec<_>>() {
+            if let Some(job) = self.builds.job_mut(key)
+                && job.status.lose_cluster(cluster)
+            {
+                outbox.touch(key, job);
+            }
+        }
     }
 
     /// The cluster to ask for the output of an ended attempt of the build: one that is connected if there is one, and rather the one that made it.
@@ -101,7 +134,7 @@ impl Control {
     /// another one, whatever its name is.
     fn members_with<'a>(&'a self, build: &Build, status: &'a JobStatus) -> impl Iterator<Item = &'a ClusterName> {
         let left_at = status.left_at(build);
-        let places = status.cluster.iter().chain(status.copies());
+        let places = status.present_cluster().into_iter().chain(status.copies());
         places.filter(move |name| {
             let found = self.clusters.by_name(name);
             found.is_some_and(|(_, member)| left_at.is_none_or(|at| member.record.joined_at <= at))
@@ -120,6 +153,13 @@ impl Control {
 }
 
 impl JobStatus {
+    /// Why nobody has its output any more, if it is known by this alone: the clusters that had it were removed.
+    pub fn gone_with_its_cluster(&self) -> Option<String> {
+        self.kept_output()?;
+        let is_gone = self.has_lost_its_cluster() && self.copies().is_empty();
+        self.cluster.as_ref().filter(|_| is_gone).map(removed)
+    }
+
     /// When the output of an ended attempt of the build was there at the latest, by the master's calendar; none while it may still come or be copied.
     pub fn left_at(&self, build: &Build) -> Option<Timestamp> {
         match self.is_taken_over() && self.loss.is_none() {
@@ -136,7 +176,7 @@ fn removed(cluster: &ClusterName) -> String {
 /// The clusters that have had the output of a job, as far as is known, the one first that made it. Some may be named twice.
 pub(super) fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterator<Item = &'a ClusterName> {
     let output = job.status.kept_output().filter(|_| job.attempt().is_none());
-    let maker = output.and(job.status.cluster.as_ref());
+    let maker = output.and(job.status.present_cluster());
     let children = output.map_or(&[][..], |_| build.edges.children(job.node.index));
     let children = children.iter().flat_map(|child| build.with_indexes(*child));
     let most = match job.id().array_and_index() {
@@ -147,7 +187,7 @@ pub(super) fn kept_at<'a>(build: &'a LiveBuild, job: &'a LiveJob) -> impl Iterat
     let at_children = children.take(most).filter_map(move |child| {
         child
             .works_with(job, output?)
-            .then_some(child.status.cluster.as_ref())?
+            .then_some(child.status.present_cluster())?
     });
     let copies = output.map_or(&[][..], |_| job.status.copies());
     maker.into_iter().chain(copies).chain(at_children)

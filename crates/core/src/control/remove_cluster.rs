@@ -37,6 +37,7 @@ impl Control {
         }
         self.removed_until = None;
         self.note_lost_places(outbox, name);
+        self.note_removal(outbox, name);
         self.lose_shared(outbox, name);
         self.replace_inputs(outbox);
         self.fail_without_place(outbox);

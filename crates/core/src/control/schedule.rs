@@ -188,7 +188,7 @@ impl Control {
         };
         job.status.state = JobState::Assigned;
         job.status.epoch = job.status.epoch.next().max(self.lowest_epoch);
-        job.status.cluster = Some(member.record.name.clone());
+        job.status.settle_on(member.record.name.clone());
         if let Some(attempt) = job.attempt() {
             outbox.order(&member.record.name, Order::Assign(attempt));
         }

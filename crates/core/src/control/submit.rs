@@ -250,6 +250,7 @@ impl JobStatus {
             course: Some(Course {
                 unbegun: ended.unbegun().cloned(),
                 copies: ended.copies().to_vec(),
+                cluster_removed: ended.cluster.is_some() && ended.present_cluster().is_none(),
                 choice: self.choice(),
                 ..Course::default()
             })

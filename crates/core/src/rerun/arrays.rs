@@ -17,6 +17,11 @@ impl Indexes {
         self.0.insert(array, indexes);
     }
 
+    /// All of them, to note what became of them since.
+    pub fn each(&mut self) -> impl Iterator<Item = &mut JobStatus> {
+        self.0.values_mut().flatten()
+    }
+
     /// Those of an array.
     pub(super) fn all_of(&self, array: &JobNode) -> Vec<JobStatus> {
         self.0.get(&array.id).cloned().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Outputs that went with the clusters that had them. Nothing is written when a cluster is removed of builds that are over, or of what no job needs: it is
-//! found out when somebody asks.
+//! Outputs that went with the clusters that had them. Nothing is written of builds that are over when a cluster is removed: it is found out when somebody
+//! asks.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,9 @@ pub(super) async fn note_losses(
         makers
     });
     let removed = removed.await?;
-    shown.retain(|(_, status)| status.cluster.as_ref().is_some_and(|name| removed.contains(name)));
+    shown.retain(|(_, status)| {
+        status.has_lost_its_cluster() || status.cluster.as_ref().is_some_and(|name| removed.contains(name))
+    });
     if shown.is_empty() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ use tombolo_core::build::{BuildState, JobSpec};
 use tombolo_core::control::record::{self, JobNode, JobStatus};
 use tombolo_core::control::{Rerun, Submission};
 use tombolo_core::id::{BuildId, JobId};
-use tombolo_core::rerun::{self, Scope};
+use tombolo_core::rerun::{self, Indexes, Scope};
 use tombolo_core::time::Timestamp;
 use tombolo_store::Store;
 
@@ -57,6 +57,7 @@ pub(super) async fn rerun_build(
     let jobs = read_jobs(&state, build.id).await?;
     let specs = read_specs(&state, &jobs).await?;
     let indexes = read_indexes(&state, &jobs).await?;
+    let (jobs, indexes) = note_removed(&state, &build, jobs, indexes).await?;
     let now = state.clock.now().wall;
     let gone = |node: &JobNode, status: &JobStatus| gone(&build, node, status, now);
     let plan = rerun::plan(&scope, &jobs, &specs, &indexes, &gone).map_err(|error| refused(&error))?;
@@ -111,6 +112,25 @@ async fn read_specs(state: &Application, jobs: &[(JobNode, JobStatus)]) -> Resul
 }
 
 /// Why an output of the build is not kept any more.
+/// Notes which of the clusters that had the outputs of the build were removed since.
+async fn note_removed(
+    state: &Application,
+    build: &record::Build,
+    mut jobs: Vec<(JobNode, JobStatus)>,
+    mut indexes: Indexes,
+) -> Result<(Vec<(JobNode, JobStatus)>, Indexes), Error> {
+    let build = build.clone();
+    let noted = state.handle.query(move |control| {
+        let statuses = jobs.iter_mut().map(|(_, status)| status);
+        for status in statuses.chain(indexes.each()) {
+            control.note_removed(&build, status);
+        }
+        (jobs, indexes)
+    });
+    Ok(noted.await?)
+}
+
+/// Why the output of a job is not kept any more, if so.
 fn gone(build: &record::Build, node: &JobNode, status: &JobStatus, now: Timestamp) -> Option<String> {
     status.output?;
     let lost = status.output_lost().map(str::to_owned);
@@ -118,7 +138,7 @@ fn gone(build: &record::Build, node: &JobNode, status: &JobStatus, now: Timestam
         Removal::Released(_) => Some("the project does not keep it any more".to_owned()),
         Removal::Expired(_) => Some("it was kept for as long as the job says (`outputs.keep`)".to_owned()),
     };
-    lost.or_else(given_up)
+    lost.or_else(given_up).or_else(|| status.gone_with_its_cluster())
 }
 
 fn refused(error: &rerun::Error) -> Error {

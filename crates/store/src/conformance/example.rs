@@ -378,6 +378,7 @@ fn course() -> Course {
         }),
         copies: vec![cluster_name("far"), cluster_name("farther")],
         place_lost: true,
+        cluster_removed: true,
         choice: Some(choice()),
     }
 }

@@ -33,6 +33,9 @@ pub struct Course {
     /// The cluster that ran it was removed, and with it what the job had left there beside its output. Another one may have its name by now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub place_lost: bool,
+    /// The cluster that it ended on was removed while the build ran, and with it the output and the inputs that were there. Another one may have its name by now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_removed: bool,
     /// Why its cluster was chosen, of the attempt that the job ended with, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
@@ -115,6 +118,39 @@ impl JobStatus {
     /// Notes that the cluster that ran it was removed.
     pub(in crate::control) fn lose_place(&mut self) {
         self.course.get_or_insert_default().place_lost = true;
+    }
+
+    /// Whether the cluster that it ended on is known to have been removed since: one of that name is another one.
+    pub fn has_lost_its_cluster(&self) -> bool {
+        self.course.as_ref().is_some_and(|course| course.cluster_removed)
+    }
+
+    /// The cluster that it ended on, unless that is known to have been removed since.
+    pub(in crate::control) fn present_cluster(&self) -> Option<&ClusterName> {
+        self.cluster.as_ref().filter(|_| !self.has_lost_its_cluster())
+    }
+
+    /// Notes that a cluster was removed which may have the job's output, or its inputs. Whether that is news.
+    pub(in crate::control) fn lose_cluster(&mut self, cluster: &ClusterName) -> bool {
+        let has_something = self.kept_output().is_some() || !self.inputs.is_empty();
+        let is_news = has_something && self.present_cluster() == Some(cluster);
+        if is_news {
+            self.course.get_or_insert_default().cluster_removed = true;
+        }
+        let had_copy = self.copies().contains(cluster);
+        if let Some(course) = self.course.as_mut().filter(|_| had_copy) {
+            course.copies.retain(|name| name != cluster);
+        }
+        is_news || had_copy
+    }
+
+    /// A cluster has its next attempt.
+    pub(in crate::control) fn settle_on(&mut self, cluster: ClusterName) {
+        self.cluster = Some(cluster);
+        if let Some(course) = &mut self.course {
+            course.cluster_removed = false;
+        }
+        self.course.take_if(|course| **course == Course::default());
     }
 
     /// Why the cluster was chosen that it ended on, if that is known. Not said of one that has made its output again since, perhaps elsewhere.

@@ -39,7 +39,8 @@ impl World {
             );
             let is_over = old.state.terminal().is_some();
             let copied = new.copies() != old.copies();
-            let removed = new.has_lost_its_place() != old.has_lost_its_place();
+            let places = |status: &JobStatus| (status.has_lost_its_place(), status.has_lost_its_cluster());
+            let removed = places(new) != places(old);
             assert!(
                 !is_over || old == new || new.loss != old.loss || copied || removed,
                 "{old:?} -> {new:?}"

@@ -3,6 +3,7 @@
 //! Its certificate file may hold several: the root whose key signs, other roots that are trusted as well while one takes the place of
 //! another, and *links*, in which an older root vouches for the one that signs ([`rotation`]).
 
+mod files;
 mod rotation;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::member::{Member, TrustDomain};
 use crate::private_file;
 use crate::tls::{self, WebsiteCertificate};
 use crate::trust::{self, Trust};
+pub use files::Files;
 
 /// How long a member's certificate is good.
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,11 +51,24 @@ pub enum Error {
     #[error("the CA's key does not belong to its certificate")]
     ForeignKey,
     /// One rotation at a time.
-    #[error("the CA is being replaced already: it trusts {0} roots; `tombolo ca finish` leaves the older ones out")]
+    #[error(
+        "the CA is being replaced already: it trusts {0} roots; `tombolo ca finish` leaves out those that do not sign"
+    )]
     Unfinished(usize),
     /// There is nothing to finish.
     #[error("the CA is not being replaced: it trusts one root only; `tombolo ca rotate` makes a new one")]
     Finished,
+    /// Somebody else is replacing it.
+    #[error("somebody else is replacing the CA at this moment (`{}` is locked): wait, and look at it again", .0.display())]
+    Busy(PathBuf),
+    /// Certificates and key would overwrite each other.
+    #[error("`{}` has both certificates and key of the CA: they must be two files", .0.display())]
+    OneFile(PathBuf),
+    /// What was written is not what is there.
+    #[error(
+        "the files of the CA are not what was written into them: {0}; put those of before back (`tombolo backup`), and begin anew"
+    )]
+    Changed(String),
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] key::Error),

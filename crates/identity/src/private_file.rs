@@ -1,8 +1,8 @@
 //! Files that only their owner may read, replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A file of the identity that could not be read or written.
@@ -36,33 +36,87 @@ pub fn create_folder(folder: &Path) -> Result<(), Error> {
 
 /// Writes a file with mode 0600: after a crash either the old content is there or the new.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let failed = |source| Error {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{:08x}.new", rand::random::<u32>()));
-    let temporary = path.with_file_name(name);
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
-            _ => Ok(()),
+    Staged::write(path, content, None)?.place()
+}
+
+/// A file that is written, and not in its place yet. What is not placed is removed.
+pub(crate) struct Staged<'a> {
+    path: &'a Path,
+    temporary: PathBuf,
+    is_placed: bool,
+}
+
+impl<'a> Staged<'a> {
+    /// Writes a file that has owner, group and mode of the one at `path`, which must be there; of the mode no more than `widest`.
+    pub(crate) fn like_present(path: &'a Path, content: &[u8], widest: u32) -> Result<Self, Error> {
+        let present = fs::metadata(path).map_err(|source| Error {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::write(path, content, Some((&present, widest)))
+    }
+
+    fn write(path: &'a Path, content: &[u8], like: Option<(&Metadata, u32)>) -> Result<Self, Error> {
+        let failed = |action| {
+            move |source| Error {
+                action,
+                path: path.to_owned(),
+                source,
+            }
+        };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{:08x}.new", rand::random::<u32>()));
+        let temporary = path.with_file_name(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&temporary).map_err(failed("write"))?;
+        let staged = Self {
+            path,
+            temporary,
+            is_placed: false,
+        };
+        if let Some((present, widest)) = like {
+            keep(&file, present, widest).map_err(failed("keep owner, group and mode of"))?;
         }
-    })();
-    written.map_err(|source| {
-        // The first error is the one to report; what is left behind has a name that nothing reads.
-        fs::remove_file(&temporary).ok();
-        failed(source)
-    })
+        let written = file.write_all(content).and_then(|()| file.sync_all());
+        written.map_err(failed("write"))?;
+        Ok(staged)
+    }
+
+    /// Puts it into its place.
+    pub(crate) fn place(mut self) -> Result<(), Error> {
+        let placed = fs::rename(&self.temporary, self.path).and_then(|()| {
+            self.is_placed = true;
+            match self.path.parent() {
+                Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+                _ => Ok(()),
+            }
+        });
+        placed.map_err(|source| Error {
+            action: "write",
+            path: self.path.to_owned(),
+            source,
+        })
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if !self.is_placed {
+            // The first error is the one to report; what is left behind has a name that nothing reads.
+            fs::remove_file(&self.temporary).ok();
+        }
+    }
+}
+
+/// Makes a new file that of the present one's owner and group, and readable for those who could read that one.
+fn keep(file: &File, present: &Metadata, widest: u32) -> io::Result<()> {
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (present.uid(), present.gid()) {
+        fchown(file, Some(present.uid()), Some(present.gid()))?;
+    }
+    file.set_permissions(Permissions::from_mode(present.mode() & widest))
 }
 
 /// Reads a file of text; `None` if there is none.
@@ -94,8 +148,6 @@ pub fn read_existing(path: &Path) -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ mod website;
 
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use rustls::client::{Resumption, WantsClientCert, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -17,6 +18,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, ConfigBuilder, OtherError, ServerConfig};
 use rustls_pki_types::{ServerName, UnixTime};
 use tokio::sync::watch;
+use tombolo_core::time::Timestamp;
 
 use crate::credentials::Credentials;
 use crate::edition::Edition;
@@ -41,6 +43,9 @@ pub enum Error {
     /// Credentials that contradict themselves.
     #[error("the trust does not vouch for the certificate that came with it: {0}")]
     Unvouched(rustls::Error),
+    /// The certificate, or one in its chain, is not good yet or no more at the time of the check.
+    #[error("{0}: is the clock right, here and on the master's machine?")]
+    Clock(rustls::Error),
 }
 
 /// Whether a client has to show a certificate.
@@ -97,15 +102,25 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether credentials, before they are used, are of use to somebody who believes the same: the trust vouches for the certificate now.
-    pub fn check(credentials: &Credentials) -> Result<(), Error> {
+    /// Whether credentials, before they are used, are of use to somebody who believes the same: the trust vouches for the certificate. `now` is
+    /// the own clock's time. Where that lies outside of the certificate's life it is the clock that is wrong, since the certificate was just
+    /// made: the middle of its life is taken then, as others do not ask this clock.
+    pub fn check(credentials: &Credentials, now: Timestamp) -> Result<(), Error> {
         let material = Material::new(credentials.clone())?;
-        let chain = credentials.chain.certificates();
-        let intermediates = chain.get(1..).unwrap_or_default();
-        let verified = material
-            .clients
-            .verify_client_cert(credentials.chain.leaf(), intermediates, UnixTime::now());
-        verified.map(drop).map_err(Error::Unvouched)
+        let chain = &credentials.chain;
+        let (from, to) = (chain.not_before().0, chain.not_after().0);
+        let now = if (from..=to).contains(&now.0) {
+            now.0
+        } else {
+            from + to.saturating_sub(from) / 2
+        };
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(now));
+        let intermediates = chain.certificates().get(1..).unwrap_or_default();
+        match material.clients.verify_client_cert(chain.leaf(), intermediates, at) {
+            Ok(_) => Ok(()),
+            Err(error) if is_of_time(&error) => Err(Error::Clock(error)),
+            Err(error) => Err(Error::Unvouched(error)),
+        }
     }
 
     /// The edition in the certificate of the master that was connected to last. None before, and if the master is of a version that has none.
@@ -267,8 +282,24 @@ pub fn readable(error: io::Error) -> io::Error {
         Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) => {
             io::Error::new(error.kind(), format!("the peer's certificate is refused: {reason}"))
         }
+        Some(inner) if is_of_time(inner) => {
+            io::Error::new(error.kind(), format!("{inner}: is the clock of this machine right?"))
+        }
         _ => error,
     }
+}
+
+/// Whether a certificate was refused because of the time.
+fn is_of_time(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+                | CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+        )
+    )
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -1,6 +1,9 @@
 //! One authority takes the place of another while members talk to each other.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests are tests too
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use secrecy::SecretString;
@@ -8,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio_rustls::TlsConnector;
 use tombolo_core::name::ClusterName;
 use tombolo_core::time::Timestamp;
-use tombolo_identity::authority::Authority;
+use tombolo_identity::authority::{Authority, Error, Files};
 use tombolo_identity::credentials::Credentials;
 use tombolo_identity::edition::{Edition, Shown, root_name};
 use tombolo_identity::invite::Invite;
@@ -146,6 +149,8 @@ async fn invites_of_before_and_of_now_are_good_while_both_roots_are_trusted() {
     ] {
         let joined = shake(&master(authority), tls::joining(invite).unwrap()).await;
         assert_eq!(joined.is_ok(), is_good, "{joined:?}");
+        let asks_anew = joined.err().is_none_or(|error| error.contains("ask for a new invite"));
+        assert!(asks_anew);
     }
 }
 
@@ -222,6 +227,108 @@ fn key_of(authority: &Authority) -> SecretString {
     SecretString::from(std::fs::read_to_string(key).unwrap())
 }
 
+fn replace(certificates: &Path, key: &Path, authority: &Authority) {
+    Files::lock(certificates, key).unwrap().replace(authority).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Each begins a rotation or ends the one that another has begun; of those who come at once one has the files at a time.
+#[test]
+fn who_replaces_an_authority_has_its_files_for_himself() {
+    let folder = tempfile::tempdir().unwrap();
+    rotation().before.save(folder.path()).unwrap();
+    let (certificates, key) = Authority::files(folder.path());
+    let held = Files::lock(&certificates, &key).unwrap();
+    let refused = Files::lock(&certificates, &key).unwrap_err();
+    assert!(matches!(refused, Error::Busy(_)), "{refused}");
+    assert!(refused.to_string().contains("somebody else"), "{refused}");
+    drop(held);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut done = 0;
+                while done < 10 {
+                    let Ok(files) = Files::lock(&certificates, &key) else {
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    let read = files.read().unwrap();
+                    let next = read.successor(now()).or_else(|_| read.without_others()).unwrap();
+                    files.replace(&next).unwrap();
+                    done += 1;
+                }
+            });
+        }
+    });
+    Authority::open(folder.path()).unwrap().unwrap();
+}
+
+#[test]
+fn files_stay_their_groups_and_are_nobody_elses() {
+    let folder = tempfile::tempdir().unwrap();
+    let Rotation { before, during, after } = rotation();
+    before.save(folder.path()).unwrap();
+    let (certificates, key) = Authority::files(folder.path());
+    for (authority, given, of_certificates, of_key) in [
+        (&during, 0o640, 0o640, 0o640),
+        (&after, 0o400, 0o400, 0o400),
+        (&during, 0o666, 0o644, 0o640),
+    ] {
+        for file in [&certificates, &key] {
+            std::fs::set_permissions(file, Permissions::from_mode(given)).unwrap();
+        }
+        replace(&certificates, &key, authority);
+        assert_eq!(
+            (mode(&certificates), mode(&key)),
+            (of_certificates, of_key),
+            "{given:o}"
+        );
+    }
+    let mut left: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|one| one.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["ca.key.pem", "ca.pem", "ca.pem.lock"]);
+}
+
+#[test]
+fn where_the_files_are_links_what_they_lead_to_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let Rotation { before, during, .. } = rotation();
+    let (real, links) = (folder.path().join("real"), folder.path().join("links"));
+    before.save(&real).unwrap();
+    std::fs::create_dir(&links).unwrap();
+    let (certificates, key) = Authority::files(&real);
+    let (certificates_link, key_link) = Authority::files(&links);
+    symlink(&certificates, &certificates_link).unwrap();
+    symlink("../real/ca.key.pem", &key_link).unwrap();
+    let held = Files::lock(&certificates, &key).unwrap();
+    assert!(
+        Files::lock(&certificates_link, &key_link).is_err(),
+        "they are the same files"
+    );
+    drop(held);
+    replace(&certificates_link, &key_link, &during);
+    for link in [&certificates_link, &key_link] {
+        assert!(link.symlink_metadata().unwrap().is_symlink(), "{}", link.display());
+    }
+    assert_eq!(Authority::open(&real).unwrap().unwrap().pin(), during.pin());
+    assert_eq!(Authority::open(&links).unwrap().unwrap().pin(), during.pin());
+}
+
+#[test]
+fn certificates_and_key_in_one_file_are_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("both.pem");
+    std::fs::write(&file, rotation().before.pem()).unwrap();
+    let refused = Files::lock(&file, &file).unwrap_err();
+    assert!(refused.to_string().contains("two files"), "{refused}");
+}
+
 #[test]
 fn files_written_by_halves_are_the_authority_of_before_which_trusts_one_more() {
     let folder = tempfile::tempdir().unwrap();
@@ -229,7 +336,7 @@ fn files_written_by_halves_are_the_authority_of_before_which_trusts_one_more() {
     before.save(folder.path()).unwrap();
     let (certificates, key) = Authority::files(folder.path());
     let old_key = std::fs::read(&key).unwrap();
-    during.replace(&certificates, &key).unwrap();
+    replace(&certificates, &key, &during);
     let read = Authority::open(folder.path()).unwrap().unwrap();
     assert_eq!((read.pin(), read.edition()), (during.pin(), during.edition()));
     assert_ne!(std::fs::read(&key).unwrap(), old_key, "the old key is gone");
@@ -241,8 +348,8 @@ fn files_written_by_halves_are_the_authority_of_before_which_trusts_one_more() {
     assert!(halved.successor(now()).is_err(), "one rotation at a time");
     assert!(during.successor(now()).is_err(), "one rotation at a time");
 
-    during.replace(&certificates, &key).unwrap();
-    after.replace(&certificates, &key).unwrap();
+    replace(&certificates, &key, &during);
+    replace(&certificates, &key, &after);
     let read = Authority::open(folder.path()).unwrap().unwrap();
     assert_eq!((read.pin(), read.roots().count()), (during.pin(), 1));
     assert!(read.without_others().is_err(), "there is nothing to leave out");
@@ -300,10 +407,33 @@ fn credentials_whose_trust_does_not_vouch_for_their_certificate_are_found() {
     };
     let with = |authority: &Authority, trust: Trust| Credentials::new(key.clone(), signed(authority), trust).unwrap();
     for authority in [&before, &during, &after] {
-        Identity::check(&with(authority, authority.trust())).unwrap();
+        Identity::check(&with(authority, authority.trust()), now()).unwrap();
     }
-    let unvouched = Identity::check(&with(&before, after.trust())).unwrap_err();
+    let unvouched = Identity::check(&with(&before, after.trust()), now()).unwrap_err();
     assert!(unvouched.to_string().contains("does not vouch"), "{unvouched}");
+}
+
+#[test]
+fn a_certificate_is_taken_whatever_the_own_clock_says_unless_the_authoritys_is_wrong() {
+    let Rotation { before, during, after } = rotation();
+    let away = 10 * 60 * 60 * 1000;
+    let key = PrivateKey::generate().unwrap();
+    let given = |authority: &Authority, trust: Trust| {
+        let request = key.request().unwrap();
+        let chain = authority.sign(&request, &cluster("east"), now()).unwrap();
+        Credentials::new(key.clone(), chain, trust).unwrap()
+    };
+    for clock in [0, now().0 - away, now().0 - 6 * 60 * 1000, now().0, now().0 + 3 * away] {
+        for authority in [&before, &during, &after] {
+            Identity::check(&given(authority, authority.trust()), Timestamp(clock)).unwrap();
+        }
+        let unvouched = Identity::check(&given(&before, after.trust()), Timestamp(clock)).unwrap_err();
+        assert!(matches!(unvouched, tls::Error::Unvouched(_)), "{unvouched}");
+    }
+    // The machine on which it was made has a clock that is ahead.
+    let early = Authority::create(TrustDomain::default(), Timestamp(now().0 + 3 * away)).unwrap();
+    let clock = Identity::check(&given(&early, early.trust()), now()).unwrap_err();
+    assert!(clock.to_string().contains("clock"), "{clock}");
 }
 
 #[tokio::test]

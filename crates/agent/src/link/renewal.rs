@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tombolo_core::time::Timestamp;
 use tombolo_identity::edition::Edition;
@@ -24,6 +24,9 @@ use crate::pauses::Pauses;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The pauses after a renewal that failed.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
+/// When an edition that was asked for once and not given is asked for again. It may be another master's than the one that answered, while
+/// several are started again one after the other.
+const ASK_AGAIN: Duration = Duration::from_secs(5 * 60);
 /// How long the answer may take.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -36,13 +39,12 @@ pub async fn renew(master: Master, folder: &Path, stop: CancellationToken) {
 async fn renewing(master: &Master, folder: &Path) {
     let mut pauses = Pauses::new(PAUSES);
     let mut editions = master.identity.master_edition();
-    // What was asked for once and not given is not asked for again.
-    let mut answered = None;
+    let mut asked = None;
     loop {
         let now = Timestamp(clock::now().wall_milliseconds);
         let present = master.identity.credentials().chain;
         let seen = *editions.borrow_and_update();
-        let is_behind = seen.is_some() && seen != answered && seen != Edition::of_certificate(present.leaf());
+        let is_behind = is_behind(seen, Edition::of_certificate(present.leaf()), asked, Instant::now());
         let wait = present.renew_in(now);
         if !is_behind && !wait.is_zero() {
             tokio::select! {
@@ -55,12 +57,20 @@ async fn renewing(master: &Master, folder: &Path) {
         match once(master, folder).await {
             Ok(()) => {
                 pauses.reset();
-                answered = *editions.borrow_and_update();
+                // What was seen since is not what was asked for: another master's, perhaps.
+                asked = Some((seen, Instant::now()));
                 if let Err(error) = confirm(master).await {
                     tracing::warn!(
                         error = format!("{error:#}"),
                         "the master was not told of the new certificate"
                     );
+                }
+                let given = master.identity.credentials().chain;
+                if given.renew_in(Timestamp(clock::now().wall_milliseconds)).is_zero() {
+                    tracing::warn!(
+                        "the new certificate is to be renewed already: the clock of this machine is far ahead of the master's"
+                    );
+                    sleep(LOOK_AGAIN).await;
                 }
             }
             Err(error) => {
@@ -70,6 +80,18 @@ async fn renewing(master: &Master, folder: &Path) {
             }
         }
     }
+}
+
+/// Whether to ask for another certificate because the master is of another edition (`seen`) than ours (`own`). What was `asked` for, and when,
+/// and not given, is left alone for a while.
+fn is_behind(
+    seen: Option<Edition>,
+    own: Option<Edition>,
+    asked: Option<(Option<Edition>, Instant)>,
+    now: Instant,
+) -> bool {
+    let is_to_wait = |(edition, at): (Option<Edition>, Instant)| edition == seen && now < at + ASK_AGAIN;
+    seen.is_some() && seen != own && !asked.is_some_and(is_to_wait)
 }
 
 /// Shows the master the certificate that is used from now on. Another one is on its way in connections that are open: they go on.
@@ -107,7 +129,13 @@ async fn once(master: &Master, folder: &Path) -> anyhow::Result<()> {
         "the answer is of another trust domain"
     );
     // Whoever took such a pair would not be believed by anybody who was told the same.
-    Identity::check(&renewed)?;
+    let now = Timestamp(clock::now().wall_milliseconds);
+    Identity::check(&renewed, now)?;
+    if now < renewed.chain.not_before() {
+        tracing::warn!(
+            "the clock of this machine is more than five minutes behind the master's: set it, or those whose certificates are new are not believed"
+        );
+    }
     let edition = Edition::of_certificate(renewed.chain.leaf());
     anyhow::ensure!(
         renewed.chain.not_after() > present.chain.not_after()
@@ -121,4 +149,40 @@ async fn once(master: &Master, folder: &Path) -> anyhow::Result<()> {
     let edition = edition.map(tracing::field::display);
     tracing::info!(until = until.0, edition, "certificate renewed");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_identity::authority::Authority;
+    use tombolo_identity::member::TrustDomain;
+
+    use super::*;
+
+    #[test]
+    fn what_another_master_has_is_asked_for_even_if_it_was_seen_while_this_one_answered() {
+        let edition = || {
+            let authority = Authority::create(TrustDomain::default(), Timestamp(1_700_000_000_000)).unwrap();
+            Some(authority.edition())
+        };
+        let (first, second, own) = (edition(), edition(), edition());
+        let now = Instant::now();
+        let later = now + ASK_AGAIN;
+        for (seen, own, asked, time, expected) in [
+            (None, own, None, now, false),
+            (first, first, None, now, false),
+            (first, own, None, now, true),
+            (first, None, None, now, true),
+            // Asked for and not given: not at once again.
+            (first, own, Some((first, now)), now, false),
+            (first, own, Some((first, now)), later, true),
+            // Seen only after the question.
+            (second, first, Some((first, now)), now, true),
+        ] {
+            assert_eq!(
+                is_behind(seen, own, asked, time),
+                expected,
+                "{seen:?} {own:?} {asked:?}"
+            );
+        }
+    }
 }

@@ -1,15 +1,14 @@
 //! Another certificate authority in the place of the present one, while clusters stay connected.
 
-use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use secrecy::SecretString;
 use serde::Serialize;
 use tombolo_api::{Authority as Status, CertificateState, ClusterCertificate, path};
 use tombolo_core::time::Timestamp;
-use tombolo_identity::authority::{Authority, Error};
+use tombolo_identity::authority::{self, Authority, Error};
 
 use crate::command::server::{Service, load_master};
 use crate::failure::{ExitCode, Failure};
@@ -18,11 +17,11 @@ use crate::{Session, Shared};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
-    /// Shows the authority, and which clusters still need an older one.
+    /// Shows the authority, and which clusters still need the one that it takes the place of.
     Status,
     /// Makes a new authority, for which the present one vouches. The files are the master's, which is to be started again then.
     Rotate(Files),
-    /// Leaves the older authority out of the files, if no cluster needs it. The master is to be started again then.
+    /// Leaves the authority that does not sign out of the files, if no cluster needs it. The master is to be started again then.
     Finish {
         #[command(flatten)]
         files: Files,
@@ -55,43 +54,38 @@ impl Files {
     }
 }
 
-/// The authority in its files.
+/// The authority in its files, which nobody else changes as long as this lives.
 struct Opened {
-    certificates: PathBuf,
-    key: PathBuf,
+    files: authority::Files,
     authority: Authority,
 }
 
 impl Opened {
     fn read(files: &Files) -> Result<Self, Failure> {
         let (certificates, key) = files.places()?;
-        let read = |path: &PathBuf| {
-            fs::read_to_string(path).map_err(|error| {
-                let failure = Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));
-                failure.hint(
-                    "the files are on the master's machine, or in its Secret: give `--config FILE`, or `--certificate FILE --key FILE`",
-                )
-            })
-        };
-        let (pem, secret) = (read(&certificates)?, SecretString::from(read(&key)?));
-        let authority = Authority::load(&pem, &secret).map_err(|error| failed(&error))?;
-        Ok(Self {
-            certificates,
-            key,
-            authority,
-        })
+        let files = authority::Files::lock(&certificates, &key).map_err(|error| failed(&error))?;
+        let authority = files.read().map_err(|error| failed(&error))?;
+        Ok(Self { files, authority })
     }
 
     /// Writes another authority into the files.
     fn replace(&self, authority: &Authority) -> Result<(), Failure> {
-        authority
-            .replace(&self.certificates, &self.key)
-            .map_err(|error| failed(&error))
+        self.files.replace(authority).map_err(|error| failed(&error))
     }
 }
 
 fn failed(error: &Error) -> Failure {
-    Failure::new(ExitCode::Failed, error)
+    let failure = Failure::new(ExitCode::Failed, error);
+    let Error::File(file) = error else {
+        return failure;
+    };
+    match file.source.kind() {
+        ErrorKind::NotFound => failure.hint(
+            "the files are on the master's machine, or in its Secret: give `--config FILE`, or `--certificate FILE --key FILE`",
+        ),
+        ErrorKind::PermissionDenied => failure.hint("run this as the user whose files they are, or as root"),
+        _ => failure,
+    }
 }
 
 /// What was written.
@@ -125,8 +119,12 @@ pub(crate) fn ca(command: &Ca, shared: &Shared) -> Result<(), Failure> {
                 shared.output,
                 &opened,
                 &finished,
-                "The older authority is left out.",
-                "start the master again (each of them); whoever has a certificate of the older one is refused then.",
+                "The authority that does not sign is left out.",
+                &[
+                    "Next: start the master again (each of them, with the same two files); whoever has a certificate of the one that was left out is refused then.",
+                    "Open invites that were made under it are of no use then: `tombolo cluster invites` lists them, `tombolo cluster uninvite` and `invite` make them anew.",
+                    USERS,
+                ],
             )
         }
     }
@@ -143,23 +141,42 @@ fn rotate(files: &Files, format: Format) -> Result<(), Failure> {
         &opened,
         &successor,
         "Made a new certificate authority, for which the present one vouches. Its key is in the place of the old key, which is gone.",
-        "start the master again (each of them), wait until `tombolo ca status` says that the older one can go, then `tombolo ca finish`.",
+        &after_rotation(&opened.authority),
     )
 }
 
-fn tell(format: Format, opened: &Opened, authority: &Authority, done: &str, next: &str) -> Result<(), Failure> {
+/// What is to be done, and who is cut off, after `before` was replaced.
+fn after_rotation(before: &Authority) -> Vec<&'static str> {
+    let mut next = vec![
+        "Next: start the master again (each of them, with the same two files), wait until `tombolo ca status` says that the other one can go, then `tombolo ca finish`.",
+        USERS,
+    ];
+    if before.is_successor() {
+        next.push(CUT_OFF);
+    }
+    next
+}
+
+/// An authority is vouched for by the one before it only.
+const USERS: &str = "Before the next `tombolo ca rotate`, every user and operator has to have the new trust (`tombolo master trust > trust.pem`, \
+                     `tombolo login URL --certificate-authority trust.pem`): who has only that of two authorities ago is cut off.";
+/// To be said when that has come to pass.
+const CUT_OFF: &str = "This authority has been replaced before. Whoever still has the trust.pem of before that is cut off by the next start of the \
+                       master, until they have fetched today's and logged in with it.";
+
+fn tell(format: Format, opened: &Opened, authority: &Authority, done: &str, next: &[&str]) -> Result<(), Failure> {
     let mut pins = authority.pins().into_iter();
     let written = Written {
         pin: pins.next().unwrap_or_default(),
         older: pins.collect(),
-        certificate_file: opened.certificates.clone(),
-        key_file: opened.key.clone(),
+        certificate_file: opened.files.certificates().to_owned(),
+        key_file: opened.files.key().to_owned(),
     };
     match format {
         Format::Table | Format::Wide => {
             render::line(done)?;
             render::line(&format!("Its pin is {}.", written.pin))?;
-            render::line(&format!("Next: {next}"))
+            next.iter().try_for_each(|line| render::line(line))
         }
         Format::Name => render::line(&written.pin),
         Format::Json | Format::Yaml => render::print_value(format, &written),
@@ -196,7 +213,7 @@ impl Rows for Shown {
     }
 }
 
-/// The clusters that would be cut off without the older authority.
+/// The clusters that would be cut off without the authority that does not sign.
 fn left_behind(status: &Status) -> Vec<String> {
     let behind = status.clusters.iter().filter(|cluster| !cluster.state.has_come_along());
     behind.map(|cluster| cluster.cluster.to_string()).collect()
@@ -204,13 +221,21 @@ fn left_behind(status: &Status) -> Vec<String> {
 
 /// What there is to do, for people.
 fn verdict(status: &Status) -> String {
-    let older = status.roots.iter().filter(|root| !root.signs).count();
+    let others = status.roots.iter().filter(|root| !root.signs).count();
     let behind = left_behind(status);
-    match (older, behind.as_slice()) {
-        (0, _) => "There is one authority. `tombolo ca rotate` makes another one.".to_owned(),
-        (_, []) => "No cluster needs the older authority any more: `tombolo ca finish` leaves it out.".to_owned(),
+    match (others, behind.as_slice()) {
+        (0, []) => format!("There is one authority. `tombolo ca rotate` makes another one. {USERS}"),
+        (0, names) => format!(
+            "There is one authority. No certificate of it has been seen since the master started from: {}. Those that have one still come back by \
+             themselves; those that were away when it took the place of another one have to join again (`tombolo cluster remove NAME --force`, \
+             `tombolo cluster invite NAME`). {USERS}",
+            names.join(", ")
+        ),
+        (_, []) => {
+            format!("No cluster needs the one that does not sign any more: `tombolo ca finish` leaves it out. {USERS}")
+        }
         (_, names) => format!(
-            "Without the older authority these are cut off, and have to join again: {}. Those that are connected come along by themselves.",
+            "Without the one that does not sign these are cut off, and have to join again: {}. Those that are connected come along by themselves.",
             names.join(", ")
         ),
     }
@@ -223,7 +248,7 @@ async fn show(session: &Session) -> Result<(), Failure> {
             let what = if root.signs {
                 "signs"
             } else {
-                "is older, and still trusted"
+                "does not sign, and is still trusted"
             };
             render::line(&format!("{} {what}; it ends {}", root.pin, root.expires_at))?;
         }
@@ -236,14 +261,14 @@ async fn show(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses to finish while a cluster needs the older authority.
+/// Refuses to finish while a cluster needs the authority that does not sign.
 async fn check(session: &Session, authority: &Authority) -> Result<(), Failure> {
     let status: Status = session.client.get(&path::authority()).await?;
     let pins: Vec<String> = status.roots.iter().map(|root| root.pin.clone()).collect();
     if pins != authority.pins() {
         let failure = Failure::new(
             ExitCode::Failed,
-            "the master has another authority than the one in these files, so that it cannot know who needs the older one",
+            "the master has another authority than the one in these files, so that it cannot know who needs the one that does not sign",
         );
         return Err(failure.hint("start the master again with these files first, and see `tombolo ca status`"));
     }
@@ -274,8 +299,12 @@ fn hint(status: &Status) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::path::Path;
+
     use tombolo_api::AuthorityRoot;
     use tombolo_core::name::ClusterName;
+    use tombolo_identity::member::TrustDomain;
 
     use super::*;
 
@@ -317,6 +346,50 @@ mod tests {
         assert!(hint(&status(2, &all[3..])).contains("cluster remove"));
         let ready = status(2, &all[..2]);
         assert!(verdict(&ready).contains("ca finish"), "{}", verdict(&ready));
-        assert!(verdict(&status(1, &all)).contains("ca rotate"));
+    }
+
+    fn given(certificate: &Path, key: &Path) -> Files {
+        #[derive(clap::Parser)]
+        struct Given {
+            #[command(flatten)]
+            files: Files,
+        }
+        let given = [
+            OsStr::new("rotate"),
+            "--certificate".as_ref(),
+            certificate.as_ref(),
+            "--key".as_ref(),
+            key.as_ref(),
+        ];
+        <Given as clap::Parser>::try_parse_from(given).unwrap().files
+    }
+
+    #[test]
+    fn a_second_rotation_says_who_is_cut_off_by_it_and_one_that_comes_between_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Authority::create(TrustDomain::default(), Timestamp(1_700_000_000_000)).unwrap();
+        first.save(folder.path()).unwrap();
+        let (certificate, key) = Authority::files(folder.path());
+        let files = given(&certificate, &key);
+        assert!(!after_rotation(&first).contains(&CUT_OFF));
+        let held = Opened::read(&files).unwrap();
+        let refused = rotate(&files, Format::Name).unwrap_err();
+        assert!(refused.message.contains("somebody else"), "{}", refused.message);
+        drop(held);
+        rotate(&files, Format::Name).unwrap();
+        let second = Authority::open(folder.path()).unwrap().unwrap();
+        assert_ne!(second.pin(), first.pin());
+        assert!(after_rotation(&second).contains(&CUT_OFF));
+        assert!(after_rotation(&second).contains(&USERS));
+    }
+
+    #[test]
+    fn with_one_authority_those_that_have_not_shown_a_certificate_of_it_are_named() {
+        use CertificateState::{Behind, Current, Unseen};
+        let all = [("a", true, Current), ("b", true, Behind), ("d", false, Unseen)];
+        let whole = verdict(&status(1, &all[..2]));
+        assert!(whole.contains("ca rotate") && whole.contains("master trust"), "{whole}");
+        let forced = verdict(&status(1, &all));
+        assert!(forced.contains("from: d.") && forced.contains("join again"), "{forced}");
     }
 }

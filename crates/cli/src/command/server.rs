@@ -1,5 +1,6 @@
 //! The long-running parts: the master, the agent, and what runs in the pod of one attempt.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process;
 
@@ -159,7 +160,22 @@ fn trust(command: &Service) -> Result<(), Failure> {
         let failure = Failure::new(ExitCode::Failed, format!("cannot read {}: {error}", path.display()));
         failure.hint("the master writes it at its first start")
     })?;
+    if let Some(warning) = two_authorities(&text) {
+        // Nobody is left to hear of a standard error that cannot be written.
+        drop(writeln!(anstream::stderr(), "warning: {warning}"));
+    }
     render::line(text.trim_end())
+}
+
+/// What to say of a trust bundle that is handed out while one authority takes the place of another.
+fn two_authorities(bundle: &str) -> Option<String> {
+    let count = bundle.matches("-----BEGIN CERTIFICATE-----").count();
+    (count > 1).then(|| {
+        format!(
+            "this has {count} certificate authorities, since one is being replaced. If others may have the key of the older one, hand this out only \
+             when it has one: after `tombolo ca finish`, and the start of the master that follows it"
+        )
+    })
 }
 
 /// Runs the agent of a cluster until a signal.
@@ -316,4 +332,25 @@ fn serve<Running: Future<Output = anyhow::Result<()>>>(
         ended.and(signals)
     });
     ended.map_err(|error| Failure::new(ExitCode::Failed, format!("{error:#}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_core::time::Timestamp;
+    use tombolo_identity::authority::Authority;
+    use tombolo_identity::member::TrustDomain;
+
+    use super::*;
+
+    #[test]
+    fn trust_is_handed_out_with_a_warning_while_it_has_two_authorities() {
+        let now = Timestamp(1_700_000_000_000);
+        let before = Authority::create(TrustDomain::default(), now).unwrap();
+        let during = before.successor(now).unwrap();
+        let after = during.without_others().unwrap();
+        assert_eq!(two_authorities(&before.trust().pem()), None);
+        assert_eq!(two_authorities(&after.trust().pem()), None);
+        let warning = two_authorities(&during.trust().pem()).unwrap();
+        assert!(warning.contains("ca finish"), "{warning}");
+    }
 }

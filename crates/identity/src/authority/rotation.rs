@@ -3,10 +3,6 @@
 //! All of it is in the two files of the authority: which certificates there are, and whose key the key is. The older root vouches for the
 //! newer one in a *link*, a certificate with the newer root's name and key, so that nobody has to learn of the newer one first.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::path::Path;
-
 use pem::Pem;
 use rcgen::SubjectPublicKeyInfo;
 use rustls_pki_types::CertificateDer;
@@ -17,7 +13,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::{Authority, Error, root_parameters};
 use crate::edition::root_name;
 use crate::key::PrivateKey;
-use crate::{private_file, trust};
+use crate::trust;
 
 /// The most certificates of an authority: three roots and as many links would fit into what a handshake shows.
 const MAX_CERTIFICATES: usize = 6;
@@ -121,37 +117,15 @@ impl Authority {
         Self::of(self.root.clone(), Vec::new(), self.links.clone(), self.key.clone())
     }
 
+    /// Whether it has taken the place of another one. Who believes only one that came before that one does not believe a successor of this.
+    pub fn is_successor(&self) -> bool {
+        !self.links.is_empty()
+    }
+
     /// Its certificates in PEM; the one that signs comes first, as those expect who read the first only.
     pub fn pem(&self) -> String {
         let certificates = std::iter::once(&self.root).chain(&self.links).chain(&self.others);
         let sections = certificates.map(|one| Pem::new("CERTIFICATE", one.to_vec()));
         pem::encode_many(&sections.collect::<Vec<_>>())
-    }
-
-    /// Writes this CA over the files of the one before it. The certificates come first: the key of before is that of one of them, so that
-    /// what a crash leaves is the CA of before, which trusts one more. The files stay their owner's.
-    pub fn replace(&self, certificates: &Path, key: &Path) -> Result<(), Error> {
-        let owner = |path: &Path| fs::metadata(path).map(|found| (found.uid(), found.gid())).ok();
-        let (of_certificates, of_key) = (owner(certificates), owner(key));
-        private_file::write(certificates, self.pem().as_bytes())?;
-        give_back(certificates, of_certificates)?;
-        self.key.save(key)?;
-        give_back(key, of_key)
-    }
-}
-
-/// Gives a file that was written anew to its owner of before: a master need not run as who replaces its files.
-fn give_back(path: &Path, owner: Option<(u32, u32)>) -> Result<(), Error> {
-    let failed = |source| private_file::Error {
-        action: "give back to its owner",
-        path: path.to_owned(),
-        source,
-    };
-    let written = fs::metadata(path).map_err(failed)?;
-    match owner {
-        Some((user, group)) if (user, group) != (written.uid(), written.gid()) => {
-            Ok(chown(path, Some(user), Some(group)).map_err(failed)?)
-        }
-        _ => Ok(()),
     }
 }

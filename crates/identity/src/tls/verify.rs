@@ -34,7 +34,8 @@ pub enum Refusal {
     },
     /// No certificate of the chain has the pin.
     #[error(
-        "no certificate of the chain is the root that the invite pins: this is not the master that made the invite"
+        "no certificate of the chain is the root that the invite pins: this is not the master that made the invite, or its authority was \
+         replaced since: ask for a new invite"
     )]
     Pin,
 }

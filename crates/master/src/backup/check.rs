@@ -4,12 +4,18 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use tombolo_identity::authority::Authority;
 use tombolo_store::Sqlite;
 
 use super::archive::Summing;
 use super::{
     DATABASE, Error, FAILURE, FORMAT, HEADER, Header, KEYS, Kept, Line, MANIFEST, SOURCES, TEXT_BYTES_MAX, failed,
 };
+
+/// What must fit each other.
+const AUTHORITY: [&str; 2] = [KEYS[0], KEYS[1]];
 
 /// What a backup has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +28,30 @@ pub struct Report {
     pub bytes: u64,
 }
 
-/// Reads the backup in `file`, and compares all of it with its sums.
+/// Reads the backup in `file`, compares all of it with its sums, and tries whether the authority's key is that of its certificate.
 ///
 /// # Errors
 /// If it is not whole, or this program cannot read it.
 pub fn check(file: &Path) -> Result<Report, Error> {
-    read(file, |_, content| io::copy(content, &mut io::sink()).map(drop))
+    let mut pair = AUTHORITY.map(|_| None::<Zeroizing<String>>);
+    let report = read(file, |name, content| {
+        if let Some(place) = AUTHORITY.iter().position(|one| *one == name) {
+            let mut text = Zeroizing::new(String::new());
+            (&mut *content).take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
+            pair[place] = Some(text);
+        }
+        io::copy(content, &mut io::sink()).map(drop)
+    })?;
+    let unfit = |reason: String| Error::Damaged(format!("its certificate authority cannot be used: {reason}"));
+    match pair {
+        [Some(certificates), Some(key)] => {
+            let key = SecretString::from(key.as_str());
+            let loaded = Authority::load(&certificates, &key);
+            loaded.map_err(|error| unfit(error.to_string()))?;
+        }
+        _ => return Err(unfit("its certificate or its key is not there".to_owned())),
+    }
+    Ok(report)
 }
 
 /// Reads the backup in `file`: hands each file to `take`, which has only been checked when this returns.

@@ -4,11 +4,16 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tombolo_identity::authority::Authority;
+use tombolo_identity::private_file;
 use tombolo_store::Sqlite;
 use tombolo_transfer::store::StoreLocation;
 
@@ -26,6 +31,10 @@ const WORKSHOP: &str = ".backup-";
 
 /// Room that is left on the disk beside the copy of the database, in bytes: commits need some.
 const ROOM_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often the authority's files are read again that do not fit each other, and after which pause.
+const AUTHORITY_TRIES: u32 = 5;
+const AUTHORITY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why no backup is made.
 #[derive(Debug, thiserror::Error)]
@@ -187,13 +196,39 @@ impl Turn {
             store.copy_to(&copy, goes_on).map_err(io::Error::other)?;
             archive.add_file(DATABASE, &copy)?;
         }
-        for (name, path) in self.maker.keys() {
+        let [certificates, key, others @ ..] = self.maker.keys();
+        let pair = authority(&certificates.1, &key.1)?;
+        for ((name, _), content) in [certificates, key].iter().zip(&pair) {
+            archive.add(name, &mut content.as_bytes(), content.len() as u64)?;
+        }
+        for (name, path) in others {
             // A file that is not there is one that this master does without.
             archive.add_file(name, &path)?;
         }
         match self.maker.sources() {
             Some(folder) => add_folder(archive, SOURCES.trim_end_matches('/'), &folder, goes_on),
             None => Ok(()),
+        }
+    }
+}
+
+/// Certificates and key of the authority, which fit each other. They may be replaced between the reading of one and of the other: then they
+/// are read again.
+fn authority(certificates: &Path, key: &Path) -> io::Result<[Zeroizing<String>; 2]> {
+    let mut tries = 0;
+    loop {
+        let read = |path: &Path| private_file::read_existing(path).map_err(io::Error::other);
+        let pair = [Zeroizing::new(read(certificates)?), Zeroizing::new(read(key)?)];
+        match Authority::load(&pair[0], &SecretString::from(pair[1].as_str())) {
+            Ok(_) => return Ok(pair),
+            Err(_) if tries < AUTHORITY_TRIES => {
+                tries += 1;
+                std::thread::sleep(AUTHORITY_PAUSE);
+            }
+            Err(error) => {
+                let words = format!("the files of the certificate authority cannot be used: {error}");
+                return Err(io::Error::other(words));
+            }
         }
     }
 }
@@ -283,5 +318,27 @@ impl Write for Outlet {
 
     fn flush(&mut self) -> io::Result<()> {
         if self.piece.is_empty() { Ok(()) } else { self.send() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_core::time::Timestamp;
+    use tombolo_identity::member::TrustDomain;
+
+    use super::*;
+
+    #[test]
+    fn an_authority_whose_key_is_anothers_is_not_backed_up() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for folder in &folders {
+            let made = Authority::create(TrustDomain::default(), Timestamp(1_700_000_000_000)).unwrap();
+            made.save(folder.path()).unwrap();
+        }
+        let (certificates, key) = Authority::files(folders[0].path());
+        authority(&certificates, &key).unwrap();
+        let (_, foreign) = Authority::files(folders[1].path());
+        let refused = authority(&certificates, &foreign).unwrap_err();
+        assert!(refused.to_string().contains("does not belong"), "{refused}");
     }
 }

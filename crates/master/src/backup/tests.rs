@@ -2,8 +2,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use tombolo_core::time::Timestamp;
+use tombolo_identity::authority::Authority;
+use tombolo_identity::member::TrustDomain;
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{Sqlite, Store};
 
@@ -24,6 +27,43 @@ fn header() -> Header {
         database: Kept::Here(Sqlite::VERSION),
         sources: Kept::Here(()),
     }
+}
+
+/// Certificates and key of a new authority.
+fn made_authority() -> [String; 2] {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Authority::create(TrustDomain::default(), Timestamp(1_700_000_000_000)).unwrap();
+    made.save(folder.path()).unwrap();
+    let (certificates, key) = Authority::files(folder.path());
+    [certificates, key].map(|path| fs::read_to_string(path).unwrap())
+}
+
+/// What is in a key's file: an authority in the first two, in the others their names.
+fn content(name: &str) -> &str {
+    static AUTHORITY: LazyLock<[String; 2]> = LazyLock::new(made_authority);
+    match KEYS.iter().position(|key| *key == name) {
+        Some(place @ 0..2) => &AUTHORITY[place],
+        _ => name,
+    }
+}
+
+#[test]
+fn a_backup_whose_authority_has_anothers_key_or_none_is_refused() {
+    let place = Place::new();
+    let [certificates, key] = made_authority();
+    let [_, foreign] = made_authority();
+    let made = |files: &[(&str, &str)]| {
+        let mut archive = begun(&header());
+        for (name, content) in files {
+            add(&mut archive, name, content.as_bytes());
+        }
+        place.write(&archive.finish().unwrap())
+    };
+    check(&made(&[(KEYS[0], &certificates), (KEYS[1], &key)])).unwrap();
+    let unfit = check(&made(&[(KEYS[0], &certificates), (KEYS[1], &foreign)])).unwrap_err();
+    assert!(unfit.to_string().contains("does not belong"), "{unfit}");
+    let without = check(&made(&[(KEYS[0], &certificates)])).unwrap_err();
+    assert!(without.to_string().contains("is not there"), "{without}");
 }
 
 /// The beginning of a backup.
@@ -62,7 +102,7 @@ impl Place {
         let mut archive = begun(&header());
         archive.add_file(DATABASE, &copy).unwrap();
         for name in KEYS {
-            add(&mut archive, name, name.as_bytes());
+            add(&mut archive, name, content(name).as_bytes());
         }
         let noise: Vec<u8> = (0..100_000_u32)
             .map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -104,7 +144,7 @@ async fn a_whole_backup_makes_a_data_folder_that_knows_that_it_was_restored() {
         let path = folder.join(name);
         assert_eq!(
             (fs::read_to_string(&path).unwrap().as_str(), mode(&path)),
-            (name, 0o600)
+            (content(name), 0o600)
         );
     }
     assert_eq!(fs::metadata(folder.join(CHUNK)).unwrap().len(), 100_000);
@@ -140,7 +180,7 @@ async fn what_an_interrupted_restoration_has_left_is_cleared() {
     fs::create_dir_all(folder.join(".restoring/authority")).unwrap();
     fs::write(folder.join(".restoring/authority/ca.pem"), "half").unwrap();
     restore(&file, &folder).await.unwrap();
-    assert_eq!(fs::read_to_string(folder.join(KEYS[0])).unwrap(), KEYS[0]);
+    assert_eq!(fs::read_to_string(folder.join(KEYS[0])).unwrap(), content(KEYS[0]));
     assert!(!folder.join(".restoring").exists());
 }
 
@@ -242,6 +282,9 @@ async fn a_database_that_is_damaged_inside_is_refused() {
         DATABASE,
         &b"not a database, and long enough to have a page ".repeat(200),
     );
+    for name in KEYS {
+        add(&mut archive, name, content(name).as_bytes());
+    }
     let folder = place.path("new");
     let file = place.write(&archive.finish().unwrap());
     let error = restore(&file, &folder).await.unwrap_err();

@@ -148,7 +148,7 @@ impl Control {
         members.any(|member| {
             let misses = misses(&demand, &member.candidate());
             let for_now =
-                |miss: &Miss| matches!(miss, Miss::Disconnected | Miss::Full | Miss::Kept | Miss::Closed { .. });
+                |miss: &Miss| matches!(miss, Miss::Disconnected | Miss::Full { .. } | Miss::Kept | Miss::Closed { .. });
             member.contact() != Contact::Lost && misses.iter().all(for_now)
         })
     }

@@ -124,13 +124,12 @@ impl From<&placement::Miss> for Miss {
             ..Self::default()
         };
         match miss {
-            placement::Miss::Label { requirement, found, .. } | placement::Miss::Residency { requirement, found, .. } => {
-                Self {
-                    requirement: Some(requirement.to_string()),
-                    found: found.clone(),
-                    ..words
-                }
-            }
+            placement::Miss::Label { requirement, found, .. }
+            | placement::Miss::Residency { requirement, found, .. } => Self {
+                requirement: Some(requirement.to_string()),
+                found: found.clone(),
+                ..words
+            },
             placement::Miss::TooSmall {
                 resource,
                 capacity,

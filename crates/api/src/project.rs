@@ -58,7 +58,10 @@ pub enum InvalidClusters {
     #[error(transparent)]
     Unreadable(#[from] ParseSelectorError),
     /// There are more than placement looks at.
-    #[error("{count} requirements are more than {}, the most that there may be", Selector::MAX_REQUIREMENTS)]
+    #[error(
+        "{count} requirements are more than {}, the most that there may be",
+        Selector::MAX_REQUIREMENTS
+    )]
     TooMany {
         /// How many there are.
         count: usize,
@@ -231,10 +234,7 @@ mod tests {
         let many = |count: usize| (0..count).map(|index| format!("a{index}")).collect::<Vec<_>>();
         assert!(confined(many(64)).is_ok());
         assert_eq!(confined(many(65)), Err(InvalidClusters::TooMany { count: 65 }));
-        assert_eq!(
-            confined(many(20_000)),
-            Err(InvalidClusters::TooMany { count: 20_000 })
-        );
+        assert_eq!(confined(many(20_000)), Err(InvalidClusters::TooMany { count: 20_000 }));
         let error = confined(texts(&["region=eu", "gpu", "!gpu"])).unwrap_err();
         assert_eq!(error.to_string(), "no cluster can ever meet all of them: gpu, !gpu");
         assert!(matches!(confined(texts(&["="])), Err(InvalidClusters::Unreadable(_))));

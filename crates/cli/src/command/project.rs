@@ -182,7 +182,11 @@ async fn warn_if_nowhere(project: &Described, session: &Session) {
     let Ok(list) = session.client.get::<ClusterList>(&path::clusters()).await else {
         return;
     };
-    let labels = list.clusters.into_iter().map(|cluster| cluster.labels).collect::<Vec<_>>();
+    let labels = list
+        .clusters
+        .into_iter()
+        .map(|cluster| cluster.labels)
+        .collect::<Vec<_>>();
     if let Some(warning) = share::warning(&project.share.clusters, &labels) {
         anstream::eprintln!("{warning}");
     }

@@ -54,7 +54,10 @@ impl Miss {
 
     /// Whether it goes without anybody changing what the job or the cluster is: by itself, or when administrators let jobs in again.
     pub(crate) const fn passes(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Kept | Self::Disconnected | Self::Closed { .. })
+        matches!(
+            self,
+            Self::Full { .. } | Self::Kept | Self::Disconnected | Self::Closed { .. }
+        )
     }
 
     /// Whether it follows from what the cluster's agent says of itself, and may be otherwise when that comes back.
@@ -99,7 +102,9 @@ pub(super) fn contradictory(contradiction: &[&Requirement], project: Option<&Pro
             (summary, advice)
         }
         (false, false) => (
-            format!("no cluster can ever run it: its selector has {own}, and {project_name} may run only where {required} holds"),
+            format!(
+                "no cluster can ever run it: its selector has {own}, and {project_name} may run only where {required} holds"
+            ),
             format!("leave {own} out of its selector"),
         ),
         (true, _) => (

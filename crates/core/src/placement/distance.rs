@@ -62,9 +62,7 @@ impl Distance {
             Miss::TooSmall { capacity, request, .. } => {
                 return self.sizes.add(times(*request, *capacity));
             }
-            Miss::Label {
-                requirement, found, ..
-            } => {
+            Miss::Label { requirement, found, .. } => {
                 self.numbers.add(off_by(requirement, found.as_deref()));
                 &mut self.unwanted
             }

@@ -112,7 +112,9 @@ fn what_is_wrong(cron: &str, timezone: &str) -> String {
         let mut alone = ["*"; FIELDS.len()];
         alone[index] = field;
         if cronexpr::parse_crontab(&format!("{} UTC", alone.join(" "))).is_err() {
-            return format!("`{field}` is no {name}: that is {range}, `*`, a range `1-5`, a step `*/2` or a list `1,3`");
+            return format!(
+                "`{field}` is no {name}: that is {range}, `*`, a range `1-5`, a step `*/2` or a list `1,3`"
+            );
         }
     }
     format!("no time zone is named `{timezone}`: names are such as `Europe/Berlin` or `UTC`")
@@ -191,7 +193,11 @@ mod tests {
             ("61 * * * *", "UTC", "`61` is no minute: that is 0 to 59"),
             ("0 24 * * *", "UTC", "`24` is no hour: that is 0 to 23"),
             ("0 3 * * MOO", "UTC", "`MOO` is no day of the week"),
-            ("0 3 * * *", "Europe/Atlantis", "no time zone is named `Europe/Atlantis`"),
+            (
+                "0 3 * * *",
+                "Europe/Atlantis",
+                "no time zone is named `Europe/Atlantis`",
+            ),
             ("0 3 * * *", "", "name such as"),
             ("0 3 * * *", "UTC UTC", "name such as"),
         ] {

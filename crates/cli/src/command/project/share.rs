@@ -146,7 +146,9 @@ mod tests {
     fn a_project_that_may_run_nowhere_is_warned_of() {
         let labels = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
             let pairs = labels.iter();
-            pairs.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+            pairs
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
         };
         let clusters = [
             labels(&[("cluster", "east"), ("region", "us"), ("GCP", "")]),

@@ -36,14 +36,20 @@ fn a_job_does_not_take_the_room_from_itself() {
     );
     assert_eq!(
         verdicts(&explained),
-        ["east: ", "west: selector `AWS` does not hold; it is full now: 0 of 1 slots free, the job needs 1 (1 more)"]
+        [
+            "east: ",
+            "west: selector `AWS` does not hold; it is full now: 0 of 1 slots free, the job needs 1 (1 more)"
+        ]
     );
     assert_eq!(explained.advice, None);
     let waits = verdicts(&world.explained(jobs[2]));
-    assert_eq!(waits, [
+    assert_eq!(
+        waits,
+        [
             "east: it is full now: 0 of 1 slots free, the job needs 1 (1 more)",
             "west: it is full now: 0 of 1 slots free, the job needs 1 (1 more)"
-        ]);
+        ]
+    );
 }
 
 #[test]

@@ -264,9 +264,7 @@ fn a_plan_does_not_say_of_a_project_without_jobs_that_it_has_them() {
     let mut world = World::new();
     project(&mut world, 1, share(1, jobs_at_once(2), Limits::default()));
     world.up("east", &[], 8);
-    let definition = crate::build::BuildDefinition {
-        jobs: alike(3, 1000),
-    };
+    let definition = crate::build::BuildDefinition { jobs: alike(3, 1000) };
     let planned = world.control.plan(PROJECT, definition.clone()).unwrap();
     let crate::control::Place::Waits(explanation) = &planned[2].place else {
         panic!("{planned:?}")

@@ -114,8 +114,20 @@ fn every_miss_is_found() {
             no_slots,
             vec![small(Resource::Slots, 0, 1)],
         ),
-        ("slots taken", "", resources(1, 1), slots_taken, vec![full(Resource::Slots, 4, 0, 1)]),
-        ("memory taken", "", resources(1, GIB), memory_taken, vec![full(Resource::Memory, 8 * GIB, 1, GIB)]),
+        (
+            "slots taken",
+            "",
+            resources(1, 1),
+            slots_taken,
+            vec![full(Resource::Slots, 4, 0, 1)],
+        ),
+        (
+            "memory taken",
+            "",
+            resources(1, GIB),
+            memory_taken,
+            vec![full(Resource::Memory, 8 * GIB, 1, GIB)],
+        ),
         (
             "kept",
             "",

@@ -93,7 +93,10 @@ fn contradictory(selector: &Selector) -> Option<Complaint> {
         .map(|requirement| quote(&requirement.to_string()))
         .collect();
     let (message, hint) = match names.as_slice() {
-        [only] => (format!("{only} holds on no cluster, whatever its labels are"), "take it out"),
+        [only] => (
+            format!("{only} holds on no cluster, whatever its labels are"),
+            "take it out",
+        ),
         several => (
             format!("no cluster can meet {} at the same time", several.join(", ")),
             "all items of the list must hold: take one of these out",

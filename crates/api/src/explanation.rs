@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(
             told(9),
             json!({
-                "kind": "full", "message": "it is full now: 0.5 of 4 cpu free, the job needs 2 (1.5 more)",
+                "kind": "full", "message": "it has 0.5 of 4 cpu free now, the job needs 2 (1.5 more)",
                 "resource": "cpu", "capacity": 4000, "free": 500, "request": 2000
             })
         );

@@ -85,7 +85,7 @@ pub enum Miss {
     },
     /// There is room, but not now.
     #[error(
-        "it is full now: {} of {} {resource} free, the job needs {} ({} more)",
+        "it has {} of {} {resource} free now, the job needs {} ({} more)",
         resource.amount(*free), resource.amount(*capacity), resource.amount(*request),
         resource.amount(request.saturating_sub(*free))
     )]

@@ -34,22 +34,17 @@ fn a_job_does_not_take_the_room_from_itself() {
         explained.summary,
         "it was given to cluster `east` (no other suited it and had room)"
     );
+    let full = "it has 0 of 1 slots free now, the job needs 1 (1 more); it has 0 of 1 cpu free now, the job needs 1 (1 more)";
     assert_eq!(
         verdicts(&explained),
         [
-            "east: ",
-            "west: selector `AWS` does not hold; it is full now: 0 of 1 slots free, the job needs 1 (1 more)"
+            "east: ".to_owned(),
+            format!("west: selector `AWS` does not hold; {full}")
         ]
     );
     assert_eq!(explained.advice, None);
     let waits = verdicts(&world.explained(jobs[2]));
-    assert_eq!(
-        waits,
-        [
-            "east: it is full now: 0 of 1 slots free, the job needs 1 (1 more)",
-            "west: it is full now: 0 of 1 slots free, the job needs 1 (1 more)"
-        ]
-    );
+    assert_eq!(waits, [format!("east: {full}"), format!("west: {full}")]);
 }
 
 #[test]

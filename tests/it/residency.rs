@@ -112,7 +112,7 @@ fn a_job_waits_for_where_its_project_may_run_and_says_whose_that_is_to_change() 
     assert_eq!(job(&again, "anywhere")["cluster"], "west", "{again:#}");
     let explained = world.tombolo(&["explain", "2", "anywhere"]).succeeded().output;
     assert!(
-        explained.contains("with no selector, where its project may run (no other that suits it had room)"),
+        explained.contains("with no selector, where its project may run (no other suited it and had room)"),
         "{explained}"
     );
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::id::ProjectId;
-use tombolo_core::label::{ParseSelectorError, Requirement};
+use tombolo_core::label::{ParseSelectorError, Requirement, Selector};
 use tombolo_core::name::{ClusterName, ProjectName};
 use tombolo_core::retention::Policy;
 use tombolo_core::share;
@@ -47,7 +47,28 @@ pub struct Share {
     pub build_limits: Limits,
     /// The clusters that its jobs may run on, whatever these say: requirements that all must hold. All clusters if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 64)]
     pub clusters: Vec<String>,
+}
+
+/// Requirements that no project can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidClusters {
+    /// One of them cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ParseSelectorError),
+    /// There are more than placement looks at.
+    #[error(
+        "{count} requirements are more than {}, the most that there may be",
+        Selector::MAX_REQUIREMENTS
+    )]
+    TooMany {
+        /// How many there are.
+        count: usize,
+    },
+    /// No cluster could ever meet them, so that no job could ever run.
+    #[error("no cluster can ever meet all of them: {0}")]
+    Contradiction(String),
 }
 
 /// The most that jobs may take at once. What is not given has no limit.
@@ -74,15 +95,32 @@ impl From<share::Share> for Share {
 }
 
 impl TryFrom<Share> for share::Share {
-    type Error = ParseSelectorError;
+    type Error = InvalidClusters;
 
-    fn try_from(share: Share) -> Result<Self, ParseSelectorError> {
-        let clusters = share.clusters.iter().map(|text| text.parse::<Requirement>());
+    /// Requirements that are given twice count once.
+    fn try_from(share: Share) -> Result<Self, InvalidClusters> {
+        // Before any of them is looked at: there may be very many.
+        let count = share.clusters.len();
+        if count > Selector::MAX_REQUIREMENTS {
+            return Err(InvalidClusters::TooMany { count });
+        }
+        let mut clusters: Vec<Requirement> = Vec::new();
+        for text in &share.clusters {
+            let requirement = text.parse()?;
+            if !clusters.contains(&requirement) {
+                clusters.push(requirement);
+            }
+        }
+        let clusters = Selector::from_iter(clusters);
+        if let Some(excluding) = clusters.contradiction() {
+            let excluding = excluding.into_iter().map(ToString::to_string).collect::<Vec<_>>();
+            return Err(InvalidClusters::Contradiction(excluding.join(", ")));
+        }
         Ok(Self {
             weight: share.weight,
             limits: share.limits.into(),
             build_limits: share.build_limits.into(),
-            clusters: clusters.collect::<Result<_, _>>()?,
+            clusters,
         })
     }
 }
@@ -175,4 +213,30 @@ pub struct CreateProject {
     /// Its name.
     #[schema(value_type = String, max_length = 63)]
     pub name: ProjectName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confined(clusters: Vec<String>) -> Result<share::Share, InvalidClusters> {
+        share::Share::try_from(Share {
+            clusters,
+            ..share::Share::default().into()
+        })
+    }
+
+    #[test]
+    fn a_project_requires_each_thing_once_and_not_more_than_placement_looks_at() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let share = confined(texts(&["region=eu", "region == eu", "gpu", "region=eu"])).unwrap();
+        assert_eq!(share.clusters.to_string(), "region=eu, gpu");
+        let many = |count: usize| (0..count).map(|index| format!("a{index}")).collect::<Vec<_>>();
+        assert!(confined(many(64)).is_ok());
+        assert_eq!(confined(many(65)), Err(InvalidClusters::TooMany { count: 65 }));
+        assert_eq!(confined(many(20_000)), Err(InvalidClusters::TooMany { count: 20_000 }));
+        let error = confined(texts(&["region=eu", "gpu", "!gpu"])).unwrap_err();
+        assert_eq!(error.to_string(), "no cluster can ever meet all of them: gpu, !gpu");
+        assert!(matches!(confined(texts(&["="])), Err(InvalidClusters::Unreadable(_))));
+    }
 }

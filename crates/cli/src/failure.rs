@@ -129,8 +129,23 @@ impl Failure {
     }
 }
 
+/// What to do about a problem whose kind alone says nothing to somebody at the command line: these hints are made for programs.
+fn own_hint(problem: &mut Problem) {
+    if problem.hint != problem.code.hint() {
+        return;
+    }
+    problem.hint = match problem.code {
+        Code::InvalidRequest | Code::MethodNotAllowed | Code::UnsupportedMediaType => {
+            "`--help` after the command says what it takes".to_owned()
+        }
+        Code::Conflict => "`tombolo jobs`, `tombolo builds` and `tombolo cluster list` show how things are".to_owned(),
+        _ => return,
+    };
+}
+
 impl From<Problem> for Failure {
-    fn from(problem: Problem) -> Self {
+    fn from(mut problem: Problem) -> Self {
+        own_hint(&mut problem);
         let code = match problem.code {
             Code::Unauthenticated | Code::Forbidden => ExitCode::Unauthorized,
             Code::InvalidRequest | Code::InvalidJobFile | Code::MissingSecret | Code::TooLarge => ExitCode::Usage,
@@ -183,6 +198,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    #[test]
+    fn hints_for_programs_are_not_shown_to_people() {
+        for code in [Code::InvalidRequest, Code::Conflict, Code::MethodNotAllowed] {
+            let hint = Failure::from(Problem::new(code, "no")).hint.unwrap();
+            assert!(!hint.contains("openapi") && !hint.contains("try again"), "{hint}");
+            let own = Failure::from(Problem::new(code, "no").with_hint("do so")).hint;
+            assert_eq!(own.as_deref(), Some("do so"));
+        }
+    }
 
     #[test]
     fn programs_get_the_same_fields_whoever_failed() {

@@ -1,5 +1,6 @@
 //! Labels of clusters, and the selectors of jobs that they are matched against.
 
+mod contradiction;
 mod grammar;
 mod parse;
 mod selector;

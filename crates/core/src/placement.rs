@@ -27,6 +27,7 @@ use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, ProjectName};
 use crate::resources::Resources;
 use crate::route::{Cost, Costs};
+use crate::time::Timestamp;
 use crate::volume::{VolumeKind, VolumeSet};
 
 /// What a job asks of a cluster.
@@ -235,6 +236,9 @@ pub struct Explanation {
     pub limit: Option<String>,
     /// What would have to change so that a job fits which no cluster can run: the least of that, on the nearest cluster.
     pub advice: Option<String>,
+    /// When the next attempt of a job is due that waits for that.
+    #[serde(default)]
+    pub retry_at: Option<Timestamp>,
     /// All clusters, by name.
     pub clusters: Vec<ClusterVerdict>,
 }

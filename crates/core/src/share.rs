@@ -114,6 +114,17 @@ impl Limits {
     }
 }
 
+impl Passed {
+    /// The same of what is only planned, where nobody has anything yet.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Jobs(1) => "may have 1 job at once, and would have it already".to_owned(),
+            Self::Jobs(limit) => format!("may have {limit} jobs at once, and would have them already"),
+            Self::Cpu(..) | Self::Memory(..) => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Passed {
     /// What is said of a project or build: `may have 4 jobs at once, and has them`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

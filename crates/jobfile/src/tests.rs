@@ -1,5 +1,6 @@
 mod accepted;
 mod git;
+mod guide;
 mod hooks;
 mod hostile;
 mod property;

@@ -309,7 +309,8 @@ pub(crate) async fn explain(command: &Explain, session: &Session) -> Result<(), 
     let path = path::job_explain(&session.project, command.build, &command.job);
     let explanation: Explanation = session.client.get(&path).await?;
     if session.format.is_for_people() {
-        render::line(&explanation.summary)?;
+        let due = explanation.retry_at.map(|at| format!(" (due {})", render::until(at)));
+        render::line(&format!("{}{}", explanation.summary, due.unwrap_or_default()))?;
         if let Some(advice) = &explanation.advice {
             render::line(advice)?;
         }

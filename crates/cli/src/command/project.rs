@@ -4,7 +4,7 @@ mod share;
 
 use clap::{ArgGroup, Args, Subcommand};
 use reqwest::Method;
-use tombolo_api::{ChangeProject, CreateProject, Project as Described, ProjectList, Retention, path};
+use tombolo_api::{ChangeProject, ClusterList, CreateProject, Project as Described, ProjectList, Retention, path};
 use tombolo_core::name::ProjectName;
 
 use crate::failure::Failure;
@@ -176,6 +176,22 @@ fn show(format: Format, project: &Described) -> Result<(), Failure> {
     }
 }
 
+/// Says so if no cluster meets what the project requires now: that may be meant, since one may join.
+async fn warn_if_nowhere(project: &Described, session: &Session) {
+    // Who may not see the clusters is told nothing of them.
+    let Ok(list) = session.client.get::<ClusterList>(&path::clusters()).await else {
+        return;
+    };
+    let labels = list
+        .clusters
+        .into_iter()
+        .map(|cluster| cluster.labels)
+        .collect::<Vec<_>>();
+    if let Some(warning) = share::warning(&project.share.clusters, &labels) {
+        anstream::eprintln!("{warning}");
+    }
+}
+
 /// Makes, lists, changes and deletes projects.
 pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), Failure> {
     match command {
@@ -197,6 +213,7 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
             show(session.format, &project)
         }
         Project::Set { name, keep, share } => {
+            share.check()?;
             let mut project: Described = session.client.get(&path::project(name)).await?;
             if let Some(share) = share.over(&project.share) {
                 project = session.client.put(&path::project_share(name), &share).await?;
@@ -206,7 +223,11 @@ pub(crate) async fn project(command: &Project, session: &Session) -> Result<(), 
                 let change = ChangeProject { retention };
                 project = session.client.patch(&path::project(name), &change).await?;
             }
-            show(session.format, &project)
+            show(session.format, &project)?;
+            if share.confines() {
+                warn_if_nowhere(&project, session).await;
+            }
+            Ok(())
         }
         Project::Delete { name, yes: false } => Err(Failure::usage(format!(
             "this would delete `{name}` with all its builds, logs and tokens"

@@ -121,10 +121,22 @@ pub(crate) fn job_file(folder: &Path) -> Result<PathBuf, Failure> {
         })
 }
 
+/// What is wrong with a job file that cannot be sent, in the words of `validate`.
+fn unreadable(file: &Path) -> Failure {
+    let bytes = validate::read(file).unwrap_or_default();
+    let name = file.display().to_string();
+    match tombolo_jobfile::parse(&name, &bytes) {
+        Err(faults) => Failure::usage(tombolo_jobfile::report::plain(&faults)),
+        Ok(_) => Failure::usage(format!("{name} changed while it was read")).hint("try again"),
+    }
+}
+
 /// A job file as the master takes it, under this name.
 pub(crate) fn as_sent(file: &Path, name: String, text: Vec<u8>) -> Result<JobFile, Failure> {
-    let text =
-        String::from_utf8(text).map_err(|error| Failure::usage(format!("{} is not UTF-8: {error}", file.display())))?;
+    let text = String::from_utf8(text)
+        .ok()
+        .filter(|text| !text.contains('\0'))
+        .ok_or_else(|| unreadable(file))?;
     if text.len() > limit::JOB_FILE_BYTES {
         let mebibytes = limit::JOB_FILE_BYTES / (1024 * 1024);
         return Err(

@@ -349,6 +349,9 @@ pub enum Refusal {
         /// Which.
         name: String,
     },
+    /// The build has no jobs.
+    #[error("a build needs at least one job")]
+    NoJobs,
     /// The present state does not allow it.
     #[error("{0}")]
     Conflict(String),

@@ -49,6 +49,7 @@ impl Control {
         let demand = self.demand_of(build, job, &volumes);
         let mut explanation = explain(&situation, &demand, candidates);
         let status = &job.status;
+        explanation.retry_at = status.retry_at();
         if let (Some(end), Some(reason)) = (status.ended(), status.output_lost()) {
             let summary = match status.is_recovering() {
                 true => format!("and is made again: {}", explanation.summary),

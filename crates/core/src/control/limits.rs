@@ -5,7 +5,8 @@ use super::outbox::Outbox;
 use super::queue::Ticket;
 use super::{Change, Control, Refusal, Reply};
 use crate::id::{BuildId, ProjectId};
-use crate::share::{Share, Usage};
+use crate::label::Selector;
+use crate::share::{Passed, Share, Usage};
 
 impl Control {
     pub(super) fn set_share(&mut self, outbox: &mut Outbox, id: ProjectId, share: Share) -> Result<Reply, Refusal> {
@@ -14,6 +15,13 @@ impl Control {
         if !(1..=Share::MAX_WEIGHT).contains(&share.weight) {
             let message = format!("the weight is {}: give 1 to {}", share.weight, Share::MAX_WEIGHT);
             return Err(Refusal::Conflict(message));
+        }
+        let requirements = share.clusters.requirements.len();
+        if requirements > Selector::MAX_REQUIREMENTS {
+            let most = Selector::MAX_REQUIREMENTS;
+            return Err(Refusal::Limit(format!(
+                "{requirements} requirements of clusters are more than {most}"
+            )));
         }
         project.share = share.clone();
         let project = project.clone();
@@ -36,23 +44,29 @@ impl Control {
     pub(super) fn limit_on(&self, build: &LiveBuild, job: &LiveJob) -> Option<String> {
         let project = self.projects.get(build.record.project)?;
         let passed = self.limit_with(build, job, &self.queue.usage(project.id), &build.usage);
-        if passed.is_some() {
-            return passed;
+        if let Some((whose, passed)) = passed {
+            return Some(format!("{whose} {passed}"));
         }
         let first = build.held.first().filter(|_| job.class.is_none())?;
         let first = build.job(first.job.index)?.name();
         Some(format!("its build is at a limit, and `{first}` comes before it"))
     }
 
-    /// The limit that a job passes if its project and build have so much, in words.
-    pub(super) fn limit_with(&self, build: &LiveBuild, job: &LiveJob, project: &Usage, own: &Usage) -> Option<String> {
+    /// The limit that a job passes if its project and build have so much, after whose limit it is, in words.
+    pub(super) fn limit_with(
+        &self,
+        build: &LiveBuild,
+        job: &LiveJob,
+        project: &Usage,
+        own: &Usage,
+    ) -> Option<(String, Passed)> {
         let owner = self.projects.get(build.record.project)?;
         let (share, resources) = (&owner.share, &job.node.resources);
         if let Some(passed) = share.limits.passed_by(project, resources) {
-            return Some(format!("its project `{}` {passed}", owner.name));
+            return Some((format!("its project `{}`", owner.name), passed));
         }
         let passed = share.build_limits.passed_by(own, resources)?;
-        Some(format!("its build {passed}"))
+        Some(("its build".to_owned(), passed))
     }
 
     /// Takes a job out of its class for whose build there is no room now, since of each build only so much may run. Whether that is so.

@@ -173,7 +173,7 @@ impl Control {
             volumes.workspace_on = planned.workspace.clone();
         }
         let demand = self.demand_of(build, job, &volumes);
-        let limit = self.limit_with(build, job, &planned.usage, build_usage);
+        let limit = self.planned_limit(build, job, planned, build_usage);
         if limit.is_none()
             && let Some(place) = self.best_planned(build, job, &demand, planned)
         {
@@ -185,6 +185,16 @@ impl Control {
             true => Place::Waits(explanation),
             false => Place::Nowhere(explanation),
         }
+    }
+
+    /// The limit that has no room for the job beside what is planned, in words.
+    fn planned_limit(&self, build: &LiveBuild, job: &LiveJob, planned: &Planned, own: &Usage) -> Option<String> {
+        let (whose, passed) = self.limit_with(build, job, &planned.usage, own)?;
+        let now = self.usage(build.record.project);
+        Some(match self.limit_with(build, job, &now, &Usage::default()) {
+            Some((whose, passed)) => format!("{whose} {passed}"),
+            None => format!("{whose} {}", passed.expected()),
+        })
     }
 
     /// The best cluster that suits the job and has room beside what is planned.

@@ -7,6 +7,7 @@ use super::builds::{JobKey, LiveJob};
 use super::lease::Deadline;
 use super::outbox::Outbox;
 use crate::build::JobState;
+use crate::placement::words::span;
 use crate::time::{Now, Timestamp};
 
 impl Control {
@@ -23,10 +24,13 @@ impl Control {
         let Some((_, job)) = self.builds.job(key) else { return };
         match (job.queue_time_left(outbox.now.wall), job.queue_limit()) {
             (Some(Duration::ZERO), Some(limit)) => {
-                let why = self.explain(job.id()).map(|explanation| explanation.summary);
-                let why = why.unwrap_or_default();
+                let explanation = self.explain(job.id()).unwrap_or_default();
+                // Time is no help where waiting is none.
+                let help = explanation.advice.as_deref().unwrap_or("give it more time");
                 let message = format!(
-                    "it found no cluster within {limit:?} (`timeouts.queue`): {why}; give it more time, or ask for less"
+                    "it found no cluster within {} (`timeouts.queue`): {}; {help}",
+                    span(limit),
+                    explanation.summary
                 );
                 self.fail_waiting(outbox, key, message);
             }

@@ -147,8 +147,12 @@ impl Control {
         let mut members = self.clusters.iter().map(|(_, member)| member);
         members.any(|member| {
             let misses = misses(&demand, &member.candidate());
-            let for_now =
-                |miss: &Miss| matches!(miss, Miss::Disconnected | Miss::Full | Miss::Kept | Miss::Closed { .. });
+            let for_now = |miss: &Miss| {
+                matches!(
+                    miss,
+                    Miss::Disconnected | Miss::Full { .. } | Miss::Kept | Miss::Closed { .. }
+                )
+            };
             member.contact() != Contact::Lost && misses.iter().all(for_now)
         })
     }

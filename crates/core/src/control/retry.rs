@@ -13,6 +13,7 @@ use super::record::JobStatus;
 use super::report::one_line;
 use crate::build::TerminalState;
 use crate::build::retry::Retry;
+use crate::placement::words::span;
 use crate::time::{Now, Timestamp};
 
 /// The longest account of an attempt that another one follows, in bytes: each of them is kept in the job's record.
@@ -102,5 +103,6 @@ fn account(job: &LiveJob, state: TerminalState, pause: Duration) -> String {
         ("", None) => String::new(),
         (message, _) => format!(": {message}"),
     };
-    format!("retried {pause:?} after attempt {number} of {all} ended as `{state}`{why}")
+    let pause = span(pause);
+    format!("retried {pause} after attempt {number} of {all} ended as `{state}`{why}")
 }

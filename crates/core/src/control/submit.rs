@@ -83,7 +83,7 @@ impl Control {
         let arrays = submission.definition.jobs.iter().filter_map(JobSpec::array);
         let indexes: usize = arrays.map(|array| array.count as usize).sum();
         if count == 0 {
-            return Err(Refusal::Conflict("a build needs at least one job".to_owned()));
+            return Err(Refusal::NoJobs);
         }
         if count > settings.max_jobs_per_build {
             return Err(Refusal::Limit(format!(

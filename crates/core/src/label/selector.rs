@@ -116,7 +116,11 @@ impl FromIterator<Requirement> for Selector {
 impl Requirement {
     /// Whether it holds for `labels`.
     pub fn matches(&self, labels: &Labels) -> bool {
-        let value = labels.get(&self.key);
+        self.holds_for(labels.get(&self.key))
+    }
+
+    /// Whether it holds where its label has this value, or is not there.
+    pub fn holds_for(&self, value: Option<&str>) -> bool {
         let number = || value.and_then(|value| value.parse::<i64>().ok());
         match &self.operator {
             Operator::Exists => value.is_some(),

@@ -1,6 +1,6 @@
 //! What would have to change so that a job fits.
 
-use super::{Availability, ClusterVerdict, Miss, Resource};
+use super::{Availability, ClusterVerdict, Miss, Resource, words};
 use crate::label::{Operator, Requirement, reserved};
 use crate::name::{ClusterName, ProjectName};
 
@@ -8,7 +8,11 @@ impl Miss {
     /// What lets the job in on this cluster, as far as this miss is concerned; none if nobody can help it, or nobody has to.
     pub fn remedy(&self, cluster: &ClusterName) -> Option<String> {
         Some(match self {
-            Self::Label { requirement, .. } => other_label(requirement),
+            Self::Label {
+                requirement,
+                is_contested,
+                ..
+            } => other_label(requirement, *is_contested),
             Self::Residency { project, .. } => wider_project(project.as_ref()),
             Self::Closed {
                 availability: Availability::Disabled,
@@ -39,13 +43,21 @@ impl Miss {
                 format!("let its executor offer `{capability}`, or leave out what needs it")
             }
             Self::Apart { .. } => "leave `same_as` out".to_owned(),
-            Self::VolumeElsewhere { .. } | Self::Full | Self::Kept => return None,
+            Self::VolumeElsewhere { .. } | Self::Full { .. } | Self::Kept => return None,
         })
+    }
+
+    /// Whether it is only that others have the room now, or before it.
+    pub(super) const fn is_for_room(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Kept)
     }
 
     /// Whether it goes without anybody changing what the job or the cluster is: by itself, or when administrators let jobs in again.
     pub(crate) const fn passes(&self) -> bool {
-        matches!(self, Self::Full | Self::Kept | Self::Disconnected | Self::Closed { .. })
+        matches!(
+            self,
+            Self::Full { .. } | Self::Kept | Self::Disconnected | Self::Closed { .. }
+        )
     }
 
     /// Whether it follows from what the cluster's agent says of itself, and may be otherwise when that comes back.
@@ -54,14 +66,52 @@ impl Miss {
     }
 }
 
-/// What helps where a requirement does not hold. Nobody can give a cluster the labels that say what it is.
-fn other_label(requirement: &Requirement) -> String {
+/// What helps where a requirement does not hold. Nobody can give a cluster the labels that say what it is, and nobody should where
+/// something else is required of the same label: what a project requires above all.
+fn other_label(requirement: &Requirement, is_contested: bool) -> String {
     let or_invite = match (reserved(&requirement.key), &requirement.operator) {
+        _ if is_contested => "",
         (Some(_), _) => "",
         (None, Operator::Missing) => ", or invite the cluster again without that label",
         (None, _) => ", or invite the cluster again with a label that meets it",
     };
     format!("leave `{requirement}` out of its selector{or_invite}")
+}
+
+/// What is wrong with requirements that no cluster can meet together, and what helps.
+pub(super) fn contradictory(contradiction: &[&Requirement], project: Option<&ProjectName>) -> (String, String) {
+    let quoted = |by_project: bool| {
+        let of = contradiction
+            .iter()
+            .filter(|requirement| requirement.by_project == by_project);
+        let of: Vec<String> = of.map(|requirement| format!("`{requirement}`")).collect();
+        of.join(", ")
+    };
+    let (own, required) = (quoted(false), quoted(true));
+    let project_name = words::project(project);
+    match (own.is_empty(), required.is_empty()) {
+        (false, true) => {
+            let summary = match contradiction.len() {
+                1 => format!("no cluster can ever meet its selector: {own} never holds"),
+                _ => format!("no cluster can ever meet its selector: {own} exclude each other"),
+            };
+            let advice = match contradiction.len() {
+                1 => format!("take {own} out of its selector"),
+                _ => format!("take one of {own} out of its selector"),
+            };
+            (summary, advice)
+        }
+        (false, false) => (
+            format!(
+                "no cluster can ever run it: its selector has {own}, and {project_name} may run only where {required} holds"
+            ),
+            format!("leave {own} out of its selector"),
+        ),
+        (true, _) => (
+            format!("no cluster can ever run it: {project_name} may run only where {required} holds, which is nowhere"),
+            wider_project(project),
+        ),
+    }
 }
 
 /// What helps where a project may not be. No job file can; and to call the cluster something else would not make it so.

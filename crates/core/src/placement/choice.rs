@@ -97,7 +97,7 @@ impl Choice {
         let reason = match self.by {
             Criterion::Beside => return "the job that `same_as` names ran there".to_owned(),
             Criterion::Named => return "it prefers it".to_owned(),
-            Criterion::Sole => return "no other that suits it had room".to_owned(),
+            Criterion::Sole => return "no other suited it and had room".to_owned(),
             Criterion::Weight(weight) => format!("it prefers it (weight {weight})"),
             Criterion::Spread => format!("the fewest that are spread over `{}` were there", key(wishes)),
             Criterion::Moving => "its inputs came there for the least".to_owned(),

@@ -56,13 +56,13 @@ impl ClusterVerdict {
 impl Distance {
     fn add(&mut self, miss: &Miss) {
         let count = match miss {
-            Miss::Full | Miss::Kept => return,
+            Miss::Full { .. } | Miss::Kept => return,
             Miss::Disconnected | Miss::Closed { .. } => &mut self.closed,
             Miss::NoVolumes | Miss::Incapable { .. } => &mut self.others,
             Miss::TooSmall { capacity, request, .. } => {
                 return self.sizes.add(times(*request, *capacity));
             }
-            Miss::Label { requirement, found } => {
+            Miss::Label { requirement, found, .. } => {
                 self.numbers.add(off_by(requirement, found.as_deref()));
                 &mut self.unwanted
             }

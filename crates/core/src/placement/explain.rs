@@ -1,5 +1,6 @@
 //! Why a job is where it is, in words.
 
+use super::advice::contradictory;
 use super::{Candidate, Choice, ClusterVerdict, Demand, Explanation, Miss, Resource};
 use crate::build::TerminalState;
 use crate::label::Requirement;
@@ -74,7 +75,7 @@ pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
     let too_small = too_small(demand, candidate);
     let may_be_full = too_small.is_empty() && candidate.connected;
     if may_be_full && !candidate.has_room(&demand.resources) {
-        misses.push(Miss::Full);
+        misses.extend(short(demand, candidate));
     } else if may_be_full && candidate.kept {
         misses.push(Miss::Kept);
     }
@@ -92,8 +93,39 @@ fn unmet(demand: &Demand<'_>, candidate: &Candidate<'_>, requirement: &Requireme
             found,
             project: demand.project.cloned(),
         },
-        false => Miss::Label { requirement, found },
+        false => Miss::Label {
+            is_contested: demand.selector.requires_otherwise(&requirement),
+            requirement,
+            found,
+        },
     }
+}
+
+/// What is short on a cluster that has no room for the job now: each of it, and how much.
+fn short(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
+    let (capacity, request) = (candidate.capacity, demand.resources);
+    let free = capacity.minus(&candidate.used);
+    let slots = u64::from(candidate.slots);
+    let slots_free = slots.saturating_sub(candidate.attempts.into());
+    let all = [
+        (Resource::Slots, slots, slots_free, 1),
+        (Resource::Cpu, capacity.cpu_milli, free.cpu_milli, request.cpu_milli),
+        (
+            Resource::Memory,
+            capacity.memory_bytes,
+            free.memory_bytes,
+            request.memory_bytes,
+        ),
+    ];
+    all.into_iter()
+        .filter(|(_, _, free, request)| free < request)
+        .map(|(resource, capacity, free, request)| Miss::Full {
+            resource,
+            capacity,
+            free,
+            request,
+        })
+        .collect()
 }
 
 fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
@@ -142,14 +174,20 @@ pub fn explain<'a>(
         })
         .collect();
     let nearest = verdicts.iter().min_by_key(|verdict| verdict.distance());
-    let advice = match situation {
-        Situation::Queued(_) => nearest.and_then(advice),
+    let contradiction = demand.selector.contradiction();
+    let contradiction = contradiction.map(|requirements| contradictory(&requirements, demand.project));
+    let advice = match (situation, &contradiction) {
+        (Situation::Queued(_), Some((_, advice))) => Some(advice.clone()),
+        (Situation::Queued(_), None) => nearest.and_then(advice),
         _ => None,
     };
     let summary = match situation {
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
         Situation::Held(words) => (*words).to_owned(),
-        Situation::Queued(limit) => queued(&verdicts, nearest, *limit),
+        Situation::Queued(limit) => match contradiction {
+            Some((words, _)) => words,
+            None => queued(&verdicts, nearest, *limit),
+        },
         Situation::Placed(placed) => placed.account(demand),
         Situation::Ended(state) => format!("it is over: {state}"),
     };
@@ -160,6 +198,7 @@ pub fn explain<'a>(
             _ => None,
         },
         advice,
+        retry_at: None,
         clusters: verdicts,
     }
 }
@@ -190,7 +229,7 @@ impl ClusterVerdict {
 
     /// It fits there now, or will when there is room.
     fn would_do(&self) -> bool {
-        self.misses.iter().all(|miss| matches!(miss, Miss::Full | Miss::Kept))
+        self.misses.iter().all(Miss::is_for_room)
     }
 
     /// The job fits there, or will without anybody changing what it or the cluster is.
@@ -223,7 +262,7 @@ fn queued(verdicts: &[ClusterVerdict], nearest: Option<&ClusterVerdict>, limit: 
     if let Some(names) = names(<[Miss]>::is_empty) {
         return format!("it is about to be given to {names}");
     }
-    if let Some(names) = names(|misses| misses == [Miss::Full] || misses == [Miss::Kept]) {
+    if let Some(names) = names(|misses| misses.iter().all(Miss::is_for_room)) {
         return format!("it waits for room on {names}");
     }
     if let Some(names) = names(|misses| misses == [Miss::Disconnected]) {

@@ -19,6 +19,8 @@ pub enum Miss {
         requirement: Requirement,
         /// The label's value there, if it has one.
         found: Option<String>,
+        /// The job or its project says something else of the same label, which another value might break.
+        is_contested: bool,
     },
     /// The job's project may not run there, whatever the job says.
     #[error("{} may run only where `{requirement}` holds{}", words::project(project.as_ref()), words::found(found.as_deref()))]
@@ -82,8 +84,21 @@ pub enum Miss {
         capability: Capability,
     },
     /// There is room, but not now.
-    #[error("it is full now")]
-    Full,
+    #[error(
+        "it has {} of {} {resource} free now, the job needs {} ({} more)",
+        resource.amount(*free), resource.amount(*capacity), resource.amount(*request),
+        resource.amount(request.saturating_sub(*free))
+    )]
+    Full {
+        /// What is short.
+        resource: Resource,
+        /// What it has of that in all.
+        capacity: u64,
+        /// What is free of that.
+        free: u64,
+        /// What the job needs.
+        request: u64,
+    },
     /// What room there is, now or soon, is for a job that needs more of it and has waited longer.
     #[error("its room is kept for a job that has waited longer")]
     Kept,

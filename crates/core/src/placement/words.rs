@@ -1,5 +1,7 @@
 //! Resources, and what there is of a job, as people read them.
 
+use std::time::Duration;
+
 use crate::name::ProjectName;
 
 /// Processors: `2`, `0.25`.
@@ -37,6 +39,30 @@ pub(crate) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A span of time as job files have it: `90s` is `1m30s`; what is below a second only where there is no more.
+pub(crate) fn span(span: Duration) -> String {
+    const UNITS: [(&str, u128); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+    let mut left = span.as_millis();
+    if left >= 1000 {
+        left -= left % 1000;
+    }
+    let mut text = String::new();
+    for (unit, size) in UNITS {
+        let count = left / size;
+        left %= size;
+        if count > 0 {
+            text.push_str(&format!("{count}{unit}"));
+        }
+    }
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 /// The value of a label that keeps a requirement from holding, if there is one; some labels have none.
 pub(super) fn found(value: Option<&str>) -> String {
     match value {
@@ -49,4 +75,23 @@ pub(super) fn found(value: Option<&str>) -> String {
 /// The project of a job, at the beginning of a sentence about it.
 pub(super) fn project(name: Option<&ProjectName>) -> String {
     name.map_or_else(|| "its project".to_owned(), |name| format!("project `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_time_are_written_as_in_job_files() {
+        for (milliseconds, words) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (10_000, "10s"),
+            (90_500, "1m30s"),
+            (3_600_000, "1h"),
+            (90_000_000, "1d1h"),
+        ] {
+            assert_eq!(span(Duration::from_millis(milliseconds)), words);
+        }
+    }
 }

@@ -1,3 +1,4 @@
+mod contradiction;
 mod empty;
 mod field;
 mod superset;

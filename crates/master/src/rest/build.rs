@@ -202,10 +202,9 @@ pub(super) async fn cancel_build(
 ) -> Result<StatusCode, Error> {
     let build = find_build(&state, &access.project, path.number).await?;
     if build.state != BuildState::Running {
-        return Err(Error::new(
-            Code::Conflict,
-            format_args!("build {} is over: {}", build.number, build.state),
-        ));
+        let detail = format!("build {} is over: {}", build.number, build.state);
+        let error = Error::new(Code::Conflict, detail);
+        return Err(error.with_hint("there is nothing left to cancel: `tombolo builds` shows which ones run"));
     }
     let extent = if how.now { Extent::Whole } else { Extent::Jobs };
     let command = Command::CancelBuild {

@@ -59,6 +59,10 @@ impl From<Refusal> for Error {
         let code = match &refusal {
             Refusal::NotFound { .. } => Code::NotFound,
             Refusal::Exists { .. } => Code::Exists,
+            Refusal::NoJobs => {
+                let error = Self::new(Code::Conflict, refusal);
+                return error.with_hint("put a job into the list `jobs` of its file");
+            }
             Refusal::Limit(_) => Code::LimitReached,
             Refusal::Unsupported(_) => Code::Unsupported,
             Refusal::MissingSecrets(_) => Code::MissingSecret,

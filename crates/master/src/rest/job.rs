@@ -94,10 +94,12 @@ pub(super) async fn cancel_job(
 ) -> Result<StatusCode, Error> {
     let found = find_job(&state, &access.project, &path).await?;
     if let Some(end) = found.status.state.terminal() {
-        return Err(Error::new(
-            Code::Conflict,
-            format_args!("job `{}` is over: {end}", found.node.name),
-        ));
+        let detail = format!("job `{}` is over: {end}", found.node.name);
+        let error = Error::new(Code::Conflict, detail);
+        let number = found.build.number;
+        return Err(error.with_hint(format_args!(
+            "there is nothing left to cancel: `tombolo jobs {number}` shows what still runs"
+        )));
     }
     state.handle.apply(Command::CancelJob { job: found.node.id }).await?;
     Ok(StatusCode::ACCEPTED)
@@ -131,6 +133,7 @@ pub(super) async fn explain_job(
         summary: format!("it has just ended; it was {state}{}", at(cluster)),
         limit: None,
         advice: None,
+        retry_at: None,
         clusters: Vec::new(),
     };
     Ok(Answer(live.map_or_else(ended, Explanation::from)))
@@ -196,6 +199,7 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
         summary,
         limit: None,
         advice: None,
+        retry_at: None,
         clusters: Vec::new(),
     }
 }

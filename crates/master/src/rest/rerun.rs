@@ -82,10 +82,16 @@ pub(super) async fn rerun_build(
 }
 
 fn scope(request: &RerunBuild) -> Result<Scope, Error> {
-    let refuse = |detail: &str| Err(Error::new(Code::InvalidRequest, detail));
+    let refuse = |detail: &str, hint: &str| Err(Error::new(Code::InvalidRequest, detail).with_hint(hint));
     match (&request.job, request.failed, request.alone) {
-        (Some(_), true, _) => refuse("`job` and `failed` are given: one of the two says what is run again"),
-        (None, _, true) => refuse("`alone` is given without `job`"),
+        (Some(_), true, _) => refuse(
+            "`job` and `failed` are given: one of the two says what is run again",
+            "leave out one of the two",
+        ),
+        (None, _, true) => refuse(
+            "`alone` is given without `job`",
+            "name the job that runs again without those that follow it, or leave `alone` out",
+        ),
         (Some(job), false, alone) => Ok(Scope::Job {
             name: job.clone(),
             descendants: !alone,

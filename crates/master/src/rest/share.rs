@@ -44,7 +44,7 @@ pub(super) async fn set_share(
     let id = found.await?.ok_or_else(|| Error::not_found("project", &name))?;
     let share = share::Share::try_from(request).map_err(|error| {
         let error = Error::new(Code::InvalidRequest, format_args!("body: `clusters`: {error}"));
-        error.with_hint("each is a requirement as in `cluster.selector`, such as `region=eu`")
+        error.with_hint("each is a requirement as in `cluster.selector`, such as `region=eu`; all of them must hold")
     })?;
     match state.handle.apply(Command::SetShare { id, share }).await? {
         Reply::Project(project) => Ok(Answer(view::project(&project))),

@@ -92,7 +92,10 @@ pub(super) async fn create_trigger(
     check_environment(&request.environment)?;
     let schedule = request.schedule.map(trigger::Schedule::from);
     if let Some(schedule) = &schedule {
-        Times::parse(schedule).map_err(|error| Error::new(Code::InvalidRequest, error))?;
+        Times::parse(schedule).map_err(|error| {
+            let error = Error::new(Code::InvalidRequest, error);
+            error.with_hint("such as `0 3 * * *` for three o'clock each day, in a time zone such as `Europe/Berlin`")
+        })?;
     }
     if let Some(source) = request.source {
         check_source(&state, &access.project, source).await?;

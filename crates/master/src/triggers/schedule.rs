@@ -71,7 +71,7 @@ impl Times {
             ));
         }
         let parsed = cronexpr::parse_crontab(&format!("{cron} {timezone}"));
-        let crontab = parsed.map_err(|error| invalid(one_line(&error)))?;
+        let crontab = parsed.map_err(|_| invalid(what_is_wrong(cron, timezone)))?;
         let times = Self { crontab };
         match times.after(Timestamp(0)) {
             Some(_) => Ok(times),
@@ -97,9 +97,27 @@ impl Times {
     }
 }
 
-/// Without what the library shows of the place.
-fn one_line(error: &cronexpr::Error) -> String {
-    error.to_string().lines().last().unwrap_or_default().trim().to_owned()
+/// The fields of cron, and what each may hold.
+const FIELDS: [(&str, &str); 5] = [
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31"),
+    ("month", "1 to 12, or JAN to DEC"),
+    ("day of the week", "0 to 7, or SUN to SAT"),
+];
+
+/// Why a schedule cannot be read: the library's own words show its parser, and where to read about time zones.
+fn what_is_wrong(cron: &str, timezone: &str) -> String {
+    for (index, (field, (name, range))) in cron.split_whitespace().zip(FIELDS).enumerate() {
+        let mut alone = ["*"; FIELDS.len()];
+        alone[index] = field;
+        if cronexpr::parse_crontab(&format!("{} UTC", alone.join(" "))).is_err() {
+            return format!(
+                "`{field}` is no {name}: that is {range}, `*`, a range `1-5`, a step `*/2` or a list `1,3`"
+            );
+        }
+    }
+    format!("no time zone is named `{timezone}`: names are such as `Europe/Berlin` or `UTC`")
 }
 
 /// What is to be done about a trigger now.
@@ -172,13 +190,20 @@ mod tests {
             ("0 3 * *", "UTC", "five fields"),
             ("0 3 * * * *", "UTC", "five fields"),
             ("", "UTC", "five fields"),
-            ("61 * * * *", "UTC", "`61 * * * *`"),
-            ("0 3 * * *", "Europe/Atlantis", "Europe/Atlantis"),
+            ("61 * * * *", "UTC", "`61` is no minute: that is 0 to 59"),
+            ("0 24 * * *", "UTC", "`24` is no hour: that is 0 to 23"),
+            ("0 3 * * MOO", "UTC", "`MOO` is no day of the week"),
+            (
+                "0 3 * * *",
+                "Europe/Atlantis",
+                "no time zone is named `Europe/Atlantis`",
+            ),
             ("0 3 * * *", "", "name such as"),
             ("0 3 * * *", "UTC UTC", "name such as"),
         ] {
             let error = Times::parse(&schedule(cron, timezone)).err().expect(cron).to_string();
             assert!(error.contains(words) && !error.contains('\n'), "{error}");
+            assert!(!error.contains('^') && !error.contains("://"), "{error}");
         }
         for (cron, first) in [
             ("0 0 29 2 *", "1972-02-29T00:00:00Z"),

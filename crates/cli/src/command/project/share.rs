@@ -1,9 +1,12 @@
 //! What a project may have of the clusters.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use tombolo_api::{Limits, Share as Described};
-use tombolo_core::label::Requirement;
+use tombolo_core::label::{Requirement, Selector};
 
+use crate::failure::Failure;
 use crate::{number, render};
 
 /// What the project and its builds may have of the clusters.
@@ -62,6 +65,21 @@ fn bound<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Bound<T>,
 }
 
 impl Share {
+    /// Refuses `any` beside requirements, which one of the two would make void.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        let lifts = self.clusters.iter().any(|text| text == ANY);
+        match lifts && self.clusters.iter().any(|text| text != ANY) {
+            true => Err(Failure::usage("`--clusters any` is given with requirements")
+                .hint("leave out one of the two: `any` lets jobs run on all clusters")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether it says which clusters may run its jobs.
+    pub(crate) fn confines(&self) -> bool {
+        self.clusters.iter().any(|text| text != ANY)
+    }
+
     /// What the project may have from now on; none if nothing is said of it.
     pub(crate) fn over(&self, now: &Described) -> Option<Described> {
         let next = Described {
@@ -87,6 +105,22 @@ impl Share {
     }
 }
 
+/// What to say if no cluster that there is meets all of these.
+pub(super) fn warning(requirements: &[String], clusters: &[BTreeMap<String, String>]) -> Option<String> {
+    let selector: Selector = requirements.iter().filter_map(|text| text.parse().ok()).collect();
+    let meets = |labels: &BTreeMap<String, String>| {
+        let requirements = &mut selector.requirements.iter();
+        requirements.all(|requirement| requirement.holds_for(labels.get(&requirement.key).map(String::as_str)))
+    };
+    if selector.is_empty() || clusters.iter().any(meets) {
+        return None;
+    }
+    Some(format!(
+        "warning: none of the {} meets `{selector}`: jobs of the project wait until one does",
+        render::count(clusters.len() as u64, "cluster")
+    ))
+}
+
 /// Limits, for people.
 pub(crate) fn describe(limits: &Limits) -> String {
     let limits = [
@@ -101,5 +135,35 @@ pub(crate) fn describe(limits: &Limits) -> String {
         "no limit".to_owned()
     } else {
         limits.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_that_may_run_nowhere_is_warned_of() {
+        let labels = |labels: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let pairs = labels.iter();
+            pairs
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let clusters = [
+            labels(&[("cluster", "east"), ("region", "us"), ("GCP", "")]),
+            labels(&[("cluster", "west"), ("region", "eu")]),
+        ];
+        let warn = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            warning(&texts, &clusters)
+        };
+        assert_eq!(warn(&[]), None);
+        assert_eq!(warn(&["region=eu", "!GCP"]), None);
+        assert_eq!(
+            warn(&["region=eu", "GCP"]).as_deref(),
+            Some("warning: none of the 2 clusters meets `region=eu, GCP`: jobs of the project wait until one does")
+        );
+        assert!(warn(&["region=asia"]).is_some());
     }
 }

@@ -270,7 +270,7 @@ fn why_an_attempt_waits_is_known_and_never_written() {
     let explained = world.control.explain(jobs[0]).unwrap().summary;
     assert_eq!(
         explained,
-        "it was given to cluster `east` (no other that suits it had room), and no node"
+        "it was given to cluster `east` (no other suited it and had room), and no node"
     );
 
     // Another cluster, another epoch: not theirs to say.

@@ -32,15 +32,19 @@ fn a_job_does_not_take_the_room_from_itself() {
     let explained = world.explained(jobs[0]);
     assert_eq!(
         explained.summary,
-        "it was given to cluster `east` (no other that suits it had room)"
+        "it was given to cluster `east` (no other suited it and had room)"
     );
+    let full = "it has 0 of 1 slots free now, the job needs 1 (1 more); it has 0 of 1 cpu free now, the job needs 1 (1 more)";
     assert_eq!(
         verdicts(&explained),
-        ["east: ", "west: selector `AWS` does not hold; it is full now"]
+        [
+            "east: ".to_owned(),
+            format!("west: selector `AWS` does not hold; {full}")
+        ]
     );
     assert_eq!(explained.advice, None);
     let waits = verdicts(&world.explained(jobs[2]));
-    assert_eq!(waits, ["east: it is full now", "west: it is full now"]);
+    assert_eq!(waits, [format!("east: {full}"), format!("west: {full}")]);
 }
 
 #[test]
@@ -143,4 +147,31 @@ fn why_a_job_was_placed_is_kept_when_it_ends_and_not_before() {
     world.hello_again("east", 2);
     world.report(jobs[3], ended(Finished));
     assert_eq!(kept(&world, 3), None);
+}
+
+#[test]
+fn requirements_that_exclude_each_other_are_named_in_place_of_a_nearest_cluster() {
+    let mut world = World::new();
+    world.up("east", &["GCP"], 1);
+    let (_, jobs) = world.submit(vec![job("a").on("GCP, !GCP"), job("b").on("a=1, a=2")]);
+    for (job, pair) in [(jobs[0], "`GCP`, `!GCP`"), (jobs[1], "`a=1`, `a=2`")] {
+        let explained = world.explained(job);
+        let summary = format!("no cluster can ever meet its selector: {pair} exclude each other");
+        assert_eq!(explained.summary, summary);
+        let advice = format!("take one of {pair} out of its selector");
+        assert_eq!(explained.advice, Some(advice));
+    }
+}
+
+#[test]
+fn a_job_between_two_attempts_says_when_the_next_one_is_due() {
+    let mut world = World::new();
+    world.up("east", &[], 1);
+    let (_, jobs) = world.submit(vec![job("a").retried(1)]);
+    assert_eq!(world.explained(jobs[0]).retry_at, None);
+    world.report(jobs[0], running());
+    world.report(jobs[0], ended(Failure));
+    let explained = world.explained(jobs[0]);
+    assert_eq!(explained.retry_at, world.seen[&jobs[0]].retry_at());
+    assert!(explained.retry_at.is_some(), "{explained:?}");
 }

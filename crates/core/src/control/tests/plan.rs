@@ -178,7 +178,7 @@ fn jobs_of_one_build_take_room_from_each_other_and_keep_to_limits() {
     };
     world.done(Command::SetShare { id: PROJECT, share });
     let found: Vec<String> = plan(&world, &jobs).iter().map(words).collect();
-    let waits = "waits: its project `demo` may have 1 job at once, and has it";
+    let waits = "waits: its project `demo` may have 1 job at once, and would have it already";
     assert_eq!(found, [here, waits, waits, here]);
 }
 

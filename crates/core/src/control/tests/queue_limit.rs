@@ -18,8 +18,10 @@ fn a_job_that_finds_no_cluster_in_its_time_ends_as_error_and_says_why() {
     world.pass(SECOND);
     assert_eq!(world.states(&jobs), ["error", "queued"], "only those that say so");
     let message = &world.seen[&jobs[0]].message;
-    let expected = "it found no cluster within 90s (`timeouts.queue`): no cluster can run it; the nearest is `east`";
+    let expected = "it found no cluster within 1m30s (`timeouts.queue`): no cluster can run it; the nearest is `east`";
     assert!(message.starts_with(expected), "{message}");
+    let advice = "; to have it fit on cluster `east`: leave `GCP` out of its selector, or invite the cluster again with a label that meets it";
+    assert!(message.contains(advice), "{message}");
 }
 
 #[test]

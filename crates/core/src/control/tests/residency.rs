@@ -136,3 +136,24 @@ fn what_an_earlier_build_was_confined_to_is_forgotten_when_it_runs_again() {
         assert_eq!((&jobs[0].selector, jobs[0].confined_to.is_empty()), (&own, true));
     }
 }
+
+#[test]
+fn nobody_is_told_to_call_a_cluster_what_its_project_forbids() {
+    let mut world = confined("region=eu");
+    let (_, jobs) = world.submit(vec![job("a").on("region=us"), job("b").on("zone=1")]);
+    let explanation = world.control.explain(jobs[0]).unwrap();
+    assert_eq!(
+        explanation.summary,
+        "no cluster can ever run it: its selector has `region=us`, and project `demo` may run only where `region=eu` holds"
+    );
+    assert_eq!(
+        explanation.advice.as_deref(),
+        Some("leave `region=us` out of its selector")
+    );
+    assert_eq!(
+        explanation.clusters[1].remedy().as_deref(),
+        Some("leave `region=us` out of its selector")
+    );
+    let other = world.control.explain(jobs[1]).unwrap().clusters[1].remedy().unwrap();
+    assert!(other.contains("with a label that meets it"), "{other}");
+}

@@ -258,3 +258,28 @@ fn a_large_job_is_not_passed_by_small_ones_for_ever() {
     world.report(large, ended(Finished));
     assert_eq!(placed(&world, &small).len(), 4, "and then it is their turn");
 }
+
+#[test]
+fn a_plan_does_not_say_of_a_project_without_jobs_that_it_has_them() {
+    let mut world = World::new();
+    project(&mut world, 1, share(1, jobs_at_once(2), Limits::default()));
+    world.up("east", &[], 8);
+    let definition = crate::build::BuildDefinition { jobs: alike(3, 1000) };
+    let planned = world.control.plan(PROJECT, definition.clone()).unwrap();
+    let crate::control::Place::Waits(explanation) = &planned[2].place else {
+        panic!("{planned:?}")
+    };
+    assert_eq!(
+        explanation.summary,
+        "its project `demo` may have 2 jobs at once, and would have them already"
+    );
+    submit(&mut world, PROJECT, alike(2, 1000));
+    let planned = world.control.plan(PROJECT, definition).unwrap();
+    let crate::control::Place::Waits(explanation) = &planned[0].place else {
+        panic!("{planned:?}")
+    };
+    assert_eq!(
+        explanation.summary,
+        "its project `demo` may have 2 jobs at once, and has them"
+    );
+}

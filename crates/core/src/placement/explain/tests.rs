@@ -61,6 +61,13 @@ fn every_miss_is_found() {
     let label = |requirement: &str, found: Option<&str>| Miss::Label {
         requirement: requirement.parse().unwrap(),
         found: found.map(str::to_owned),
+        is_contested: false,
+    };
+    let full = |resource, capacity, free, request| Miss::Full {
+        resource,
+        capacity,
+        free,
+        request,
     };
     let small = |resource, capacity, request| Miss::TooSmall {
         resource,
@@ -107,8 +114,20 @@ fn every_miss_is_found() {
             no_slots,
             vec![small(Resource::Slots, 0, 1)],
         ),
-        ("slots taken", "", resources(1, 1), slots_taken, vec![Miss::Full]),
-        ("memory taken", "", resources(1, GIB), memory_taken, vec![Miss::Full]),
+        (
+            "slots taken",
+            "",
+            resources(1, 1),
+            slots_taken,
+            vec![full(Resource::Slots, 4, 0, 1)],
+        ),
+        (
+            "memory taken",
+            "",
+            resources(1, GIB),
+            memory_taken,
+            vec![full(Resource::Memory, 8 * GIB, 1, GIB)],
+        ),
         (
             "kept",
             "",

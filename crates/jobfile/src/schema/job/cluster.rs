@@ -78,7 +78,39 @@ fn read_selector<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<(Sele
         requirements.extend(parse(decoder, &text, at));
         Ok(())
     })?;
-    Ok((Selector::from_iter(requirements), templates))
+    let selector = Selector::from_iter(requirements);
+    if let Some(complaint) = contradictory(&selector) {
+        decoder.fault(value.at, complaint);
+    }
+    Ok((selector, templates))
+}
+
+/// What to say of a selector that no cluster can ever meet; none if some could.
+fn contradictory(selector: &Selector) -> Option<Complaint> {
+    let requirements = selector.contradiction()?;
+    let names: Vec<String> = requirements
+        .iter()
+        .map(|requirement| quote(&requirement.to_string()))
+        .collect();
+    let (message, hint) = match names.as_slice() {
+        [only] => (
+            format!("{only} holds on no cluster, whatever its labels are"),
+            "take it out",
+        ),
+        several => (
+            format!("no cluster can meet {} at the same time", several.join(", ")),
+            "all items of the list must hold: take one of these out",
+        ),
+    };
+    Some(Complaint::new(message).hint(hint))
+}
+
+/// Checks a selector that is complete only now; what was wrong with its first part has been said.
+pub(super) fn check_later(decoder: &mut Decoder<'_>, before: &Selector, whole: &Selector, at: Position) {
+    let complaint = contradictory(whole).filter(|_| before.contradiction().is_none());
+    if let Some(complaint) = complaint {
+        decoder.field_fault("cluster", at, complaint);
+    }
 }
 
 /// One requirement of a selector, when the field has been read already.

@@ -143,7 +143,11 @@ impl Pattern<'_> {
             let text = fill(decoder, "cluster", *at, text)?;
             requirements.push(cluster::parse_later(decoder, &text, *at)?);
         }
-        spec.selector = Selector::from_iter(requirements);
+        let selector = Selector::from_iter(requirements);
+        if let Some(last) = self.templates.last() {
+            cluster::check_later(decoder, &spec.selector, &selector, last.at);
+        }
+        spec.selector = selector;
         for (key, value) in combination {
             let variable = matrix::variable(key);
             if spec.secrets.contains_key(&variable) {

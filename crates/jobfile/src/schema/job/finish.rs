@@ -83,11 +83,15 @@ impl Draft {
             Some(combinations) => expand::expand(decoder, &pattern, &combinations, left),
             None => {
                 let mut spec = pattern.spec;
+                let before = spec.selector.clone();
                 // Without a matrix they have to be requirements as they are.
                 for template in &templates {
                     let requirement = cluster::parse_later(decoder, &template.text, template.at);
                     let all = spec.selector.requirements.iter().cloned().chain(requirement);
                     spec.selector = all.collect();
+                }
+                if let Some(last) = templates.last() {
+                    cluster::check_later(decoder, &before, &spec.selector, last.at);
                 }
                 vec![(spec, pattern.place)]
             }

@@ -104,6 +104,10 @@ async fn only_who_manages_the_installation_says_what_a_project_may_have() {
         (json!({"weight": 1001}), "`weight` is 1001"),
         (json!({"weight": 1, "limits": {"jobs": 0}}), "`limits.jobs` is 0"),
         (
+            json!({"weight": 1, "clusters": vec!["gpu"; 20_000]}),
+            "20000 requirements are more than 64",
+        ),
+        (
             json!({"weight": 1, "build_limits": {"cpu_milli": 0}}),
             "`build_limits.cpu_milli` is 0",
         ),

@@ -34,7 +34,8 @@ fn a_job_does_not_take_the_room_from_itself() {
         explained.summary,
         "it was given to cluster `east` (no other suited it and had room)"
     );
-    let full = "it has 0 of 1 slots free now, the job needs 1 (1 more); it has 0 of 1 cpu free now, the job needs 1 (1 more)";
+    let full =
+        "it has 0 of 1 slots free now, the job needs 1 (1 more); it has 0 of 1 cpu free now, the job needs 1 (1 more)";
     assert_eq!(
         verdicts(&explained),
         [

@@ -20,6 +20,7 @@ pub mod path;
 pub mod plan;
 pub mod problem;
 pub mod project;
+pub mod queue;
 pub mod secret;
 pub mod source;
 pub mod time;
@@ -46,6 +47,7 @@ pub use problem::{Code, Fault, Problem};
 pub use project::{
     ChangeProject, CreateProject, GoingBuild, Limits, Project, ProjectList, Retention, RetentionPlan, Share,
 };
+pub use queue::CancelledQueue;
 pub use secret::{Secret, SecretList, SetSecret};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;

@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tombolo_api::{Build, BuildList, BuildState, Code, Explanation, Job, JobState, LogItem};
+use tombolo_api::{Build, BuildList, BuildState, CancelledQueue, Code, Explanation, Job, JobState, LogItem};
 use tombolo_core::attempt::Phase;
 use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, Epoch};
@@ -285,6 +285,47 @@ async fn cancelling_stops_what_runs_and_is_final() {
     );
     let refused = master.user.refused(Method::POST, &path, None).await;
     assert_eq!(refused.code, Code::Conflict, "{refused}");
+}
+
+#[tokio::test]
+async fn what_waits_is_cancelled_without_what_runs() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    submit(&master.user, CHAIN).await;
+    let attempt = session.assignment().await.attempt;
+    session.run(attempt).await;
+    let running = wait_for(&master.user, 1, |build| build.jobs[0].state == JobState::Running).await;
+    let _: serde_json::Value = master
+        .user
+        .post("/api/v1/projects", serde_json::json!({"name": "other"}))
+        .await;
+    let queue = |project: &str| format!("/api/v1/projects/{project}/queue/cancel");
+    let cancel = async |project: &str| -> CancelledQueue {
+        let answer = master.user.send(Method::POST, &queue(project), None).await;
+        assert_eq!(answer.status(), 200);
+        answer.json().await.unwrap()
+    };
+    assert_eq!(cancel("other").await, CancelledQueue { jobs: 0, builds: 0 });
+    let waited = u64::try_from(running.jobs.len()).unwrap() - 1;
+    assert!(waited > 0);
+    assert_eq!(
+        cancel("default").await,
+        CancelledQueue {
+            jobs: waited,
+            builds: 1
+        }
+    );
+    assert_eq!(cancel("default").await, CancelledQueue { jobs: 0, builds: 0 });
+    let now = show(&master.user, 1).await;
+    assert_eq!(now.jobs[0].state, JobState::Running, "what runs goes on");
+    assert!(now.jobs[1..].iter().all(|job| job.state == JobState::Killed), "{now:?}");
+    session.report(attempt, ended(TerminalState::Finished, 0, None)).await;
+    let over = wait_for(&master.user, 1, |build| build.summary.state.is_terminal()).await;
+    assert_eq!(over.jobs[0].state, JobState::Finished);
+    let viewer = master.user_with("viewer", Some("default")).await;
+    let refused = viewer.refused(Method::POST, &queue("default"), None).await;
+    assert_eq!(refused.code, Code::Forbidden, "{refused}");
 }
 
 #[tokio::test]

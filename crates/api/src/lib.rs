@@ -39,7 +39,7 @@ pub use cluster::{
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};
-pub use job::{Job, JobKind, JobState, OnDisconnect, Output, Parent, PhaseLimits, Preference, Recovery, Try};
+pub use job::{Job, JobKind, JobState, OnDisconnect, Output, Parent, PhaseLimits, Preference, Recovery, Replaced, Try};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedIndexes, PlannedJob};

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use reqwest::Method;
-use tombolo_api::{Build, BuildList, BuildSummary, CancelledQueue, ClusterVerdict, Explanation, Job, JobState, path};
+use tombolo_api::{
+    Build, BuildList, BuildSummary, CancelledQueue, ClusterVerdict, Explanation, Job, JobState, Replaced, path,
+};
 use tombolo_core::name::JobName;
 
 use super::indexes::{job_header, job_row};
@@ -173,7 +175,12 @@ fn awaited(job: &Job, all: &[Job]) -> String {
 
 /// Why a job is in its state, as far as that needs a word. Which parents it waits for, only the whole build tells.
 pub(crate) fn why(job: &Job) -> String {
-    let words = [super::indexes::of_array(job), of_state(job), of_output(job)];
+    let words = [
+        super::indexes::of_array(job),
+        of_state(job),
+        of_replaced(job),
+        of_output(job),
+    ];
     let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
     words.join("; ")
 }
@@ -213,6 +220,19 @@ fn of_state(job: &Job) -> String {
         return of_tries(job);
     }
     job.message.clone()
+}
+
+/// Which of its attempts the system lost, once nothing else says so.
+fn of_replaced(job: &Job) -> String {
+    let words = |replaced: &Replaced| {
+        let Replaced {
+            epoch, cluster, reason, ..
+        } = replaced;
+        format!("attempt {epoch} on {cluster} was lost: {reason}")
+    };
+    let said = |replaced: &&Replaced| !job.message.contains(&replaced.reason);
+    let lost: Vec<String> = job.replaced.iter().filter(said).map(words).collect();
+    lost.join("; ")
 }
 
 /// How a job came to its end that had more than one try.

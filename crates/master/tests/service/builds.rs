@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 use tombolo_api::{Build, BuildList, BuildState, CancelledQueue, Code, Explanation, Job, JobState, LogItem};
-use tombolo_core::attempt::Phase;
+use tombolo_core::attempt::{Outcome, Phase};
 use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, Epoch};
 use tombolo_core::session::{AttemptReport, StopReason};
@@ -263,6 +263,77 @@ async fn lines_of_attempts_that_are_not_ones_own_are_refused() {
         "also when the build is over"
     );
     assert!(!east.push(attempt, 1, &[b"y"]).await.refused);
+}
+
+/// Its machine died, and its disk did not: what it wrote before is taken, and no more.
+#[tokio::test]
+async fn the_log_of_an_attempt_that_was_lost_is_taken_to_its_end() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let west = Agent::join(&master, "west", &["GCP"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    submit(&master.user, CHAIN).await;
+    let attempt = session.assignment().await.attempt;
+    session.run(attempt).await;
+    assert!(!east.push(attempt, 0, &[b"one"]).await.refused);
+    let Phase::Ended(outcome) = ended(TerminalState::Error, 3, None) else {
+        unreachable!()
+    };
+    session
+        .report(attempt, Phase::Ended(Outcome { lost: true, ..outcome }))
+        .await;
+    assert_eq!(session.forget_order().await, attempt);
+    let again = session.assignment().await.attempt;
+    assert_eq!(again.epoch, Epoch(attempt.epoch.0 + 1));
+    assert!(west.push(attempt, 1, &[b"two"]).await.refused, "it was not there");
+    assert!(
+        east.push(attempt, 1, &[b"two", b"three", b"four"]).await.refused,
+        "too many"
+    );
+    assert!(!east.push(attempt, 1, &[b"two", b"three"]).await.refused);
+    assert!(east.push(attempt, 3, &[b"four"]).await.refused, "too many");
+    session.run(again).await;
+    session.report(again, ended(TerminalState::Finished, 0, None)).await;
+    let over = wait_for(&master.user, 1, |build| build.jobs[0].state == JobState::Finished).await;
+    let [replaced] = &over.jobs[0].replaced[..] else {
+        panic!("{over:?}")
+    };
+    let found = (replaced.epoch, replaced.cluster.as_str(), replaced.log_lines);
+    assert_eq!(found, (attempt.epoch.0, "east", Some(3)));
+    assert!(replaced.reason.contains("ended with its machine"), "{replaced:?}");
+    assert!(!east.push(attempt, 3, &[]).await.refused, "also later");
+    let explained: Explanation = master.user.get(&format!("{BUILDS}/1/jobs/make/explain")).await;
+    assert!(
+        explained
+            .summary
+            .contains("attempt 1 on cluster `east` was lost: its command ended with its machine"),
+        "{explained:?}"
+    );
+    let log = master
+        .user
+        .send(Method::GET, &format!("{BUILDS}/1/jobs/make/log?epoch=1"), None)
+        .await;
+    let log = log.text().await.unwrap();
+    let items: Vec<LogItem> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&str> = items
+        .iter()
+        .filter_map(|item| match item {
+            LogItem::Line { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["one", "two", "three"], "{items:?}");
+    assert!(
+        matches!(&items[0], LogItem::Attempt { epoch: 1, cluster: Some(cluster) } if cluster == "east"),
+        "{items:?}"
+    );
+    assert_eq!(
+        items.last(),
+        Some(&LogItem::End {
+            lines: 3,
+            state: JobState::Error
+        })
+    );
 }
 
 #[tokio::test]

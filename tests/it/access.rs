@@ -87,6 +87,17 @@ fn a_removed_cluster_is_refused() {
     let build = world.submit(&JOB.replace("['true']", "['true'], cluster: {selector: [GCP]}"));
     let jobs = world.tombolo(&["jobs", &build.to_string()]).succeeded();
     assert!(jobs.output.contains("queued"), "{jobs:?}");
-    world.tombolo(&["cancel", &build.to_string()]).succeeded();
+    let refused = world.tombolo(&["cancel", "--queued"]);
+    assert!(
+        refused.code == 2 && refused.error.contains("if that is meant, say `--yes`"),
+        "{refused:?}"
+    );
+    let cancelled = world.tombolo(&["cancel", "--queued", "--yes"]).succeeded();
+    let words = "1 job of 1 build in project `default` cancelled; what runs goes on.\n";
+    assert_eq!(cancelled.output, words);
     world.finish(build);
+    let nothing = world
+        .tombolo(&["cancel", "--queued", "--yes", "-o", "json"])
+        .succeeded();
+    assert_eq!(nothing.json(), serde_json::json!({"jobs": 0, "builds": 0}));
 }

@@ -27,7 +27,9 @@ use tombolo_core::resources::Resources;
 
 use self::drains::drained_takes_nothing_along;
 use self::ended::ended_never_starts;
-use self::ends::{cancel_is_final, killed_by_somebody, made_again, terminal_is_final, tries_are_real};
+use self::ends::{
+    cancel_is_final, killed_by_somebody, made_again, replaced_are_real, terminal_is_final, tries_are_real,
+};
 use self::exclusive::exclusive_runs_alone;
 use self::hooks::hooks_come_last;
 use self::inputs::inputs_complete;
@@ -152,6 +154,7 @@ fn one_attempt_takes_effect(outcome: &Outcome) -> Result<(), String> {
                 job: status.id,
                 epoch: status.epoch,
             };
+            replaced_are_real(&record, status, &ended).map_err(|what| format!("{at:?}: {what}: {status:?}"))?;
             tries_are_real(&record, status, &ended).map_err(|what| format!("{at:?}: {what}: {status:?}"))?;
             let real = ended.get(&attempt).is_some_and(|ends| {
                 ends.iter()

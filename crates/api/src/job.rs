@@ -103,6 +103,9 @@ pub struct Job {
     /// The attempts that ended, and that the job's retry has another one follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<Try>,
+    /// The attempts that the system lost and replaced, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Replaced>,
     /// When the next attempt is due, if that is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<DateTime>,
@@ -225,6 +228,34 @@ impl From<&record::Try> for Try {
             started_at: earlier.started_at.map(Into::into),
             ended_at: earlier.ended_at.map(Into::into),
             log_lines: earlier.log_lines,
+        }
+    }
+}
+
+/// An attempt that the system lost, and that another one took the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Replaced {
+    /// Its number: its log is kept under it.
+    pub epoch: u32,
+    /// The cluster that had it.
+    #[schema(value_type = String)]
+    pub cluster: ClusterName,
+    /// Why it was given up, in one line.
+    pub reason: String,
+    /// When that was.
+    pub at: DateTime,
+    /// How many lines its log has, if its cluster has said so.
+    pub log_lines: Option<u64>,
+}
+
+impl From<&record::Replaced> for Replaced {
+    fn from(replaced: &record::Replaced) -> Self {
+        Self {
+            epoch: replaced.epoch.0,
+            cluster: replaced.cluster.clone(),
+            reason: replaced.reason.clone(),
+            at: replaced.at.into(),
+            log_lines: replaced.log_lines,
         }
     }
 }

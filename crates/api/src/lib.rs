@@ -20,6 +20,7 @@ pub mod path;
 pub mod plan;
 pub mod problem;
 pub mod project;
+pub mod queue;
 pub mod secret;
 pub mod source;
 pub mod time;
@@ -38,7 +39,7 @@ pub use cluster::{
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};
-pub use job::{Job, JobKind, JobState, OnDisconnect, Output, Parent, PhaseLimits, Preference, Recovery, Try};
+pub use job::{Job, JobKind, JobState, OnDisconnect, Output, Parent, PhaseLimits, Preference, Recovery, Replaced, Try};
 pub use log::LogItem;
 pub use output::{EntryKind, OutputEntry, OutputListing};
 pub use plan::{Plan, PlanBuild, PlanOutcome, PlannedIndexes, PlannedJob};
@@ -46,6 +47,7 @@ pub use problem::{Code, Fault, Problem};
 pub use project::{
     ChangeProject, CreateProject, GoingBuild, Limits, Project, ProjectList, Retention, RetentionPlan, Share,
 };
+pub use queue::CancelledQueue;
 pub use secret::{Secret, SecretList, SetSecret};
 pub use source::{ChunkReference, MissingChunks, MissingChunksQuery};
 pub use time::DateTime;

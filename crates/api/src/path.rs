@@ -103,6 +103,11 @@ pub fn build_cancel(project: &ProjectName, number: u64) -> String {
     format!("{}/cancel", build(project, number))
 }
 
+/// Where all jobs of a project are cancelled that wait.
+pub fn queue_cancel(project: &ProjectName) -> String {
+    format!("{}/queue/cancel", self::project(project))
+}
+
 /// Where a build is run again.
 pub fn build_rerun(project: &ProjectName, number: u64) -> String {
     format!("{}/rerun", build(project, number))

@@ -216,6 +216,7 @@ impl Control {
             Command::RemoveCluster { name, caution } => self.remove_cluster(outbox, &name, caution),
             Command::Submit(submission) => self.submit(outbox, *submission),
             Command::CancelBuild { build, extent } => self.cancel_build(outbox, build, extent),
+            Command::CancelQueued { build } => self.cancel_queued(outbox, build),
             Command::CancelJob { job } => self.cancel_job(outbox, job),
             Command::Connect {
                 cluster,

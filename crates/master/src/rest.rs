@@ -28,6 +28,7 @@ mod page;
 mod plan;
 mod produced;
 mod project;
+mod queue;
 mod rerun;
 mod secret;
 mod server;
@@ -226,6 +227,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
         .routes(routes!(plan::plan_build))
         .routes(routes!(build::show_build))
         .routes(routes!(build::cancel_build))
+        .routes(routes!(queue::cancel_queue))
         .routes(routes!(rerun::rerun_build))
         .routes(routes!(events::watch_build))
         .routes(routes!(job::show_job))

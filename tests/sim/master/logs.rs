@@ -32,7 +32,10 @@ impl World {
         let standing = self.standing(life, agent, lines.attempt);
         let answer = match standing {
             Standing::None => Some(Logged::Refused),
-            Standing::Current | Standing::Over => self.append(life, agent, lines).map(Logged::Upto),
+            Standing::Replaced(all) if lines.end > all => Some(Logged::Refused),
+            Standing::Current | Standing::Over | Standing::Replaced(_) => {
+                self.append(life, agent, lines).map(Logged::Upto)
+            }
         };
         let lost = self.scenario.loss > 0.0 && self.rng.random_bool(self.scenario.loss);
         let Some(answer) = answer.filter(|_| !lost) else { return };

@@ -146,6 +146,37 @@ pub(super) fn tries_are_real(
     Ok(())
 }
 
+/// An attempt that was replaced was the job's latest until then, on that cluster, and its log is as long as was said. None is forgotten.
+pub(super) fn replaced_are_real(
+    record: &Record,
+    status: &JobStatus,
+    ended: &BTreeMap<AttemptId, Vec<(&ClusterName, &tombolo_core::attempt::Outcome)>>,
+) -> Result<(), String> {
+    let before = record.jobs.get(&status.id);
+    let known = before.map(JobStatus::replaced).unwrap_or_default();
+    let Some(new) = status.replaced().strip_prefix(known) else {
+        return Err("an attempt that was replaced was forgotten".to_owned());
+    };
+    for replaced in new {
+        let attempt = AttemptId {
+            job: status.id,
+            epoch: replaced.epoch,
+        };
+        let was_latest = before.is_some_and(|before| {
+            let cluster = before.cluster.as_ref();
+            before.epoch == replaced.epoch && cluster == Some(&replaced.cluster) && before.ended().is_none()
+        });
+        let said = |lines: u64| {
+            let mut ends = ended.get(&attempt).into_iter().flatten();
+            ends.any(|(cluster, end)| **cluster == replaced.cluster && end.log_lines == lines)
+        };
+        if !was_latest || !replaced.log_lines.is_none_or(said) {
+            return Err(format!("{attempt} was replaced, and was not there so"));
+        }
+    }
+    Ok(())
+}
+
 /// An output that was made again is what an attempt left that ended as the job did.
 pub(super) fn made_again(
     status: &JobStatus,

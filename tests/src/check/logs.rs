@@ -18,7 +18,9 @@ fn counts(status: &JobStatus, attempt: AttemptId, cluster: &ClusterName) -> bool
     let end = status.end().filter(|_| status.log_epoch() == attempt.epoch);
     let is_end = end.is_some_and(|end| end.cluster.as_ref() == Some(cluster));
     let is_latest = status.epoch == attempt.epoch && status.cluster.as_ref() == Some(cluster);
-    earlier == Some(cluster) || is_latest || is_end
+    let replaced = status.replaced_of(attempt.epoch);
+    let is_replaced = replaced.is_some_and(|replaced| replaced.cluster == *cluster && replaced.log_lines.is_some());
+    is_replaced || earlier == Some(cluster) || is_latest || is_end
 }
 
 /// A cluster's lines are taken only of the attempts that are its own, and have not been taken from it.

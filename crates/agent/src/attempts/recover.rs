@@ -50,12 +50,16 @@ pub(super) fn find(folder: &Path, executor: &impl Executor) -> io::Result<Vec<Re
 /// Ends an attempt whose command went with the machine. It stays until the master has heard of that: it would start it again else, if it
 /// did not know yet that this cluster had it.
 fn lost(attempt: AttemptId, folder: &AttemptFolder) -> Recovered {
-    let message = "the command and its supervisor have ended with their machine, or by force; the job is placed again";
+    let message = "the command and its supervisor have ended with their machine, or by force: this attempt is lost";
     tracing::warn!(%attempt, "{message}");
     let started: Option<Started> = read_record(&folder.started()).unwrap_or_default();
+    let log_lines = log::conclude(folder, message).unwrap_or_else(|error| {
+        tracing::warn!(%attempt, %error, "the log of a lost attempt does not say that it is lost");
+        log::length(folder)
+    });
     let outcome = Outcome {
         started_at: started.map(|started| started.started_at),
-        log_lines: log::write(folder, &[message.to_owned()]).unwrap_or(0),
+        log_lines,
         lost: true,
         ..faulty(message, wall())
     };

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use reqwest::Method;
-use tombolo_api::{Build, BuildList, BuildSummary, ClusterVerdict, Explanation, Job, JobState, path};
+use tombolo_api::{
+    Build, BuildList, BuildSummary, CancelledQueue, ClusterVerdict, Explanation, Job, JobState, Replaced, path,
+};
 use tombolo_core::name::JobName;
 
 use super::indexes::{job_header, job_row};
@@ -37,13 +39,19 @@ pub(crate) struct Jobs {
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// The build's number.
-    #[arg(value_parser = number::build)]
-    build: u64,
+    #[arg(value_parser = number::build, required_unless_present = "queued")]
+    build: Option<u64>,
     /// The job; the whole build if absent.
     job: Option<JobName>,
     /// The jobs of `after` do not run, either. So it is, too, if a build is cancelled once more.
     #[arg(long, conflicts_with = "job")]
     now: bool,
+    /// Instead of a build: all jobs of the project that wait, for a cluster or for other jobs. What runs goes on.
+    #[arg(long, conflicts_with_all = ["build", "job", "now"])]
+    queued: bool,
+    /// It is meant.
+    #[arg(long, requires = "queued")]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,7 +175,12 @@ fn awaited(job: &Job, all: &[Job]) -> String {
 
 /// Why a job is in its state, as far as that needs a word. Which parents it waits for, only the whole build tells.
 pub(crate) fn why(job: &Job) -> String {
-    let words = [super::indexes::of_array(job), of_state(job), of_output(job)];
+    let words = [
+        super::indexes::of_array(job),
+        of_state(job),
+        of_replaced(job),
+        of_output(job),
+    ];
     let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
     words.join("; ")
 }
@@ -209,6 +222,19 @@ fn of_state(job: &Job) -> String {
     job.message.clone()
 }
 
+/// Which of its attempts the system lost, once nothing else says so.
+fn of_replaced(job: &Job) -> String {
+    let words = |replaced: &Replaced| {
+        let Replaced {
+            epoch, cluster, reason, ..
+        } = replaced;
+        format!("attempt {epoch} on {cluster} was lost: {reason}")
+    };
+    let said = |replaced: &&Replaced| !job.message.contains(&replaced.reason);
+    let lost: Vec<String> = job.replaced.iter().filter(said).map(words).collect();
+    lost.join("; ")
+}
+
 /// How a job came to its end that had more than one try.
 fn of_tries(job: &Job) -> String {
     let earlier: Vec<String> = job.tries.iter().map(|earlier| earlier.state.to_string()).collect();
@@ -244,9 +270,17 @@ pub(crate) async fn jobs(command: &Jobs, session: &Session) -> Result<(), Failur
     render::print(session.format, &build)
 }
 
-/// Cancels a build or a job. Programs get it as it is then.
+/// Cancels a build, a job, or what waits. Programs get the build or job as it is then.
 pub(crate) async fn cancel(command: &Cancel, session: &Session) -> Result<(), Failure> {
-    let (project, number) = (&session.project, command.build);
+    let project = &session.project;
+    let number = match command.build {
+        Some(number) => number,
+        None if command.yes => return cancel_queue(session).await,
+        None => {
+            let words = format!("this would cancel all jobs of project `{project}` that wait, whoever submitted them");
+            return Err(Failure::usage(words).hint("if that is meant, say `--yes`"));
+        }
+    };
     let (cancel, shown, name, sentence) = match &command.job {
         None => (
             match command.now {
@@ -272,6 +306,27 @@ pub(crate) async fn cancel(command: &Cancel, session: &Session) -> Result<(), Fa
             let now: serde_json::Value = session.client.get(&shown).await?;
             render::print_value(session.format, &now)
         }
+    }
+}
+
+/// Cancels all jobs of the project that wait.
+async fn cancel_queue(session: &Session) -> Result<(), Failure> {
+    let project = &session.project;
+    let nothing = serde_json::json!({});
+    let cancelled: CancelledQueue = session.client.post(&path::queue_cancel(project), &nothing).await?;
+    match session.format {
+        Format::Table | Format::Wide => {
+            let (jobs, builds) = (
+                render::count(cancelled.jobs, "job"),
+                render::count(cancelled.builds, "build"),
+            );
+            render::line(&match cancelled.jobs {
+                0 => format!("No job of project `{project}` waited."),
+                _ => format!("{jobs} of {builds} in project `{project}` cancelled; what runs goes on."),
+            })
+        }
+        Format::Name => render::line(&cancelled.jobs.to_string()),
+        format @ (Format::Json | Format::Yaml) => render::print_value(format, &cancelled),
     }
 }
 

@@ -12,6 +12,9 @@ use crate::name::ClusterName;
 use crate::planted::{Bug, planted};
 use crate::session::{Order, StopReason};
 
+/// What is said of a job that somebody cancelled before it ran.
+const CANCELLED: &str = "cancelled";
+
 impl Control {
     /// Cancels the jobs of a build. Those for afterwards are spared the first time, unless there is nothing else to cancel, or `whole` is to end.
     pub(super) fn cancel_build(&mut self, outbox: &mut Outbox, id: BuildId, extent: Extent) -> Result<Reply, Refusal> {
@@ -45,6 +48,47 @@ impl Control {
         Ok(Reply::Done)
     }
 
+    /// Cancels the jobs of a build that no cluster has. Those for afterwards are spared as when the build is cancelled: what runs may need them.
+    pub(super) fn cancel_queued(&mut self, outbox: &mut Outbox, id: BuildId) -> Result<Reply, Refusal> {
+        let spares = self.spares_hooks(id);
+        let build = self.builds.get(id).ok_or_else(|| Refusal::not_found("build", &id))?;
+        let is_spared = |job: &LiveJob| spares && job.node.hook() == Some(Hook::After);
+        let waits = |job: &LiveJob| matches!(job.status.state, JobState::Waiting | JobState::Queued);
+        let waiting: Vec<u32> = build
+            .all()
+            .filter(|job| !job.has_begun_as_array() && waits(job) && !is_spared(job))
+            .map(|job| job.index)
+            .collect();
+        let arrays: Vec<u32> = build
+            .arrays
+            .iter()
+            .map(|array| array.job)
+            .filter(|index| {
+                let job = build.job(*index);
+                job.is_some_and(|job| job.has_begun_as_array() && goes_on(job) && !is_spared(job))
+            })
+            .collect();
+        let unbegun = |array: &u32| match (build.array(*array), build.job(*array)) {
+            (Some(array), Some(job)) if job.status.unbegun().is_none() => u64::from(array.unbegun()),
+            _ => 0,
+        };
+        let jobs = |index: &u32| build.array(*index).map_or(1, |array| u64::from(array.array.count));
+        let count = waiting.iter().map(jobs).chain(arrays.iter().map(unbegun)).sum();
+        // None is to begin because others end.
+        for index in arrays {
+            self.end_unbegun(outbox, JobKey { build: id, index }, TerminalState::Killed, CANCELLED);
+        }
+        let ended = waiting
+            .into_iter()
+            .filter(|index| {
+                let index = *index;
+                self.cancel_only(outbox, JobKey { build: id, index })
+            })
+            .collect();
+        self.follow(outbox, id, ended);
+        Ok(Reply::Cancelled(count))
+    }
+
     pub(super) fn cancel_job(&mut self, outbox: &mut Outbox, id: JobId) -> Result<Reply, Refusal> {
         let key = self.builds.key(id).ok_or_else(|| Refusal::not_found("job", &id))?;
         self.begin_out_of_turn(key);
@@ -64,7 +108,7 @@ impl Control {
         match (job.status.state, job.attempt()) {
             (JobState::Waiting | JobState::Queued, _) => {
                 job.status.cancel_requested = true;
-                job.status.message = "cancelled".to_owned();
+                job.status.message = CANCELLED.to_owned();
                 self.end_only(outbox, key, TerminalState::Killed);
                 true
             }
@@ -98,4 +142,8 @@ impl Control {
         }
         self.end_only(outbox, key, TerminalState::Killed);
     }
+}
+
+fn goes_on(job: &LiveJob) -> bool {
+    job.status.state.terminal().is_none()
 }

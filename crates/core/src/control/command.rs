@@ -142,6 +142,11 @@ pub enum Command {
         /// Which of its jobs.
         extent: Extent,
     },
+    /// Cancels the jobs of a build that wait, for a cluster, for their parents or for their next attempt. What a cluster has goes on.
+    CancelQueued {
+        /// Which.
+        build: BuildId,
+    },
     /// Cancels one job.
     CancelJob {
         /// Which.
@@ -328,6 +333,8 @@ pub enum Reply {
     Build(Build),
     /// The caches that were forgotten.
     Cleared(Vec<Cache>),
+    /// How many jobs were cancelled; each index of an array is one.
+    Cancelled(u64),
 }
 
 /// Why a command was not carried out. Nothing has changed then.

@@ -53,6 +53,7 @@ impl Control {
                 Verdict::Lost(parent, reason) => lost.push((parent, reason)),
             }
         }
+        self.note_log(key, outcome);
         if !self.withdraw(outbox, key, &one_line(&outcome.message, MAX_REASON_BYTES), Cause::Lost) {
             return true;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use course::{Course, Try, Unbegun};
+pub use course::{Course, Replaced, Try, Unbegun};
 
 use crate::access::Right;
 use crate::attempt::{OutputReference, Revision, TransferReceipt};
@@ -317,6 +317,9 @@ impl JobStatus {
         let between = epoch == self.epoch && matches!(self.state, JobState::Waiting | JobState::Queued);
         if let Some(earlier) = self.try_of(epoch).filter(|_| !between) {
             return earlier.log_lines.map_or(AttemptLog::Over, AttemptLog::Lines);
+        }
+        if let Some(replaced) = self.replaced_of(epoch).filter(|_| !between) {
+            return replaced.log_lines.map_or(AttemptLog::Over, AttemptLog::Lines);
         }
         let counts = epoch == self.log_epoch();
         let (over, lines) = match self.end() {

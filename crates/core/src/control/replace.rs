@@ -6,10 +6,15 @@ use super::Control;
 use super::builds::JobKey;
 use super::lease::Deadline;
 use super::outbox::Outbox;
+use super::record::Replaced;
+use super::report::one_line;
 use crate::build::{JobState, TerminalState};
 use crate::planted::{Bug, planted};
 use crate::session::Order;
 use crate::time::{Moment, Timestamp};
+
+/// The longest account of an attempt that was replaced, in bytes: each of them is kept in the job's record.
+const MAX_REASON_BYTES: usize = 512;
 
 /// Who took an attempt away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,10 +127,23 @@ impl Control {
             self.end(outbox, key, state);
             return false;
         }
+        let log_lines = status.log_lines.take();
+        // What an attempt went through that only makes an output again is nothing that the job went through.
+        if let Some(cluster) = status.cluster.take()
+            && cause != Cause::Moved
+            && !status.is_recovering()
+        {
+            status.note_replaced(Replaced {
+                epoch: status.epoch,
+                cluster,
+                reason: one_line(reason, MAX_REASON_BYTES),
+                at: outbox.now.wall,
+                log_lines,
+            });
+        }
         status.state = JobState::Waiting;
         status.replacements += u32::from(cause != Cause::Moved);
         status.message = format!("placed again: {reason}");
-        status.cluster = None;
         status.started_at = None;
         status.inputs.clear();
         outbox.touch(key, job);

@@ -86,6 +86,9 @@ impl Control {
         if self.take_in_losses(outbox, key, &outcome) {
             return;
         }
+        if outcome.lost || outcome.lease_ended {
+            self.note_log(key, &outcome);
+        }
         if outcome.lost {
             return self.replace_stopped(
                 outbox,
@@ -125,6 +128,13 @@ impl Control {
             self.keep_cache(outbox, key, cluster, cache);
         }
         self.end(outbox, key, state);
+    }
+
+    /// Notes how long the log of an attempt is that is to be given up: so much of it is still taken.
+    pub(super) fn note_log(&mut self, key: JobKey, outcome: &Outcome) {
+        if let Some(job) = self.builds.job_mut(key) {
+            job.status.log_lines = Some(outcome.log_lines);
+        }
     }
 
     /// Refuses what does not come from the cluster's present session.

@@ -13,6 +13,8 @@ pub enum Standing {
     Current,
     /// It ran it, and no other attempt came after that takes its place.
     Over,
+    /// It had it, and the system lost it there; its log had so many lines, and no others are taken.
+    Replaced(u64),
     /// The attempt is another cluster's, or does not count any more.
     None,
 }
@@ -52,9 +54,13 @@ impl JobStatus {
         let earlier = self.try_of(epoch);
         let was_here = end.is_some_and(|end| end.cluster.as_ref() == here)
             || earlier.is_some_and(|earlier| earlier.cluster.as_ref() == here);
-        match is_latest || was_here {
-            true => Standing::Over,
-            false => Standing::None,
+        if is_latest || was_here {
+            return Standing::Over;
+        }
+        let replaced = self.replaced_of(epoch).filter(|replaced| replaced.cluster == *cluster);
+        match replaced.and_then(|replaced| replaced.log_lines) {
+            Some(lines) => Standing::Replaced(lines),
+            None => Standing::None,
         }
     }
 }

@@ -48,7 +48,11 @@ impl Bulk {
             refused,
         };
         let standing = self.standing(cluster, attempt).await?;
-        if standing == Standing::None {
+        let end = batch
+            .first_line
+            .saturating_add(u64::try_from(batch.lines.len()).unwrap_or(u64::MAX));
+        let is_beyond = matches!(standing, Standing::Replaced(lines) if end > lines);
+        if standing == Standing::None || is_beyond {
             tracing::info!(target: "audit", %cluster, %attempt, reason = "not its current attempt", refused = true, "logs");
             return Ok(answer(batch.first_line, true));
         }
@@ -69,7 +73,7 @@ impl Bulk {
             }
             Err(error) => return Err(Status::unavailable(error.to_string())),
         };
-        if standing == Standing::Over {
+        if matches!(standing, Standing::Over | Standing::Replaced(_)) {
             self.services.seal(attempt);
         }
         Ok(answer(next, false))

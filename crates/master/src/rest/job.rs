@@ -126,7 +126,11 @@ pub(super) async fn explain_job(
         return Ok(Answer(over(&found.node, &found.status, end)));
     }
     let id = found.node.id;
-    let live = state.handle.query(move |control| control.explain(id)).await?;
+    let mut live = state.handle.query(move |control| control.explain(id)).await?;
+    let before = found.status.account_of_replaced();
+    if let Some(live) = live.as_mut().filter(|_| !before.is_empty()) {
+        live.summary.push_str(&format!("; {before}"));
+    }
     // It has ended since it was read.
     let (state, cluster) = (found.status.state, found.status.cluster.as_ref());
     let ended = || Explanation {
@@ -194,6 +198,9 @@ fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
             "; that was attempt {}, since the system lost {lost} before",
             status.epoch.0
         ));
+    }
+    if !status.replaced().is_empty() {
+        summary.push_str(&format!(" ({})", status.account_of_replaced()));
     }
     Explanation {
         summary,

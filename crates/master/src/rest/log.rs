@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tombolo_api::LogItem;
 use tombolo_api::log::MEDIA_TYPE;
 use tombolo_api::problem::Code;
-use tombolo_core::build::JobState;
+use tombolo_core::build::{JobState, TerminalState};
 use tombolo_core::control::record::{AttemptLog, JobStatus};
 use tombolo_core::id::{AttemptId, Epoch, JobId};
 use tombolo_core::log::LogLine;
@@ -128,7 +128,7 @@ impl Reader {
             AttemptLog::Over => epoch == status.epoch || epoch == status.log_epoch(),
             AttemptLog::Lines(all) => all <= next,
         };
-        let end = status.try_of(epoch).map(|earlier| earlier.state).or(status.ended());
+        let end = end_before(&status, epoch).or(status.ended());
         match end.filter(|_| is_whole) {
             Some(state) => {
                 self.send(&LogItem::End {
@@ -176,8 +176,11 @@ impl Reader {
                 (epoch, next) = (status.log_epoch(), 0);
                 continue;
             }
-            let earlier = status.try_of(epoch).map(|earlier| JobState::Terminal(earlier.state));
-            let state = earlier.unwrap_or(status.as_ended().state).into();
+            let earlier = end_before(&status, epoch).filter(|_| epoch < status.epoch);
+            let state = earlier
+                .map(JobState::Terminal)
+                .unwrap_or(status.as_ended().state)
+                .into();
             return self.send(&LogItem::End { lines: next, state }).await;
         }
     }
@@ -187,7 +190,10 @@ impl Reader {
             Some(end) if epoch == status.log_epoch() => end.cluster.as_ref(),
             _ => match status.try_of(epoch) {
                 Some(earlier) => earlier.cluster.as_ref(),
-                None => status.cluster.as_ref().filter(|_| status.epoch == epoch),
+                None => {
+                    let replaced = status.replaced_of(epoch).map(|replaced| &replaced.cluster);
+                    replaced.or(status.cluster.as_ref().filter(|_| status.epoch == epoch))
+                }
             },
         };
         self.send(&LogItem::Attempt {
@@ -219,6 +225,12 @@ impl Reader {
     async fn piece(&self, piece: Bytes) -> io::Result<()> {
         self.sink.send(piece).await.map_err(io::Error::other)
     }
+}
+
+/// How an attempt ended that another one followed: what the system lost did so by a fault that is not the job's.
+fn end_before(status: &JobStatus, epoch: Epoch) -> Option<TerminalState> {
+    let earlier = status.try_of(epoch).map(|earlier| earlier.state);
+    earlier.or(status.replaced_of(epoch).map(|_| TerminalState::Error))
 }
 
 fn write_item(text: &mut Vec<u8>, item: &LogItem) -> io::Result<()> {

@@ -149,6 +149,7 @@ pub(crate) fn job(build: &Build, node: &JobNode, status: &JobStatus, names: &[&J
         retries: extensions.and_then(|says| says.retry).map_or(0, |retry| retry.count),
         limits: extensions.map(|says| says.limits).unwrap_or_default().into(),
         tries: Vec::new(),
+        replaced: Vec::new(),
         retry_at: None,
         flaky: false,
         taken_over: false,
@@ -199,6 +200,7 @@ pub(crate) fn update(job: &mut api::Job, status: &JobStatus) {
     job.output_lost = live.output_lost().map(str::to_owned);
     job.recovery = recovery;
     job.tries = live.tries().iter().map(Into::into).collect();
+    job.replaced = live.replaced().iter().map(Into::into).collect();
     job.retry_at = status.retry_at().map(Into::into);
     job.flaky = live.is_flaky();
     job.taken_over = live.is_taken_over();

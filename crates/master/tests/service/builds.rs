@@ -2,8 +2,8 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tombolo_api::{Build, BuildList, BuildState, Code, Explanation, Job, JobState, LogItem};
-use tombolo_core::attempt::Phase;
+use tombolo_api::{Build, BuildList, BuildState, CancelledQueue, Code, Explanation, Job, JobState, LogItem};
+use tombolo_core::attempt::{Outcome, Phase};
 use tombolo_core::build::TerminalState;
 use tombolo_core::id::{AttemptId, Epoch};
 use tombolo_core::session::{AttemptReport, StopReason};
@@ -265,6 +265,77 @@ async fn lines_of_attempts_that_are_not_ones_own_are_refused() {
     assert!(!east.push(attempt, 1, &[b"y"]).await.refused);
 }
 
+/// Its machine died, and its disk did not: what it wrote before is taken, and no more.
+#[tokio::test]
+async fn the_log_of_an_attempt_that_was_lost_is_taken_to_its_end() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let west = Agent::join(&master, "west", &["GCP"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    submit(&master.user, CHAIN).await;
+    let attempt = session.assignment().await.attempt;
+    session.run(attempt).await;
+    assert!(!east.push(attempt, 0, &[b"one"]).await.refused);
+    let Phase::Ended(outcome) = ended(TerminalState::Error, 3, None) else {
+        unreachable!()
+    };
+    session
+        .report(attempt, Phase::Ended(Outcome { lost: true, ..outcome }))
+        .await;
+    assert_eq!(session.forget_order().await, attempt);
+    let again = session.assignment().await.attempt;
+    assert_eq!(again.epoch, Epoch(attempt.epoch.0 + 1));
+    assert!(west.push(attempt, 1, &[b"two"]).await.refused, "it was not there");
+    assert!(
+        east.push(attempt, 1, &[b"two", b"three", b"four"]).await.refused,
+        "too many"
+    );
+    assert!(!east.push(attempt, 1, &[b"two", b"three"]).await.refused);
+    assert!(east.push(attempt, 3, &[b"four"]).await.refused, "too many");
+    session.run(again).await;
+    session.report(again, ended(TerminalState::Finished, 0, None)).await;
+    let over = wait_for(&master.user, 1, |build| build.jobs[0].state == JobState::Finished).await;
+    let [replaced] = &over.jobs[0].replaced[..] else {
+        panic!("{over:?}")
+    };
+    let found = (replaced.epoch, replaced.cluster.as_str(), replaced.log_lines);
+    assert_eq!(found, (attempt.epoch.0, "east", Some(3)));
+    assert!(replaced.reason.contains("ended with its machine"), "{replaced:?}");
+    assert!(!east.push(attempt, 3, &[]).await.refused, "also later");
+    let explained: Explanation = master.user.get(&format!("{BUILDS}/1/jobs/make/explain")).await;
+    assert!(
+        explained
+            .summary
+            .contains("attempt 1 on cluster `east` was lost: its command ended with its machine"),
+        "{explained:?}"
+    );
+    let log = master
+        .user
+        .send(Method::GET, &format!("{BUILDS}/1/jobs/make/log?epoch=1"), None)
+        .await;
+    let log = log.text().await.unwrap();
+    let items: Vec<LogItem> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&str> = items
+        .iter()
+        .filter_map(|item| match item {
+            LogItem::Line { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(texts, ["one", "two", "three"], "{items:?}");
+    assert!(
+        matches!(&items[0], LogItem::Attempt { epoch: 1, cluster: Some(cluster) } if cluster == "east"),
+        "{items:?}"
+    );
+    assert_eq!(
+        items.last(),
+        Some(&LogItem::End {
+            lines: 3,
+            state: JobState::Error
+        })
+    );
+}
+
 #[tokio::test]
 async fn cancelling_stops_what_runs_and_is_final() {
     let master = Master::start().await;
@@ -285,6 +356,47 @@ async fn cancelling_stops_what_runs_and_is_final() {
     );
     let refused = master.user.refused(Method::POST, &path, None).await;
     assert_eq!(refused.code, Code::Conflict, "{refused}");
+}
+
+#[tokio::test]
+async fn what_waits_is_cancelled_without_what_runs() {
+    let master = Master::start().await;
+    let east = Agent::join(&master, "east", &["AWS"]).await;
+    let mut session = east.connect(Vec::new()).await;
+    submit(&master.user, CHAIN).await;
+    let attempt = session.assignment().await.attempt;
+    session.run(attempt).await;
+    let running = wait_for(&master.user, 1, |build| build.jobs[0].state == JobState::Running).await;
+    let _: serde_json::Value = master
+        .user
+        .post("/api/v1/projects", serde_json::json!({"name": "other"}))
+        .await;
+    let queue = |project: &str| format!("/api/v1/projects/{project}/queue/cancel");
+    let cancel = async |project: &str| -> CancelledQueue {
+        let answer = master.user.send(Method::POST, &queue(project), None).await;
+        assert_eq!(answer.status(), 200);
+        answer.json().await.unwrap()
+    };
+    assert_eq!(cancel("other").await, CancelledQueue { jobs: 0, builds: 0 });
+    let waited = u64::try_from(running.jobs.len()).unwrap() - 1;
+    assert!(waited > 0);
+    assert_eq!(
+        cancel("default").await,
+        CancelledQueue {
+            jobs: waited,
+            builds: 1
+        }
+    );
+    assert_eq!(cancel("default").await, CancelledQueue { jobs: 0, builds: 0 });
+    let now = show(&master.user, 1).await;
+    assert_eq!(now.jobs[0].state, JobState::Running, "what runs goes on");
+    assert!(now.jobs[1..].iter().all(|job| job.state == JobState::Killed), "{now:?}");
+    session.report(attempt, ended(TerminalState::Finished, 0, None)).await;
+    let over = wait_for(&master.user, 1, |build| build.summary.state.is_terminal()).await;
+    assert_eq!(over.jobs[0].state, JobState::Finished);
+    let viewer = master.user_with("viewer", Some("default")).await;
+    let refused = viewer.refused(Method::POST, &queue("default"), None).await;
+    assert_eq!(refused.code, Code::Forbidden, "{refused}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tombolo_core::build::{BuildState, Dependency, JobKind, JobSpec, JobState, St
 use tombolo_core::cache::{Cache, CacheKey};
 use tombolo_core::capability::Capability;
 use tombolo_core::control::record::{
-    Build, Cluster, Course, End, Invite, JobNode, JobStatus, Loss, Project, Token, Try, Unbegun,
+    Build, Cluster, Course, End, Invite, JobNode, JobStatus, Loss, Project, Replaced, Token, Try, Unbegun,
 };
 use tombolo_core::control::{Change, LiveState};
 use tombolo_core::digest::Digest;
@@ -380,6 +380,13 @@ fn course() -> Course {
         place_lost: true,
         cluster_removed: true,
         choice: Some(choice()),
+        replaced: vec![Replaced {
+            epoch: Epoch(1),
+            cluster: cluster_name("west"),
+            reason: HARD_TEXT.to_owned(),
+            at: Timestamp(u64::MAX),
+            log_lines: Some(0),
+        }],
     }
 }
 

@@ -39,9 +39,14 @@ pub struct Course {
     /// Why its cluster was chosen, of the attempt that the job ended with, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub choice: Option<Choice>,
+    /// The attempts that the system lost and replaced, the first one first; of very many the latest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaced: Vec<Replaced>,
 }
 
 impl Course {
+    /// How many replaced attempts are known at the most.
+    pub const MAX_REPLACED: usize = 16;
     /// How many copies of an output are known at the most.
     pub const MAX_COPIES: usize = 4;
 }
@@ -55,6 +60,21 @@ pub struct Unbegun {
     pub message: String,
     /// When they ended.
     pub ended_at: Timestamp,
+}
+
+/// An attempt that the system lost, and that another one took the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Which attempt.
+    pub epoch: Epoch,
+    /// The cluster that had it.
+    pub cluster: ClusterName,
+    /// For people: why it was given up.
+    pub reason: String,
+    /// When that was.
+    pub at: Timestamp,
+    /// How many lines its log has, if its cluster has said so: as many are still taken.
+    pub log_lines: Option<u64>,
 }
 
 /// An attempt that ended, and did not end its job.
@@ -90,6 +110,39 @@ impl JobStatus {
     /// Such an attempt, by its number.
     pub fn try_of(&self, epoch: Epoch) -> Option<&Try> {
         self.tries().iter().find(|earlier| earlier.epoch == epoch)
+    }
+
+    /// The attempts that the system lost and replaced, the first one first.
+    pub fn replaced(&self) -> &[Replaced] {
+        self.course
+            .as_ref()
+            .map(|course| course.replaced.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// Such an attempt, by its number.
+    pub fn replaced_of(&self, epoch: Epoch) -> Option<&Replaced> {
+        self.replaced().iter().find(|replaced| replaced.epoch == epoch)
+    }
+
+    /// What became of the attempts that the system lost, in words; empty if it lost none.
+    pub fn account_of_replaced(&self) -> String {
+        let words = |replaced: &Replaced| {
+            let Replaced {
+                epoch, cluster, reason, ..
+            } = replaced;
+            format!("attempt {} on cluster `{cluster}` was lost: {reason}", epoch.0)
+        };
+        self.replaced().iter().map(words).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Keeps what is known of an attempt that another one takes the place of.
+    pub(in crate::control) fn note_replaced(&mut self, replaced: Replaced) {
+        let known = &mut self.course.get_or_insert_default().replaced;
+        if known.len() == Course::MAX_REPLACED {
+            known.remove(0);
+        }
+        known.push(replaced);
     }
 
     /// When the next attempt is due, if that is waited for.

@@ -54,6 +54,18 @@ impl World {
             assert_eq!((tries.1.len(), last.epoch), (tries.0.len() + 1, old.epoch));
             assert!(!old.cancel_requested, "what was cancelled is not tried again");
         }
+        let replaced = (old.replaced(), new.replaced());
+        assert!(
+            replaced.1.starts_with(replaced.0),
+            "what was replaced is never forgotten: {replaced:?}"
+        );
+        if let [.., last] = replaced.1
+            && replaced.1.len() > replaced.0.len()
+        {
+            assert_eq!((replaced.1.len(), last.epoch), (replaced.0.len() + 1, old.epoch));
+            assert_eq!(Some(&last.cluster), old.cluster.as_ref());
+            assert_eq!(new.replacements, old.replacements + 1);
+        }
         assert!(new.retry_at().is_none() || new.state == JobState::Waiting);
         if new.state == JobState::Queued && old.state != JobState::Queued {
             assert!(!old.cancel_requested, "a cancelled job is not placed again");

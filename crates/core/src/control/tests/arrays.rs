@@ -6,7 +6,7 @@ mod inputs;
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, ended, hello, job, orders, outcome, running};
-use super::super::{Caution, Change, Command, EventKind, Extent, Generated, Settings};
+use super::super::{Caution, Change, Command, EventKind, Extent, Generated, Reply, Settings};
 use crate::attempt::{GeneratedFile, Phase};
 use crate::build::{JobState, TerminalState};
 use crate::id::JobId;
@@ -181,6 +181,28 @@ fn a_cancelled_array_ends_without_what_has_not_begun() {
         world.seen[&jobs[0]].message,
         "cancelled; 1000 of 1000 indexes ended as `killed`"
     );
+    assert_eq!(world.live.indexes.len(), 0, "the build is over");
+}
+
+#[test]
+fn what_waits_of_an_array_is_cancelled_without_what_runs() {
+    let mut world = world(2);
+    let (build, jobs) = world.submit(vec![
+        job("sim").times(1000),
+        job("next").times(5).after("sim"),
+        job("last").after("sim"),
+    ]);
+    let effects = world.done(Command::CancelQueued { build });
+    assert_eq!(effects.reply, Ok(Reply::Cancelled(998 + 5 + 1)));
+    assert!(effects.orders.is_empty());
+    assert_eq!(counts(&world, jobs[0]), "2 assigned, 998 killed");
+    assert_eq!(world.states(&jobs), ["running", "killed", "killed"]);
+    world.restart();
+    world.hello_again("east", 2);
+    for index in 0..2 {
+        world.report(jobs[0].of_index(index), ended(Finished));
+    }
+    assert_eq!(world.states(&jobs[..1]), ["killed"]);
     assert_eq!(world.live.indexes.len(), 0, "the build is over");
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::testing::{World, ended, job, orders, running};
-use super::super::{Command, Refusal};
+use super::super::{Command, Refusal, Reply};
 use crate::attempt::Phase;
 use crate::build::StateSet;
 use crate::build::TerminalState::{Failure, Finished, Killed};
@@ -88,6 +88,34 @@ fn a_cancelled_build_starts_nothing_more() {
     ] {
         assert!(matches!(world.refused(command), Refusal::NotFound { kind: found, .. } if found == kind));
     }
+}
+
+#[test]
+fn what_waits_is_cancelled_without_what_runs() {
+    let mut world = World::new();
+    world.up("east", &[], 1);
+    let (build, jobs) = world.submit(vec![
+        job("runs"),
+        job("queued"),
+        job("child").after("runs"),
+        job("cleanup").after_when("queued", StateSet::of(&[Finished])),
+    ]);
+    let (other, others) = world.submit(vec![job("other")]);
+    let effects = world.done(Command::CancelQueued { build });
+    assert_eq!(effects.reply.unwrap(), Reply::Cancelled(3));
+    assert!(effects.orders.is_empty(), "nothing that runs is stopped");
+    assert_eq!(world.states(&jobs), ["assigned", "killed", "killed", "killed"]);
+    assert_eq!(world.states(&others), ["queued"], "of other builds nothing is");
+    let again = world.done(Command::CancelQueued { build });
+    assert_eq!((again.reply.unwrap(), again.changes.len()), (Reply::Cancelled(0), 0));
+    world.report(jobs[0], ended(Finished));
+    assert_eq!(world.states(&jobs[..1]), ["finished"]);
+    assert!(matches!(
+        world.refused(Command::CancelQueued { build }),
+        Refusal::NotFound { kind: "build", .. }
+    ));
+    world.report(others[0], ended(Finished));
+    assert!(world.control.build(other).is_none());
 }
 
 #[test]

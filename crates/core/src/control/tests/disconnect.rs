@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::super::testing::{World, cluster, job, orders, outcome, running};
-use super::super::{Caution, Command, Present};
+use super::super::{Caution, Command, Present, Standing};
 use crate::attempt::{Outcome, Phase};
 use crate::build::TerminalState::{Error, Finished, Killed};
 use crate::build::extensions::OnDisconnect;
 use crate::build::{JobSpec, JobState};
-use crate::id::{Epoch, JobId};
+use crate::id::{AttemptId, Epoch, JobId};
 use crate::placement::Availability;
 use crate::time::Timestamp;
 
@@ -144,6 +144,28 @@ fn a_command_that_went_with_its_machine_is_placed_again_and_not_started_again() 
         assert_eq!(orders(&effects), ["east: forget 1", "east: assign 2"], "{heard}");
         assert_eq!(world.seen[&jobs[0]].replacements, 1);
         assert!(world.seen[&jobs[0]].message.contains("ended with its machine"));
+        let [replaced] = world.seen[&jobs[0]].replaced() else {
+            panic!("{:?}", world.seen[&jobs[0]])
+        };
+        assert_eq!((replaced.epoch, replaced.log_lines), (Epoch(1), Some(3)));
+        assert!(replaced.reason.contains("ended with its machine"), "{replaced:?}");
+        let east = cluster("east");
+        let lost = AttemptId {
+            job: jobs[0],
+            epoch: Epoch(1),
+        };
+        assert_eq!(world.control.standing(&east, lost), Some(Standing::Replaced(3)));
+        let west = world.control.standing(&cluster("west"), lost);
+        assert_eq!(west, Some(Standing::None), "it was not there");
+        world.report(jobs[0], running());
+        let status = &world.seen[&jobs[0]];
+        assert_eq!(
+            (status.message.as_str(), status.replaced().len()),
+            ("", 1),
+            "it is still known"
+        );
+        world.restart();
+        assert_eq!(world.control.standing(&east, lost), Some(Standing::Replaced(3)));
     }
 }
 

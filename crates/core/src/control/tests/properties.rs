@@ -15,6 +15,7 @@ use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
 use crate::id::{AttemptId, BuildId, Epoch, JobId, ProjectId, SessionId};
 use crate::name::{ClusterName, ProjectName};
 use crate::placement::Availability;
+use crate::session::Order;
 use crate::share::{Limits, Share};
 
 const CLUSTERS: [(&str, &[&str], u32); 3] = [
@@ -59,6 +60,7 @@ enum Step {
     Pass(u16),
     CancelJob(usize),
     CancelBuild(usize, Extent),
+    CancelQueued(usize),
     /// A cluster is cordoned, drained, disabled, or takes jobs again; those that it has move perhaps.
     SetAvailability {
         which: usize,
@@ -109,6 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => which.clone().prop_map(Step::Heartbeat),
         3 => (0..400_u16).prop_map(Step::Pass),
         1 => any::<usize>().prop_map(Step::CancelJob),
+        1 => any::<usize>().prop_map(Step::CancelQueued),
         1 => (any::<usize>(), prop::sample::select(&[Extent::Jobs, Extent::Whole][..])).prop_map(|(pick, extent)| Step::CancelBuild(pick, extent)),
         3 => (which.clone(), prop::sample::select(&Availability::ALL[..]), any::<bool>())
             .prop_map(|(which, availability, moves)| Step::SetAvailability { which, availability, moves }),
@@ -279,6 +282,19 @@ impl World {
                 if !jobs.is_empty() {
                     let job = jobs[pick % jobs.len()];
                     self.done(Command::CancelJob { job });
+                }
+            }
+            Step::CancelQueued(pick) => {
+                let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
+                if !builds.is_empty() {
+                    let build = builds[pick % builds.len()];
+                    let effects = self.done(Command::CancelQueued { build });
+                    for (_, order) in &effects.orders {
+                        // Nobody needs outputs any more that are made again for what waited.
+                        let stops =
+                            matches!(order, Order::Stop { attempt, .. } if !self.seen[&attempt.job].is_recovering());
+                        assert!(!stops, "what runs goes on: {order:?}");
+                    }
                 }
             }
             Step::CancelBuild(pick, extent) => {

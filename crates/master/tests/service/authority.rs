@@ -3,7 +3,7 @@
 
 use tombolo_api::{Authority as Status, CertificateState};
 use tombolo_core::time::Timestamp;
-use tombolo_identity::authority::Authority;
+use tombolo_identity::authority::{Authority, Files};
 use tombolo_identity::key::PrivateKey;
 use tombolo_identity::tls::{Identity, joining};
 use tombolo_identity::transport::{Proxy, connect};
@@ -26,7 +26,8 @@ fn opened(master: &Master) -> Authority {
 /// Starts the master again with another authority.
 async fn restart_with(master: Master, authority: &Authority) -> Master {
     let (certificates, key) = Authority::files(&master.configuration.data_folder.join("authority"));
-    authority.replace(&certificates, &key).unwrap();
+    let files = Files::lock(&certificates, &key).unwrap();
+    files.replace(authority).unwrap();
     master.restart().await
 }
 

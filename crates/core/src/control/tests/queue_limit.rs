@@ -93,10 +93,7 @@ fn a_job_that_makes_its_output_again_is_not_limited_and_stays_as_it_ended() {
     if let Some(course) = &mut status.course {
         assert!(std::mem::take(&mut course.cluster_removed), "until it has another one");
     }
-    assert_eq!(
-        (status.ended(), status.course),
-        (Some(TerminalState::Finished), course)
-    );
+    assert_eq!((status.ended(), status.course), (Some(TerminalState::Finished), course));
 }
 
 #[test]

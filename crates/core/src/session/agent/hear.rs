@@ -29,7 +29,7 @@ impl Session {
                 self.link = Link::Up(Box::new(Up::new(&self.settings, welcome, said_at, now.steady)));
                 self.renew(now.steady, until, false);
                 let survey = self.survey.clone().map(AgentFrame::Survey);
-                let rest = self.waits.frames().into_iter().chain(self.volumes.welcomed());
+                let rest = self.waits.frames().chain(self.volumes.welcomed());
                 actions.extend(survey.into_iter().chain(rest).map(Action::Send));
                 Ok(())
             }

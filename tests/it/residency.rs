@@ -58,7 +58,12 @@ fn who_plans_where_a_project_may_not_run_is_told_that_an_administrator_can_chang
         "{plan:#}"
     );
     for (cluster, (_, found)) in FOUND.iter().enumerate() {
-        let found = json!([{"kind": "residency", "message": miss(&project, found)}]);
+        let found = json!([{
+            "kind": "residency",
+            "message": miss(&project, found),
+            "requirement": "region=asia",
+            "found": found,
+        }]);
         assert_eq!(planned["clusters"][cluster]["misses"], found, "{plan:#}");
     }
     // What the advice says helps.

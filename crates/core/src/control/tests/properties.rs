@@ -284,19 +284,7 @@ impl World {
                     self.done(Command::CancelJob { job });
                 }
             }
-            Step::CancelQueued(pick) => {
-                let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
-                if !builds.is_empty() {
-                    let build = builds[pick % builds.len()];
-                    let effects = self.done(Command::CancelQueued { build });
-                    for (_, order) in &effects.orders {
-                        // Nobody needs outputs any more that are made again for what waited.
-                        let stops =
-                            matches!(order, Order::Stop { attempt, .. } if !self.seen[&attempt.job].is_recovering());
-                        assert!(!stops, "what runs goes on: {order:?}");
-                    }
-                }
-            }
+            Step::CancelQueued(pick) => self.random_cancel_of_what_waits(pick),
             Step::CancelBuild(pick, extent) => {
                 let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
                 if !builds.is_empty() {
@@ -322,6 +310,21 @@ impl World {
             Step::Join(which) if !self.joined(which) => self.join(CLUSTERS[which].0, CLUSTERS[which].1),
             Step::SetAvailability { .. } | Step::Remove(..) | Step::Join(_) => {}
             Step::Restart => self.restart(),
+        }
+    }
+
+    /// Somebody cancels what waits in a build. What runs goes on.
+    fn random_cancel_of_what_waits(&mut self, pick: usize) {
+        let builds: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
+        if builds.is_empty() {
+            return;
+        }
+        let build = builds[pick % builds.len()];
+        let effects = self.done(Command::CancelQueued { build });
+        for (_, order) in &effects.orders {
+            // Nobody needs outputs any more that are made again for what waited.
+            let stops = matches!(order, Order::Stop { attempt, .. } if !self.seen[&attempt.job].is_recovering());
+            assert!(!stops, "what runs goes on: {order:?}");
         }
     }
 

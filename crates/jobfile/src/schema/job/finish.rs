@@ -81,20 +81,7 @@ impl Draft {
         };
         let jobs = match combinations {
             Some(combinations) => expand::expand(decoder, &pattern, &combinations, left),
-            None => {
-                let mut spec = pattern.spec;
-                let before = spec.selector.clone();
-                // Without a matrix they have to be requirements as they are.
-                for template in &templates {
-                    let requirement = cluster::parse_later(decoder, &template.text, template.at);
-                    let all = spec.selector.requirements.iter().cloned().chain(requirement);
-                    spec.selector = all.collect();
-                }
-                if let Some(last) = templates.last() {
-                    cluster::check_later(decoder, &before, &spec.selector, last.at);
-                }
-                vec![(spec, pattern.place)]
-            }
+            None => vec![alone(decoder, pattern)],
         };
         for (job, _) in jobs.iter().filter(|(job, _)| !job.image.is_empty()) {
             value::check_image(decoder, &job.image, image_at);
@@ -180,4 +167,19 @@ impl Draft {
         self.need(Capability::DockerCompose, kind == JobType::Compose);
         self.need(Capability::Git, kind == JobType::Git);
     }
+}
+
+/// The job that has no matrix: what its selector leaves open for one has to be requirements as it is.
+fn alone(decoder: &mut Decoder<'_>, pattern: expand::Pattern<'_>) -> (JobSpec, Place) {
+    let mut spec = pattern.spec;
+    let before = spec.selector.clone();
+    for template in pattern.templates {
+        let requirement = cluster::parse_later(decoder, &template.text, template.at);
+        let all = spec.selector.requirements.iter().cloned().chain(requirement);
+        spec.selector = all.collect();
+    }
+    if let Some(last) = pattern.templates.last() {
+        cluster::check_later(decoder, &before, &spec.selector, last.at);
+    }
+    (spec, pattern.place)
 }

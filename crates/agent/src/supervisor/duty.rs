@@ -1,8 +1,9 @@
 //! The supervisor's one loop: from the start of the command to the end of the last of its processes.
 
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -72,9 +73,9 @@ pub(super) fn serve(
         command: command.as_raw_nonzero().get().unsigned_abs(),
         started_at,
     };
-    // Durable before anybody is told: a machine that dies does not start it again.
-    let recorded = write_record(&folder.started(), &started, Durability::Synced);
+    let recorded = write_record(&folder.started(), &started, Durability::Fast);
     announce();
+    sync_soon(folder.started());
     let sandbox = &surroundings.paths.tombolo;
     let mut duty = match Duty::new(launch, listeners, sessions, &mut log, output, command, sandbox) {
         Ok(duty) => duty,
@@ -92,6 +93,17 @@ pub(super) fn serve(
         ending = duty.out_of_memory(ending, surroundings.memory.as_ref().and_then(MemoryGroup::limit));
     }
     end(ending, Some(started_at), log, usage())
+}
+
+/// Has the start of a command on the disk soon, so that a machine whose power fails does not start it again. Nobody waits for that; if it cannot be
+/// done, the system writes it within a minute or so.
+fn sync_soon(record: PathBuf) {
+    let sync = move || {
+        let folder = record.parent().unwrap_or(&record);
+        let _ = File::open(&record).and_then(|file| file.sync_all());
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    };
+    let _ = std::thread::Builder::new().name("sync".to_owned()).spawn(sync);
 }
 
 fn end(ending: Ending, started_at: Option<Timestamp>, log: Capture, usage: Usage) -> Result<Exit, Error> {

@@ -209,6 +209,8 @@ impl World {
         let life = agent.life;
         self.history
             .note(self.schedule.now(), || format!("{} starts", agent.name));
+        let started = Fact::AgentStarted(agent.name.clone());
+        self.history.fact(self.schedule.now(), started);
         self.recover(index, life);
         let agent = &mut self.agents[index];
         let report = |(attempt, stored): (&AttemptId, &Stored)| AttemptReport {

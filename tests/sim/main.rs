@@ -95,12 +95,18 @@ impl Drop for Named {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "what fails is said at once")]
 fn run_seed(seed: u64) -> Result<BTreeMap<&'static str, usize>, String> {
     let _named = Named(seed);
     let repeated = seed.is_multiple_of(REPEATED);
     let recording = if repeated { Recording::Full } else { Recording::Facts };
     let outcome = World::run(seed, None, recording);
-    check::judge(&outcome).map_err(|faults| explain(seed, None, &faults.join("\n")))?;
+    check::judge(&outcome).map_err(|faults| {
+        let faults = faults.join("\n");
+        // Who runs very many can look at it while they go on.
+        println!("TOMBOLO_SEED={seed} fails: {faults}");
+        explain(seed, None, &faults)
+    })?;
     let mut tally = check::tally(&outcome);
     tally.insert("steps", usize::try_from(outcome.steps).unwrap_or(usize::MAX));
     if repeated {

@@ -205,6 +205,14 @@ fn given(control: &Control) -> Vec<Given> {
     given
 }
 
+/// The jobs whose outputs others wait for, and this cluster has.
+fn needed_from(control: &Control, cluster: &ClusterName) -> BTreeSet<JobId> {
+    let there = given(control)
+        .into_iter()
+        .filter(|(_, _, holders)| holders.contains(cluster));
+    there.map(|(job, ..)| job).collect()
+}
+
 /// The jobs that make their outputs again.
 fn recovering(control: &Control) -> BTreeSet<JobId> {
     let jobs = control.builds().flat_map(|build| control.jobs(build.id));

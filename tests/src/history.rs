@@ -64,6 +64,8 @@ pub enum Fact {
     },
     /// The command of an exclusive job, and all that it had started, have ended.
     CommandOver(AttemptId),
+    /// A process of the agent of a cluster began: what an earlier one was told, and had not recorded, it does not know.
+    AgentStarted(ClusterName),
     /// The machine of a cluster ended, and all that ran there.
     MachineDown(ClusterName),
     /// An executor wrote down how an attempt ended.

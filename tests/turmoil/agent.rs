@@ -248,6 +248,7 @@ impl Machine {
 
     fn note_found(&self, found: &Found) {
         let cluster = self.name.clone();
+        self.chronicle.fact(Fact::AgentStarted(cluster.clone()));
         for report in found.reports() {
             if let Phase::Ended(outcome) = report.phase {
                 self.listener().ended(report.attempt, outcome);

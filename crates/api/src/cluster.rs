@@ -29,6 +29,10 @@ pub struct Cluster {
     pub joined_at: DateTime,
     /// The version of its agent, if it has connected since the master started.
     pub version: Option<String>,
+    /// What its executor can do for jobs, as its agent has announced, if it has connected since the master started: `images`, `exec`, `volumes`, `secrets`
+    /// and so on.
+    #[serde(default)]
+    pub capabilities: Option<Vec<String>>,
     /// What it has for jobs, in all; known while it is connected, if its agent was told or may look at its nodes.
     pub capacity: Option<Resources>,
     /// Its nodes that jobs can go to, if its agent may look at them.
@@ -44,7 +48,7 @@ pub struct Cluster {
     /// The address at which its agent takes peers, if it does.
     pub peer_address: Option<String>,
     /// What is left to do before it can go, while it is being drained.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub drain: Option<Drain>,
 }
 
@@ -126,6 +130,15 @@ pub struct ChangeCluster {
     /// is disabled they always are.
     #[serde(default)]
     pub move_jobs: bool,
+}
+
+/// Changes the labels of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeLabels {
+    /// What changes: `key=value` or a bare flag sets a label, `key-` takes one away. `cluster` and what begins with `node.` is not for users to set.
+    #[schema(max_items = 128)]
+    pub labels: Vec<String>,
 }
 
 /// The nodes of a cluster.

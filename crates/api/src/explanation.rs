@@ -1,17 +1,25 @@
 //! Why jobs are where they are.
 
 use serde::{Deserialize, Serialize};
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, JobName};
 use tombolo_core::placement;
+use tombolo_core::share::Whose;
 use utoipa::ToSchema;
 
 use crate::time::DateTime;
 
 /// Why a job is where it is, or is nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// One line for people.
     pub summary: String,
+    /// The cluster that has the job, or had it when it ended.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub cluster: Option<ClusterName>,
+    /// Why that one, in words, if that is known.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// The limit of its project or build that a queued job waits for, in words, if there is one.
     #[serde(default)]
     pub limit: Option<String>,
@@ -19,7 +27,7 @@ pub struct Explanation {
     #[serde(default)]
     pub advice: Option<String>,
     /// When the next attempt of a job is due that waits for that.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub retry_at: Option<DateTime>,
     /// All clusters, by name.
     pub clusters: Vec<ClusterVerdict>,
@@ -39,14 +47,14 @@ pub struct ClusterVerdict {
     #[serde(default)]
     pub remedy: Option<String>,
     /// Why others that suit the job come before it, if that does not lie in the job: its jobs do not start.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub drawback: Option<String>,
 }
 
 /// One thing that keeps a job from a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Miss {
-    /// What kind: `label`, `residency` (its project may not run there), `volume_elsewhere`, `apart`, `no_volumes`, `closed`, `incapable`, `disconnected`, `too_small`, `full`, `kept`.
+    /// What kind: `label`, `residency` (its project may not run there), `over_limit` (it passes a limit of its project or its build by itself), `volume_elsewhere`, `apart`, `no_volumes`, `closed`, `incapable`, `disconnected`, `too_small`, `full`, `kept`.
     pub kind: String,
     /// In words.
     pub message: String,
@@ -56,7 +64,7 @@ pub struct Miss {
     /// `label`, `residency`: the label's value there, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
-    /// `too_small`, `full`: what there is too little of: `cpu` (in thousandths of a processor), `memory` (in bytes) or `slots` (jobs at once).
+    /// `too_small`, `full`, `over_limit`: what there is too little of: `cpu` (in thousandths of a processor), `memory` (in bytes) or `slots` (jobs at once).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// `too_small`, `full`: what the cluster has of it in all, or its largest node, whichever is less; `full` has what is there in all.
@@ -65,9 +73,15 @@ pub struct Miss {
     /// `full`: what of it is free now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<u64>,
-    /// `too_small`, `full`: what the job needs of it.
+    /// `too_small`, `full`, `over_limit`: what the job needs of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<u64>,
+    /// `over_limit`: what the project or the build may have of it at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// `over_limit`: whose limit that is: `project` or `build` (of each of the project's builds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_of: Option<String>,
     /// `too_small`: the cluster may have more in all, and no node has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_a_node: Option<bool>,
@@ -75,6 +89,10 @@ pub struct Miss {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub cluster: Option<ClusterName>,
+    /// `label`, `too_small`: the job that asks for that, if it is another one, with which this one shares the volume of the build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub job: Option<JobName>,
     /// `incapable`: what the cluster's executor cannot do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
@@ -82,19 +100,26 @@ pub struct Miss {
 
 impl From<placement::Explanation> for Explanation {
     fn from(explanation: placement::Explanation) -> Self {
-        let verdict = |verdict: placement::ClusterVerdict| ClusterVerdict {
+        Self {
+            summary: explanation.summary,
+            cluster: explanation.cluster,
+            reason: explanation.reason,
+            limit: explanation.limit,
+            advice: explanation.advice,
+            retry_at: explanation.retry_at.map(Into::into),
+            clusters: explanation.clusters.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<placement::ClusterVerdict> for ClusterVerdict {
+    fn from(verdict: placement::ClusterVerdict) -> Self {
+        Self {
             remedy: verdict.remedy(),
             drawback: verdict.drawback(),
             fits: verdict.misses.is_empty(),
             misses: verdict.misses.iter().map(Miss::from).collect(),
             cluster: verdict.cluster,
-        };
-        Self {
-            summary: explanation.summary,
-            limit: explanation.limit,
-            advice: explanation.advice,
-            retry_at: explanation.retry_at.map(Into::into),
-            clusters: explanation.clusters.into_iter().map(verdict).collect(),
         }
     }
 }
@@ -104,6 +129,7 @@ const fn kind(miss: &placement::Miss) -> &'static str {
     match miss {
         placement::Miss::Label { .. } => "label",
         placement::Miss::Residency { .. } => "residency",
+        placement::Miss::OverLimit { .. } => "over_limit",
         placement::Miss::VolumeElsewhere { .. } => "volume_elsewhere",
         placement::Miss::Apart { .. } => "apart",
         placement::Miss::NoVolumes => "no_volumes",
@@ -116,6 +142,14 @@ const fn kind(miss: &placement::Miss) -> &'static str {
     }
 }
 
+/// Whose limit it is, on the wire.
+const fn limit_of(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Project => "project",
+        Whose::Build => "build",
+    }
+}
+
 impl From<&placement::Miss> for Miss {
     fn from(miss: &placement::Miss) -> Self {
         let words = Self {
@@ -124,10 +158,27 @@ impl From<&placement::Miss> for Miss {
             ..Self::default()
         };
         match miss {
-            placement::Miss::Label { requirement, found, .. }
-            | placement::Miss::Residency { requirement, found, .. } => Self {
+            placement::Miss::Label {
+                requirement,
+                found,
+                job,
+                ..
+            } => Self {
                 requirement: Some(requirement.to_string()),
                 found: found.clone(),
+                job: job.clone(),
+                ..words
+            },
+            placement::Miss::Residency { requirement, found, .. } => Self {
+                requirement: Some(requirement.to_string()),
+                found: found.clone(),
+                ..words
+            },
+            placement::Miss::OverLimit { over, .. } => Self {
+                resource: Some(over.resource.to_string()),
+                limit: Some(over.limit),
+                limit_of: Some(limit_of(over.whose).to_owned()),
+                request: Some(over.request),
                 ..words
             },
             placement::Miss::TooSmall {
@@ -135,11 +186,13 @@ impl From<&placement::Miss> for Miss {
                 capacity,
                 on_a_node,
                 request,
+                job,
             } => Self {
                 resource: Some(resource.to_string()),
                 capacity: Some(*capacity),
                 on_a_node: Some(*on_a_node),
                 request: Some(*request),
+                job: job.clone(),
                 ..words
             },
             placement::Miss::Full {
@@ -175,6 +228,7 @@ mod tests {
     use serde_json::json;
     use tombolo_core::capability::Capability;
     use tombolo_core::placement::{Availability, Resource};
+    use tombolo_core::share::Over;
     use tombolo_core::volume::VolumeKind;
     use utoipa::PartialSchema;
 
@@ -190,10 +244,20 @@ mod tests {
                 requirement: requirement.clone(),
                 found: Some("1".to_owned()),
                 is_contested: false,
+                job: None,
             },
             placement::Miss::Residency {
                 requirement,
                 found: None,
+                project: None,
+            },
+            placement::Miss::OverLimit {
+                over: Over {
+                    whose: Whose::Build,
+                    resource,
+                    limit: 1000,
+                    request: 2000,
+                },
                 project: None,
             },
             placement::Miss::VolumeElsewhere {
@@ -214,6 +278,7 @@ mod tests {
                 capacity: 4000,
                 on_a_node: true,
                 request: 5000,
+                job: Some(JobName::new("large").unwrap()),
             },
             placement::Miss::Full {
                 resource,
@@ -255,7 +320,22 @@ mod tests {
             })
         );
         assert_eq!(
+            told(2),
+            json!({
+                "kind": "over_limit", "message": "it asks for 2 cpu, and its build may have 1 at once",
+                "resource": "cpu", "limit": 1000, "limit_of": "build", "request": 2000
+            })
+        );
+        assert_eq!(
             told(9),
+            json!({
+                "kind": "too_small",
+                "message": "it has 4 cpu on its largest node, `large`, with which it shares the volume, needs 5",
+                "resource": "cpu", "capacity": 4000, "request": 5000, "on_a_node": true, "job": "large"
+            })
+        );
+        assert_eq!(
+            told(10),
             json!({
                 "kind": "full", "message": "it has 0.5 of 4 cpu free now, the job needs 2 (1.5 more)",
                 "resource": "cpu", "capacity": 4000, "free": 500, "request": 2000

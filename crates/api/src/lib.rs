@@ -34,8 +34,8 @@ pub use authority::{Authority, AuthorityRoot, CertificateState, ClusterCertifica
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{
-    Availability, ChangeCluster, Cluster, ClusterList, CreateInvite, Drain, Invite, InviteList, InviteState,
-    InviteSummary, Nodes, Resources,
+    Availability, ChangeCluster, ChangeLabels, Cluster, ClusterList, CreateInvite, Drain, Invite, InviteList,
+    InviteState, InviteSummary, Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};

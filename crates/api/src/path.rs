@@ -193,6 +193,11 @@ pub fn cluster(cluster: &ClusterName) -> String {
     format!("{}/{cluster}", clusters())
 }
 
+/// The labels of a cluster.
+pub fn cluster_labels(name: &ClusterName) -> String {
+    format!("{}/labels", cluster(name))
+}
+
 /// All invites.
 pub fn invites() -> String {
     format!("{PREFIX}/invites")

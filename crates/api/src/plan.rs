@@ -49,9 +49,10 @@ pub struct PlannedJob {
     /// What would have to change so that a job fits which no cluster can run.
     pub advice: Option<String>,
     /// Where the indexes would go at once, if it is an array; all else is said of its first one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub indexes: Option<PlannedIndexes>,
-    /// Of a job that is not placed: what it misses on each cluster, of a hundred clusters at the most.
+    /// What it misses on each cluster, beside what comes before it in the plan; of a hundred clusters at the most. Of a job that is placed, these are the
+    /// clusters that were compared, with nothing that it misses, and the others.
     pub clusters: Vec<ClusterVerdict>,
 }
 
@@ -121,7 +122,7 @@ impl From<control::PlannedJob> for PlannedJob {
                     reason,
                     advice: None,
                     indexes,
-                    clusters: Vec::new(),
+                    clusters: planned.compared.into_iter().map(Into::into).collect(),
                 };
             }
             control::Place::Waits(explanation) => (PlanOutcome::Waits, explanation),

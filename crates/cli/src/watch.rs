@@ -15,6 +15,7 @@ use tombolo_core::name::JobName;
 
 use crate::Session;
 use crate::command::builds::{job_state, why};
+use crate::command::indexes;
 use crate::failure::{ExitCode, Failure};
 use crate::render::{self, Format};
 
@@ -201,7 +202,7 @@ impl View for Plain {
                 .try_for_each(|input| render::line(&format!("{:<12}   {}", job.name, summary::edge(input))))?;
         }
         let same = before.is_some_and(|before| job_state(before) == job_state(job) && why(before) == why(job));
-        if same || !self.is_worth_a_line(job) {
+        if same || indexes::are_behind(job) || !self.is_worth_a_line(job) {
             return Ok(());
         }
         render::line(&state_line(job))
@@ -359,6 +360,24 @@ mod tests {
             (array, "sim          finished    2.0s: 3 finished of 3"),
         ] {
             assert_eq!(state_line(&job(changes)), expected);
+        }
+    }
+
+    /// The end of an array is told before what its last index did.
+    #[test]
+    fn an_array_that_is_over_has_a_line_when_its_counts_are_those_of_its_end() {
+        let array = |state: &str, counts: serde_json::Value| {
+            job(json!({"state": state, "array": {"count": 2, "counts": counts}}))
+        };
+        let between = json!([{"state": "publishing", "count": 1}, {"state": "finished", "count": 1}]);
+        let all = json!([{"state": "finished", "count": 2}]);
+        for (job, expected) in [
+            (array("running", between.clone()), false),
+            (array("finished", between), true),
+            (array("finished", all), false),
+            (job(json!({})), false),
+        ] {
+            assert_eq!(indexes::are_behind(&job), expected, "{job:?}");
         }
     }
 

@@ -21,6 +21,7 @@ mod handover;
 mod holders;
 mod hooks;
 mod invites;
+mod labels;
 mod lease;
 mod limits;
 mod losses;
@@ -43,6 +44,7 @@ mod schedule;
 mod secrets;
 mod settings;
 mod settle;
+mod sharing;
 mod standing;
 mod submit;
 mod survey;
@@ -67,10 +69,11 @@ pub use edges::Error as GraphError;
 pub use event::{Event, EventKind};
 pub use plan::{Place, PlannedIndexes, PlannedJob};
 pub use settings::Settings;
+pub use sharing::asked_by_sharers;
 pub use standing::Standing;
 pub use view::{AgentFacts, AssignmentView, AttemptView, ClusterView, Contact, InputView, JobView};
 
-use crate::id::Epoch;
+use crate::id::{BuildId, Epoch};
 use crate::name::ClusterName;
 use crate::session::Order;
 use crate::time::{Moment, Now};
@@ -120,6 +123,8 @@ pub struct Control {
     recoveries: BTreeSet<JobKey>,
     /// Jobs that wait for a cluster that has one of their inputs to connect.
     parked: BTreeSet<JobKey>,
+    /// Builds that may have jobs held by their limits though these have room.
+    holding: BTreeSet<BuildId>,
     /// The lowest epoch that an attempt is given from now on.
     lowest_epoch: Epoch,
     /// Until when the agent of the cluster may act that is being removed.
@@ -145,6 +150,7 @@ impl Control {
             deadlines: BTreeSet::new(),
             recoveries: BTreeSet::new(),
             parked: BTreeSet::new(),
+            holding: BTreeSet::new(),
             lowest_epoch: Epoch::default(),
             removed_until: None,
             drains: BTreeMap::new(),
@@ -181,6 +187,7 @@ impl Control {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each command")]
     fn carry_out(&mut self, outbox: &mut Outbox, command: Command) -> Result<Reply, Refusal> {
         match command {
             Command::CreateProject { id, name } => self.create_project(outbox, id, name),
@@ -213,6 +220,7 @@ impl Control {
                 availability,
                 present,
             } => self.set_availability(outbox, &name, availability, present),
+            Command::ChangeLabels { name, change } => self.change_labels(outbox, &name, &change),
             Command::RemoveCluster { name, caution } => self.remove_cluster(outbox, &name, caution),
             Command::Submit(submission) => self.submit(outbox, *submission),
             Command::CancelBuild { build, extent } => self.cancel_build(outbox, build, extent),

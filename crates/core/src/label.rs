@@ -1,5 +1,6 @@
 //! Labels of clusters, and the selectors of jobs that they are matched against.
 
+mod change;
 mod contradiction;
 mod grammar;
 mod parse;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use change::Change;
 pub use selector::{Operator, ParseSelectorError, Requirement, Selector};
 
 use crate::name::ClusterName;

@@ -6,9 +6,12 @@
 mod advice;
 mod availability;
 mod choice;
+mod contradiction;
 mod distance;
 mod explain;
 mod miss;
+mod over_limit;
+mod sharers;
 mod wishes;
 pub(crate) mod words;
 
@@ -20,6 +23,7 @@ pub use availability::Availability;
 pub use choice::{Choice, Comparison};
 pub use explain::{Placed, Situation, explain, misses};
 pub use miss::{Miss, Resource};
+pub use sharers::Sharers;
 pub use wishes::{Crowds, Wishes};
 
 use crate::capability::CapabilitySet;
@@ -27,6 +31,7 @@ use crate::label::{Labels, Selector};
 use crate::name::{ClusterName, ProjectName};
 use crate::resources::Resources;
 use crate::route::{Cost, Costs};
+use crate::share::Share;
 use crate::time::Timestamp;
 use crate::volume::{VolumeKind, VolumeSet};
 
@@ -45,6 +50,10 @@ pub struct Demand<'a> {
     pub needs: CapabilitySet,
     /// Its project, where people are told of it.
     pub project: Option<&'a ProjectName>,
+    /// Those that share a volume with it, where people are told of it.
+    pub sharers: Option<Sharers<'a>>,
+    /// What that may have at once, where people are told of it.
+    pub share: Option<&'a Share>,
 }
 
 impl Demand<'_> {
@@ -232,6 +241,12 @@ impl Score {
 pub struct Explanation {
     /// One line for people.
     pub summary: String,
+    /// The cluster that has the job, if one does.
+    #[serde(default)]
+    pub cluster: Option<ClusterName>,
+    /// Why that one, in words, if that is known.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// The limit of its project or build that a queued job waits for, in words, if there is one.
     pub limit: Option<String>,
     /// What would have to change so that a job fits which no cluster can run: the least of that, on the nearest cluster.

@@ -1,5 +1,7 @@
 //! What projects and builds may have of the clusters at once.
 
+mod over;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::label::Selector;
 use crate::placement::words;
 use crate::resources::Resources;
+
+pub use over::{Over, Whose};
 
 /// How much of the clusters a project gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

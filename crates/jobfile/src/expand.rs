@@ -12,6 +12,7 @@ use tombolo_core::name::JobName;
 
 use crate::fault::{Complaint, Fault, Faults, Position};
 use crate::schema::{Jobs, Place};
+use crate::sharing::{Sharing, Site as Selecting};
 
 /// How deep workflows may lie in each other.
 const MAX_DEPTH: usize = 16;
@@ -71,6 +72,7 @@ pub(crate) fn expand(limit: usize, file: File<'_>, files: &mut dyn Files) -> Res
         full: false,
         faults: Vec::new(),
         omitted: 0,
+        sharing: Sharing::default(),
     };
     let site = Site {
         outer: None,
@@ -79,6 +81,7 @@ pub(crate) fn expand(limit: usize, file: File<'_>, files: &mut dyn Files) -> Res
         trail: vec![file.path.to_owned()],
     };
     expander.take_file(file, &site);
+    expander.check_sharing();
     if expander.faults.is_empty() {
         return Ok(BuildDefinition { jobs: expander.specs });
     }
@@ -102,6 +105,7 @@ struct Expander<'f> {
     full: bool,
     faults: Vec<Fault>,
     omitted: usize,
+    sharing: Sharing,
 }
 
 impl Expander<'_> {
@@ -179,6 +183,7 @@ impl Expander<'_> {
                 spec.dependencies = leaves.into_iter().map(follow).collect();
             }
         }
+        self.sharing.add(file, &spec, place);
         let name = spec.name.clone();
         self.dependencies += spec.dependencies.len();
         if self.specs.len() >= MAX_JOBS || self.dependencies > MAX_DEPENDENCIES {
@@ -255,6 +260,24 @@ impl Expander<'_> {
             )));
         }
         Ok(bytes)
+    }
+
+    /// Says which jobs cannot share the volume with others, each in its place among the faults of its file.
+    fn check_sharing(&mut self) {
+        for (Selecting { file, path, at }, complaint) in std::mem::take(&mut self.sharing).faults() {
+            if self.faults.len() >= Faults::MAX {
+                self.omitted += 1;
+                continue;
+            }
+            let mut fault = complaint.at(&path, at);
+            fault.file = (file != self.root).then(|| crate::fault::excerpt(&file, 4096));
+            let comes_before =
+                |other: &Fault| other.file == fault.file && (other.line, other.column) <= (fault.line, fault.column);
+            let before = self.faults.iter().rposition(comes_before);
+            let first = self.faults.iter().position(|other| other.file == fault.file);
+            let index = before.map(|before| before + 1).or(first);
+            self.faults.insert(index.unwrap_or(self.faults.len()), fault);
+        }
     }
 
     fn take_faults(&mut self, file: File<'_>, faults: Faults) {

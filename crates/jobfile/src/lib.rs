@@ -10,6 +10,7 @@ mod format;
 mod reader;
 pub mod report;
 mod schema;
+mod sharing;
 
 use tombolo_core::build::BuildDefinition;
 

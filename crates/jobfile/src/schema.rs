@@ -69,6 +69,8 @@ pub(crate) struct Place {
     pub(crate) include: Option<(String, Position)>,
     /// The job on whose cluster it is to run.
     same_as: Option<Position>,
+    /// Its selector.
+    pub(crate) selector: Option<Position>,
 }
 
 impl Place {

@@ -155,15 +155,16 @@ impl<S: Store> Logs<S> {
         let permit = inner.sender.reserve().await.map_err(|_| Error::Stopping)?;
         inner.open.load(&*inner.store, attempt).await?;
         let (done, answer) = oneshot::channel();
-        let (generation, lines) = inner.open.receive(attempt, lines)?;
-        permit.send(Pending {
-            attempt,
-            generation,
-            lines,
-            last,
-            done,
-            _room: room,
-        });
+        inner.open.receive(attempt, lines, |generation, lines| {
+            permit.send(Pending {
+                attempt,
+                generation,
+                lines,
+                last,
+                done,
+                _room: room,
+            });
+        })?;
         answer.await.map_err(|_| Error::Stopping)?
     }
 }

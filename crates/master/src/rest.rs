@@ -254,6 +254,7 @@ fn routes() -> OpenApiRouter<Arc<Application>> {
             cluster::change_cluster,
             cluster::remove_cluster
         ))
+        .routes(routes!(cluster::change_labels))
 }
 
 fn unexpected_reply(reply: &Reply) -> Error {

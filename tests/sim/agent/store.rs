@@ -224,6 +224,10 @@ impl Store {
     pub(super) fn write_manifest(&mut self, manifest: Digest, upload: Upload) -> Result<(), bool> {
         self.manifests.insert(manifest, false);
         let is_forgotten = self.forgotten.contains(&upload);
+        if is_forgotten {
+            // A sweep does not know that somebody counts on it.
+            self.suffered.insert(manifest);
+        }
         let mut lacking = chunks_of(manifest).filter(|chunk| !self.can_read(*chunk)).peekable();
         match lacking.peek() {
             None => Ok(()),
@@ -262,7 +266,11 @@ impl Store {
                 self.chunks.remove(&chunk);
                 self.hurt.insert(chunk);
             }
-            None => drop(self.manifests.remove(&manifest)),
+            None => {
+                self.manifests.remove(&manifest);
+                // It may not have been whole before.
+                self.suffered.insert(manifest);
+            }
         }
         self.no_longer_whole(before)
     }

@@ -1,10 +1,12 @@
 //! What a process that leads does: commands in batches, their commits, and what follows from them.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 use tombolo_core::control::{Change, Command, Effects, Refusal, Reply};
 use tombolo_core::session::master::{Event, Session};
 
-use super::{Batch, Origin, given, recovering};
+use super::{Batch, Origin, given, needed_from, recovering};
 use crate::world::{Bug, Item, World};
 use tombolo_tests::history::Fact;
 
@@ -60,12 +62,15 @@ impl World {
             };
             self.history.note(now, || format!("master {life} applies {command:?}"));
             let greeting = greeting(&command);
-            let before = recovering(&process.control);
+            let before = match &origin {
+                Origin::Drained(name) => needed_from(&process.control, name),
+                _ => BTreeSet::new(),
+            };
             let mut effects = process.control.apply(Self::now_of(now, process.clock), command);
             if let Origin::Drained(name) = &origin
                 && effects.reply.is_ok()
             {
-                let again = recovering(&process.control).difference(&before).copied().collect();
+                let again = recovering(&process.control).intersection(&before).copied().collect();
                 drained.push((name.clone(), again, given(&process.control)));
             }
             if let Some(greeting) = greeting.filter(|_| effects.reply.is_ok()) {

@@ -1,6 +1,6 @@
 //! That a command starts once, and only for an attempt that counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_core::build::JobState;
 use tombolo_core::control::Change;
@@ -8,6 +8,7 @@ use tombolo_core::id::AttemptId;
 use tombolo_core::name::ClusterName;
 
 use super::Record;
+use super::progress::latest;
 use crate::history::{Fact, Outcome};
 
 /// No attempt's command starts twice, and never on two clusters; also if its machine ended before the master heard of it. Unless the cluster lost its
@@ -38,13 +39,17 @@ pub(super) fn commands_run_once(outcome: &Outcome) -> Result<(), String> {
 pub(super) fn replaced_never_starts(outcome: &Outcome) -> Result<(), String> {
     let mut record = Record::default();
     let mut held: BTreeMap<AttemptId, ClusterName> = BTreeMap::new();
+    let mut cancelled: BTreeSet<AttemptId> = BTreeSet::new();
     for (at, fact) in &outcome.history.facts {
+        // Also one that made an output again: its job is as it had ended when that is over.
+        if let Fact::Committed(Change::PutJob(status)) = fact
+            && status.cancel_requested
+        {
+            cancelled.insert(latest(status));
+        }
         match fact {
             Fact::Committed(Change::PutJob(status)) if status.state == JobState::Assigned => {
-                let attempt = AttemptId {
-                    job: status.id,
-                    epoch: status.epoch,
-                };
+                let attempt = latest(status);
                 held.extend(status.cluster.clone().map(|cluster| (attempt, cluster)));
             }
             Fact::Committed(Change::DeleteCluster(name)) => held.retain(|_, cluster| cluster != name),
@@ -57,7 +62,7 @@ pub(super) fn replaced_never_starts(outcome: &Outcome) -> Result<(), String> {
                     .get(&attempt.job)
                     .ok_or("a command starts of a job that is nowhere")?;
                 let given_up = status.epoch != attempt.epoch || status.cluster.is_none();
-                if !status.cancel_requested && (given_up || status.state.terminal().is_some()) {
+                if !cancelled.contains(&attempt) && (given_up || status.state.terminal().is_some()) {
                     return Err(format!(
                         "{at:?}: {attempt} starts on {cluster}, the store says {status:?}"
                     ));

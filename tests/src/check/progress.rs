@@ -12,7 +12,7 @@ use super::Record;
 use crate::history::Fact;
 use crate::history::Outcome;
 
-fn latest(status: &JobStatus) -> AttemptId {
+pub(super) fn latest(status: &JobStatus) -> AttemptId {
     AttemptId {
         job: status.id,
         epoch: status.epoch,
@@ -57,7 +57,9 @@ pub(super) fn returned_goes_on(outcome: &Outcome) -> Result<(), String> {
                 let before = record.jobs.get(&status.id);
                 let taken = before.and_then(|before| Some((latest(before), before.cluster.as_ref()?)));
                 let wants = |cluster| format!("placed again: cluster `{cluster}` does not have it any more");
+                // What else changes of an attempt that was placed so keeps those words.
                 if let Some((attempt, cluster)) = taken
+                    && (latest(status), status.cluster.as_ref()) != (attempt, Some(cluster))
                     && status.message.starts_with(&wants(cluster))
                     && greeted.get(cluster).is_some_and(|attempts| attempts.contains(&attempt))
                 {

@@ -167,10 +167,11 @@ fn awaited(job: &Job, all: &[Job]) -> String {
     };
     let names = job.parents.iter().map(|parent| &parent.name);
     let names: Vec<_> = names.filter(|name| !is_over(name)).map(JobName::as_str).collect();
-    if names.is_empty() {
-        return String::new();
+    match (names.as_slice(), &job.hook) {
+        ([], None) => String::new(),
+        ([], Some(_)) => "waits until the jobs that come before it in the build are over".to_owned(),
+        (names, _) => format!("waits for {}", names.join(", ")),
     }
-    format!("waits for {}", names.join(", "))
 }
 
 /// Why a job is in its state, as far as that needs a word. Which parents it waits for, only the whole build tells.
@@ -419,6 +420,14 @@ mod tests {
         let why = |row: usize| rows[row].last().unwrap().as_str();
         assert_eq!(why(3), "waits for slow, remade");
         assert_eq!(why(4), "");
+        let mut hook = job("clean", "waiting", &[]);
+        hook["hook"] = json!("after");
+        let mut last = hook.clone();
+        last["parents"] = json!([{"name": "slow", "on": ["finished"]}]);
+        let rows = build(vec![job("slow", "running", &[]), hook, last]).rows(Wide::No);
+        let why = |row: usize| rows[row].last().unwrap().as_str();
+        assert_eq!(why(1), "waits until the jobs that come before it in the build are over");
+        assert_eq!(why(2), "waits for slow");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Subcommand;
 use reqwest::Method;
 use tombolo_api::{
-    Availability, ChangeCluster, Cluster as Described, ClusterList, CreateInvite, Invite, InviteList, InviteSummary,
-    path,
+    Availability, ChangeCluster, ChangeLabels, Cluster as Described, ClusterList, CreateInvite, Invite, InviteList,
+    InviteSummary, path,
 };
+use tombolo_core::label;
 use tombolo_core::name::ClusterName;
 
 use crate::Session;
@@ -42,6 +43,14 @@ pub(crate) enum Cluster {
     Show {
         /// Its name.
         name: ClusterName,
+    },
+    /// Changes the labels of a cluster. Jobs that it has stay there; those that wait are looked at again at once.
+    Label {
+        /// Its name.
+        name: ClusterName,
+        /// What changes: `key=value` or a bare flag sets a label, `key-` takes one away.
+        #[arg(required = true, value_name = "LABEL")]
+        labels: Vec<String>,
     },
     /// Lets a cluster take no new jobs. Those that it has go on.
     Cordon {
@@ -199,6 +208,7 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
                 Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
             }
         }
+        Cluster::Label { name, labels } => label(session, name, labels).await,
         Cluster::Cordon { name } => change(session, name, Availability::Cordoned, false).await,
         Cluster::Drain {
             name,
@@ -222,6 +232,26 @@ pub(crate) async fn cluster(command: &Cluster, session: &Session) -> Result<(), 
             let (kind, name, change) = ("cluster", name.as_str(), "removed");
             render::changed(session.format, &Changed { kind, name, change })
         }
+    }
+}
+
+/// Changes the labels of a cluster, and says which it has now.
+async fn label(session: &Session, name: &ClusterName, labels: &[String]) -> Result<(), Failure> {
+    let request = ChangeLabels {
+        labels: labels.to_vec(),
+    };
+    let cluster: Described = session.client.patch(&path::cluster_labels(name), &request).await?;
+    match session.format {
+        Format::Table | Format::Wide => {
+            let given = |key: &str| label::reserved(key).is_none();
+            let labels = render::labels(cluster.labels.iter().filter(|(key, _)| given(key)));
+            render::line(&match labels.as_str() {
+                "" => format!("Cluster `{name}` has no labels of yours."),
+                labels => format!("Cluster `{name}` has the labels {labels}."),
+            })
+        }
+        Format::Name => render::line(cluster.name.as_str()),
+        Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Jobs as rows, and the indexes of arrays.
 
 use clap::Args;
-use tombolo_api::{IndexList, Job, JobState, limit, path};
+use tombolo_api::{Array, IndexList, Job, JobState, limit, path};
 use tombolo_core::name::JobName;
 
 use super::builds::{job_state, why};
@@ -49,6 +49,12 @@ impl Rows for IndexList {
     fn empty(&self) -> &'static str {
         "No index of the array is like that."
     }
+}
+
+/// Whether the counts of an array are older than its end: those that its end has come with are told right after it.
+pub(crate) fn are_behind(job: &Job) -> bool {
+    let goes_on = |array: &Array| array.counts.iter().any(|of| !of.state.is_terminal());
+    job.state.is_terminal() && job.array.as_ref().is_some_and(goes_on)
 }
 
 /// How many indexes of an array are in which state; nothing for other jobs.

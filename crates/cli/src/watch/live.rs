@@ -9,6 +9,7 @@ use tombolo_core::name::JobName;
 
 use super::{View, amount, pace, state_line, summary, way};
 use crate::command::builds::why;
+use crate::command::indexes;
 use crate::failure::Failure;
 
 /// How many jobs have a line of their own at once; a build of thousands does not fit on a screen.
@@ -51,7 +52,7 @@ impl View for Live {
                 bar.finish_and_clear();
             }
             let same = |before: &Job| before.state == job.state && why(before) == why(job);
-            return if before.is_some_and(same) {
+            return if before.is_some_and(same) || indexes::are_behind(job) {
                 Ok(())
             } else {
                 self.print(&state_line(job))

@@ -1,6 +1,6 @@
 //! The builds that are not over, and their jobs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use std::sync::Arc;
 
@@ -10,12 +10,13 @@ use super::edges::Edges;
 use super::hooks::Stages;
 use super::queue::{ClassId, Ticket};
 use super::record::{Build, JobNode, JobStatus};
-use super::volumes::Sharing;
+use super::sharing::Sharing;
 use super::waits::Waits;
 use crate::build::JobState;
 use crate::build::extensions::takes_input;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId};
 use crate::name::JobName;
+use crate::placement::Choice;
 use crate::planted::{Bug, planted};
 use crate::share::Usage;
 
@@ -42,6 +43,8 @@ pub(super) struct LiveJob {
     pub(super) class: Option<ClassId>,
     /// It counts for what its build and its project have.
     pub(super) charged: bool,
+    /// Why its attempt is where it is, if this process has placed it.
+    pub(super) choice: Option<Choice>,
     /// Why its attempt does not go on, as the agent says.
     pub(super) waits: Option<Box<Waits>>,
     /// Of an index: the state that its array counts it in.
@@ -67,6 +70,7 @@ impl LiveJob {
             touched: false,
             class: None,
             charged: false,
+            choice: None,
             waits: None,
         }
     }
@@ -198,8 +202,10 @@ impl LiveBuild {
 /// All builds that are not over.
 #[derive(Debug, Default)]
 pub(super) struct Builds {
-    /// In boxes, since a tree of large values is large itself, and slow to walk.
-    by_id: BTreeMap<BuildId, Box<LiveBuild>>,
+    /// In boxes, since a table of large values is large itself.
+    by_id: HashMap<BuildId, Box<LiveBuild>>,
+    /// All of them: in the order of their ids, which is the same in each process.
+    order: BTreeSet<BuildId>,
     /// Indexes of arrays are not in it: their ids say whose they are.
     jobs: HashMap<JobId, JobKey>,
     /// How many indexes all arrays have.
@@ -209,7 +215,7 @@ pub(super) struct Builds {
 
 impl Builds {
     pub(super) fn iter(&self) -> impl Iterator<Item = &LiveBuild> {
-        self.by_id.values().map(Box::as_ref)
+        self.order.iter().filter_map(|id| self.get(*id))
     }
 
     /// How many there are.
@@ -275,6 +281,7 @@ impl Builds {
             .map(|array| array.array.count as usize)
             .sum::<usize>();
         *self.running.entry(build.record.project).or_default() += 1;
+        self.order.insert(build.record.id);
         self.by_id.insert(build.record.id, Box::new(build));
     }
 
@@ -294,6 +301,7 @@ impl Builds {
     }
 
     pub(super) fn remove(&mut self, id: BuildId) -> Option<LiveBuild> {
+        self.order.remove(&id);
         let build = *self.by_id.remove(&id)?;
         for job in &build.jobs {
             self.jobs.remove(&job.node.id);

@@ -13,7 +13,7 @@ use super::view::{AgentFacts, Contact};
 use crate::id::{BuildId, SessionId};
 use crate::label::Labels;
 use crate::name::ClusterName;
-use crate::placement::{Availability, Candidate, Choice};
+use crate::placement::{Availability, Candidate};
 use crate::resources::Resources;
 use crate::session::Capability;
 use crate::time::Moment;
@@ -95,8 +95,6 @@ pub(super) struct Member {
     pub(super) attempts: BTreeSet<JobKey>,
     /// Those of them that do not start, as its agent says why.
     held_up: BTreeSet<JobKey>,
-    /// Why they were placed here; of those that this process has placed.
-    choices: BTreeMap<JobKey, Choice>,
     /// The volumes that it has, or is to make.
     pub(super) volumes: BTreeSet<VolumeId>,
     /// The classes of queued jobs that match but found no room here: they are told when there is some again.
@@ -124,7 +122,6 @@ impl Member {
             used: Resources::default(),
             attempts: BTreeSet::new(),
             held_up: BTreeSet::new(),
-            choices: BTreeMap::new(),
             volumes: BTreeSet::new(),
             awaited_by: BTreeSet::new(),
             kept_for: None,
@@ -167,11 +164,6 @@ impl Member {
             memory_bytes: known.memory_bytes.into(),
             slots: agent.slots.into(),
         }
-    }
-
-    /// Why this attempt was given to it, if that is known.
-    pub(super) fn choice(&self, key: JobKey) -> Option<Choice> {
-        self.choices.get(&key).copied()
     }
 
     /// The cluster as it would be without an attempt that it has: as open as it was for that, and with its room.
@@ -310,21 +302,11 @@ impl Clusters {
         };
         let had = member.attempts.remove(&key);
         member.held_up.remove(&key);
-        member.choices.remove(&key);
         if had {
             member.used = member.used.minus(resources);
             self.refresh_room(index);
         }
         had
-    }
-
-    /// Notes why an attempt was given to the cluster.
-    pub(super) fn note_choice(&mut self, index: ClusterIndex, key: JobKey, choice: Choice) {
-        if let Some(member) = self.get_mut(index)
-            && member.attempts.contains(&key)
-        {
-            member.choices.insert(key, choice);
-        }
     }
 
     /// Notes whether an attempt of the cluster does not start.
@@ -359,10 +341,9 @@ impl Clusters {
         let totals = self.iter().map(|(_, member)| member.counts_for());
         self.totals == totals.fold(Totals::default(), Totals::plus)
             && self.iter().all(|(index, member)| self.room(index) == member.room())
-            && self.iter().all(|(_, member)| {
-                let known = |key| member.attempts.contains(key);
-                member.held_up.iter().all(known) && member.choices.keys().all(known)
-            })
+            && self
+                .iter()
+                .all(|(_, member)| member.held_up.iter().all(|key| member.attempts.contains(key)))
     }
 
     /// Keeps the room of a cluster for a class of jobs, or lets it be.

@@ -7,6 +7,7 @@ use crate::build::{BuildDefinition, JobSpec};
 use crate::cache::Cache;
 use crate::digest::Digest;
 use crate::id::{AttemptId, BuildId, JobId, ProjectId, SessionId, TokenId};
+use crate::label;
 use crate::name::{ClusterName, JobName, ProjectName, SecretName, TriggerName};
 use crate::placement::Availability;
 use crate::retention::Policy;
@@ -125,6 +126,13 @@ pub enum Command {
         availability: Availability,
         /// What becomes of the jobs that it has.
         present: Present,
+    },
+    /// Changes the labels of a cluster. The jobs that it has stay there.
+    ChangeLabels {
+        /// Which cluster.
+        name: ClusterName,
+        /// What becomes of its labels.
+        change: label::Change,
     },
     /// Removes a cluster: its attempts are replaced elsewhere, its certificate is of no use any more.
     RemoveCluster {

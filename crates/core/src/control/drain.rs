@@ -172,7 +172,7 @@ pub(super) const fn may_leave_more(command: &Command) -> bool {
     match command {
         Command::Submit(submission) => submission.rerun.is_some(),
         Command::Report { generated, .. } => generated.is_some(),
-        Command::SetAvailability { .. } | Command::RemoveCluster { .. } => true,
+        Command::SetAvailability { .. } | Command::ChangeLabels { .. } | Command::RemoveCluster { .. } => true,
         _ => false,
     }
 }

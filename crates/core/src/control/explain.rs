@@ -35,14 +35,11 @@ impl Control {
             ),
             (JobState::Terminal(state), _) => Situation::Ended(state),
             (JobState::Queued, _) | (_, None) => Situation::Queued(limit.as_deref()),
-            (_, Some(cluster)) => {
-                let member = self.clusters.by_name(cluster).map(|(_, member)| member);
-                Situation::Placed(Placed {
-                    cluster,
-                    choice: member.and_then(|member| member.choice(build.key(job))),
-                    held_up: held_up.as_deref(),
-                })
-            }
+            (_, Some(cluster)) => Situation::Placed(Placed {
+                cluster,
+                choice: job.choice,
+                held_up: held_up.as_deref(),
+            }),
         };
         let volumes = self.volume_needs(build, job);
         let candidates = self.candidates_for(build, job);
@@ -62,15 +59,12 @@ impl Control {
 
     /// Keeps with a job that ends why its cluster was chosen: what was compared then cannot be worked out later.
     pub(super) fn keep_choice(&mut self, key: JobKey) {
-        let Some((_, job)) = self.builds.job(key) else { return };
+        let Some(job) = self.builds.job_mut(key) else { return };
         // How a job has ended does not change by an attempt that only makes its output again. Indexes of arrays are many, and stay for as long as
         // their build.
         let is_index = job.id().array_and_index().is_some();
         let ends = job.attempt().is_some() && !job.status.is_recovering() && !is_index;
-        let cluster = job.status.cluster.as_ref().filter(|_| ends);
-        let member = cluster.and_then(|cluster| self.clusters.by_name(cluster));
-        let choice = member.and_then(|(_, member)| member.choice(key));
-        if let Some((job, choice)) = self.builds.job_mut(key).zip(choice) {
+        if let Some(choice) = job.choice.filter(|_| ends) {
             job.status.keep_choice(choice);
         }
     }
@@ -85,6 +79,7 @@ impl Control {
         let project = self.projects.get(build.record.project);
         Demand {
             project: project.map(|project| &project.name),
+            share: project.map(|project| &project.share),
             ..demand(build, job, volumes)
         }
     }

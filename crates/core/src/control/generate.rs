@@ -10,7 +10,7 @@ use super::command::Generated;
 use super::edges::Edges;
 use super::outbox::Outbox;
 use super::record::{JobNode, JobStatus};
-use super::volumes::Sharing;
+use super::sharing::Sharing;
 use super::{Change, Control, EventKind};
 use crate::build::extensions::{input_folder, takes_input};
 use crate::build::graph::{MAX_DEPENDENCIES, takes_too_many};
@@ -54,8 +54,9 @@ impl Control {
         }
         self.confine(build.record.project, jobs.iter_mut().map(|(_, job)| job));
         let plan = build.plan(maker.index, jobs)?;
+        build.check_sharing(&plan.nodes)?;
         let project = build.record.project;
-        self.check_needs(&plan.specs)
+        self.check_needs(plan.specs.iter())
             .and_then(|()| self.check_secrets(project, &plan.specs))
             .map_err(|refusal| refusal.to_string())?;
         self.extend(outbox, maker, plan);
@@ -151,6 +152,29 @@ impl Control {
 }
 
 impl LiveBuild {
+    /// Refuses jobs that would share the volume of others of the build and can never run where these do.
+    fn check_sharing(&self, new: &[JobNode]) -> Result<(), String> {
+        if !new.iter().any(|node| node.volumes.contains(VolumeKind::Shared)) {
+            return Ok(());
+        }
+        // Those that were there before wait with a reason of their own.
+        if self
+            .sharing
+            .as_ref()
+            .is_some_and(|sharing| sharing.contradiction().is_some())
+        {
+            return Ok(());
+        }
+        let nodes = self.jobs.iter().map(|job| &*job.node).chain(new);
+        match Sharing::of(nodes).and_then(|sharing| sharing.contradiction()) {
+            None => Ok(()),
+            Some(words) => Err(format!(
+                "its job file has a job that no cluster can run together with all that share the volume of the build: {words}; \
+                 take one of these requirements out, or leave `volumes: [shared]` out of one of the jobs"
+            )),
+        }
+    }
+
     fn plan(&self, maker: u32, jobs: Vec<(JobId, JobSpec)>) -> Result<Plan, String> {
         let maker = self.job(maker).ok_or("the job is gone")?;
         let first = u32::try_from(self.jobs.len()).unwrap_or(u32::MAX);

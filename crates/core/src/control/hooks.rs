@@ -3,6 +3,8 @@
 //! A build goes through stages: its jobs, then those for a build that went wrong, then those for any. A stage begins when all jobs of the stages before it
 //! are over. That is counted, not written: which stage a build is in follows from the states of its jobs.
 
+use std::collections::BTreeSet;
+
 use super::Control;
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::outbox::Outbox;
@@ -22,6 +24,8 @@ pub(super) struct Stages {
     open: [usize; STAGES],
     /// The jobs that are hooks, by index.
     hooks: Vec<u32>,
+    /// Hooks that had begun, had to wait again for what they need, and could go on but for a job before them that makes its output again.
+    held: BTreeSet<u32>,
 }
 
 impl Stages {
@@ -51,6 +55,11 @@ impl Stages {
     /// A job is over.
     pub(super) fn close(&mut self, stage: usize) {
         self.open[stage] = self.open[stage].saturating_sub(1);
+    }
+
+    /// A job could go on, and its stage has to come again first.
+    pub(super) fn hold(&mut self, number: u32) {
+        self.held.insert(number);
     }
 
     /// Whether all jobs are over.
@@ -105,15 +114,18 @@ impl LiveBuild {
         })
     }
 
-    /// Hooks whose stage has come, and that nobody has begun with.
-    pub(super) fn due_hooks(&self) -> Vec<u32> {
-        let is_due = |index: &u32| {
-            self.job(*index).is_some_and(|job| {
+    /// Hooks whose stage has come, and that nobody has begun with, or that were held until it came again.
+    pub(super) fn due_hooks(&self) -> BTreeSet<u32> {
+        let due = |number: &u32| {
+            self.job(*number).filter(|job| {
                 let waits = job.status.state == JobState::Waiting && job.status.retry_at().is_none();
-                waits && job.pending == 0 && !job.status.is_recovering() && self.is_turn(job)
+                waits && self.pending(*number) == 0 && self.is_turn(job)
             })
         };
-        self.stages.hooks.iter().copied().filter(is_due).collect()
+        let is_new = |number: &&u32| due(number).is_some_and(|job| !job.status.is_recovering());
+        let new = self.stages.hooks.iter().filter(is_new);
+        let go_on = self.stages.held.iter().filter(|number| due(number).is_some());
+        new.chain(go_on).copied().collect()
     }
 
     /// The jobs that went wrong before a hook, for whoever reports it.
@@ -128,10 +140,11 @@ impl LiveBuild {
 impl Control {
     /// Begins with the hooks whose stage has come. Says which of them have ended by that.
     pub(super) fn begin_stage(&mut self, outbox: &mut Outbox, id: BuildId) -> Vec<u32> {
-        let Some(build) = self.builds.get(id) else {
+        let Some(build) = self.builds.get_mut(id) else {
             return Vec::new();
         };
         let mut due = build.due_hooks();
+        build.stages.held.retain(|number| !due.contains(number));
         due.retain(|index| {
             !self.parked.contains(&JobKey {
                 build: id,

@@ -2,7 +2,7 @@
 
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::outbox::Outbox;
-use super::queue::Ticket;
+use super::queue::{ClassId, Ticket};
 use super::{Change, Control, Refusal, Reply};
 use crate::id::{BuildId, ProjectId};
 use crate::label::Selector;
@@ -47,9 +47,29 @@ impl Control {
         if let Some((whose, passed)) = passed {
             return Some(format!("{whose} {passed}"));
         }
-        let first = build.held.first().filter(|_| job.class.is_none())?;
-        let first = build.job(first.job.index)?.name();
-        Some(format!("its build is at a limit, and `{first}` comes before it"))
+        if job.class.is_none() {
+            let first = build.job(build.held.first()?.job.index)?;
+            let words = || format!("its build is at a limit, and `{}` comes before it", first.name());
+            return (first.id() != job.id()).then(words);
+        }
+        let own = self.ticket(build.key(job))?;
+        let first = self.queue.blocked_by(project.id).filter(|first| *first < own)?;
+        let (of, first) = self.builds.job(first.job)?;
+        let of_build = match of.record.id == build.record.id {
+            true => String::new(),
+            false => format!(" of build {}", of.record.number),
+        };
+        let usage = self.queue.usage(project.id);
+        let name = first.name();
+        Some(match self.limit_with(of, first, &usage, &Usage::default()) {
+            Some(_) => format!(
+                "its project `{}` is at a limit, and `{name}`{of_build} comes before it",
+                project.name
+            ),
+            None => format!(
+                "`{name}`{of_build} comes before it, has the room of a cluster kept for it, and waits for a limit of its build"
+            ),
+        })
     }
 
     /// The limit that a job passes if its project and build have so much, after whose limit it is, in words.
@@ -69,16 +89,23 @@ impl Control {
         Some(("its build".to_owned(), passed))
     }
 
-    /// Takes a job out of its class for whose build there is no room now, since of each build only so much may run. Whether that is so.
-    pub(super) fn hold(&mut self, ticket: Ticket) -> bool {
+    /// Takes a job out of its class for whose build there is no room now, since of each build only so much may run, or that comes after one for
+    /// which there was none. Whether that is so.
+    pub(super) fn hold(&mut self, class: ClassId, ticket: Ticket) -> bool {
         let key = ticket.job;
         let Some((build, job)) = self.builds.job(key) else {
             return false;
         };
+        let comes_after = build.held.first().is_some_and(|first| *first < ticket);
         let project = self.projects.get(build.record.project);
         let limits = project.map(|project| project.share.build_limits).unwrap_or_default();
-        if limits.passed_by(&build.usage, &job.node.resources).is_none() {
+        if !comes_after && limits.passed_by(&build.usage, &job.node.resources).is_none() {
             return false;
+        }
+        if !comes_after && self.queue.keeps_room(&self.clusters, class) {
+            // It would lose what it has waited for on a cluster, and have to find both at the same time.
+            self.queue.block(class, ticket);
+            return true;
         }
         self.dequeue(key);
         if let Some(build) = self.builds.get_mut(key.build) {
@@ -118,10 +145,10 @@ impl Control {
         self.let_go_on(key.build);
     }
 
-    /// Puts the first of the build's jobs that are held into their classes again, as many as there is room for.
-    fn let_go_on(&mut self, id: BuildId) {
+    /// Puts the first of the build's jobs that are held into their classes again, as many as there is room for. Whether there are any.
+    pub(super) fn let_go_on(&mut self, id: BuildId) -> bool {
         let Some(build) = self.builds.get(id).filter(|build| !build.held.is_empty()) else {
-            return;
+            return false;
         };
         let project = self.projects.get(build.record.project);
         let limits = project.map(|project| project.share.build_limits).unwrap_or_default();
@@ -138,9 +165,31 @@ impl Control {
             usage = usage.plus(&job.node.resources);
             keys.push(ticket.job);
         }
+        let go_on = !keys.is_empty();
         for key in keys {
-            // Its class is watched since the job was queued first.
-            let _class = self.insert(key);
+            if let Some(class) = self.insert(key) {
+                self.queue.note_unwatched(class);
+            }
         }
+        if go_on && self.builds.get(id).is_some_and(|build| !build.held.is_empty()) {
+            self.holding.insert(id);
+        }
+        go_on
+    }
+
+    /// All that could be placed is: lets more go on of builds whose limits have room still, since those that went on before found no cluster. They
+    /// hold up no other. Whether there are any.
+    pub(super) fn let_more_go_on(&mut self) -> bool {
+        let mut go_on = false;
+        for id in std::mem::take(&mut self.holding) {
+            let Some(build) = self.builds.get(id) else { continue };
+            // What its project waits for comes first, and ends.
+            if self.queue.blocked_by(build.record.project).is_some() {
+                self.holding.insert(id);
+                continue;
+            }
+            go_on |= self.let_go_on(id);
+        }
+        go_on
     }
 }

@@ -11,9 +11,9 @@ const MAX_NAMES: usize = 3;
 impl Control {
     /// Refuses jobs that ask for what no cluster here has: they would wait for ever. A refusal is final, so that nothing is refused while there is a
     /// cluster that has not said to this master what it has: after a takeover, agents take a moment to connect.
-    pub(super) fn check_needs(&self, jobs: &[JobSpec]) -> Result<(), Refusal> {
+    pub(super) fn check_needs<'a>(&self, jobs: impl Iterator<Item = &'a JobSpec> + Clone) -> Result<(), Refusal> {
         let needs = jobs
-            .iter()
+            .clone()
             .fold(CapabilitySet::EMPTY, |needs, job| needs.union(job.needs));
         if needs.is_empty() {
             return Ok(());
@@ -30,7 +30,10 @@ impl Control {
         if missing.is_empty() {
             return Ok(());
         }
-        let clauses: Vec<String> = missing.iter().map(|capability| clause(jobs, capability)).collect();
+        let clauses: Vec<String> = missing
+            .iter()
+            .map(|capability| clause(jobs.clone(), capability))
+            .collect();
         Err(Refusal::Unsupported(format!(
             "no cluster here has what the build needs: {}",
             clauses.join("; ")
@@ -39,8 +42,8 @@ impl Control {
 }
 
 /// `docker` (for job `a`)
-fn clause(jobs: &[JobSpec], capability: Capability) -> String {
-    let of: Vec<&JobSpec> = jobs.iter().filter(|job| job.needs.contains(capability)).collect();
+fn clause<'a>(jobs: impl Iterator<Item = &'a JobSpec>, capability: Capability) -> String {
+    let of: Vec<&JobSpec> = jobs.filter(|job| job.needs.contains(capability)).collect();
     let shown = of.iter().take(MAX_NAMES).map(|job| format!("`{}`", job.name));
     let names = shown.collect::<Vec<_>>().join(", ");
     let more = match of.len().saturating_sub(MAX_NAMES) {

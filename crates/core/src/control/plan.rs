@@ -20,7 +20,9 @@ use crate::attempt::Revision;
 use crate::build::{BuildDefinition, BuildState, JobKind};
 use crate::id::{BuildId, JobId, ProjectId};
 use crate::name::{ClusterName, JobName};
-use crate::placement::{Candidate, Comparison, Demand, Explanation, Score, Situation, explain};
+use crate::placement::{
+    Candidate, ClusterVerdict, Comparison, Demand, Explanation, Score, Situation, VolumeNeeds, explain,
+};
 use crate::share::Usage;
 use crate::time::Timestamp;
 use crate::volume::VolumeKind;
@@ -31,6 +33,9 @@ const ASSUMED_OUTPUT: u64 = 1_000_000_000;
 /// How often a cluster is looked at for a job, at the most: commands wait meanwhile.
 const MAX_LOOKS: usize = 1_000_000;
 
+/// How many clusters are listed at the most of a job that is given to one.
+const MAX_COMPARED: usize = 100;
+
 /// Where a job would go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedJob {
@@ -40,6 +45,8 @@ pub struct PlannedJob {
     pub place: Place,
     /// Where the indexes would go, if it is an array.
     pub indexes: Option<PlannedIndexes>,
+    /// Of a job that is given to a cluster: what each cluster is to it, of [`MAX_COMPARED`] at the most, by name.
+    pub compared: Vec<ClusterVerdict>,
 }
 
 /// What would become of a job.
@@ -75,7 +82,7 @@ impl Control {
         let mut submission = unborn(project.id, definition);
         self.confine(project.id, &mut submission.definition.jobs);
         self.check_limits(&submission)?;
-        self.check_needs(&submission.definition.jobs)?;
+        self.check_needs(submission.definition.jobs.iter())?;
         self.check_secrets(submission.project, &submission.definition.jobs)?;
         let mut build = live(record(&submission), nodes(&submission)?)?;
         let depths = depths(&build);
@@ -87,7 +94,7 @@ impl Control {
             return Err(Refusal::Limit(message));
         }
         let looks_per_job = MAX_LOOKS / jobs.saturating_mul(clusters).max(1);
-        let mut places: BTreeMap<u32, (Place, Option<PlannedIndexes>)> = BTreeMap::new();
+        let mut places: BTreeMap<u32, (Place, Option<PlannedIndexes>, Vec<ClusterVerdict>)> = BTreeMap::new();
         let mut planned = Planned {
             workspace: project.workspace.clone(),
             ..Planned::default()
@@ -101,6 +108,7 @@ impl Control {
             let depth: Vec<u32> = depth.into_iter().filter(runs).collect();
             for index in depth {
                 let mut place = self.plan_job(&build, index, &planned, &build_usage);
+                let compared = self.compared(&build, index, &place, &planned);
                 let mut tally = Tally::default();
                 let (most, count) = build.job(index).map_or((1, 1), |job| to_plan(job, looks_per_job));
                 let mut next = place.clone();
@@ -117,12 +125,17 @@ impl Control {
                 if let Some(indexes) = indexes.as_ref().filter(|_| count > 1) {
                     indexes.tell(&mut place);
                 }
-                places.insert(index, (place, indexes));
+                places.insert(index, (place, indexes, compared));
             }
         }
-        let named = |(index, (place, indexes))| {
+        let named = |(index, (place, indexes, compared))| {
             let name = build.job(index)?.node.name.clone();
-            Some(PlannedJob { name, place, indexes })
+            Some(PlannedJob {
+                name,
+                place,
+                indexes,
+                compared,
+            })
         };
         Ok(places.into_iter().filter_map(named).collect())
     }
@@ -168,10 +181,7 @@ impl Control {
                 ..Explanation::default()
             });
         }
-        let mut volumes = self.volume_needs(build, job);
-        if build.uses_workspace(job) && volumes.workspace_on.is_none() {
-            volumes.workspace_on = planned.workspace.clone();
-        }
+        let volumes = self.planned_needs(build, job, planned);
         let demand = self.demand_of(build, job, &volumes);
         let limit = self.planned_limit(build, job, planned, build_usage);
         if limit.is_none()
@@ -185,6 +195,26 @@ impl Control {
             true => Place::Waits(explanation),
             false => Place::Nowhere(explanation),
         }
+    }
+
+    /// What each cluster is to a job that is given to one of them.
+    fn compared(&self, build: &LiveBuild, index: u32, place: &Place, planned: &Planned) -> Vec<ClusterVerdict> {
+        let (Place::Cluster { .. }, Some(job)) = (place, build.job(index)) else {
+            return Vec::new();
+        };
+        let volumes = self.planned_needs(build, job, planned);
+        let demand = self.demand_of(build, job, &volumes);
+        let candidates = self.clusters.iter().take(MAX_COMPARED);
+        let candidates = candidates.filter_map(|(at, _)| self.planned_candidate(at, planned));
+        explain(&Situation::Queued(None), &demand, candidates).clusters
+    }
+
+    fn planned_needs(&self, build: &LiveBuild, job: &LiveJob, planned: &Planned) -> VolumeNeeds {
+        let mut volumes = self.volume_needs(build, job);
+        if build.uses_workspace(job) && volumes.workspace_on.is_none() {
+            volumes.workspace_on = planned.workspace.clone();
+        }
+        volumes
     }
 
     /// The limit that has no room for the job beside what is planned, in words.

@@ -5,8 +5,8 @@
 //! grows neither with the number of clusters nor with that of queued jobs.
 //!
 //! Among the jobs that could go, the project comes first that has the least part of all clusters, by weight, of what it has most of
-//! (dominant resource fairness); among equals the one that was served longest ago. Projects at their limits are left out until they
-//! have room again. Within a project, the job comes first that was ready first, where each point of priority counts as so much waiting:
+//! (dominant resource fairness); among equals the one that was served longest ago. A project at its limits is left out until
+//! there is room for the job that comes first in it. Within a project, the job comes first that was ready first, where each point of priority counts as so much waiting:
 //! what is important comes sooner, and what is not comes.
 
 mod accounts;
@@ -66,6 +66,8 @@ pub(super) struct Queue {
     accounts: Accounts,
     counter: u64,
     sole: Sole,
+    /// Classes that nobody may look at from time to time though they have jobs.
+    unwatched: Vec<ClassId>,
 }
 
 impl Queue {
@@ -116,20 +118,42 @@ impl Queue {
     }
 
     /// The job whose turn it is among the open classes.
-    pub(super) fn next(&mut self, clusters: &Clusters) -> Option<(ClassId, Ticket)> {
+    pub(super) fn next(&mut self, clusters: &mut Clusters) -> Option<(ClassId, Ticket)> {
         self.accounts.set_totals(clusters.totals());
         while !self.open.is_empty() {
             let (account, ticket, id) = self.accounts.first()?;
             let class = self.classes.get_mut(&id)?;
-            if !self.open.contains(&id) {
-                class.leave_out(id, account, &mut self.accounts);
-            } else if !self.accounts.admits(account, id, &class.key.resources) {
+            if self.accounts.excludes(account, id, &class.key.resources) {
                 class.hold(id, account, &mut self.accounts);
+                self.let_room_go(clusters, id);
+            } else if !self.open.contains(&id) && !self.accounts.is_blocked_by(account, (ticket, id)) {
+                class.leave_out(id, account, &mut self.accounts);
             } else {
                 return Some((id, ticket));
             }
         }
         None
+    }
+
+    /// Whether the limits of its project have room for the job whose turn it is. If not, no other of the project goes past it.
+    pub(super) fn admits(&mut self, id: ClassId, ticket: Ticket) -> bool {
+        let first = self.accounts.first().filter(|first| (first.1, first.2) == (ticket, id));
+        match first.zip(self.classes.get(&id)) {
+            Some(((account, ..), class)) => self.accounts.admits(account, (ticket, id), &class.key.resources),
+            None => true,
+        }
+    }
+
+    /// The job whose turn it is waits for a limit, and no other of its project goes past it.
+    pub(super) fn block(&mut self, id: ClassId, ticket: Ticket) {
+        if let Some((account, ..)) = self.accounts.first().filter(|first| (first.1, first.2) == (ticket, id)) {
+            self.accounts.block(account, (ticket, id));
+        }
+    }
+
+    /// The job of the project that comes first and waits for its limits to have room, and all others with it.
+    pub(super) fn blocked_by(&self, project: ProjectId) -> Option<Ticket> {
+        self.accounts.blocked_by(project)
     }
 
     /// Notes that a job of the project was given to a cluster now.
@@ -147,8 +171,7 @@ impl Queue {
     /// Notes that no cluster has that job of the project any more.
     pub(super) fn refund(&mut self, project: ProjectId, resources: &Resources) {
         let account = self.accounts.index(project);
-        let held = self.accounts.refund(account, resources);
-        self.go_on(account, held);
+        self.accounts.refund(account, resources);
     }
 
     /// Sets what the project may have.
@@ -163,7 +186,7 @@ impl Queue {
         self.accounts.usage(project)
     }
 
-    /// Lets the project take part again in classes where it was held.
+    /// Lets the project take part again in classes that its limits kept it out of.
     fn go_on(&mut self, account: AccountIndex, held: BTreeSet<ClassId>) {
         for id in held {
             let Some(class) = self.classes.get_mut(&id) else {
@@ -219,10 +242,15 @@ impl Queue {
             .is_some_and(|class| class.clusters.contains(index))
     }
 
+    /// Whether a cluster is kept for the class.
+    pub(super) fn keeps_room(&self, clusters: &Clusters, id: ClassId) -> bool {
+        let kept = self.classes.get(&id).and_then(|class| class.kept);
+        kept.is_some_and(|index| clusters.is_kept_for(index, id))
+    }
+
     /// Keeps a cluster for a class none of which found room for long, so that others do not always take what becomes free.
     pub(super) fn keep_room(&mut self, clusters: &mut Clusters, id: ClassId) {
-        let kept = self.classes.get(&id).and_then(|class| class.kept);
-        if kept.is_some_and(|index| clusters.is_kept_for(index, id)) {
+        if self.keeps_room(clusters, id) {
             return;
         }
         self.let_room_go(clusters, id);
@@ -255,6 +283,27 @@ impl Queue {
     pub(super) fn jobs(&self, id: ClassId) -> impl Iterator<Item = JobKey> {
         let class = self.classes.get(&id);
         class.into_iter().flat_map(Class::jobs)
+    }
+
+    /// Those of them that pass a limit of their project or their build by themselves.
+    pub(super) fn jobs_over_limits(&self, id: ClassId) -> impl Iterator<Item = JobKey> {
+        let class = self.classes.get(&id);
+        class.into_iter().flat_map(|class| {
+            let excluded = |account| self.accounts.is_excluded(account, &class.key.resources);
+            class.jobs_of(excluded)
+        })
+    }
+
+    /// A class has jobs again, and may not be looked at any more.
+    pub(super) fn note_unwatched(&mut self, id: ClassId) {
+        if self.classes.get(&id).is_some_and(|class| !class.watched) {
+            self.unwatched.push(id);
+        }
+    }
+
+    /// The classes of which that was noted.
+    pub(super) fn take_unwatched(&mut self) -> Vec<ClassId> {
+        std::mem::take(&mut self.unwatched)
     }
 
     /// Notes that a class is looked at from time to time. Whether that is new.

@@ -134,7 +134,9 @@ impl Control {
             let attempts = status.replacements + 1;
             return Some(format!("; it is not run again after {attempts} attempts"));
         }
-        if let Some(message) = self.lost_volume(build, job) {
+        // Of a job that was taken over, while its parent runs again and ends in another way.
+        let refused = build.refused_by_parent(job);
+        if let Some(message) = refused.or_else(|| self.lost_volume(build, job)) {
             return Some(format!("; it cannot be made again: {message}"));
         }
         (!self.has_place(build, job)).then(|| "; no other cluster is there that may run the job again".to_owned())

@@ -8,7 +8,7 @@ use super::edges::{self, Edges};
 use super::hooks::Stages;
 use super::outbox::Outbox;
 use super::record::{Build, JobNode, JobStatus};
-use super::volumes::Sharing;
+use super::sharing::Sharing;
 use super::{Control, LiveState, Settings};
 use crate::build::JobState;
 use crate::id::{BuildId, JobId};
@@ -177,7 +177,7 @@ impl Control {
             .get(id)
             .into_iter()
             .flat_map(|build| build.all().map(move |job| (build, job)));
-        let (mut queued, mut placed, mut retried) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut queued, mut placed, mut retried, mut held) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (build, job) in jobs {
             let index = job.index;
             let key = JobKey { build: id, index };
@@ -186,8 +186,11 @@ impl Control {
             }
             if let Some(due) = job.status.retry_at() {
                 retried.push((key, due));
-            } else if job.status.state == JobState::Waiting && build.pending(index) == 0 && build.is_turn(job) {
-                self.parked.insert(key);
+            } else if job.status.state == JobState::Waiting && build.pending(index) == 0 {
+                match build.is_turn(job) {
+                    true => drop(self.parked.insert(key)),
+                    false => held.push(index),
+                }
             }
             if job.is_queued() {
                 queued.push(key);
@@ -201,6 +204,9 @@ impl Control {
                 self.clusters.occupy(cluster, key, &job.node.resources);
                 placed.push(key);
             }
+        }
+        if let Some(build) = self.builds.get_mut(id) {
+            held.into_iter().for_each(|number| build.stages.hold(number));
         }
         placed.into_iter().for_each(|key| self.charge(key));
         for (key, due) in retried {

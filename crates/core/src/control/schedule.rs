@@ -43,20 +43,26 @@ impl Control {
     /// Sends out what can be sent, up to the limit for one command.
     pub(super) fn place_queued(&mut self, outbox: &mut Outbox) {
         let mut left = self.settings.max_placements_per_command;
+        self.watch_again(outbox.now.steady);
         while left > 0 {
             self.advance_arrays(outbox);
-            let Some((class, ticket)) = self.queue.next(&self.clusters) else {
+            let Some((class, ticket)) = self.queue.next(&mut self.clusters) else {
+                if self.let_more_go_on() {
+                    continue;
+                }
                 return;
             };
-            if self.hold(ticket) {
+            if self.hold(class, ticket) {
                 left -= 1;
+                continue;
+            }
+            if !self.queue.admits(class, ticket) {
                 continue;
             }
             match self.choose(class, ticket.job) {
                 Some((cluster, choice)) => {
                     if self.inputs_can_be_had(outbox, ticket.job) {
-                        self.assign(outbox, ticket.job, cluster);
-                        self.clusters.note_choice(cluster, ticket.job, choice);
+                        self.assign(outbox, ticket.job, cluster, choice);
                         self.queue.let_room_go(&mut self.clusters, class);
                     }
                     left -= 1;
@@ -68,6 +74,8 @@ impl Control {
                 }
             }
         }
+        // There may be more to place than one command may.
+        while !self.queue.is_open() && self.let_more_go_on() {}
         self.advance_arrays(outbox);
     }
 
@@ -176,7 +184,7 @@ impl Control {
     }
 
     /// Gives a queued job to a cluster that has room: its next attempt begins.
-    fn assign(&mut self, outbox: &mut Outbox, key: JobKey, cluster: ClusterIndex) {
+    fn assign(&mut self, outbox: &mut Outbox, key: JobKey, cluster: ClusterIndex, choice: Choice) {
         self.dequeue(key);
         let Some(build) = self.builds.get_mut(key.build) else {
             return;
@@ -193,6 +201,7 @@ impl Control {
             outbox.order(&member.record.name, Order::Assign(attempt));
         }
         job.charged = true;
+        job.choice = Some(choice);
         let resources = job.node.resources;
         outbox.touch(key, job);
         build.note_spread(key.index, 1);
@@ -252,6 +261,18 @@ impl Control {
         Some(class)
     }
 
+    /// The place in the queue of a job that was queued.
+    pub(super) fn ticket(&self, key: JobKey) -> Option<Ticket> {
+        let (_, job) = self.builds.job(key)?;
+        let queued_at = job.status.queued_at?;
+        Some(Ticket::new(
+            key,
+            queued_at,
+            job.node.priority,
+            self.settings.priority_step,
+        ))
+    }
+
     /// Takes a job out of the queue, if it is there.
     pub(super) fn dequeue(&mut self, key: JobKey) {
         let Some(build) = self.builds.get_mut(key.build) else {
@@ -264,7 +285,10 @@ impl Control {
         match job.class.take() {
             Some(class) => self.queue.remove(&mut self.clusters, class, project, &ticket),
             None => {
-                build.held.remove(&ticket);
+                if build.held.remove(&ticket) {
+                    // Others may have waited for this one alone.
+                    self.let_go_on(key.build);
+                }
             }
         }
     }
@@ -272,7 +296,8 @@ impl Control {
     /// Takes the job's attempt off its cluster, which then has room for others.
     pub(super) fn release(&mut self, key: JobKey) {
         self.refund(key);
-        let Some((_, job)) = self.builds.job(key) else { return };
+        let Some(job) = self.builds.job_mut(key) else { return };
+        job.choice = None;
         let resources = job.node.resources;
         let Some(cluster) = job.status.cluster.as_ref() else {
             return;

@@ -97,7 +97,11 @@ impl Control {
     }
 
     /// Refuses jobs that refer to secrets which the project does not have.
-    pub(super) fn check_secrets(&self, project: ProjectId, jobs: &[JobSpec]) -> Result<(), Refusal> {
+    pub(super) fn check_secrets<'a>(
+        &self,
+        project: ProjectId,
+        jobs: impl IntoIterator<Item = &'a JobSpec>,
+    ) -> Result<(), Refusal> {
         let mut missing: BTreeMap<&SecretName, &JobSpec> = BTreeMap::new();
         for job in jobs {
             let names: BTreeSet<&SecretName> = job.secrets.values().collect();

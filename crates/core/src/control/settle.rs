@@ -100,6 +100,7 @@ impl Control {
             }
             for child in build.released(index) {
                 if build.job(child).is_some_and(|job| !build.is_turn(job)) {
+                    build.stages.hold(child);
                     continue;
                 }
                 match build.what_next(child, &self.clusters) {
@@ -174,12 +175,8 @@ impl LiveBuild {
         if let Some(end) = self.uncalled(job) {
             return end;
         }
-        for (parent, on) in &job.node.parents {
-            let Some(parent) = self.job(*parent) else { continue };
-            if let Some(state) = parent.status.ended().filter(|state| !on.contains(*state)) {
-                let message = format!("its parent `{}` ended as `{state}`", parent.node.name);
-                return Next::End(TerminalState::Skipped, message);
-            }
+        if let Some(message) = self.refused_by_parent(job) {
+            return Next::End(TerminalState::Skipped, message);
         }
         match job.node.kind {
             JobKind::Wait => return Next::End(TerminalState::Finished, String::new()),
@@ -197,6 +194,15 @@ impl LiveBuild {
             Some(message) => Next::End(TerminalState::Error, message),
             None => Next::Queue,
         }
+    }
+
+    /// Which parent has ended as the job does not ask for, if one has.
+    pub(super) fn refused_by_parent(&self, job: &LiveJob) -> Option<String> {
+        job.node.parents.iter().find_map(|(parent, on)| {
+            let parent = self.job(*parent)?;
+            let state = parent.status.ended().filter(|state| !on.contains(*state))?;
+            Some(format!("its parent `{}` ended as `{state}`", parent.node.name))
+        })
     }
 
     /// How the jobs of a workflow ended, as a build of these jobs would: those that come before `job`, and whose names begin with its own.

@@ -6,7 +6,7 @@ use super::edges::Edges;
 use super::hooks::Stages;
 use super::outbox::Outbox;
 use super::record::{Build, Course, JobNode, JobStatus, Loss};
-use super::volumes::Sharing;
+use super::sharing::Sharing;
 use super::{Change, Control, EventKind, Known, Refusal, Reply, Rerun, Submission};
 use crate::build::{BuildDefinition, BuildState, JobSpec, JobState};
 use crate::id::{Epoch, JobId};
@@ -18,8 +18,8 @@ impl Control {
     pub(super) fn submit(&mut self, outbox: &mut Outbox, mut submission: Submission) -> Result<Reply, Refusal> {
         self.check_limits(&submission)?;
         self.confine(submission.project, &mut submission.definition.jobs);
-        self.check_needs(&submission.definition.jobs)?;
-        self.check_secrets(submission.project, &submission.definition.jobs)?;
+        self.check_needs(running(&submission))?;
+        self.check_secrets(submission.project, running(&submission))?;
         let mut nodes = nodes(&submission)?;
         let (taken_over, indexes) = take_known(&submission, &mut nodes)?;
         let mut live = live_with(
@@ -147,6 +147,18 @@ fn live_with(record: Build, nodes: Vec<JobNode>, taken_over: Vec<Option<JobStatu
     };
     live.note_arrays(0);
     live
+}
+
+/// The jobs that are to run: those that are taken over from another build have run there.
+fn running(submission: &Submission) -> impl Iterator<Item = &JobSpec> + Clone {
+    let known = submission
+        .rerun
+        .as_ref()
+        .map(|rerun| rerun.jobs.as_slice())
+        .unwrap_or_default();
+    let jobs = submission.definition.jobs.iter().enumerate();
+    jobs.filter(|(index, _)| known.get(*index).is_none_or(|known| known.ended.is_none()))
+        .map(|(_, job)| job)
 }
 
 /// The build as it is submitted; its number is still to come.

@@ -2,7 +2,7 @@
 
 mod invariants;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::record::{Invite, JobNode, JobStatus};
@@ -31,6 +31,8 @@ pub(super) struct World {
     pub(super) now: Now,
     /// The last status seen of every job, also of builds that are over.
     pub(super) seen: BTreeMap<JobId, JobStatus>,
+    /// The clusters whose labels were changed: what they had before stays there.
+    relabelled: BTreeSet<ClusterName>,
     next_id: u128,
 }
 
@@ -292,6 +294,7 @@ impl World {
                 steady: Moment(Duration::from_secs(1000)),
             },
             seen: BTreeMap::new(),
+            relabelled: BTreeSet::new(),
             next_id: 100,
         };
         let name = ProjectName::new("demo").unwrap();
@@ -314,6 +317,9 @@ impl World {
     pub(super) fn apply(&mut self, command: Command) -> Effects {
         let careful = matches!(&command, Command::RemoveCluster { name, caution: Caution::Needs }
             if self.control.contact(name) != Some(Contact::Lost));
+        if let Command::ChangeLabels { name, .. } = &command {
+            self.relabelled.insert(name.clone());
+        }
         let effects = self.control.apply(self.now, command);
         if effects.reply.is_err() {
             assert_eq!(effects.changes, [], "a refused command changes nothing");

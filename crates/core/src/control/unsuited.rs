@@ -1,4 +1,4 @@
-//! Jobs that no cluster suits do not wait for ever: after a time they end, and say why.
+//! Jobs that no cluster suits, or that pass a limit by themselves, do not wait for ever: after a time they end, and say why.
 
 use std::time::Duration;
 
@@ -24,7 +24,14 @@ impl Control {
         }
     }
 
-    /// Looks at a class of jobs: those end that have waited long enough, if no cluster suits them.
+    /// Has those classes looked at too that have got jobs again which waited elsewhere meanwhile.
+    pub(super) fn watch_again(&mut self, now: Moment) {
+        for class in self.queue.take_unwatched() {
+            self.watch(class, now);
+        }
+    }
+
+    /// Looks at a class of jobs: those end that have waited long enough, if no cluster suits them or they pass a limit by themselves.
     pub(super) fn unsuited_due(&mut self, outbox: &mut Outbox, class: ClassId) {
         let Some(after) = self.settings.unschedulable_after else {
             return;
@@ -35,7 +42,10 @@ impl Control {
                 self.queue.let_be(class);
                 return;
             }
-            Some((build, job)) if self.would_suit(build, job) => after,
+            Some((build, job)) if self.would_suit(build, job) => {
+                let over_limits: Vec<JobKey> = self.queue.jobs_over_limits(class).collect();
+                self.end_unsuited(outbox, &over_limits, after)
+            }
             Some(_) => self.end_unsuited(outbox, &jobs, after),
         };
         let at = outbox.now.steady + next.max(BETWEEN_LOOKS);
@@ -56,8 +66,12 @@ impl Control {
             } else if left == 0 {
                 return Duration::ZERO;
             } else {
-                let why = self.explain(job.id()).map(|explanation| explanation.summary);
-                let why = why.unwrap_or_default();
+                let explanation = self.explain(job.id()).unwrap_or_default();
+                let way_out = explanation
+                    .advice
+                    .map(|advice| format!("; {advice}"))
+                    .unwrap_or_default();
+                let why = format!("{}{way_out}", explanation.summary);
                 left -= 1;
                 self.fail_waiting(outbox, *key, format!("it has waited for {after:?} in vain: {why}"));
             }

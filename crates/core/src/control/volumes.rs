@@ -10,62 +10,18 @@ use std::collections::BTreeSet;
 use super::builds::{JobKey, LiveBuild, LiveJob};
 use super::clusters::ClusterIndex;
 use super::outbox::Outbox;
-use super::record::JobNode;
+use super::sharing::Sharing;
 use super::{Change, Control, Refusal, Reply};
 use crate::build::JobState;
 use crate::id::{BuildId, ProjectId, SessionId};
-use crate::label::Selector;
 use crate::name::ClusterName;
 use crate::placement::{Demand, VolumeNeeds};
-use crate::resources::Resources;
 use crate::session::Order;
 use crate::volume::{VolumeId, VolumeKind, VolumeSet};
 
-/// What the jobs of a build that use its shared volume ask of a cluster together: they all run there.
-#[derive(Debug)]
-pub(super) struct Sharing {
-    selector: Selector,
-    /// The most that one of them needs.
-    largest: Resources,
-    volumes: VolumeSet,
-    /// The cluster that has the volume: where one of the jobs that use it is, or was. Kept, since a build may have thousands of jobs.
-    on: Option<ClusterName>,
-    /// That cluster was removed: one that has its name now does not have the volume.
-    is_lost: bool,
-}
-
-impl Sharing {
-    /// None if no job uses it.
-    pub(super) fn of<'a>(nodes: impl Iterator<Item = &'a JobNode>) -> Option<Box<Self>> {
-        let mut sharing: Option<Box<Self>> = None;
-        for node in nodes.filter(|node| node.volumes.contains(VolumeKind::Shared)) {
-            let sharing = sharing.get_or_insert_with(|| {
-                Box::new(Self {
-                    selector: Selector::default(),
-                    largest: Resources::default(),
-                    volumes: VolumeSet::default(),
-                    on: None,
-                    is_lost: false,
-                })
-            });
-            sharing.largest = sharing.largest.max(&node.resources);
-            sharing.volumes = sharing.volumes.union(node.volumes);
-            let more = node.selector.requirements.iter();
-            let mut more = more
-                .filter(|other| !sharing.selector.requirements.contains(other))
-                .peekable();
-            if more.peek().is_some() {
-                let all = sharing.selector.requirements.iter().chain(more).cloned();
-                sharing.selector = all.collect();
-            }
-        }
-        sharing
-    }
-}
-
 impl LiveBuild {
     /// What the jobs that use the volume of `job` ask for together, if it uses the shared one.
-    fn sharing(&self, job: &LiveJob) -> Option<&Sharing> {
+    pub(super) fn sharing(&self, job: &LiveJob) -> Option<&Sharing> {
         let sharing = self.sharing.as_deref()?;
         job.node.volumes.contains(VolumeKind::Shared).then_some(sharing)
     }
@@ -395,5 +351,7 @@ pub(super) fn demand<'a>(build: &'a LiveBuild, job: &'a LiveJob, volumes: &'a Vo
         volumes,
         needs: job.node.needs,
         project: None,
+        sharers: build.sharing(job).map(|sharing| sharing.sharers(job)),
+        share: None,
     }
 }

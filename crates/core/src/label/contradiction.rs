@@ -2,6 +2,13 @@
 
 use super::selector::{Operator, Requirement, Selector};
 
+impl Requirement {
+    /// Whether some cluster could meet all of these, which are about one key. What it denies is always so; see [`Selector::contradiction`].
+    pub fn can_hold_together(group: &[&Self]) -> bool {
+        can_hold(group)
+    }
+}
+
 impl Selector {
     /// Requirements of one key that exclude each other: two where two suffice, else all of that key; one that excludes itself stands alone.
     /// None if some cluster could meet all of them. It may miss numbers that are excluded one by one; what it finds is always so.

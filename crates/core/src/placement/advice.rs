@@ -1,8 +1,8 @@
 //! What would have to change so that a job fits.
 
 use super::{Availability, ClusterVerdict, Miss, Resource, words};
-use crate::label::{Operator, Requirement, reserved};
-use crate::name::{ClusterName, ProjectName};
+use crate::label::{Label, Operator, Requirement, reserved};
+use crate::name::{ClusterName, JobName, ProjectName};
 
 impl Miss {
     /// What lets the job in on this cluster, as far as this miss is concerned; none if nobody can help it, or nobody has to.
@@ -11,9 +11,11 @@ impl Miss {
             Self::Label {
                 requirement,
                 is_contested,
+                job,
                 ..
-            } => other_label(requirement, *is_contested),
+            } => other_label(requirement, *is_contested, job.as_ref(), cluster),
             Self::Residency { project, .. } => wider_project(project.as_ref()),
+            Self::OverLimit { over, project } => over.remedy(project.as_ref()),
             Self::Closed {
                 availability: Availability::Disabled,
             } => format!("`tombolo cluster enable {cluster}`"),
@@ -33,10 +35,14 @@ impl Miss {
                 capacity,
                 on_a_node,
                 request,
+                job,
             } => {
                 let place = if *on_a_node { "a node" } else { "the cluster" };
                 let (capacity, request) = (resource.amount(*capacity), resource.amount(*request));
-                format!("ask for at most {capacity} {resource}, or give {place} {request}")
+                let ask = job
+                    .as_ref()
+                    .map_or_else(|| "ask".to_owned(), |job| format!("have `{job}` ask"));
+                format!("{ask} for at most {capacity} {resource}, or give {place} {request}")
             }
             Self::NoVolumes => "leave its volumes out, or let the cluster keep some".to_owned(),
             Self::Incapable { capability } => {
@@ -68,54 +74,36 @@ impl Miss {
 
 /// What helps where a requirement does not hold. Nobody can give a cluster the labels that say what it is, and nobody should where
 /// something else is required of the same label: what a project requires above all.
-fn other_label(requirement: &Requirement, is_contested: bool) -> String {
-    let or_invite = match (reserved(&requirement.key), &requirement.operator) {
-        _ if is_contested => "",
-        (Some(_), _) => "",
-        (None, Operator::Missing) => ", or invite the cluster again without that label",
-        (None, _) => ", or invite the cluster again with a label that meets it",
-    };
-    format!("leave `{requirement}` out of its selector{or_invite}")
+fn other_label(requirement: &Requirement, is_contested: bool, job: Option<&JobName>, cluster: &ClusterName) -> String {
+    let selector = words::selector_of(job);
+    let change = label_that_meets(requirement).filter(|_| !is_contested && reserved(&requirement.key).is_none());
+    let or_label = change.map_or_else(String::new, |change| {
+        format!(", or `tombolo cluster label {cluster} {change}`")
+    });
+    format!("leave `{requirement}` out of {selector}{or_label}")
 }
 
-/// What is wrong with requirements that no cluster can meet together, and what helps.
-pub(super) fn contradictory(contradiction: &[&Requirement], project: Option<&ProjectName>) -> (String, String) {
-    let quoted = |by_project: bool| {
-        let of = contradiction
-            .iter()
-            .filter(|requirement| requirement.by_project == by_project);
-        let of: Vec<String> = of.map(|requirement| format!("`{requirement}`")).collect();
-        of.join(", ")
+/// What to make of a label so that the requirement holds, as `tombolo cluster label` takes it; none if no value does.
+fn label_that_meets(requirement: &Requirement) -> Option<String> {
+    let key = &requirement.key;
+    let value = match &requirement.operator {
+        Operator::Exists => return Some(key.clone()),
+        // It is there with a value that it must not have.
+        Operator::Missing | Operator::NotIn(_) => return Some(format!("{key}-")),
+        Operator::In(values) => values.first()?.clone(),
+        Operator::Above(bound) => bound.checked_add(1)?.to_string(),
+        Operator::Below(bound) => bound.checked_sub(1)?.to_string(),
     };
-    let (own, required) = (quoted(false), quoted(true));
-    let project_name = words::project(project);
-    match (own.is_empty(), required.is_empty()) {
-        (false, true) => {
-            let summary = match contradiction.len() {
-                1 => format!("no cluster can ever meet its selector: {own} never holds"),
-                _ => format!("no cluster can ever meet its selector: {own} exclude each other"),
-            };
-            let advice = match contradiction.len() {
-                1 => format!("take {own} out of its selector"),
-                _ => format!("take one of {own} out of its selector"),
-            };
-            (summary, advice)
-        }
-        (false, false) => (
-            format!(
-                "no cluster can ever run it: its selector has {own}, and {project_name} may run only where {required} holds"
-            ),
-            format!("leave {own} out of its selector"),
-        ),
-        (true, _) => (
-            format!("no cluster can ever run it: {project_name} may run only where {required} holds, which is nowhere"),
-            wider_project(project),
-        ),
-    }
+    Label::new(key, &value).ok()?;
+    Some(if value.is_empty() {
+        key.clone()
+    } else {
+        format!("{key}={value}")
+    })
 }
 
 /// What helps where a project may not be. No job file can; and to call the cluster something else would not make it so.
-fn wider_project(project: Option<&ProjectName>) -> String {
+pub(super) fn wider_project(project: Option<&ProjectName>) -> String {
     let name = project.map_or("PROJECT", ProjectName::as_str);
     format!(
         "have an administrator widen where its project may run, for builds that are submitted then: \

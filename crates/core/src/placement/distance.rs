@@ -56,6 +56,8 @@ impl ClusterVerdict {
 impl Distance {
     fn add(&mut self, miss: &Miss) {
         let count = match miss {
+            // It is the same on every cluster.
+            Miss::OverLimit { .. } => return,
             Miss::Full { .. } | Miss::Kept => return,
             Miss::Disconnected | Miss::Closed { .. } => &mut self.closed,
             Miss::NoVolumes | Miss::Incapable { .. } => &mut self.others,

@@ -1,7 +1,7 @@
 //! Why a job is where it is, in words.
 
-use super::advice::contradictory;
-use super::{Candidate, Choice, ClusterVerdict, Demand, Explanation, Miss, Resource};
+use super::contradiction::contradictory;
+use super::{Candidate, Choice, ClusterVerdict, Demand, Explanation, Miss, Resource, over_limit};
 use crate::build::TerminalState;
 use crate::label::Requirement;
 use crate::name::{ClusterName, JobName};
@@ -39,13 +39,11 @@ pub struct Placed<'a> {
 /// What keeps the job from the cluster now, all of it; empty if nothing does. A cluster that is not connected is judged by what its agent said last, except
 /// for the room that it has now.
 pub fn misses(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
-    let mut misses: Vec<Miss> = demand
-        .selector
-        .requirements
-        .iter()
+    let requirements = demand.selector.requirements.iter();
+    let unmet = requirements
         .filter(|requirement| !requirement.matches(candidate.labels))
-        .map(|requirement| unmet(demand, candidate, requirement))
-        .collect();
+        .map(|requirement| unmet(demand, candidate, requirement));
+    let mut misses: Vec<Miss> = over_limit::over_limits(demand).chain(unmet).collect();
     misses.extend(
         demand
             .volumes
@@ -95,6 +93,7 @@ fn unmet(demand: &Demand<'_>, candidate: &Candidate<'_>, requirement: &Requireme
         },
         false => Miss::Label {
             is_contested: demand.selector.requires_otherwise(&requirement),
+            job: demand.required_by(&requirement).cloned(),
             requirement,
             found,
         },
@@ -142,6 +141,7 @@ fn too_small(demand: &Demand<'_>, candidate: &Candidate<'_>) -> Vec<Miss> {
         capacity,
         on_a_node,
         request,
+        job: demand.needed_by(resource).cloned(),
     };
     let mut misses = Vec::new();
     if capacity.cpu_milli < request.cpu_milli {
@@ -175,26 +175,34 @@ pub fn explain<'a>(
         .collect();
     let nearest = verdicts.iter().min_by_key(|verdict| verdict.distance());
     let contradiction = demand.selector.contradiction();
-    let contradiction = contradiction.map(|requirements| contradictory(&requirements, demand.project));
+    let contradiction = contradiction.map(|requirements| contradictory(&requirements, demand));
     let advice = match (situation, &contradiction) {
         (Situation::Queued(_), Some((_, advice))) => Some(advice.clone()),
-        (Situation::Queued(_), None) => nearest.and_then(advice),
+        (Situation::Queued(_), None) => over_limit::advice(demand, nearest.and_then(advice)),
         _ => None,
     };
+    let over_limit = over_limit::summary(demand);
     let summary = match situation {
         Situation::WaitsFor(parents) => format!("it waits for {}", list(parents.iter().map(|name| name.as_str()))),
         Situation::Held(words) => (*words).to_owned(),
         Situation::Queued(limit) => match contradiction {
             Some((words, _)) => words,
-            None => queued(&verdicts, nearest, *limit),
+            None => over_limit.clone().unwrap_or_else(|| queued(&verdicts, nearest, *limit)),
         },
         Situation::Placed(placed) => placed.account(demand),
         Situation::Ended(state) => format!("it is over: {state}"),
     };
+    let placed = match situation {
+        Situation::Placed(placed) => Some(placed),
+        _ => None,
+    };
     Explanation {
         summary,
+        cluster: placed.map(|placed| placed.cluster.clone()),
+        reason: placed.and_then(|placed| placed.choice.map(|choice| choice.account(&demand.wishes))),
         limit: match situation {
-            Situation::Queued(limit) => limit.map(str::to_owned),
+            // What it passes by itself it does not wait for.
+            Situation::Queued(limit) if over_limit.is_none() => limit.map(str::to_owned),
             _ => None,
         },
         advice,
@@ -240,6 +248,7 @@ impl ClusterVerdict {
 
 /// What would have to change on the cluster, if the job does not fit there and waiting does not help.
 fn advice(nearest: &ClusterVerdict) -> Option<String> {
+    let nearest = nearest.without_limits();
     let remedy = nearest.remedy().filter(|_| !nearest.would_do())?;
     Some(format!("to have it fit on cluster `{}`: {remedy}", nearest.cluster))
 }

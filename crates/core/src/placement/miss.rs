@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Availability, words};
 use crate::capability::Capability;
 use crate::label::Requirement;
-use crate::name::{ClusterName, ProjectName};
+use crate::name::{ClusterName, JobName, ProjectName};
+use crate::share::Over;
 use crate::volume::VolumeKind;
 
 /// One thing that keeps a job from a cluster.
@@ -13,7 +14,7 @@ use crate::volume::VolumeKind;
 #[serde(rename_all = "snake_case")]
 pub enum Miss {
     /// A requirement of the job's selector does not hold.
-    #[error("selector `{requirement}` does not hold{}", words::found(found.as_deref()))]
+    #[error("selector `{requirement}`{} does not hold{}", words::of_sharer(job.as_ref()), words::found(found.as_deref()))]
     Label {
         /// The requirement.
         requirement: Requirement,
@@ -21,6 +22,9 @@ pub enum Miss {
         found: Option<String>,
         /// The job or its project says something else of the same label, which another value might break.
         is_contested: bool,
+        /// The job that requires it, if it is another, with which this one shares a volume.
+        #[serde(default)]
+        job: Option<JobName>,
     },
     /// The job's project may not run there, whatever the job says.
     #[error("{} may run only where `{requirement}` holds{}", words::project(project.as_ref()), words::found(found.as_deref()))]
@@ -29,6 +33,14 @@ pub enum Miss {
         requirement: Requirement,
         /// The label's value there, if it has one.
         found: Option<String>,
+        /// The project.
+        project: Option<ProjectName>,
+    },
+    /// It passes a limit of its project or its build by itself, so that no cluster is ever given it.
+    #[error("{}", over.words(project.as_ref()))]
+    OverLimit {
+        /// Which, and by how much.
+        over: Over,
         /// The project.
         project: Option<ProjectName>,
     },
@@ -61,8 +73,9 @@ pub enum Miss {
     Disconnected,
     /// The whole cluster is too small.
     #[error(
-        "it has {} {resource} {}, the job needs {}",
-        resource.amount(*capacity), if *on_a_node { "on its largest node" } else { "in all" }, resource.amount(*request)
+        "it has {} {resource} {}, {} needs {}",
+        resource.amount(*capacity), if *on_a_node { "on its largest node" } else { "in all" }, words::sharer(job.as_ref()),
+        resource.amount(*request)
     )]
     TooSmall {
         /// Of what it has too little.
@@ -73,6 +86,9 @@ pub enum Miss {
         on_a_node: bool,
         /// What the job needs.
         request: u64,
+        /// The job that needs it, if it is another, with which this one shares a volume.
+        #[serde(default)]
+        job: Option<JobName>,
     },
     /// It keeps no volumes.
     #[error("it keeps no volumes for jobs")]
@@ -118,7 +134,7 @@ pub enum Resource {
 
 impl Resource {
     /// So much of it, as people read it.
-    pub(super) fn amount(self, amount: u64) -> String {
+    pub(crate) fn amount(self, amount: u64) -> String {
         match self {
             Self::Cpu => words::cpu(amount),
             Self::Memory => words::memory(amount),

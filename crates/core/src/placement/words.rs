@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::name::ProjectName;
+use crate::name::{JobName, ProjectName};
 
 /// Processors: `2`, `0.25`.
 pub(crate) fn cpu(milli: u64) -> String {
@@ -22,6 +22,14 @@ pub(crate) fn memory(bytes: u64) -> String {
         0 => format!("{} {}", tenths / 10, UNITS[unit]),
         rest => format!("{}.{rest} {}", tenths / 10, UNITS[unit]),
     }
+}
+
+/// Bytes as a command takes them, none more and none less: `1536MiB`.
+pub(crate) fn memory_exactly(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["", "KiB", "MiB", "GiB", "TiB"];
+    let whole = |unit: &usize| bytes.trailing_zeros() as usize >= 10 * unit;
+    let unit = (1..UNITS.len()).rev().find(whole).filter(|_| bytes > 0).unwrap_or(0);
+    format!("{}{}", bytes >> (10 * unit), UNITS[unit])
 }
 
 /// The size of data in the largest decimal unit, as the command line has it: `512 B`, `24.0 MB`.
@@ -75,6 +83,26 @@ pub(super) fn found(value: Option<&str>) -> String {
 /// The project of a job, at the beginning of a sentence about it.
 pub(super) fn project(name: Option<&ProjectName>) -> String {
     name.map_or_else(|| "its project".to_owned(), |name| format!("project `{name}`"))
+}
+
+/// The job that needs something of a cluster, before the verb: this one, or one with which it shares a volume.
+pub(super) fn sharer(job: Option<&JobName>) -> String {
+    job.map_or_else(
+        || "the job".to_owned(),
+        |job| format!("`{job}`, with which it shares the volume,"),
+    )
+}
+
+/// The selector of the job, or of one with which it shares a volume.
+pub(super) fn selector_of(job: Option<&JobName>) -> String {
+    job.map_or_else(|| "its selector".to_owned(), |job| format!("the selector of `{job}`"))
+}
+
+/// Whose a requirement is, behind it, if it is not the job's own.
+pub(super) fn of_sharer(job: Option<&JobName>) -> String {
+    job.map_or_else(String::new, |job| {
+        format!(" of `{job}`, with which it shares the volume,")
+    })
 }
 
 #[cfg(test)]

@@ -261,7 +261,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Link::Up(up) => up.tick(now, &mut self.attempts, actions),
+            Link::Up(up) => up.tick(now, &mut self.attempts, &mut self.volumes, actions),
         }
     }
 }

@@ -79,8 +79,32 @@ fn what_cannot_be_cloned_is_refused_with_its_place() {
             "clone_url: 'https://git.example/a', commit: a, credentials: {password: hunter2}",
             "2:100 jobs[0].credentials.password: the password is not a secret of the project",
         ),
+        (
+            "clone_url: 'http://git.example:8080/a', commit: a, credentials: {password: {$secret: P}}",
+            "2:40 jobs[0].clone_url: the password would go to `git.example:8080` in the clear",
+        ),
+        (
+            "credentials: {password: {$secret: P}}, commit: a, clone_url: 'http://10.0.0.1/a'",
+            "2:90 jobs[0].clone_url: the password would go to `10.0.0.1` in the clear",
+        ),
     ] {
         let text = format!("version: 1\njobs: [{{type: git, name: a, {fields}}}]");
         check("tombolo.yaml", &text, &[expected]);
     }
+}
+
+#[test]
+fn a_password_may_go_to_the_machine_itself_in_the_clear() {
+    for url in [
+        "http://127.0.0.1:8080/a",
+        "http://localhost/a",
+        "http://[::1]:1/a",
+        "https://git.example/a",
+    ] {
+        read(
+            "tombolo.yaml",
+            &format!("clone_url: '{url}', commit: a, credentials: {{password: {{$secret: P}}}}"),
+        );
+    }
+    read("tombolo.yaml", "clone_url: 'http://git.example/a', commit: a");
 }

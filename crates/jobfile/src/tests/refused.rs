@@ -1,6 +1,7 @@
 mod contradiction;
 mod empty;
 mod field;
+mod sharing;
 mod superset;
 
 use super::*;

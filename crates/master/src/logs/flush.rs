@@ -217,6 +217,13 @@ impl<S: Store> Flusher<S> {
                     tracing::warn!(%attempt, %error, "a log cannot be read");
                     Error::Unavailable
                 })?;
+            // Another leader has written what is to come here: how far the log is has to be read again.
+            if more
+                .last()
+                .is_some_and(|last| upto.is_some_and(|upto| last.number >= upto))
+            {
+                return Err(Error::Unavailable);
+            }
             match (more.is_empty(), upto) {
                 (false, _) => lines.extend(more),
                 (true, None) => return Ok(lines),

@@ -77,8 +77,13 @@ impl OpenLogs {
         Ok(())
     }
 
-    /// Counts lines as received. What comes back are those of them that are new.
-    pub(super) fn receive(&self, attempt: AttemptId, mut lines: Vec<LogLine>) -> Result<(u64, Vec<LogLine>), Error> {
+    /// Counts lines as received, and passes on those of them that are new, with the generation of the log: before any others of it.
+    pub(super) fn receive(
+        &self,
+        attempt: AttemptId,
+        mut lines: Vec<LogLine>,
+        pass_on: impl FnOnce(u64, Vec<LogLine>),
+    ) -> Result<(), Error> {
         let mut state = self.lock();
         // Forgotten since it was opened: its lines are sent again.
         let open = state.logs.get_mut(&attempt).ok_or(Error::Unavailable)?;
@@ -93,7 +98,8 @@ impl OpenLogs {
         }
         lines.retain(|line| line.number >= open.received);
         open.received += lines.len() as u64;
-        Ok((open.generation, lines))
+        pass_on(open.generation, lines);
+        Ok(())
     }
 
     /// The tail of the log; none if it is not open any more in that generation.

@@ -13,7 +13,7 @@ use tombolo_core::log::{LINE_BYTES_MAX, LogLine};
 use tombolo_core::time::Timestamp;
 use tombolo_store::faulty::Fault::{After, Before};
 use tombolo_store::faulty::Faulty;
-use tombolo_store::{LogState, Sqlite, Store};
+use tombolo_store::{LogSegment, LogState, LogWrite, Sqlite, Store};
 
 use super::{Error, Logs};
 use crate::driver::tests::world::{Agent, World, finished, flat, job_id};
@@ -220,6 +220,27 @@ async fn logs_go_on_under_a_new_leadership() {
         bench.logs.append(attempt(0), lines(2..3)).await,
         Err(Error::Unavailable)
     );
+}
+
+/// Found by chaos: a leader that was followed without knowing it put small segments together, and its successor had gone on with them.
+#[tokio::test(start_paused = true)]
+async fn lines_that_another_leader_has_written_are_not_written_again() {
+    let (bench, _agent) = Bench::new().await;
+    let one = attempt(0);
+    for range in [0..2, 2..3] {
+        bench.logs.append(one, lines(range)).await.unwrap();
+    }
+    let written = LogWrite {
+        attempt: one,
+        segment: LogSegment::encode(&lines(3..4)),
+    };
+    let epoch = bench.world.handle.epoch();
+    bench.world.store.append_log(epoch, vec![written]).await.unwrap();
+    let (appended, sealed) = tokio::join!(bench.logs.append(one, lines(3..4)), bench.logs.seal(one));
+    assert_eq!((appended, sealed), (Err(Error::Unavailable), Err(Error::Unavailable)));
+    assert_eq!(bench.logs.append(one, lines(3..5)).await, Ok(5));
+    assert_eq!(bench.logs.seal(one).await, Ok(5));
+    assert_eq!(bench.all(one).await, lines(0..5));
 }
 
 #[tokio::test(start_paused = true)]

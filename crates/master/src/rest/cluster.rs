@@ -6,8 +6,10 @@ use axum::Json as Answer;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
-use tombolo_api::{ChangeCluster, Cluster, ClusterList};
+use tombolo_api::problem::Code;
+use tombolo_api::{ChangeCluster, ChangeLabels, Cluster, ClusterList};
 use tombolo_core::control::{Caution, Command, Present, Refusal};
+use tombolo_core::label;
 use tombolo_core::name::ClusterName;
 use tombolo_core::placement::Availability;
 use tombolo_identity::member::Member;
@@ -131,6 +133,37 @@ pub(super) async fn change_cluster(
         let closed = state.connections.close(&Member::Cluster(name.clone()));
         tracing::info!(cluster = %name, closed, "cluster disabled");
     }
+    describe(&state, &name).await
+}
+
+/// Changes the labels of a cluster
+///
+/// Those that are not named stay as they are. The jobs that the cluster has go on there, also those that it does not suit any more; jobs that wait are looked at
+/// again at once.
+#[utoipa::path(
+    patch, path = "/api/v1/clusters/{cluster}/labels", tag = "clusters", security(("token" = [])),
+    extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("everywhere"))),
+    params(("cluster" = String, Path, description = "The cluster's name")),
+    request_body = ChangeLabels,
+    responses((status = 200, body = Cluster), Problems)
+)]
+pub(super) async fn change_labels(
+    State(state): State<Arc<Application>>,
+    _: Everywhere<Admin>,
+    Path(path): Path<ClusterPath>,
+    Json(request): Json<ChangeLabels>,
+) -> Result<Answer<Cluster>, Error> {
+    let name = path.name()?;
+    let invalid = |error: label::Error| Error::new(Code::InvalidRequest, format_args!("body: {error}"));
+    let change = label::Change::parse(&request.labels).map_err(invalid)?;
+    let command = Command::ChangeLabels {
+        name: name.clone(),
+        change,
+    };
+    match state.handle.apply(command).await {
+        Err(ApplyError::Refused(Refusal::NotFound { .. })) => return Err(unknown_cluster(&state, &name).await),
+        applied => applied?,
+    };
     describe(&state, &name).await
 }
 

@@ -1,5 +1,7 @@
 //! Jobs.
 
+mod over;
+
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -8,7 +10,6 @@ use http::StatusCode;
 use serde::Deserialize;
 use tombolo_api::problem::Code;
 use tombolo_api::{Explanation, Job};
-use tombolo_core::build::TerminalState;
 use tombolo_core::control::Command;
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project};
 use tombolo_core::name::{ClusterName, JobName};
@@ -20,6 +21,7 @@ use super::error::Problems;
 use super::extract::Path;
 use super::losses::note_losses;
 use super::{Application, Error, view};
+use over::over;
 
 #[derive(Deserialize)]
 pub(super) struct JobPath {
@@ -123,7 +125,8 @@ pub(super) async fn explain_job(
 ) -> Result<Answer<Explanation>, Error> {
     let found = find_job(&state, &access.project, &path).await?;
     if let Some(end) = found.status.state.terminal() {
-        return Ok(Answer(over(&found.node, &found.status, end)));
+        let others = found.jobs.iter().map(|(node, _)| node);
+        return Ok(Answer(over(&found.node, others, &found.status, end)));
     }
     let id = found.node.id;
     let mut live = state.handle.query(move |control| control.explain(id)).await?;
@@ -135,10 +138,8 @@ pub(super) async fn explain_job(
     let (state, cluster) = (found.status.state, found.status.cluster.as_ref());
     let ended = || Explanation {
         summary: format!("it has just ended; it was {state}{}", at(cluster)),
-        limit: None,
-        advice: None,
-        retry_at: None,
-        clusters: Vec::new(),
+        cluster: cluster.cloned(),
+        ..Explanation::default()
     };
     Ok(Answer(live.map_or_else(ended, Explanation::from)))
 }
@@ -147,68 +148,6 @@ fn at(cluster: Option<&ClusterName>) -> String {
     cluster
         .map(|cluster| format!(" on cluster `{cluster}`"))
         .unwrap_or_default()
-}
-
-/// What became of a job that is over, and why it ran where it did. How the clusters are now has nothing to do with it any more.
-fn over(node: &JobNode, status: &JobStatus, end: TerminalState) -> Explanation {
-    let mut summary = format!("it is over: {end}");
-    match (status.message.as_str(), status.exit_code) {
-        ("", Some(code)) => summary.push_str(&format!(" (exit code {code})")),
-        ("", None) => {}
-        (message, _) => summary.push_str(&format!(" ({message})")),
-    }
-    match &status.cluster {
-        None if node.array().is_some() => {}
-        None if !status.tries().is_empty() => {
-            summary.push_str(&format!("; attempt {} never began", status.tries().len() + 1));
-        }
-        None => summary.push_str("; no cluster had it"),
-        Some(cluster) => {
-            let (confining, own): (Vec<_>, Vec<_>) = node.selector.requirements.iter().partition(|it| it.by_project);
-            let requirements: Vec<String> = own.iter().map(ToString::to_string).collect();
-            let same_as = node.extensions.as_ref().and_then(|says| says.same_as.as_ref());
-            let reason = match (requirements.is_empty(), &node.prefer) {
-                _ if same_as.is_some() => format!("as `same_as: {}` asks", same_as.map_or("", JobName::as_str)),
-                (_, Some(preferred)) if preferred == cluster => "which it prefers".to_owned(),
-                (true, _) if !confining.is_empty() => "with no selector, where its project may run".to_owned(),
-                (true, _) => "with no selector, so that any cluster would have done".to_owned(),
-                (false, _) => format!("which met its selector `{}`", requirements.join(", ")),
-            };
-            summary.push_str(&format!("; it ran on cluster `{cluster}`, {reason}"));
-            if let Some(choice) = status.choice() {
-                summary.push_str(&format!(" ({})", choice.account(&node.wishes())));
-            }
-        }
-    }
-    if !status.tries().is_empty() {
-        let earlier: Vec<&str> = status.tries().iter().map(|earlier| earlier.state.as_str()).collect();
-        summary.push_str(&format!("; its attempts before that ended as {}", earlier.join(", ")));
-    }
-    if let Some(loss) = &status.loss {
-        match &loss.reason {
-            Some(reason) => summary.push_str(&format!("; its output is lost: {reason}")),
-            None => summary.push_str(&format!(
-                "; its output was lost later, and made again by attempt {}",
-                status.epoch.0
-            )),
-        }
-    } else if status.replacements > 0 {
-        let lost = status.replacements;
-        summary.push_str(&format!(
-            "; that was attempt {}, since the system lost {lost} before",
-            status.epoch.0
-        ));
-    }
-    if !status.replaced().is_empty() {
-        summary.push_str(&format!(" ({})", status.account_of_replaced()));
-    }
-    Explanation {
-        summary,
-        limit: None,
-        advice: None,
-        retry_at: None,
-        clusters: Vec::new(),
-    }
 }
 
 /// A job with its build.

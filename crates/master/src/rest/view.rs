@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tombolo_api as api;
 use tombolo_core::attempt::TransferReceipt;
+use tombolo_core::capability::{Capability, CapabilitySet};
 use tombolo_core::control::record::{Build, JobNode, JobStatus, Project, Token};
 use tombolo_core::control::{ClusterView, Contact, DrainView};
 use tombolo_core::label::{Labels, Selector};
@@ -59,6 +60,7 @@ pub(crate) fn cluster(view: &ClusterView<'_>, now: Now) -> api::Cluster {
         handing_over_until,
         joined_at: view.record.joined_at.into(),
         version: view.agent.map(|agent| agent.version.clone()),
+        capabilities: view.agent.map(|agent| names(&agent.capabilities)),
         capacity: capacity.map(Into::into),
         nodes: agent.and_then(|agent| agent.nodes).map(Into::into),
         used: agent.map(|_| view.used.into()),
@@ -68,6 +70,12 @@ pub(crate) fn cluster(view: &ClusterView<'_>, now: Now) -> api::Cluster {
         peer_address: agent.and_then(|agent| agent.peer_address.clone()),
         drain: view.drain.map(drain),
     }
+}
+
+/// Each once, in an order of their own.
+fn names(capabilities: &[Capability]) -> Vec<String> {
+    let set: CapabilitySet = capabilities.iter().copied().collect();
+    set.iter().map(|capability| capability.to_string()).collect()
 }
 
 /// What is left of a cluster that is being drained.

@@ -7,6 +7,7 @@ mod authority;
 mod builds;
 mod exec;
 mod joining;
+mod labels;
 mod matrix;
 mod outputs;
 mod placement;

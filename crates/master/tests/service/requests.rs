@@ -300,3 +300,26 @@ async fn the_addresses_that_jobs_know_lead_to_words_without_data() {
         assert_eq!(refused.code, Code::NotFound, "{path}");
     }
 }
+
+/// Over HTTP/2 the stream was reset while the client still sent, and nobody saw the answer.
+#[tokio::test]
+async fn a_body_that_is_too_large_has_an_answer_over_http2() {
+    let master = Master::start().await;
+    let text = "x".repeat(10 * 1024 * 1024);
+    let path = "/api/v1/projects/default/builds";
+    let declared = json!({"job_file": {"name": "tombolo.yaml", "text": text}}).to_string();
+    let pieces: Vec<Result<Vec<u8>, std::io::Error>> = declared
+        .as_bytes()
+        .chunks(64 * 1024)
+        .map(|piece| Ok(piece.to_vec()))
+        .collect();
+    let streamed = reqwest::Body::wrap_stream(tokio_stream::iter(pieces));
+    for body in [reqwest::Body::from(declared), streamed] {
+        let request = master.user.request(Method::POST, path);
+        let request = request.header("content-type", "application/json").body(body);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        let problem = problem(response).await;
+        assert_eq!(problem.code, Code::TooLarge, "{problem:?}");
+    }
+}

@@ -63,6 +63,8 @@ impl LiveBuild {
         };
         let of = format!("{count} of {} indexes ended as `{state}`", array.array.count);
         let message = match (first, job.status.cancel_requested) {
+            // The counts say the rest.
+            (_, true) if count == array.array.count as usize => "cancelled".to_owned(),
             (_, true) => format!("cancelled; {of}"),
             (Some(first), _) if count == 1 => format!("index {first} of {} ended as `{state}`", array.array.count),
             (Some(first), _) => format!("{of}, the first of them {first}"),

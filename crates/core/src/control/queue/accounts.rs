@@ -22,13 +22,23 @@ type Standing = (u64, u64);
 #[derive(Debug, Default)]
 struct Account {
     share: Share,
+    /// It, or its builds, have limits.
+    is_limited: bool,
     usage: Usage,
     standing: Standing,
-    /// Its first job of each class that may go on: not held by limits, and not found without a cluster since the class had one.
-    lines: BTreeSet<(Ticket, ClassId)>,
-    /// The classes whose jobs of this project its limits leave no room for.
-    held_in: BTreeSet<ClassId>,
+    /// Its first job of each class that may go on: not excluded by limits, and not found without a cluster since the class had one.
+    lines: BTreeSet<Line>,
+    /// The classes whose jobs of this project pass one of its limits by themselves.
+    excluded_from: BTreeSet<ClassId>,
+    /// The line whose turn it was when the limits had no room for it. Others do not go past it, also if its class has no cluster meanwhile: it
+    /// would have to find both at the same time.
+    blocked: Option<Line>,
+    /// Nothing has happened since that could have made room for it.
+    sleeps: bool,
 }
+
+/// The first job of a class.
+pub(super) type Line = (Ticket, ClassId);
 
 /// The accounts of all projects.
 #[derive(Debug, Default)]
@@ -36,7 +46,7 @@ pub(super) struct Accounts {
     by_project: HashMap<ProjectId, AccountIndex>,
     accounts: Vec<Account>,
     free: Vec<AccountIndex>,
-    /// Those that have lines, the first in turn first.
+    /// Those that have lines and do not sleep, the first in turn first.
     order: BTreeSet<(Standing, AccountIndex)>,
     totals: Totals,
     services: u64,
@@ -85,55 +95,98 @@ impl Accounts {
 
     /// The first job of a class takes part.
     pub(super) fn list(&mut self, index: AccountIndex, ticket: Ticket, class: ClassId) {
-        if let Some(account) = self.accounts.get_mut(index.0 as usize) {
-            if account.lines.is_empty() {
-                self.order.insert((account.standing, index));
-            }
+        self.change(index, |account| {
             account.lines.insert((ticket, class));
-        }
+            account.wake_for_first();
+        });
     }
 
     /// The first job of a class takes no part any more.
     pub(super) fn unlist(&mut self, index: AccountIndex, ticket: Ticket, class: ClassId) {
-        if let Some(account) = self.accounts.get_mut(index.0 as usize) {
-            account.lines.remove(&(ticket, class));
-            if account.lines.is_empty() {
-                self.order.remove(&(account.standing, index));
-            }
-        }
+        self.change(index, |account| {
+            let line = (ticket, class);
+            account.lines.remove(&line);
+            account.blocked = account.blocked.filter(|blocked| *blocked != line);
+            account.wake_for_first();
+        });
     }
 
-    /// Whether the project's limits leave room for one more attempt. If not, the class is told of when they may again.
-    pub(super) fn admits(&mut self, index: AccountIndex, class: ClassId, attempt: &Resources) -> bool {
+    /// Whether jobs that take so much pass a limit of the project, or of its builds, by themselves. If so, the class is told of when these change.
+    pub(super) fn excludes(&mut self, index: AccountIndex, class: ClassId, attempt: &Resources) -> bool {
+        let excluded = self.is_excluded(index, attempt);
+        if let Some(account) = self.accounts.get_mut(index.0 as usize).filter(|_| excluded) {
+            account.excluded_from.insert(class);
+        }
+        excluded
+    }
+
+    /// The same without that.
+    pub(super) fn is_excluded(&self, index: AccountIndex, attempt: &Resources) -> bool {
+        let account = self.accounts.get(index.0 as usize).filter(|account| account.is_limited);
+        account.is_some_and(|account| account.share.over(attempt).next().is_some())
+    }
+
+    /// Whether the project's limits leave room for one more attempt, which is the first in turn. If not, the project takes no part until they may.
+    pub(super) fn admits(&mut self, index: AccountIndex, first: Line, attempt: &Resources) -> bool {
         let Some(account) = self.accounts.get_mut(index.0 as usize) else {
             return true;
         };
         let limits = &account.share.limits;
         let admits = limits.is_empty() || limits.passed_by(&account.usage, attempt).is_none();
-        if !admits {
-            account.held_in.insert(class);
+        if admits {
+            account.blocked = account.blocked.filter(|blocked| *blocked != first);
+        } else {
+            self.block(index, first);
         }
         admits
+    }
+
+    /// Has the project take no part until there may be room in a limit for the line, which is the first in turn.
+    pub(super) fn block(&mut self, index: AccountIndex, first: Line) {
+        self.change(index, |account| {
+            account.blocked = Some(first);
+            account.sleeps = true;
+        });
+    }
+
+    /// Whether the line was first when the limits had no room for it.
+    pub(super) fn is_blocked_by(&self, index: AccountIndex, line: Line) -> bool {
+        let account = self.accounts.get(index.0 as usize);
+        account.is_some_and(|account| account.blocked == Some(line))
+    }
+
+    /// The first job of the project, for which its limits have no room.
+    pub(super) fn blocked_by(&self, project: ProjectId) -> Option<Ticket> {
+        let index = self.by_project.get(&project)?;
+        let account = self.accounts.get(index.0 as usize).filter(|account| account.sleeps)?;
+        account.blocked.map(|(ticket, _)| ticket)
     }
 
     /// The class needs not be told any more.
     pub(super) fn let_be(&mut self, index: AccountIndex, class: ClassId) {
         if let Some(account) = self.accounts.get_mut(index.0 as usize) {
-            account.held_in.remove(&class);
+            account.excluded_from.remove(&class);
         }
     }
 
     /// Sets what the project may have. Which classes may go on by that.
     pub(super) fn set_share(&mut self, index: AccountIndex, share: Share) -> BTreeSet<ClassId> {
-        self.change(index, |account| account.share = share);
-        self.let_go_on(index)
+        self.weigh(index, |account| {
+            account.is_limited = !share.limits.is_empty() || !share.build_limits.is_empty();
+            account.share = share;
+            account.sleeps = false;
+        });
+        let account = self.accounts.get_mut(index.0 as usize);
+        account
+            .map(|account| std::mem::take(&mut account.excluded_from))
+            .unwrap_or_default()
     }
 
     /// The project was given one more attempt now.
     pub(super) fn serve(&mut self, index: AccountIndex, attempt: &Resources) {
         self.services += 1;
         let services = self.services;
-        self.change(index, |account| {
+        self.weigh(index, |account| {
             account.usage = account.usage.plus(attempt);
             account.standing.1 = services;
         });
@@ -141,13 +194,15 @@ impl Accounts {
 
     /// The project has one more attempt.
     pub(super) fn charge(&mut self, index: AccountIndex, attempt: &Resources) {
-        self.change(index, |account| account.usage = account.usage.plus(attempt));
+        self.weigh(index, |account| account.usage = account.usage.plus(attempt));
     }
 
-    /// The project has one attempt less. Which classes may go on by that.
-    pub(super) fn refund(&mut self, index: AccountIndex, attempt: &Resources) -> BTreeSet<ClassId> {
-        self.change(index, |account| account.usage = account.usage.minus(attempt));
-        self.let_go_on(index)
+    /// The project has one attempt less.
+    pub(super) fn refund(&mut self, index: AccountIndex, attempt: &Resources) {
+        self.weigh(index, |account| {
+            account.usage = account.usage.minus(attempt);
+            account.sleeps = false;
+        });
     }
 
     /// What there is in all may have changed.
@@ -159,30 +214,51 @@ impl Accounts {
         self.order.clear();
         for (index, account) in (0_u32..).zip(&mut self.accounts) {
             account.standing.0 = level(&account.share, &account.usage, &totals);
-            if !account.lines.is_empty() {
-                self.order.insert((account.standing, AccountIndex(index)));
+            if let Some(standing) = account.place() {
+                self.order.insert((standing, AccountIndex(index)));
             }
         }
     }
 
+    /// Changes what an account has or may have.
+    fn weigh(&mut self, index: AccountIndex, change: impl FnOnce(&mut Account)) {
+        let totals = self.totals;
+        self.change(index, |account| {
+            change(account);
+            account.standing.0 = level(&account.share, &account.usage, &totals);
+        });
+    }
+
+    /// Changes an account, which has its place among the others then.
     fn change(&mut self, index: AccountIndex, change: impl FnOnce(&mut Account)) {
         let Some(account) = self.accounts.get_mut(index.0 as usize) else {
             return;
         };
-        let before = account.standing;
+        let before = account.place();
         change(account);
-        account.standing.0 = level(&account.share, &account.usage, &self.totals);
-        if !account.lines.is_empty() && account.standing != before {
-            self.order.remove(&(before, index));
-            self.order.insert((account.standing, index));
+        let after = account.place();
+        if before != after {
+            if let Some(standing) = before {
+                self.order.remove(&(standing, index));
+            }
+            if let Some(standing) = after {
+                self.order.insert((standing, index));
+            }
         }
     }
+}
 
-    fn let_go_on(&mut self, index: AccountIndex) -> BTreeSet<ClassId> {
-        let account = self.accounts.get_mut(index.0 as usize);
-        account
-            .map(|account| std::mem::take(&mut account.held_in))
-            .unwrap_or_default()
+impl Account {
+    /// Its place among the others, if it takes part.
+    fn place(&self) -> Option<Standing> {
+        (!self.lines.is_empty() && !self.sleeps).then_some(self.standing)
+    }
+
+    /// If another one comes first than the one that the limits had no room for, there may be room for that.
+    fn wake_for_first(&mut self) {
+        if self.sleeps && self.lines.first() != self.blocked.as_ref() {
+            self.sleeps = false;
+        }
     }
 }
 

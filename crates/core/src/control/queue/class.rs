@@ -44,6 +44,8 @@ impl ClassKey {
             volumes: self.volumes.as_deref().unwrap_or(&VolumeNeeds::NONE),
             needs: self.needs,
             project: None,
+            sharers: None,
+            share: None,
         }
     }
 }
@@ -76,7 +78,7 @@ enum Part {
     Listed,
     /// It was its turn, and the class had no cluster: it is listed when the class has one.
     Out,
-    /// The project's limits leave no room for any of its jobs.
+    /// Each of its jobs passes a limit of the project, or of its builds, by itself.
     Held,
 }
 
@@ -95,6 +97,12 @@ impl Class {
     pub(super) fn jobs(&self) -> impl Iterator<Item = JobKey> {
         let lines = self.waiting.values();
         lines.flat_map(|line| line.tickets.iter().map(|ticket| ticket.job))
+    }
+
+    /// The jobs of those projects for which that is so.
+    pub(super) fn jobs_of(&self, wanted: impl Fn(AccountIndex) -> bool) -> impl Iterator<Item = JobKey> {
+        let lines = self.waiting.iter().filter(move |(account, _)| wanted(**account));
+        lines.flat_map(|(_, line)| line.tickets.iter().map(|ticket| ticket.job))
     }
 
     pub(super) fn has_jobs(&self) -> bool {
@@ -154,12 +162,12 @@ impl Class {
         self.unlist(id, account, Part::Out, accounts);
     }
 
-    /// Leaves the jobs of a project out until its limits have room.
+    /// Leaves the jobs of a project out until its limits are others.
     pub(super) fn hold(&mut self, id: ClassId, account: AccountIndex, accounts: &mut Accounts) {
         self.unlist(id, account, Part::Held, accounts);
     }
 
-    /// The project's limits may have room again.
+    /// The project's limits are others.
     pub(super) fn release(&mut self, id: ClassId, account: AccountIndex, accounts: &mut Accounts) {
         let open = !self.clusters.is_empty();
         if let Some(line) = self.waiting.get_mut(&account).filter(|line| line.part == Part::Held) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::World;
 use crate::build::JobState;
 use crate::build::extensions::takes_input;
-use crate::control::builds::{JobKey, LiveBuild};
+use crate::control::builds::{JobKey, LiveBuild, LiveJob};
 use crate::control::record::{JobNode, JobStatus};
 use crate::control::volumes::demand;
 use crate::control::{Change, Contact, Control};
@@ -246,6 +246,7 @@ impl World {
                 let job = build.job(ticket.job.index).unwrap();
                 assert_eq!((job.status.state, job.class), (JobState::Queued, None));
             }
+            self.check_limits(build);
         }
         for project in self.control.projects() {
             let of = |node: &JobNode| {
@@ -254,6 +255,33 @@ impl World {
                     .is_some_and(|build| build.project == project.id)
             };
             assert_eq!(self.control.usage(project.id), taken(&of));
+        }
+    }
+
+    /// Whoever holds others back at a limit will have room in it: something of the project or the build ends first.
+    fn check_limits(&self, build: &LiveBuild) {
+        let project = self.control.project_by_id(build.record.project).unwrap();
+        let passes_alone = |job: &LiveJob| project.share.over(&job.node.resources).next().is_some();
+        for ticket in &build.held {
+            assert!(!passes_alone(build.job(ticket.job.index).unwrap()));
+        }
+        let blocked = self.control.queue.blocked_by(project.id);
+        let more_to_come = self.control.next_deadline() == Some(Moment::default());
+        let first = build.held.first().and_then(|first| build.job(first.job.index));
+        if let Some(first) = first.filter(|_| blocked.is_none() && !more_to_come) {
+            let passed = project
+                .share
+                .build_limits
+                .passed_by(&build.usage, &first.node.resources);
+            assert!(passed.is_some(), "its limit has room for the first that it holds back");
+        }
+        if let Some(first) = blocked {
+            let (_, job) = self.control.builds.job(first.job).unwrap();
+            assert!(job.is_queued() && job.class.is_some() && !passes_alone(job));
+            assert!(
+                self.control.usage(project.id).attempts > 0,
+                "nothing ends that could let it go on"
+            );
         }
     }
 
@@ -293,7 +321,7 @@ impl World {
             let assignment = self.control.assignment(attempt).unwrap();
             let labels = self.control.cluster(assignment.cluster).unwrap().labels;
             // After a restart the agent's facts are known only when it has connected.
-            if labels.get("node.os").is_some() {
+            if labels.get("node.os").is_some() && !self.relabelled.contains(assignment.cluster) {
                 assert!(node.selector.matches(labels));
             }
             assert_eq!(assignment.parents.len(), node.parents.len());

@@ -234,6 +234,10 @@ fn what_cannot_be_added_is_an_error_of_its_maker() {
         ),
         (vec![job(&long)], "255"),
         (
+            vec![job("a").with(&[VolumeKind::Shared]).on("region=eu")],
+            "all that share the volume of the build: `more` needs `region=us`, `gen/a` needs `region=eu`",
+        ),
+        (
             vec![named("a", crate::capability::Capability::Docker)],
             "no cluster here has what the build needs: `docker` (for job `gen/a`)",
         ),
@@ -251,7 +255,7 @@ fn what_cannot_be_added_is_an_error_of_its_maker() {
             job("gen"),
             job("side"),
             job("child").after("gen").after("side"),
-            job("more"),
+            job("more").with(&[VolumeKind::Shared]).on("region=us"),
             job("other"),
         ]);
         make(&mut world, jobs[0], made);

@@ -78,7 +78,7 @@ fn jobs_that_fit_nowhere_say_what_would_help() {
         (
             job("a").on("AWS, gpu>0"),
             "nowhere: no cluster can run it; the nearest is `east`: selector `gpu>0` does not hold",
-            "to have it fit on cluster `east`: leave `gpu>0` out of its selector, or invite the cluster again with a label that meets it",
+            "to have it fit on cluster `east`: leave `gpu>0` out of its selector, or `tombolo cluster label east gpu=1`",
         ),
         (
             job("a").on("AWS").cpu(3000),
@@ -281,4 +281,19 @@ fn where_the_indexes_of_an_array_would_go_is_counted() {
         };
         assert_eq!(counted(array), Some(expected), "{case}");
     }
+}
+
+#[test]
+fn a_job_that_is_placed_has_the_clusters_that_were_compared() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 1);
+    world.up("west", &["GCP"], 4);
+    let planned = plan(&world, &[job("a").on("AWS"), job("b").on("AWS")]);
+    let listed = |job: usize| -> Vec<(&str, usize)> {
+        let all = planned[job].compared.iter();
+        all.map(|verdict| (verdict.cluster.as_str(), verdict.misses.len()))
+            .collect()
+    };
+    assert_eq!(listed(0), [("east", 0), ("west", 1)]);
+    assert_eq!(listed(1), [], "one that waits has them with its explanation");
 }

@@ -24,6 +24,8 @@ const CLUSTERS: [(&str, &[&str], u32); 3] = [
     ("north", &["AWS", "GCP", "zone=2"], 2),
 ];
 const SECOND: ProjectId = ProjectId::from_u128(2);
+/// How long jobs wait that fit nowhere.
+const PATIENCE: Duration = Duration::from_secs(300);
 const STAGES: [fn() -> CopyStage; 3] = [
     || CopyStage::UnderWay,
     || CopyStage::Whole,
@@ -81,20 +83,22 @@ enum Step {
 }
 
 fn share() -> impl Strategy<Value = Share> {
-    let jobs = || prop::option::of(1..4_u32);
-    let cpu = prop::option::of(1500..3000_u64);
-    (1..4_u32, jobs(), jobs(), cpu).prop_map(|(weight, jobs, build_jobs, cpu_milli)| {
-        let limits = |jobs, cpu_milli| Limits {
+    // Some jobs pass some of these by themselves: they ask for 0.5 to 1.5 processors and one byte.
+    let limits = || {
+        let jobs = prop::option::of(1..4_u32);
+        let cpu_milli = prop::option::of(prop_oneof![1 => 400..1500_u64, 4 => 1500..3000_u64]);
+        let memory_bytes = prop::option::of(prop_oneof![1 => Just(0), 9 => 1..4_u64]);
+        (jobs, cpu_milli, memory_bytes).prop_map(|(jobs, cpu_milli, memory_bytes)| Limits {
             jobs,
             cpu_milli,
-            memory_bytes: None,
-        };
-        Share {
-            weight,
-            limits: limits(jobs, None),
-            build_limits: limits(build_jobs, cpu_milli),
-            clusters: crate::label::Selector::default(),
-        }
+            memory_bytes,
+        })
+    };
+    (1..4_u32, limits(), limits()).prop_map(|(weight, limits, build_limits)| Share {
+        weight,
+        limits,
+        build_limits,
+        clusters: crate::label::Selector::default(),
     })
 }
 
@@ -476,7 +480,7 @@ impl World {
         self.hello(name, slots, &attempts);
     }
 
-    /// From now on all clusters are there and do what they are told.
+    /// From now on all clusters are there and do what they are told. Small jobs keep coming, and nobody waits for ever behind them.
     fn settle(&mut self) {
         for (which, (name, labels, slots)) in CLUSTERS.into_iter().enumerate() {
             if !self.joined(which) {
@@ -501,13 +505,21 @@ impl World {
                 hello,
             });
         }
+        let present: Vec<BuildId> = self.live.builds.iter().map(|build| build.id).collect();
         let mut rounds = 0;
         while !self.live.builds.is_empty() {
+            let waits = self.live.builds.iter().any(|build| present.contains(&build.id));
+            // Fewer than can run, so that each waits only for those before it.
+            for second in [false, true].into_iter().filter(|_| waits && rounds % 4 == 0) {
+                let small = vec![job("small").cpu(500), job("next").cpu(500).after("small")];
+                let submission = self.submission(self.project(second), small);
+                self.done(Command::Submit(Box::new(submission)));
+            }
             for attempt in self.current() {
                 self.report(attempt.job, ended(TerminalState::Finished));
             }
             // Long enough for whoever waits for another attempt.
-            self.advance(Duration::from_secs(1));
+            self.advance(Duration::from_secs(10));
             self.heartbeats();
             self.done(Command::Tick);
             rounds += 1;
@@ -521,7 +533,12 @@ proptest! {
 
     #[test]
     fn all_is_well_after_every_command(steps in prop::collection::vec(step(), 1..60), limit in 1_usize..4) {
-        let settings = Settings { max_placements_per_command: limit, ..Settings::default() };
+        let settings = Settings {
+            max_placements_per_command: limit,
+            unschedulable_after: Some(PATIENCE),
+            keep_room_after: PATIENCE / 10,
+            ..Settings::default()
+        };
         let mut world = World::of_two(settings);
         for step in steps {
             world.take(step);

@@ -20,7 +20,8 @@ fn a_job_that_finds_no_cluster_in_its_time_ends_as_error_and_says_why() {
     let message = &world.seen[&jobs[0]].message;
     let expected = "it found no cluster within 1m30s (`timeouts.queue`): no cluster can run it; the nearest is `east`";
     assert!(message.starts_with(expected), "{message}");
-    let advice = "; to have it fit on cluster `east`: leave `GCP` out of its selector, or invite the cluster again with a label that meets it";
+    let advice =
+        "; to have it fit on cluster `east`: leave `GCP` out of its selector, or `tombolo cluster label east GCP`";
     assert!(message.contains(advice), "{message}");
 }
 

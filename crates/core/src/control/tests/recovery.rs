@@ -1,6 +1,7 @@
 //! Outputs that are lost after their jobs have ended are made again.
 
 mod away;
+mod hooks;
 
 use super::super::testing::{World, cluster, digest, ended, job, leaves, orders, outcome, running};
 use super::super::{Caution, Change, Command, Settings};

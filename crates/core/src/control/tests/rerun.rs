@@ -1,8 +1,10 @@
 //! Builds that run (some of) another one again.
 
+mod asked;
+
 use super::super::command::{Known, Rerun};
 use super::super::record::{JobNode, JobStatus};
-use super::super::testing::{PROJECT, World, cluster, ended, job, running};
+use super::super::testing::{PROJECT, World, cluster, ended, job, leaves, running};
 use super::super::{Caution, Change, Command, Refusal, Submission};
 use crate::build::extensions::{Extensions, InputRule};
 use crate::build::{JobKind, JobSpec, StateSet, TerminalState};
@@ -208,12 +210,18 @@ fn a_shared_volume_is_not_taken_over() {
 
 /// The build of the first submission again.
 fn again(world: &mut World, scope: &Scope, first: &Submission) -> Submission {
+    again_without(world, scope, first, "")
+}
+
+/// The same while the output of the job with this name is gone.
+fn again_without(world: &mut World, scope: &Scope, first: &Submission, gone: &str) -> Submission {
     let jobs: Vec<(JobNode, JobStatus)> = build_of(&first.definition.jobs, &vec![Finished; first.jobs.len()])
         .into_iter()
         .zip(&first.jobs)
         .map(|((node, _), id)| (node, world.seen[id].clone()))
         .collect();
-    let plan = plan(scope, &jobs, &first.definition.jobs, &Indexes::default(), &|_, _| None).unwrap();
+    let is_gone = |node: &JobNode, _: &JobStatus| (node.name.as_str() == gone).then(|| "it was not kept".to_owned());
+    let plan = plan(scope, &jobs, &first.definition.jobs, &Indexes::default(), &is_gone).unwrap();
     Submission {
         definition: plan.definition.clone(),
         rerun: Some(Box::new(Rerun {
@@ -293,6 +301,40 @@ fn conditions_hold_on_what_is_taken_over_too() {
     world.done(Command::Submit(Box::new(second)));
     assert_eq!(world.states(&jobs), ["failure", "skipped", "finished"]);
     assert!(world.live.builds.is_empty(), "nothing is left to run");
+}
+
+/// `b` was taken over, while `a` runs again and fails this time: what `b` left cannot be made again with that.
+#[test]
+fn what_is_taken_over_is_not_made_again_from_a_parent_that_now_fails() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 8);
+    world.up("west", &["GCP"], 8);
+    let first = world.submission(
+        PROJECT,
+        vec![
+            job("a").on("GCP"),
+            job("b").after("a").preferring("east"),
+            job("c").after_when("a", StateSet::ALL).after("b").on("GCP"),
+        ],
+    );
+    world.done(Command::Submit(Box::new(first.clone())));
+    for (index, end) in [(0, leaves(1)), (1, leaves(2)), (2, ended(Failure))] {
+        world.report(first.jobs[index], end);
+    }
+    let second = again_without(&mut world, &Scope::Failed, &first, "a");
+    let jobs = second.jobs.clone();
+    world.done(Command::Submit(Box::new(second)));
+    assert_eq!(world.states(&jobs), ["assigned", "finished", "waiting"]);
+    world.done(Command::RemoveCluster {
+        name: cluster("east"),
+        caution: Caution::None,
+    });
+    world.report(jobs[0], ended(Failure));
+    assert_eq!(world.states(&jobs), ["failure", "finished", "error"]);
+    assert_eq!(
+        world.seen[&jobs[2]].message,
+        "the output of its parent `b` is lost: cluster `east`, which had it, was removed; it cannot be made again: its parent `a` ended as `failure`"
+    );
 }
 
 #[test]

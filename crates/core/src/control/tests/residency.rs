@@ -81,7 +81,7 @@ fn what_a_project_requires_is_not_the_jobs_to_leave_out() {
         (explanation.summary, explanation.advice.unwrap_or_default())
     };
     let widen = "have an administrator widen where its project may run, for builds that are submitted then: `tombolo project set demo --clusters ...`";
-    let leave_out = "out of its selector, or invite the cluster again with a label that meets it";
+    let leave_out = "out of its selector, or `tombolo cluster label east";
     for (job, nearest, miss, advice) in [
         (
             0,
@@ -93,13 +93,13 @@ fn what_a_project_requires_is_not_the_jobs_to_leave_out() {
             1,
             "east",
             "selector `region=asia` does not hold (it is `us`)",
-            format!("leave `region=asia` {leave_out}; {widen}"),
+            format!("leave `region=asia` {leave_out} region=asia`; {widen}"),
         ),
         (
             2,
             "east",
             "selector `gpu>1` does not hold (it is `1`)",
-            format!("leave `gpu>1` {leave_out}; {widen}"),
+            format!("leave `gpu>1` {leave_out} gpu=2`; {widen}"),
         ),
     ] {
         let summary = format!("no cluster can run it; the nearest is `{nearest}`: {miss}");
@@ -155,5 +155,5 @@ fn nobody_is_told_to_call_a_cluster_what_its_project_forbids() {
         Some("leave `region=us` out of its selector")
     );
     let other = world.control.explain(jobs[1]).unwrap().clusters[1].remedy().unwrap();
-    assert!(other.contains("with a label that meets it"), "{other}");
+    assert!(other.contains("`tombolo cluster label west zone=1`"), "{other}");
 }

@@ -11,7 +11,7 @@ use crate::id::{JobId, ProjectId};
 use crate::name::ProjectName;
 use crate::share::{Limits, Share};
 
-fn share(weight: u32, limits: Limits, build_limits: Limits) -> Share {
+pub(super) fn share(weight: u32, limits: Limits, build_limits: Limits) -> Share {
     Share {
         weight,
         limits,
@@ -20,7 +20,7 @@ fn share(weight: u32, limits: Limits, build_limits: Limits) -> Share {
     }
 }
 
-fn jobs_at_once(jobs: u32) -> Limits {
+pub(super) fn jobs_at_once(jobs: u32) -> Limits {
     Limits {
         jobs: Some(jobs),
         ..Limits::default()
@@ -28,7 +28,7 @@ fn jobs_at_once(jobs: u32) -> Limits {
 }
 
 /// A project with a number in place of an id.
-fn project(world: &mut World, number: u128, share: Share) -> ProjectId {
+pub(super) fn project(world: &mut World, number: u128, share: Share) -> ProjectId {
     let id = ProjectId::from_u128(number);
     if id != PROJECT {
         let name = ProjectName::new(&format!("project-{number}")).unwrap();
@@ -38,20 +38,20 @@ fn project(world: &mut World, number: u128, share: Share) -> ProjectId {
     id
 }
 
-fn submit(world: &mut World, project: ProjectId, jobs: Vec<JobSpec>) -> Vec<JobId> {
+pub(super) fn submit(world: &mut World, project: ProjectId, jobs: Vec<JobSpec>) -> Vec<JobId> {
     let submission = world.submission(project, jobs);
     let ids = submission.jobs.clone();
     world.done(Command::Submit(Box::new(submission)));
     ids
 }
 
-fn placed<'a>(world: &World, jobs: impl IntoIterator<Item = &'a JobId>) -> Vec<JobId> {
+pub(super) fn placed<'a>(world: &World, jobs: impl IntoIterator<Item = &'a JobId>) -> Vec<JobId> {
     let jobs = jobs.into_iter().copied();
     jobs.filter(|job| world.control.assignment(world.attempt(*job)).is_some())
         .collect()
 }
 
-fn alike(count: usize, cpu: u64) -> Vec<JobSpec> {
+pub(super) fn alike(count: usize, cpu: u64) -> Vec<JobSpec> {
     (0..count).map(|index| job(&format!("j{index}")).cpu(cpu)).collect()
 }
 

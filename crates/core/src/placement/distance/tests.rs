@@ -51,6 +51,8 @@ fn explained(selector: &str, cpu: u64, memory: u64, offers: &[Offer]) -> Explana
         volumes: &volumes,
         needs: CapabilitySet::EMPTY,
         project: None,
+        sharers: None,
+        share: None,
     };
     let named: Vec<(ClusterName, Labels)> = (0..)
         .zip(offers)

@@ -62,6 +62,7 @@ fn every_miss_is_found() {
         requirement: requirement.parse().unwrap(),
         found: found.map(str::to_owned),
         is_contested: false,
+        job: None,
     };
     let full = |resource, capacity, free, request| Miss::Full {
         resource,
@@ -74,6 +75,7 @@ fn every_miss_is_found() {
         capacity,
         on_a_node: false,
         request,
+        job: None,
     };
     for (case, selector, request, candidate, expected) in [
         ("fits", "AWS, cluster=east", resources(4000, 8 * GIB), base, vec![]),
@@ -105,6 +107,7 @@ fn every_miss_is_found() {
                 capacity: 2000,
                 on_a_node: true,
                 request: 3000,
+                job: None,
             }],
         ),
         (
@@ -162,6 +165,8 @@ fn every_miss_is_found() {
             volumes: &VolumeNeeds::NONE,
             needs: CapabilitySet::EMPTY,
             project: None,
+            sharers: None,
+            share: None,
         };
         let found = misses(&demand, &candidate);
         assert_eq!(found, expected, "{case}");
@@ -280,6 +285,8 @@ fn summaries() {
             volumes: &VolumeNeeds::NONE,
             needs: CapabilitySet::EMPTY,
             project: None,
+            sharers: None,
+            share: None,
         };
         let count = clusters.len();
         let explanation = explain(&situation, &demand, clusters);

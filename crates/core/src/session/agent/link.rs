@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::attempts::Attempts;
+use super::volumes::Volumes;
 use super::{Action, Settings};
 use crate::id::AttemptId;
 use crate::planted::{Bug, planted};
@@ -116,6 +117,7 @@ impl Up {
         &mut self,
         now: Moment,
         attempts: &mut Attempts,
+        volumes: &mut Volumes,
         actions: &mut Vec<Action>,
     ) -> Result<(), Error> {
         let silence = self.silence(attempts);
@@ -126,6 +128,7 @@ impl Up {
             actions.push(Action::Send(AgentFrame::Heartbeat {
                 sequence: self.beat(now),
             }));
+            actions.extend(volumes.say_again().map(Action::Send));
         }
         self.repeat_reports(now, attempts, actions);
         while self.reports.len() < self.report_credits

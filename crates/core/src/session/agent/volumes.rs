@@ -4,6 +4,7 @@
 //! executor's side has said that it is recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
 use crate::session::AgentFrame;
 use crate::volume::VolumeId;
@@ -13,6 +14,8 @@ pub(super) struct Volumes {
     held: BTreeSet<VolumeId>,
     /// Those that came after the hello of the present connection, and before its welcome: neither has said them.
     unsaid: BTreeSet<VolumeId>,
+    /// The last that was said again.
+    last: Option<VolumeId>,
     /// Told to the executor; with the order to acknowledge, if it came on the present connection.
     releasing: BTreeMap<VolumeId, Option<u64>>,
 }
@@ -22,6 +25,7 @@ impl Volumes {
         Self {
             held: held.into_iter().collect(),
             unsaid: BTreeSet::new(),
+            last: None,
             releasing: BTreeMap::new(),
         }
     }
@@ -49,6 +53,17 @@ impl Volumes {
     /// What is to be said after the welcome.
     pub(super) fn welcomed(&mut self) -> impl Iterator<Item = AgentFrame> + use<> {
         std::mem::take(&mut self.unsaid).into_iter().map(AgentFrame::Holds)
+    }
+
+    /// One of those that are not about to go, each in its turn. What is said of a volume is not acknowledged: who says it again some time
+    /// need not rely on a connection that loses nothing.
+    pub(super) fn say_again(&mut self) -> Option<AgentFrame> {
+        let stays = |volume: &&VolumeId| !self.releasing.contains_key(volume);
+        let after = self.last.map_or(Unbounded, Excluded);
+        let mut later = self.held.range((after, Unbounded));
+        let next = later.find(stays).or_else(|| self.held.iter().find(stays)).copied();
+        self.last = next;
+        next.map(AgentFrame::Holds)
     }
 
     /// Whether the executor is to be told.

@@ -20,6 +20,7 @@ const HINT: &str = "such as `GCP`, `!spot`, `region=eu`, `tier!=dev`, `region in
 #[derive(Default)]
 pub(super) struct Wanted {
     pub(super) selector: Selector,
+    pub(super) selector_at: Option<Position>,
     /// Requirements that are complete only when the values of a matrix are known.
     pub(super) templates: Vec<Template>,
     pub(super) prefer: Option<ClusterName>,
@@ -42,7 +43,10 @@ pub(super) fn read<'a>(decoder: &mut Decoder<'a>, value: &Token<'a>) -> Step<Wan
                 decoder.fault(at, fields::not_of_infrabox("preferences with weights"));
                 decoder.skip(&value)?;
             }
-            "selector" => (wanted.selector, wanted.templates) = read_selector(decoder, &value)?,
+            "selector" => {
+                wanted.selector_at = Some(value.at);
+                (wanted.selector, wanted.templates) = read_selector(decoder, &value)?;
+            }
             "prefer" => match value.piece {
                 Piece::ListStart => wanted.preferences = read_preferences(decoder, &value)?,
                 Piece::Scalar(Scalar::Text(_)) => wanted.prefer = read_prefer(decoder, value)?,

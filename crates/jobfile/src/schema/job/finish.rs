@@ -51,6 +51,7 @@ impl Draft {
         if let Some(at) = self.place_of("on_disconnect") {
             disconnect::check(decoder, &self.extensions, at);
         }
+        self.cloning.check(decoder);
         self.resolve_include(decoder);
         inputs::check(decoder, &self.extensions.inputs, &self.input_places, &self.dependencies);
         let Some((name, name_at)) = self.name.take() else {
@@ -63,6 +64,7 @@ impl Draft {
             dependencies: std::mem::take(&mut self.dependency_places),
             include: self.include.take_if(|_| self.kind != Some(JobType::Git)),
             same_as: self.cluster.same_as.as_ref().map(|(_, at)| *at),
+            selector: self.cluster.selector_at,
         };
         let field_at = |field: &str| self.place_of(field).unwrap_or(at);
         let places = ["image", "command", "environment", "matrix"].map(field_at);

@@ -1,11 +1,13 @@
 //! What jobs of the type `git` say of the repository that they clone.
 
+use std::net::IpAddr;
+
 use tombolo_core::build::repository::Repository;
 use tombolo_core::name::SecretName;
 
 use super::environment::{self, Environment, Reference};
 use crate::decode::{Decoder, Step};
-use crate::fault::{Complaint, quote};
+use crate::fault::{Complaint, Position, quote};
 use crate::reader::{Piece, Token};
 use crate::schema::fields;
 
@@ -21,6 +23,8 @@ pub(super) struct Cloning {
     commit: Option<String>,
     branch: Option<String>,
     username: Option<String>,
+    /// Where its address is.
+    url_at: Option<Position>,
     /// The secret of the project that the server wants to hear.
     pub(super) password: Option<SecretName>,
 }
@@ -56,6 +60,19 @@ impl Cloning {
         Some(Box::new(repository))
     }
 
+    /// Says that a password would cross the network in the clear, if it would.
+    pub(super) fn check(&self, decoder: &mut Decoder<'_>) {
+        let Some(((url, at), _)) = self.url.as_deref().zip(self.url_at).zip(self.password.as_ref()) else {
+            return;
+        };
+        if let Some(rest) = url.strip_prefix("http://").filter(|rest| !is_loopback(rest)) {
+            let host = rest.split('/').next().unwrap_or(rest);
+            let message = format!("the password would go to {} in the clear", quote(host));
+            let hint = "with `credentials`, the address is one of `https`; of `http` only on the machine itself (`localhost`, `127.0.0.1`, `[::1]`)";
+            decoder.field_fault("clone_url", at, Complaint::new(message).hint(hint));
+        }
+    }
+
     fn take_url<'a>(&mut self, decoder: &mut Decoder<'a>, value: Token<'a>) -> Step<()> {
         let at = value.at;
         let Some(text) = decoder.filled_text(value, "text: the address of a repository")? else {
@@ -64,6 +81,7 @@ impl Cloning {
         match address(&text) {
             Ok((url, username)) => {
                 self.url = Some(url);
+                self.url_at = Some(at);
                 self.username = self.username.take().or(username);
             }
             Err(complaint) => decoder.fault(at, complaint),
@@ -170,9 +188,36 @@ fn address(text: &str) -> Result<(String, Option<String>), Complaint> {
     Ok((format!("{scheme}{host}/{path}"), user))
 }
 
+/// Whether what follows the scheme of an address is on the machine itself.
+fn is_loopback(rest: &str) -> bool {
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, _)) => host,
+        None => authority.split(':').next().unwrap_or(authority),
+    };
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_machine_itself_is_known_by_its_names() {
+        for (rest, expected) in [
+            ("localhost/a", true),
+            ("LOCALHOST:8080/a", true),
+            ("127.0.0.1:80/a", true),
+            ("127.8.9.10/a", true),
+            ("[::1]:80/a", true),
+            ("localhost.example/a", false),
+            ("127.0.0.1.example/a", false),
+            ("10.0.0.1/a", false),
+            ("[::2]/a", false),
+        ] {
+            assert_eq!(is_loopback(rest), expected, "{rest}");
+        }
+    }
 
     #[test]
     fn addresses_are_of_http_and_tell_no_password() {

@@ -51,8 +51,7 @@ impl Server {
         // It ends with its last answer, or with the test's process.
         thread::spawn(move || {
             for answer in answers {
-                let range = serve(&listener, &config, answer).unwrap();
-                noted.lock().unwrap().push(range);
+                serve(&listener, &config, answer, &noted).unwrap();
             }
         });
         let context = Context {
@@ -83,8 +82,13 @@ impl Server {
     }
 }
 
-/// Answers one request; the range that it asked for.
-fn serve(listener: &TcpListener, config: &Arc<ServerConfig>, answer: Answer) -> io::Result<String> {
+/// Answers one request. The range that it asks for is noted before the answer: who has that may look at once.
+fn serve(
+    listener: &TcpListener,
+    config: &Arc<ServerConfig>,
+    answer: Answer,
+    noted: &Mutex<Vec<String>>,
+) -> io::Result<()> {
     let (socket, _) = listener.accept()?;
     let connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
     let mut stream = BufReader::new(StreamOwned::new(connection, socket));
@@ -97,6 +101,7 @@ fn serve(listener: &TcpListener, config: &Arc<ServerConfig>, answer: Answer) -> 
     }
     let first = range.strip_prefix("bytes=").and_then(|range| range.strip_suffix('-'));
     let first: usize = first.map_or(0, |first| first.parse().unwrap());
+    noted.lock().unwrap().push(range);
     let (status, rest) = (
         if first > 0 { "206 Partial Content" } else { "200 OK" },
         &CONTENT[first..],
@@ -111,8 +116,7 @@ fn serve(listener: &TcpListener, config: &Arc<ServerConfig>, answer: Answer) -> 
     };
     let stream = stream.get_mut();
     stream.write_all(&sent)?;
-    stream.flush()?;
-    Ok(range)
+    stream.flush()
 }
 
 #[tokio::test]

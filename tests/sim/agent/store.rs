@@ -129,7 +129,7 @@ pub(crate) struct Store {
     hurt: BTreeSet<Chunk>,
     /// Uploads that were under way when all was lost: nothing says any more that they are.
     forgotten: BTreeSet<Upload>,
-    /// Outputs that were here, and that faults have hurt.
+    /// Outputs that were here, and that faults have hurt or sweeps have taken.
     suffered: BTreeSet<Digest>,
 }
 
@@ -171,7 +171,7 @@ impl Store {
         self.manifests.keys().copied()
     }
 
-    /// Whether an output is here, or was until a fault hurt it.
+    /// Whether an output is here, or was until a fault hurt it or a sweep took it.
     pub(crate) fn had(&self, manifest: Digest) -> bool {
         self.has_manifest(manifest) || self.suffered.contains(&manifest)
     }
@@ -339,6 +339,8 @@ impl Store {
                 *condemned = false;
             } else if *condemned {
                 self.manifests.remove(manifest);
+                // Whether it may go is judged by what was promised of it.
+                self.suffered.insert(*manifest);
                 swept.deleted.push(*manifest);
             }
         }

@@ -201,6 +201,7 @@ impl LiveJob {
         let own = parent.name();
         let names = [Some(&own), Some(&parent.node.name)];
         self.status.started_at.is_some()
+            && self.status.inputs_are_on_its_cluster()
             && inputs.any(|input| {
                 input.failure.is_none() && input.manifest == output.manifest && names.contains(&input.parent.as_ref())
             })

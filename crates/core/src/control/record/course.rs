@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, JobStatus};
+use super::{End, JobStatus, Loss};
 use crate::attempt::OutputReference;
 use crate::build::{JobState, TerminalState};
 use crate::id::Epoch;
@@ -181,6 +181,13 @@ impl JobStatus {
     /// The cluster that it ended on, unless that is known to have been removed since.
     pub(in crate::control) fn present_cluster(&self) -> Option<&ClusterName> {
         self.cluster.as_ref().filter(|_| !self.has_lost_its_cluster())
+    }
+
+    /// Whether the cluster of the status is the one that its inputs came to, or one that had them as well: not if an attempt there to make the
+    /// output again has failed, perhaps before it was given anything.
+    pub(in crate::control) fn inputs_are_on_its_cluster(&self) -> bool {
+        let failed = |loss: &Loss| loss.end.is_none() && loss.reason.is_some() && loss.epoch != self.epoch;
+        !self.loss.as_deref().is_some_and(failed)
     }
 
     /// Notes that a cluster was removed which may have the job's output, or its inputs. Whether that is news.

@@ -162,6 +162,30 @@ fn a_child_that_has_the_output_is_asked_for_it() {
     );
 }
 
+#[test]
+fn where_an_output_could_not_be_made_again_its_inputs_are_not_believed_to_be() {
+    let mut world = World::new();
+    world.up("east", &["AWS"], 1);
+    world.up("west", &["GCP"], 2);
+    let (_, jobs) = world.submit(vec![
+        job("a").on("AWS"),
+        job("b").after("a").preferring("east"),
+        job("c").after("b").on("GCP"),
+        job("d").after("a").on("AWS"),
+        job("e").after("a").on("nowhere"),
+    ]);
+    world.report(jobs[0], leaves(1));
+    world.report(jobs[1], runs_with(1));
+    world.report(jobs[1], leaves(2));
+    world.report(jobs[3], runs_with(1));
+    // East is full: the output is to be made again on west, where that comes to nothing.
+    world.report(jobs[2], misses(jobs[1], 2, &["east"], &[]));
+    assert_eq!(world.seen[&jobs[1]].cluster, Some(cluster("west")));
+    world.report(jobs[1], ended(Error));
+    assert_eq!(world.shown(&jobs[1..3]), ["finished", "error"]);
+    assert_eq!(world.control.output(jobs[0]).unwrap().holders, [&cluster("east")]);
+}
+
 /// Two clusters; `a` has ended on east, and its child was given to west.
 fn placed() -> (World, Vec<JobId>) {
     let mut world = World::new();

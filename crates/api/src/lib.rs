@@ -30,7 +30,7 @@ pub mod trigger;
 pub mod version;
 
 pub use array::{Array, IndexList, StateCount};
-pub use authority::{Authority, AuthorityRoot, CertificateState, ClusterCertificate};
+pub use authority::{Authority, AuthorityRoot, CertificateState, ClusterCertificate, InviteRoot, OpenInvite};
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{

@@ -78,6 +78,8 @@ pub struct Invite {
     pub expires_at: Timestamp,
     /// The key that used it: the same key may use it again (an answer that was lost), no other.
     pub used_by: Option<Digest>,
+    /// The SHA-256 of the root's public key by which who joins with it knows the master; none if it was made by a version that did not note it.
+    pub pin: Option<Digest>,
 }
 
 /// A user's access token.

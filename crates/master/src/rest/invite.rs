@@ -120,6 +120,7 @@ pub(super) async fn create_invite(
         labels,
         expires_at,
         used_by: None,
+        pin: text.pin.parse().ok(),
     };
     match state.handle.apply(Command::Invite(record)).await? {
         Reply::Invite(record) => {

@@ -139,6 +139,7 @@ impl World {
             labels: Labels::default(),
             expires_at: Timestamp(u64::MAX),
             used_by: None,
+            pin: None,
         };
         self.handle.apply(Command::Invite(invite)).await.unwrap();
         let key = Digest::new([7; 32]);

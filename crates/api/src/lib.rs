@@ -35,7 +35,7 @@ pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild,
 pub use cache::{Cache, CacheList};
 pub use cluster::{
     Availability, ChangeCluster, ChangeLabels, Cluster, ClusterList, CreateInvite, Drain, Invite, InviteList,
-    InviteState, InviteSummary, Nodes, Resources,
+    InviteState, InviteSummary, LabelledCluster, Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};

@@ -32,39 +32,49 @@ async fn labels_are_changed_while_a_cluster_is_connected_and_stay_over_a_restart
         1,
         "who waited is placed at once"
     );
-    for (request, words, way_out) in [
+    let master = master.restart().await;
+    let kept: Cluster = master.user.get("/api/v1/clusters/east").await;
+    assert_eq!(labels(&kept), ["AWS=", "cluster=east", "gpu=8"]);
+    assert_eq!(kept.capabilities, None, "its agent has not said so to this master");
+}
+
+#[tokio::test]
+async fn labels_that_cannot_be_are_refused_with_what_to_give_instead() {
+    let master = Master::start().await;
+    Agent::join(&master, "east", &["AWS"]).await;
+    let path = "/api/v1/clusters/east/labels";
+    for (labels, words, way_out) in [
         (
-            json!({"labels": ["cluster=west"]}),
+            json!(["cluster=west"]),
             "body: label `cluster` is reserved",
             "take another key",
         ),
         (
-            json!({"labels": ["node.os-"]}),
+            json!(["node.os-"]),
             "body: label `node.os` is reserved",
             "does not begin with `node.`",
         ),
+        (json!(["a=1", "a-"]), "body: label `a` is given twice", "give `a` once"),
+        (json!(["a b"]), "body: `a b` is not a valid label key", "`gpu=8`"),
         (
-            json!({"labels": ["a=1", "a-"]}),
-            "body: label `a` is given twice",
-            "give `a` once",
-        ),
-        (
-            json!({"labels": ["a b"]}),
-            "body: `a b` is not a valid label key",
-            "`gpu=8`",
-        ),
-        (
-            json!({"labels": ["a=b-"]}),
+            json!(["a=b-"]),
             "body: `b-` is not a valid value",
             "`KEY-` takes a label away",
         ),
-        (json!({}), "body: missing field `labels`", ""),
     ] {
-        let refused = master.user.refused(Method::PATCH, path, Some(request)).await;
+        let refused = master
+            .user
+            .refused(Method::PATCH, path, Some(json!({"labels": labels})))
+            .await;
         assert_eq!(refused.code, Code::InvalidRequest);
         assert!(refused.detail.starts_with(words), "{refused:?}");
         assert!(refused.hint.contains(way_out), "{refused:?}");
     }
+    let refused = master.user.refused(Method::PATCH, path, Some(json!({}))).await;
+    assert!(
+        refused.detail.starts_with("body: missing field `labels`"),
+        "{refused:?}"
+    );
     let many: Vec<String> = (0..64).map(|number| format!("k{number}")).collect();
     let refused = master
         .user
@@ -93,10 +103,6 @@ async fn labels_are_changed_while_a_cluster_is_connected_and_stay_over_a_restart
         (unknown.code, unknown.hint.as_str()),
         (Code::NotFound, "the clusters are: east")
     );
-    let master = master.restart().await;
-    let kept: Cluster = master.user.get("/api/v1/clusters/east").await;
-    assert_eq!(labels(&kept), ["AWS=", "cluster=east", "gpu=8"]);
-    assert_eq!(kept.capabilities, None, "its agent has not said so to this master");
 }
 
 #[tokio::test]

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
+use tokio::time::{Sleep, sleep};
 
 /// Where the future writes to. Clones are one.
 #[derive(Clone)]
@@ -16,6 +17,10 @@ pub(crate) struct Sink(mpsc::Sender<Bytes>);
 
 /// How long a reader may take nothing. Until then it keeps others from what its piece takes.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// How long an error comes after the last piece. A stream of HTTP/2 that breaks off takes with it what its connection has not sent yet,
+/// its head first of all: a reader would not learn how far it has come, and ask for the same again and again.
+const SENT_AFTER: Duration = Duration::from_secs(1);
 
 /// There is nothing to go on for.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +50,14 @@ impl Sink {
 
 type Producer = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
-/// The body. An error of the future breaks the body off, so that the reader does not take it for whole.
+/// The body. An error of the future breaks the body off once what came before is sent, so that the reader does not take it for whole.
 pub(crate) struct Produced {
     producer: Option<Producer>,
     pieces: mpsc::Receiver<Bytes>,
+    /// Whether a piece was given, which an error could take along.
+    has_given: bool,
+    /// What the future has failed with, and until when that is kept back.
+    failure: Option<(io::Error, Pin<Box<Sleep>>)>,
 }
 
 /// Makes the body that `produce` writes.
@@ -60,6 +69,8 @@ where
     Produced {
         producer: Some(Box::pin(produce(Sink(sender)))),
         pieces,
+        has_given: false,
+        failure: None,
     }
 }
 
@@ -81,21 +92,39 @@ impl Stream for Produced {
                 Poll::Ready(Err(error)) => {
                     self.producer = None;
                     self.pieces.close();
-                    return Poll::Ready(Some(Err(error)));
+                    self.failure = Some((error, Box::pin(sleep(SENT_AFTER))));
                 }
                 Poll::Pending => {}
             }
         }
         match self.pieces.poll_recv(context) {
+            Poll::Ready(Some(piece)) => {
+                self.has_given = true;
+                Poll::Ready(Some(Ok(piece)))
+            }
             // With the producer done its sender is gone, and the end is the channel's.
-            Poll::Ready(None) if self.producer.is_some() => Poll::Pending,
-            other => other.map(|piece| piece.map(Ok)),
+            Poll::Ready(None) if self.producer.is_none() => self.poll_end(context),
+            _ => Poll::Pending,
         }
+    }
+}
+
+impl Produced {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+        if let Some((_, pause)) = self.failure.as_mut().filter(|_| self.has_given) {
+            ready!(pause.as_mut().poll(context));
+        }
+        Poll::Ready(self.failure.take().map(|(error, _)| Err(error)))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use hyper::service::service_fn;
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use hyper_util::server::conn::auto::Builder;
+
     use super::*;
 
     #[tokio::test]
@@ -126,17 +155,49 @@ mod tests {
         assert_eq!(nothing.count().await, 0);
     }
 
-    #[tokio::test]
-    async fn an_error_breaks_the_body_off() {
-        let mut body = produced(|sink| async move {
+    #[tokio::test(start_paused = true)]
+    async fn an_error_breaks_the_body_off_after_what_came_before() {
+        let began = tokio::time::Instant::now();
+        let body = produced(|sink| async move {
             sink.send(Bytes::from_static(b"some")).await.map_err(io::Error::other)?;
-            tokio::task::yield_now().await;
             Err(io::Error::other("no more"))
         });
-        let mut pieces = Vec::new();
-        while let Some(piece) = body.next().await {
-            pieces.push(piece.map_err(|error| error.to_string()));
-        }
-        assert_eq!(pieces.last(), Some(&Err("no more".to_owned())));
+        let pieces: Vec<_> = body
+            .map(|piece| piece.map_err(|error| (error.to_string(), began.elapsed() >= SENT_AFTER)))
+            .collect()
+            .await;
+        assert_eq!(
+            pieces,
+            [Ok(Bytes::from_static(b"some")), Err(("no more".to_owned(), true))]
+        );
+    }
+
+    /// Without the pause the head of the answer would never be sent.
+    #[tokio::test]
+    async fn what_came_before_an_error_is_read_over_http2() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.unwrap();
+            let answer = |_: http::Request<hyper::body::Incoming>| async {
+                let body = produced(|sink| async move {
+                    sink.send(Bytes::from_static(b"some")).await.map_err(io::Error::other)?;
+                    Err(io::Error::other("no more"))
+                });
+                let body = Body::from_stream(body.begun().await?);
+                Ok::<_, io::Error>(http::Response::new(body))
+            };
+            let connection = Builder::new(TokioExecutor::new()).http2_only();
+            let _ = connection
+                .serve_connection(TokioIo::new(socket), service_fn(answer))
+                .await;
+        });
+        // Another test may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let mut response = client.get(format!("http://{address}/")).send().await.unwrap();
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "some");
+        assert!(response.chunk().await.is_err());
+        serving.abort();
     }
 }

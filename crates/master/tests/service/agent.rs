@@ -38,6 +38,8 @@ pub(crate) struct Session {
     frames: mpsc::Sender<wire::AgentFrame>,
     incoming: Streaming<wire::MasterFrame>,
     reports: u64,
+    /// The last order that was acknowledged.
+    orders: u64,
 }
 
 pub(crate) async fn invite(master: &Master, name: &str, labels: &[&str]) -> Invite {
@@ -136,6 +138,7 @@ impl Agent {
             frames,
             incoming,
             reports: 0,
+            orders: 0,
         })
     }
 
@@ -193,13 +196,16 @@ impl Session {
         self.frames.send(frame.into()).await.unwrap();
     }
 
-    /// The next frame that is not an acknowledgement.
+    /// The next frame that is not an acknowledgement, nor an order that is said again because the acknowledgement took its time.
     pub(crate) async fn next(&mut self) -> Result<MasterFrame, Status> {
         loop {
             let frame = tokio::time::timeout(DEADLINE, self.incoming.message()).await.unwrap()?;
             let frame = frame.ok_or_else(|| Status::cancelled("the stream ended"))?;
             match MasterFrame::try_from(frame).unwrap() {
                 MasterFrame::ReportAcknowledged { .. } | MasterFrame::HeartbeatAcknowledged { .. } => {}
+                MasterFrame::Order { sequence, .. } if sequence <= self.orders => {
+                    self.send(AgentFrame::OrderAcknowledged { sequence }).await;
+                }
                 frame => return Ok(frame),
             }
         }
@@ -208,6 +214,7 @@ impl Session {
     async fn order(&mut self) -> OrderFrame {
         match self.next().await.unwrap() {
             MasterFrame::Order { sequence, order } => {
+                self.orders = sequence;
                 self.send(AgentFrame::OrderAcknowledged { sequence }).await;
                 order
             }

@@ -217,6 +217,35 @@ async fn a_damaged_output_is_never_shown_as_whole() {
     }
 }
 
+/// Whoever asks for the rest of it needs to know how far it has come.
+#[tokio::test]
+async fn what_is_before_the_damage_arrives() {
+    let master = Master::start().await;
+    let served = Served::new(&master).await;
+    let (manifest, _) = packed(&served.folder.path().join("tree"));
+    let last = manifest.chunks().last().unwrap().digest.to_string();
+    for file in walk(&served.folder.path().join("store")) {
+        if file.to_string_lossy().contains(&last) {
+            let mut bytes = std::fs::read(&file).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(file, bytes).unwrap();
+        }
+    }
+    let path = format!("{BUILDS}/1/jobs/make/output/archive");
+    let mut response = master.user.send(Method::GET, &path, None).await;
+    assert_eq!(
+        (response.status(), response.version()),
+        (http::StatusCode::OK, http::Version::HTTP_2)
+    );
+    let whole: usize = response.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    let mut length = 0;
+    while let Ok(Some(piece)) = response.chunk().await {
+        length += piece.len();
+    }
+    assert!(0 < length && length < whole, "{length} of {whole} bytes have come");
+}
+
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries

@@ -11,7 +11,8 @@ pub struct Settings {
     pub welcome_timeout: Duration,
     /// When to repeat a report that was not acknowledged.
     pub report_retry: Duration,
-    /// After how many heartbeat intervals without a frame of the master to give the connection up.
+    /// After how many heartbeat intervals without a frame of the master to give the connection up. What a lease has left then is for finding
+    /// another master before exclusive commands are told to stop: it may be that this one stands still.
     pub silent_heartbeats: u32,
     /// Reports that may be on their way at once. More wait, one (the newest) for each attempt.
     pub report_credits: usize,
@@ -29,7 +30,7 @@ impl Default for Settings {
             hello_retry: Duration::from_secs(3),
             welcome_timeout: Duration::from_secs(10),
             report_retry: Duration::from_secs(3),
-            silent_heartbeats: 3,
+            silent_heartbeats: 2,
             report_credits: 1024,
             attempts: 16_384,
             forgotten: 4096,

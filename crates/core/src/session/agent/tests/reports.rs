@@ -165,22 +165,22 @@ fn silence_ends_the_connection() {
     session.handle(now(10), Event::Tick);
     assert_eq!(
         session.deadline(),
-        Some(now(20).steady),
+        Some(now(15).steady),
         "as long after it asks as ever"
     );
     assert_eq!(
-        session.handle(now(20), Event::Tick),
-        [Action::Close(Error::Silent(4 * HEARTBEAT))]
+        session.handle(now(15), Event::Tick),
+        [Action::Close(Error::Silent(3 * HEARTBEAT))]
     );
     let mut session = up();
     session.handle(now(1), assign(1, id(1, 1)));
-    for seconds in [5, 10, 15] {
+    for seconds in [5, 10] {
         session.handle(now(seconds), Event::Tick);
     }
-    assert_eq!(session.deadline(), Some(now(16).steady));
+    assert_eq!(session.deadline(), Some(now(11).steady));
     assert_eq!(
-        session.handle(now(16), Event::Tick),
-        [Action::Close(Error::Silent(3 * HEARTBEAT))]
+        session.handle(now(11), Event::Tick),
+        [Action::Close(Error::Silent(2 * HEARTBEAT))]
     );
 }
 

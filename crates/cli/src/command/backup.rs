@@ -222,6 +222,9 @@ fn explain(error: &Error) -> Failure {
         Error::Occupied(_) => failure.hint("name another folder, or move away what is in this one"),
         Error::Foreign(_) => failure.hint("`tombolo backup FILE` makes one"),
         Error::Newer { .. } => failure.hint("restore with that version or a newer one"),
+        Error::Full { .. } => {
+            failure.hint("make room there, or name a folder on a larger disk; what was written so far is removed again")
+        }
         Error::Unfinished(_) => failure.hint("the master's log says more"),
         _ => failure,
     }

@@ -198,8 +198,8 @@ pub(crate) fn restore(command: &Restore, format: Format) -> Result<(), Failure> 
             "Users knew this master as {public_url}, clusters at {agents}."
         ))?;
         render::line(
-            "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It takes \
-             connections when all leases are over that may have been given out before: after `leases.handover` (5 minutes, if nothing else is set).\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",
+            "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It leads \
+             when all leases are over that may have been given out before: after `leases.handover` (5 minutes, if nothing else is set).\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",
         )?;
     }
     Ok(())

@@ -27,7 +27,7 @@ pub(crate) fn watch(parts: &Parts, recorder: &Recorder, probes: &[u16], is_over:
     let mut weighed = Instant::now();
     while !is_over.load(Ordering::Relaxed) {
         for (master, port) in probes.iter().enumerate() {
-            let leads = role(*port).as_deref() == Some("leader");
+            let leads = role(*port).is_some_and(|role| role.starts_with("leader"));
             if leads && !led[master] {
                 recorder.note(Fact::Leads { master });
             }

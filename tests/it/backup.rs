@@ -131,7 +131,7 @@ fn a_restored_master_goes_on_with_its_clusters_and_takes_nothing_that_it_did_not
     let folder = world.path("restored").display().to_string();
     let restored = world.tombolo(&["restore", &backup, "--data-dir", &folder]).succeeded();
     assert!(
-        restored.output.contains("takes connections when all leases are over"),
+        restored.output.contains("leads when all leases are over"),
         "{restored:?}"
     );
     let again = world.tombolo(&["restore", &backup, "--data-dir", &folder]);

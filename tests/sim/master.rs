@@ -295,6 +295,7 @@ impl World {
             labels,
             expires_at,
             used_by: None,
+            pin: None,
         };
         [Command::Invite(invite), Command::Join { secret, key }]
     }

@@ -166,6 +166,7 @@ impl Ground {
             control: self.configuration.control_settings(&self.checked),
             public_url: self.checked.public_url.clone(),
             costs: self.checked.costs.clone(),
+            ..driver::Options::default()
         };
         let grants = Arc::new(Grants::new(self.foundation.clone()));
         let started = Driver::start(Arc::new(self.database.clone()), options, clock.clone(), grants).await;

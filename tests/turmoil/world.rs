@@ -208,6 +208,7 @@ impl World {
                 labels: machine.labels.clone(),
                 expires_at: Timestamp(u64::MAX),
                 used_by: None,
+                pin: None,
             };
             handle.apply(Command::Invite(invite)).await?;
             let key = machine.master.identity.peer_identity().key;

@@ -111,7 +111,7 @@ impl Sweeper {
                 None => return,
                 Some(Ok(())) => {}
                 Some(Err(error)) => tracing::warn!(
-                    error = format!("{error:#}"),
+                    error = tombolo_runtime::reason::whole(&error),
                     "cannot list what projects have something here"
                 ),
             }
@@ -122,7 +122,7 @@ impl Sweeper {
     async fn sweep_all(&self) -> anyhow::Result<()> {
         for project in self.store.projects().await? {
             if let Err(error) = self.sweep(project).await {
-                tracing::warn!(%project, error = format!("{error:#}"), "cannot sweep a project; trying again later");
+                tracing::warn!(%project, error = tombolo_runtime::reason::whole(&error), "cannot sweep a project; trying again later");
             }
         }
         Ok(())

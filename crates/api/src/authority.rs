@@ -17,6 +17,9 @@ pub struct Authority {
     pub roots: Vec<AuthorityRoot>,
     /// How the clusters stand, by name.
     pub clusters: Vec<ClusterCertificate>,
+    /// The invites that are open, oldest first.
+    #[serde(default)]
+    pub invites: Vec<OpenInvite>,
 }
 
 /// A root certificate.
@@ -44,6 +47,39 @@ pub struct ClusterCertificate {
     pub state: CertificateState,
     /// When the certificate ends that it has shown last.
     pub expires_at: Option<DateTime>,
+}
+
+/// An invite that nobody has used yet. Its text names the root that signed when it was made, and who joins with it believes a master with that root alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OpenInvite {
+    /// The name that the cluster will have.
+    #[schema(value_type = String)]
+    pub cluster: ClusterName,
+    /// When it ends.
+    pub expires_at: DateTime,
+    /// Which root it names.
+    pub root: InviteRoot,
+}
+
+/// Which root an invite names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InviteRoot {
+    /// The one that signs.
+    Current,
+    /// An older one that is still trusted: without that the invite is of no use.
+    Older,
+    /// One that is not trusted any more: the invite is of no use.
+    Gone,
+    /// It was made by a version of the master that did not note it.
+    Unknown,
+}
+
+impl InviteRoot {
+    /// Whether a cluster can join with the invite when the older roots are left out.
+    pub const fn stays(self) -> bool {
+        matches!(self, Self::Current)
+    }
 }
 
 /// Where a cluster stands with the authority.

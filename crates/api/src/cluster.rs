@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, ProjectName};
 use tombolo_core::{placement, resources, session};
 use utoipa::ToSchema;
 
@@ -139,6 +139,22 @@ pub struct ChangeLabels {
     /// What changes: `key=value` or a bare flag sets a label, `key-` takes one away. `cluster` and what begins with `node.` is not for users to set.
     #[schema(max_items = 128)]
     pub labels: Vec<String>,
+}
+
+/// A cluster whose labels were changed, and what that changed for projects that say where their jobs may run (`clusters`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LabelledCluster {
+    /// The cluster as it is now.
+    #[serde(flatten)]
+    pub cluster: Cluster,
+    /// The projects whose jobs may run there now, and might not before.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub lets_in: Vec<ProjectName>,
+    /// The projects whose jobs may not run there any more.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub keeps_out: Vec<ProjectName>,
 }
 
 /// The nodes of a cluster.

@@ -1,16 +1,20 @@
 //! Jobs.
 
+mod attempts;
+mod state;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tombolo_core::attempt::OutputReference;
-use tombolo_core::build::{self, TerminalState, extensions};
-use tombolo_core::control::record;
+use tombolo_core::build::{self, extensions};
 use tombolo_core::digest::Digest;
 use tombolo_core::id::JobId;
 use tombolo_core::name::{ClusterName, JobName};
 use utoipa::ToSchema;
 
+pub use self::attempts::{Recovery, Replaced, Try};
+pub use self::state::JobState;
 use crate::array::Array;
 use crate::cluster::Resources;
 use crate::time::DateTime;
@@ -195,83 +199,6 @@ impl From<extensions::PhaseLimits> for PhaseLimits {
     }
 }
 
-/// An attempt that ended, and did not end its job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Try {
-    /// Its number: its log is kept under it.
-    pub epoch: u32,
-    /// How it ended.
-    pub state: JobState,
-    /// Why, in one line, if that needs a word.
-    pub message: String,
-    /// The command's exit code.
-    pub exit_code: Option<i32>,
-    /// The cluster that ran it.
-    #[schema(value_type = Option<String>)]
-    pub cluster: Option<ClusterName>,
-    /// When its command started.
-    pub started_at: Option<DateTime>,
-    /// When it ended.
-    pub ended_at: Option<DateTime>,
-    /// How many lines its log has.
-    pub log_lines: Option<u64>,
-}
-
-impl From<&record::Try> for Try {
-    fn from(earlier: &record::Try) -> Self {
-        Self {
-            epoch: earlier.epoch.0,
-            state: earlier.state.into(),
-            message: earlier.message.clone(),
-            exit_code: earlier.exit_code,
-            cluster: earlier.cluster.clone(),
-            started_at: earlier.started_at.map(Into::into),
-            ended_at: earlier.ended_at.map(Into::into),
-            log_lines: earlier.log_lines,
-        }
-    }
-}
-
-/// An attempt that the system lost, and that another one took the place of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Replaced {
-    /// Its number: its log is kept under it.
-    pub epoch: u32,
-    /// The cluster that had it.
-    #[schema(value_type = String)]
-    pub cluster: ClusterName,
-    /// Why it was given up, in one line.
-    pub reason: String,
-    /// When that was.
-    pub at: DateTime,
-    /// How many lines its log has, if its cluster has said so.
-    pub log_lines: Option<u64>,
-}
-
-impl From<&record::Replaced> for Replaced {
-    fn from(replaced: &record::Replaced) -> Self {
-        Self {
-            epoch: replaced.epoch.0,
-            cluster: replaced.cluster.clone(),
-            reason: replaced.reason.clone(),
-            at: replaced.at.into(),
-            log_lines: replaced.log_lines,
-        }
-    }
-}
-
-/// An attempt that makes the output of a job again which has ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Recovery {
-    /// Where the attempt stands; never that it is over.
-    pub state: JobState,
-    /// The cluster that has it.
-    #[schema(value_type = Option<String>)]
-    pub cluster: Option<ClusterName>,
-    /// Its number; that of the one before for as long as no cluster has it.
-    pub epoch: u32,
-}
-
 impl Job {
     /// Where its present attempt stands, also if that only makes its output again.
     pub fn attempt_state(&self) -> JobState {
@@ -298,121 +225,6 @@ impl From<build::JobKind> for JobKind {
             build::JobKind::Run => Self::Run,
             build::JobKind::Wait => Self::Wait,
             build::JobKind::Workflow => Self::Workflow,
-        }
-    }
-}
-
-/// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// Waits for its parents.
-    Waiting,
-    /// Waits for a cluster.
-    Queued,
-    /// Given to a cluster.
-    Assigned,
-    /// The cluster fetches source and inputs.
-    Preparing,
-    /// The command runs.
-    Running,
-    /// The command has ended; its output is being stored.
-    Publishing,
-    /// The command ended with 0.
-    Finished,
-    /// The user's command failed.
-    Failure,
-    /// The system failed the job.
-    Error,
-    /// The command ended with 0, but tests that it reports failed.
-    Unstable,
-    /// Somebody cancelled it.
-    Killed,
-    /// A condition on a parent did not hold.
-    Skipped,
-}
-
-impl JobState {
-    /// All of them.
-    pub const ALL: [Self; 12] = [
-        Self::Waiting,
-        Self::Queued,
-        Self::Assigned,
-        Self::Preparing,
-        Self::Running,
-        Self::Publishing,
-        Self::Finished,
-        Self::Failure,
-        Self::Error,
-        Self::Unstable,
-        Self::Killed,
-        Self::Skipped,
-    ];
-
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Queued => "queued",
-            Self::Assigned => "assigned",
-            Self::Preparing => "preparing",
-            Self::Running => "running",
-            Self::Publishing => "publishing",
-            Self::Finished => "finished",
-            Self::Failure => "failure",
-            Self::Error => "error",
-            Self::Unstable => "unstable",
-            Self::Killed => "killed",
-            Self::Skipped => "skipped",
-        }
-    }
-
-    /// Whether something may hold it up that changes without a change of its state.
-    pub const fn may_wait(self) -> bool {
-        matches!(
-            self,
-            Self::Queued | Self::Assigned | Self::Preparing | Self::Running | Self::Publishing
-        )
-    }
-
-    /// Whether the job is over.
-    pub const fn is_terminal(self) -> bool {
-        matches!(
-            self,
-            Self::Finished | Self::Failure | Self::Error | Self::Unstable | Self::Killed | Self::Skipped
-        )
-    }
-}
-
-impl std::fmt::Display for JobState {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.pad(self.as_str())
-    }
-}
-
-impl From<build::JobState> for JobState {
-    fn from(state: build::JobState) -> Self {
-        match state {
-            build::JobState::Waiting => Self::Waiting,
-            build::JobState::Queued => Self::Queued,
-            build::JobState::Assigned => Self::Assigned,
-            build::JobState::Preparing => Self::Preparing,
-            build::JobState::Running => Self::Running,
-            build::JobState::Publishing => Self::Publishing,
-            build::JobState::Terminal(state) => state.into(),
-        }
-    }
-}
-
-impl From<TerminalState> for JobState {
-    fn from(state: TerminalState) -> Self {
-        match state {
-            TerminalState::Finished => Self::Finished,
-            TerminalState::Failure => Self::Failure,
-            TerminalState::Error => Self::Error,
-            TerminalState::Unstable => Self::Unstable,
-            TerminalState::Killed => Self::Killed,
-            TerminalState::Skipped => Self::Skipped,
         }
     }
 }

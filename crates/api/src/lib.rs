@@ -30,12 +30,12 @@ pub mod trigger;
 pub mod version;
 
 pub use array::{Array, IndexList, StateCount};
-pub use authority::{Authority, AuthorityRoot, CertificateState, ClusterCertificate};
+pub use authority::{Authority, AuthorityRoot, CertificateState, ClusterCertificate, InviteRoot, OpenInvite};
 pub use build::{Build, BuildList, BuildState, BuildSummary, JobFile, RerunBuild, Revision, SubmitBuild};
 pub use cache::{Cache, CacheList};
 pub use cluster::{
     Availability, ChangeCluster, ChangeLabels, Cluster, ClusterList, CreateInvite, Drain, Invite, InviteList,
-    InviteState, InviteSummary, Nodes, Resources,
+    InviteState, InviteSummary, LabelledCluster, Nodes, Resources,
 };
 pub use event::{Progress, WatchEvent};
 pub use explanation::{ClusterVerdict, Explanation, Miss};

@@ -183,7 +183,7 @@ impl From<Problem> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Self::new(ExitCode::Failed, format!("{error:#}"))
+        Self::new(ExitCode::Failed, tombolo_runtime::reason::whole(&error))
     }
 }
 

@@ -69,6 +69,28 @@ pub enum Error {
     TooMany,
 }
 
+impl Error {
+    /// What to give instead.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Key { .. } => {
+                "a label is a key with a value or a bare key: `gpu=8`, `example.com/tier=gold`, `SSD`".to_owned()
+            }
+            Self::Value { key, .. } => format!("give one like `{key}=eu-west.1`, or the bare key `{key}`"),
+            Self::Reserved { key, .. } if key == CLUSTER => {
+                "every cluster has this label already, and jobs can ask for it; take another key for a label of yours"
+                    .to_owned()
+            }
+            Self::Reserved { .. } => {
+                "it follows the nodes by itself; take a key that does not begin with `node.` for a label of yours"
+                    .to_owned()
+            }
+            Self::Duplicate(key) => format!("give `{key}` once; for several values take several keys"),
+            Self::TooMany => "leave out those that no job asks for".to_owned(),
+        }
+    }
+}
+
 /// One label, whose key and value follow the grammar. Written `key=value`, or `FLAG` if the value is empty.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label {

@@ -123,6 +123,14 @@ pub enum Error {
     /// There is nothing that could have gone back.
     #[error("{0}")]
     Nothing(String),
+    /// No room for a file. The backup may be a good one.
+    #[error("there is no room: {what}: {error}")]
+    Full {
+        /// What was done to which.
+        what: String,
+        /// In the system's words.
+        error: std::io::Error,
+    },
     /// A file.
     #[error("{what}: {error}")]
     File {
@@ -134,8 +142,12 @@ pub enum Error {
 }
 
 fn failed<'a>(action: &'a str, path: &'a std::path::Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
-    move |error| Error::File {
-        what: format!("cannot {action} `{}`", path.display()),
-        error,
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    move |error| {
+        let what = format!("cannot {action} `{}`", path.display());
+        match error.kind() {
+            StorageFull | QuotaExceeded => Error::Full { what, error },
+            _ => Error::File { what, error },
+        }
     }
 }

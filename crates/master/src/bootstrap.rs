@@ -282,7 +282,11 @@ fn write_public(path: &Path, text: &str) -> Result<(), Error> {
         path: path.to_owned(),
         source,
     };
-    private_file::write(path, text.as_bytes())?;
+    // A full disk keeps no master from its start that has nothing new to write.
+    let is_written = std::fs::read(path).is_ok_and(|present| present == text.as_bytes());
+    if !is_written {
+        private_file::write(path, text.as_bytes())?;
+    }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).map_err(failed)
 }
 
@@ -328,4 +332,29 @@ pub async fn first_token(folder: &DataFolder, handle: &Handle, now: Timestamp) -
     handle.apply(Command::CreateToken(admin)).await?;
     tracing::info!(file = %path.display(), "made the first admin's token");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_already_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = trust_file(folder.path());
+        let file = || {
+            let found = std::fs::metadata(&path).unwrap();
+            (found.ino(), found.permissions().mode() & 0o777)
+        };
+        write_public(&path, "one").unwrap();
+        let first = file();
+        assert_eq!(first.1, 0o644);
+        write_public(&path, "one").unwrap();
+        assert_eq!(file(), first, "no new file");
+        write_public(&path, "two").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(file().1, 0o644);
+    }
 }

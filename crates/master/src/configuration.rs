@@ -10,11 +10,11 @@ mod exec;
 mod health;
 mod leadership;
 mod placement;
+mod ports;
 mod retention;
 mod secrets;
 mod transfers;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub use exec::Exec;
 pub use health::Health;
 pub use leadership::Leadership;
 pub use placement::Placement;
+pub use ports::{Agents, Users};
 pub use retention::Retention;
 pub use secrets::Secrets;
 pub use transfers::{CarriageSection, CostSection, Transfers};
@@ -115,58 +116,6 @@ pub struct Configuration {
     /// What the process says of itself.
     #[serde(default)]
     pub telemetry: telemetry::Settings,
-}
-
-/// The port for agents: gRPC over mutual TLS, never to be terminated by anything between.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Agents {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// Where agents reach this port: `host:port`, in the order to try. Invites carry it. The public URL's host with the port
-    /// of `listen` if this is empty.
-    pub addresses: Vec<String>,
-    /// How many connections are open at once; an agent has three.
-    pub connections: usize,
-}
-
-impl Default for Agents {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_AGENT_PORT)),
-            addresses: Vec::new(),
-            connections: 20_000,
-        }
-    }
-}
-
-/// The port for users: REST over TLS.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Users {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// PEM file with the certificate chain for this port. Without it the master's own CA makes one, for the host of the public
-    /// URL, `hosts` and `localhost`; users then have to trust `trust.pem` in the data folder.
-    pub certificate_file: Option<PathBuf>,
-    /// PEM file with the certificate's private key.
-    pub key_file: Option<PathBuf>,
-    /// Further host names and addresses for the certificate that the master's own CA makes.
-    pub hosts: Vec<String>,
-    /// How many connections are open at once.
-    pub connections: usize,
-}
-
-impl Default for Users {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_USER_PORT)),
-            certificate_file: None,
-            key_file: None,
-            hosts: Vec::new(),
-            connections: 2_000,
-        }
-    }
 }
 
 /// How agents are held on to, and when they are given up.

@@ -21,6 +21,7 @@ mod dispatch;
 mod handle;
 mod heartbeats;
 mod message;
+mod reports;
 mod sessions;
 mod start;
 #[cfg(test)]
@@ -48,6 +49,7 @@ use sessions::Sessions;
 use watch::Watchers;
 
 pub use handle::{ApplyError, Handle};
+pub use reports::{Report, Reports};
 pub use start::{Error, Options};
 pub use transfers::Moving;
 pub use watch::{Numbered, Subscription, Watched};

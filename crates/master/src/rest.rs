@@ -11,6 +11,7 @@ mod backup;
 mod build;
 mod cache;
 mod cluster;
+mod drain;
 mod error;
 mod events;
 mod exec;

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tombolo_identity::tls;
+use tombolo_identity::tls::{self, ClientCertificate};
 use tombolo_runtime::configuration::Faults;
 use tombolo_runtime::shutdown::{self, TaskGroup};
 use tombolo_store::postgres::Addresses;
@@ -141,10 +141,11 @@ async fn start_alone(base: Arc<Base>, stopping: CancellationToken) -> Result<Run
     )
     .await?;
     let ports = Ports::open(&base.configuration).await?;
-    let mandate = Mandate::unlimited(base.clock.clone(), stopping.clone());
-    // Probes are answered from the beginning: what is waited for after a restoration may take minutes.
+    // Probes and callers are answered from the beginning: what is waited for after a restoration may take minutes.
     let (role, roles) = watch::channel(Role::Taking);
+    let mandate = Mandate::unlimited(base.clock.clone(), stopping.clone(), role.clone());
     let mut beside = TaskGroup::new(stopping.clone());
+    base.stand_before(&ports, &roles, &stopping, &mut beside)?;
     base.serve_beside(roles, stopping, &mut beside).await?;
     let group = serving::lead(base.clone(), store, &ports, mandate).await?;
     role.send_replace(Role::Leader);
@@ -158,22 +159,7 @@ async fn start_among_others(base: Arc<Base>, own: Addresses, stopping: Cancellat
     let ports = Ports::open(&base.configuration).await?;
     let mut group = TaskGroup::new(stopping.clone());
     let (sender, roles) = watch::channel(Role::Standby(None));
-    let tls = TlsAcceptor::from(base.foundation.website.server_config()?);
-    let (agents, users) = (&base.configuration.agents, &base.configuration.users);
-    for (door, port, connections) in [
-        (Door::Agents, ports.agents.clone(), agents.connections),
-        (Door::Users(tls), ports.users.clone(), users.connections),
-    ] {
-        let (roles, stopping) = (roles.clone(), stopping.clone());
-        let front = Front {
-            door,
-            port,
-            roles,
-            connections,
-            stopping,
-        };
-        group.spawn("front", front.run());
-    }
+    base.stand_before(&ports, &roles, &stopping, &mut group)?;
     base.serve_beside(roles, stopping.clone(), &mut group).await?;
     let campaign = Campaign {
         candidate: Arc::new(candidate),
@@ -213,6 +199,33 @@ impl Base {
             folder,
             foundation: Arc::new(foundation),
         })
+    }
+
+    /// Answers at both ports while the master does not lead.
+    fn stand_before(
+        &self,
+        ports: &Ports,
+        roles: &watch::Receiver<Role>,
+        stopping: &CancellationToken,
+        group: &mut TaskGroup,
+    ) -> Result<(), Error> {
+        let for_users = TlsAcceptor::from(self.foundation.website.server_config()?);
+        let for_agents = TlsAcceptor::from(self.foundation.identity.server_config(ClientCertificate::Optional)?);
+        let (agents, users) = (&self.configuration.agents, &self.configuration.users);
+        for (door, port, connections) in [
+            (Door::Agents(for_agents), ports.agents.clone(), agents.connections),
+            (Door::Users(for_users), ports.users.clone(), users.connections),
+        ] {
+            let front = Front {
+                door,
+                port,
+                roles: roles.clone(),
+                connections,
+                stopping: stopping.clone(),
+            };
+            group.spawn("front", front.run());
+        }
+        Ok(())
     }
 
     /// What goes on whatever the master is at the moment.

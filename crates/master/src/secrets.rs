@@ -124,7 +124,7 @@ impl Secrets {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "encrypted secrets with another key"),
             Err(error) => tracing::warn!(
-                error = format!("{error:#}"),
+                error = tombolo_runtime::reason::whole(&error),
                 "secrets were not encrypted with another key"
             ),
         }

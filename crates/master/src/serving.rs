@@ -23,7 +23,7 @@ use crate::driver::{self, Driver, Handle};
 use crate::exec::Exec;
 use crate::grants::Grants;
 use crate::grpc;
-use crate::leadership::Mandate;
+use crate::leadership::{Mandate, Role};
 use crate::logs::Logs;
 use crate::outputs::Outputs;
 use crate::outputs::loopback::Loopback;
@@ -55,6 +55,10 @@ pub(crate) async fn lead(
         control: configuration.control_settings(&base.checked),
         public_url: base.checked.public_url.clone(),
         costs: base.checked.costs.clone(),
+        reports: {
+            let roles = mandate.roles.clone();
+            driver::Reports::to(move |report| Role::hear(&roles, report))
+        },
     };
     let signer = Arc::new(grants.clone());
     let mut group = TaskGroup::new(mandate.stopping.clone());

@@ -4,5 +4,6 @@ pub mod blocking;
 pub mod clock;
 pub mod configuration;
 pub mod memory;
+pub mod reason;
 pub mod shutdown;
 pub mod telemetry;

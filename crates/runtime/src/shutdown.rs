@@ -28,7 +28,7 @@ pub async fn on_signals(token: CancellationToken) -> anyhow::Result<()> {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It returned an error.
-    #[error("task `{task}` failed: {reason:#}")]
+    #[error("task `{task}` failed: {}", crate::reason::whole(reason))]
     Failed {
         /// Its name.
         task: &'static str,

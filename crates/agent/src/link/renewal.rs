@@ -61,7 +61,7 @@ async fn renewing(master: &Master, folder: &Path) {
                 asked = Some((seen, Instant::now()));
                 if let Err(error) = confirm(master).await {
                     tracing::warn!(
-                        error = format!("{error:#}"),
+                        error = tombolo_runtime::reason::whole(&error),
                         "the master was not told of the new certificate"
                     );
                 }
@@ -75,7 +75,11 @@ async fn renewing(master: &Master, folder: &Path) {
             }
             Err(error) => {
                 let pause = pauses.next();
-                tracing::warn!(error = format!("{error:#}"), ?pause, "the certificate was not renewed");
+                tracing::warn!(
+                    error = tombolo_runtime::reason::whole(&error),
+                    ?pause,
+                    "the certificate was not renewed"
+                );
                 sleep(pause).await;
             }
         }

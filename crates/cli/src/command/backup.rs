@@ -198,8 +198,8 @@ pub(crate) fn restore(command: &Restore, format: Format) -> Result<(), Failure> 
             "Users knew this master as {public_url}, clusters at {agents}."
         ))?;
         render::line(
-            "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It takes \
-             connections when all leases are over that may have been given out before: after `leases.handover` (5 minutes, if nothing else is set).\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",
+            "Next: start the master with this as its `data_folder`, at the addresses that the clusters know. It leads \
+             when all leases are over that may have been given out before: after `leases.handover` (5 minutes, if nothing else is set).\nAccess is as it was then: revoke again what was revoked since (`tombolo token list`, `tombolo cluster list`).",
         )?;
     }
     Ok(())
@@ -222,6 +222,9 @@ fn explain(error: &Error) -> Failure {
         Error::Occupied(_) => failure.hint("name another folder, or move away what is in this one"),
         Error::Foreign(_) => failure.hint("`tombolo backup FILE` makes one"),
         Error::Newer { .. } => failure.hint("restore with that version or a newer one"),
+        Error::Full { .. } => {
+            failure.hint("make room there, or name a folder on a larger disk; what was written so far is removed again")
+        }
         Error::Unfinished(_) => failure.hint("the master's log says more"),
         _ => failure,
     }

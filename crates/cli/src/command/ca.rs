@@ -1,31 +1,32 @@
 //! Another certificate authority in the place of the present one, while clusters stay connected.
 
+mod standing;
+
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tombolo_api::{Authority as Status, CertificateState, ClusterCertificate, path};
 use tombolo_core::time::Timestamp;
 use tombolo_identity::authority::{self, Authority, Error};
 
 use crate::command::server::{Service, load_master};
 use crate::failure::{ExitCode, Failure};
-use crate::render::{self, Format, Rows, Wide};
+use crate::render::{self, Format};
 use crate::{Session, Shared};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
-    /// Shows the authority, and which clusters still need the one that it takes the place of.
+    /// Shows the authority, and which clusters and open invites still need the one that it takes the place of.
     Status,
     /// Makes a new authority, for which the present one vouches. The files are the master's, which is to be started again then.
     Rotate(Files),
-    /// Leaves the authority that does not sign out of the files, if no cluster needs it. The master is to be started again then.
+    /// Leaves the authority that does not sign out of the files, if no cluster and no open invite needs it. The master is to be started again then.
     Finish {
         #[command(flatten)]
         files: Files,
-        /// Does not ask the master: clusters that have not come along are cut off, and have to join again.
+        /// Does not ask the master: clusters that have not come along are cut off, and have to join again; invites of before are of no use.
         #[arg(long)]
         force: bool,
     },
@@ -104,7 +105,7 @@ pub(crate) fn ca(command: &Ca, shared: &Shared) -> Result<(), Failure> {
     match command {
         Ca::Status => {
             let session = Session::open(shared)?;
-            crate::wait(show(&session), None)
+            crate::wait(standing::show(&session), None)
         }
         Ca::Rotate(files) => rotate(files, shared.output),
         Ca::Finish { files, force } => {
@@ -112,7 +113,7 @@ pub(crate) fn ca(command: &Ca, shared: &Shared) -> Result<(), Failure> {
             let finished = opened.authority.without_others().map_err(|error| failed(&error))?;
             if !force {
                 let session = Session::open(shared)?;
-                crate::wait(check(&session, &opened.authority), None)?;
+                crate::wait(standing::check(&session, &opened.authority), None)?;
             }
             opened.replace(&finished)?;
             tell(
@@ -120,14 +121,24 @@ pub(crate) fn ca(command: &Ca, shared: &Shared) -> Result<(), Failure> {
                 &opened,
                 &finished,
                 "The authority that does not sign is left out.",
-                &[
-                    "Next: start the master again (each of them, with the same two files); whoever has a certificate of the one that was left out is refused then.",
-                    "Open invites that were made under it are of no use then: `tombolo cluster invites` lists them, `tombolo cluster uninvite` and `invite` make them anew.",
-                    USERS,
-                ],
+                &after_finish(*force),
             )
         }
     }
+}
+
+/// What is to be done after the other one was left out; nobody was asked if that was forced.
+fn after_finish(force: bool) -> Vec<&'static str> {
+    let mut next = vec![
+        "Next: start the master again (each of them, with the same two files); whoever has a certificate of the one that was left out is refused then.",
+    ];
+    if force {
+        next.push(
+            "Open invites that were made under it are of no use then: `tombolo ca status` names them, `tombolo cluster uninvite` and `invite` make them anew.",
+        );
+    }
+    next.push(USERS);
+    next
 }
 
 fn rotate(files: &Files, format: Format) -> Result<(), Failure> {
@@ -183,170 +194,14 @@ fn tell(format: Format, opened: &Opened, authority: &Authority, done: &str, next
     }
 }
 
-#[derive(Serialize)]
-struct Shown(Status);
-
-impl Rows for Shown {
-    fn header(&self, _: Wide) -> Vec<&'static str> {
-        vec!["cluster", "connected", "agent", "certificate", "ends"]
-    }
-
-    fn rows(&self, _: Wide) -> Vec<Vec<String>> {
-        let row = |cluster: &ClusterCertificate| {
-            vec![
-                cluster.cluster.to_string(),
-                if cluster.connected { "yes" } else { "no" }.to_owned(),
-                cluster.version.clone().unwrap_or_default(),
-                cluster.state.as_str().to_owned(),
-                cluster.expires_at.map_or_else(String::new, render::until),
-            ]
-        };
-        self.0.clusters.iter().map(row).collect()
-    }
-
-    fn names(&self) -> Vec<String> {
-        left_behind(&self.0)
-    }
-
-    fn empty(&self) -> &'static str {
-        "No cluster has joined."
-    }
-}
-
-/// The clusters that would be cut off without the authority that does not sign.
-fn left_behind(status: &Status) -> Vec<String> {
-    let behind = status.clusters.iter().filter(|cluster| !cluster.state.has_come_along());
-    behind.map(|cluster| cluster.cluster.to_string()).collect()
-}
-
-/// What there is to do, for people.
-fn verdict(status: &Status) -> String {
-    let others = status.roots.iter().filter(|root| !root.signs).count();
-    let behind = left_behind(status);
-    match (others, behind.as_slice()) {
-        (0, []) => format!("There is one authority. `tombolo ca rotate` makes another one. {USERS}"),
-        (0, names) => format!(
-            "There is one authority. No certificate of it has been seen since the master started from: {}. Those that have one still come back by \
-             themselves; those that were away when it took the place of another one have to join again (`tombolo cluster remove NAME --force`, \
-             `tombolo cluster invite NAME`). {USERS}",
-            names.join(", ")
-        ),
-        (_, []) => {
-            format!("No cluster needs the one that does not sign any more: `tombolo ca finish` leaves it out. {USERS}")
-        }
-        (_, names) => format!(
-            "Without the one that does not sign these are cut off, and have to join again: {}. Those that are connected come along by themselves.",
-            names.join(", ")
-        ),
-    }
-}
-
-async fn show(session: &Session) -> Result<(), Failure> {
-    let status: Status = session.client.get(&path::authority()).await?;
-    if session.format.is_for_people() {
-        for root in &status.roots {
-            let what = if root.signs {
-                "signs"
-            } else {
-                "does not sign, and is still trusted"
-            };
-            render::line(&format!("{} {what}; it ends {}", root.pin, root.expires_at))?;
-        }
-    }
-    let verdict = verdict(&status);
-    render::print(session.format, &Shown(status))?;
-    if session.format.is_for_people() {
-        render::line(&verdict)?;
-    }
-    Ok(())
-}
-
-/// Refuses to finish while a cluster needs the authority that does not sign.
-async fn check(session: &Session, authority: &Authority) -> Result<(), Failure> {
-    let status: Status = session.client.get(&path::authority()).await?;
-    let pins: Vec<String> = status.roots.iter().map(|root| root.pin.clone()).collect();
-    if pins != authority.pins() {
-        let failure = Failure::new(
-            ExitCode::Failed,
-            "the master has another authority than the one in these files, so that it cannot know who needs the one that does not sign",
-        );
-        return Err(failure.hint("start the master again with these files first, and see `tombolo ca status`"));
-    }
-    let behind = left_behind(&status);
-    if behind.is_empty() {
-        return Ok(());
-    }
-    let failure = Failure::new(
-        ExitCode::Failed,
-        format!(
-            "these clusters would be cut off, and would have to join again: {}",
-            behind.join(", ")
-        ),
-    );
-    Err(failure.hint(hint(&status)))
-}
-
-/// What to do with those that have not come along.
-fn hint(status: &Status) -> &'static str {
-    let is_connected = |cluster: &ClusterCertificate| cluster.connected && cluster.state == CertificateState::Older;
-    if status.clusters.iter().any(is_connected) {
-        "connected ones come along within seconds; agents of an older version within 16 hours, and show it when the master was started again. \
-         `--force` leaves them behind"
-    } else {
-        "connect them, or remove those that do not come back (`tombolo cluster remove NAME`). `--force` leaves them behind"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
     use std::path::Path;
 
-    use tombolo_api::AuthorityRoot;
-    use tombolo_core::name::ClusterName;
     use tombolo_identity::member::TrustDomain;
 
     use super::*;
-
-    fn status(roots: usize, clusters: &[(&str, bool, CertificateState)]) -> Status {
-        let root = |index| AuthorityRoot {
-            pin: format!("pin {index}"),
-            signs: index == 0,
-            expires_at: Timestamp(0).into(),
-        };
-        let cluster = |(name, connected, state): &(&str, bool, CertificateState)| ClusterCertificate {
-            cluster: ClusterName::new(name).unwrap(),
-            connected: *connected,
-            version: None,
-            state: *state,
-            expires_at: None,
-        };
-        Status {
-            trust_domain: "tombolo.internal".to_owned(),
-            edition: "e".to_owned(),
-            roots: (0..roots).map(root).collect(),
-            clusters: clusters.iter().map(cluster).collect(),
-        }
-    }
-
-    #[test]
-    fn those_that_would_be_cut_off_are_named() {
-        use CertificateState::{Behind, Current, Older, Unseen};
-        let all = [
-            ("a", true, Current),
-            ("b", true, Behind),
-            ("c", true, Older),
-            ("d", false, Unseen),
-            ("e", false, Older),
-        ];
-        let mixed = status(2, &all);
-        assert_eq!(left_behind(&mixed), ["c", "d", "e"]);
-        assert!(verdict(&mixed).contains("c, d, e"), "{}", verdict(&mixed));
-        assert!(hint(&mixed).contains("16 hours"));
-        assert!(hint(&status(2, &all[3..])).contains("cluster remove"));
-        let ready = status(2, &all[..2]);
-        assert!(verdict(&ready).contains("ca finish"), "{}", verdict(&ready));
-    }
 
     fn given(certificate: &Path, key: &Path) -> Files {
         #[derive(clap::Parser)]
@@ -381,15 +236,5 @@ mod tests {
         assert_ne!(second.pin(), first.pin());
         assert!(after_rotation(&second).contains(&CUT_OFF));
         assert!(after_rotation(&second).contains(&USERS));
-    }
-
-    #[test]
-    fn with_one_authority_those_that_have_not_shown_a_certificate_of_it_are_named() {
-        use CertificateState::{Behind, Current, Unseen};
-        let all = [("a", true, Current), ("b", true, Behind), ("d", false, Unseen)];
-        let whole = verdict(&status(1, &all[..2]));
-        assert!(whole.contains("ca rotate") && whole.contains("master trust"), "{whole}");
-        let forced = verdict(&status(1, &all));
-        assert!(forced.contains("from: d.") && forced.contains("join again"), "{forced}");
     }
 }

@@ -8,10 +8,10 @@ use clap::Subcommand;
 use reqwest::Method;
 use tombolo_api::{
     Availability, ChangeCluster, ChangeLabels, Cluster as Described, ClusterList, CreateInvite, Invite, InviteList,
-    InviteSummary, path,
+    InviteSummary, LabelledCluster, path,
 };
 use tombolo_core::label;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, ProjectName};
 
 use crate::Session;
 use crate::failure::{ExitCode, Failure};
@@ -240,7 +240,8 @@ async fn label(session: &Session, name: &ClusterName, labels: &[String]) -> Resu
     let request = ChangeLabels {
         labels: labels.to_vec(),
     };
-    let cluster: Described = session.client.patch(&path::cluster_labels(name), &request).await?;
+    let changed: LabelledCluster = session.client.patch(&path::cluster_labels(name), &request).await?;
+    let cluster = &changed.cluster;
     match session.format {
         Format::Table | Format::Wide => {
             let given = |key: &str| label::reserved(key).is_none();
@@ -248,11 +249,34 @@ async fn label(session: &Session, name: &ClusterName, labels: &[String]) -> Resu
             render::line(&match labels.as_str() {
                 "" => format!("Cluster `{name}` has no labels of yours."),
                 labels => format!("Cluster `{name}` has the labels {labels}."),
-            })
+            })?;
+            reach(&changed).iter().try_for_each(|line| render::line(line))
         }
         Format::Name => render::line(cluster.name.as_str()),
-        Format::Json | Format::Yaml => render::print_value(session.format, &cluster),
+        Format::Json | Format::Yaml => render::print_value(session.format, &changed),
     }
+}
+
+/// For which projects it is another question now whether their jobs may run there, in words.
+fn reach(changed: &LabelledCluster) -> Vec<String> {
+    let names = |projects: &[ProjectName]| {
+        let names: Vec<String> = projects.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let mut lines = Vec::new();
+    if !changed.lets_in.is_empty() {
+        let names = names(&changed.lets_in);
+        lines.push(format!(
+            "Jobs of these projects may run there now, by their `--clusters`: {names}."
+        ));
+    }
+    if !changed.keeps_out.is_empty() {
+        let names = names(&changed.keeps_out);
+        lines.push(format!(
+            "Jobs of these projects may not run there any more, by their `--clusters`: {names}. Those that it has stay."
+        ));
+    }
+    lines
 }
 
 /// How a cluster stands: `connected`, `connected, cordoned`, `connected, drained`, `disabled`.

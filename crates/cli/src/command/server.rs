@@ -331,7 +331,7 @@ fn serve<Running: Future<Output = anyhow::Result<()>>>(
         let (signals, ended) = tokio::join!(signals, service);
         ended.and(signals)
     });
-    ended.map_err(|error| Failure::new(ExitCode::Failed, format!("{error:#}")))
+    ended.map_err(|error| Failure::new(ExitCode::Failed, tombolo_runtime::reason::whole(&error)))
 }
 
 #[cfg(test)]

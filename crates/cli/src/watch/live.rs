@@ -7,7 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tombolo_api::{Job, JobState, Progress};
 use tombolo_core::name::JobName;
 
-use super::{View, amount, pace, state_line, summary, way};
+use super::plain::{amount, pace, state_line, way};
+use super::{View, summary};
 use crate::command::builds::why;
 use crate::command::indexes;
 use crate::failure::Failure;

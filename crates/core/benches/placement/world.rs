@@ -112,6 +112,7 @@ impl World {
             labels: Labels::parse(labels).unwrap(),
             expires_at: Timestamp(self.now.wall.0 + 60_000),
             used_by: None,
+            pin: None,
         };
         self.apply(Command::Invite(invite));
         let key = Digest::new([1; 32]);

@@ -375,6 +375,7 @@ impl World {
             labels: Labels::parse(labels).unwrap(),
             expires_at: Timestamp(self.now.wall.0 + 60_000),
             used_by: None,
+            pin: None,
         };
         self.done(Command::Invite(invite));
         let key = digest(1);

@@ -72,6 +72,7 @@ fn control() -> Control {
         labels: Labels::new(),
         expires_at: Timestamp(1000),
         used_by: None,
+        pin: None,
     };
     let hello = Hello {
         version: "1".to_owned(),

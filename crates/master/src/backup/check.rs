@@ -17,6 +17,21 @@ use super::{
 /// What must fit each other.
 const AUTHORITY: [&str; 2] = [KEYS[0], KEYS[1]];
 
+/// Why a file of a backup was not taken.
+#[derive(Debug)]
+pub(super) enum Untaken {
+    /// It cannot be read.
+    Unread(io::Error),
+    /// There is nowhere to put it: nothing is wrong with the backup.
+    Unwritten(Error),
+}
+
+impl From<io::Error> for Untaken {
+    fn from(error: io::Error) -> Self {
+        Self::Unread(error)
+    }
+}
+
 /// What a backup has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -40,7 +55,8 @@ pub fn check(file: &Path) -> Result<Report, Error> {
             (&mut *content).take(TEXT_BYTES_MAX).read_to_string(&mut text)?;
             pair[place] = Some(text);
         }
-        io::copy(content, &mut io::sink()).map(drop)
+        io::copy(content, &mut io::sink())?;
+        Ok(())
     })?;
     let unfit = |reason: String| Error::Damaged(format!("its certificate authority cannot be used: {reason}"));
     match pair {
@@ -55,7 +71,7 @@ pub fn check(file: &Path) -> Result<Report, Error> {
 }
 
 /// Reads the backup in `file`: hands each file to `take`, which has only been checked when this returns.
-pub(super) fn read(file: &Path, take: impl FnMut(&str, &mut dyn Read) -> io::Result<()>) -> Result<Report, Error> {
+pub(super) fn read(file: &Path, take: impl FnMut(&str, &mut dyn Read) -> Result<(), Untaken>) -> Result<Report, Error> {
     let opened = File::open(file).map_err(failed("read", file))?;
     let decoder = zstd::Decoder::new(opened).map_err(foreign)?;
     let mut archive = tar::Archive::new(decoder);
@@ -74,7 +90,7 @@ fn foreign(error: io::Error) -> Error {
 
 fn read_entries<R: Read>(
     mut entries: tar::Entries<'_, R>,
-    mut take: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+    mut take: impl FnMut(&str, &mut dyn Read) -> Result<(), Untaken>,
 ) -> Result<Report, Error> {
     let mut seen = Seen::new()?;
     let header = read_header(&mut entries, &mut seen)?;
@@ -99,8 +115,10 @@ fn read_entries<R: Read>(
             return Err(Error::Damaged(format!("`{name}` does not belong into a backup")));
         }
         let mut content = Summing::new(&mut entry);
-        let taken = take(&name, &mut content);
-        taken.map_err(|error| position.broken(&error))?;
+        take(&name, &mut content).map_err(|reason| match reason {
+            Untaken::Unread(error) => position.broken(&error),
+            Untaken::Unwritten(error) => error,
+        })?;
         let size = seen.note(&content, &name)?;
         position.pass(name, size);
     }

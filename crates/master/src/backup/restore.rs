@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use tombolo_core::time::Timestamp;
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{Sqlite, Store};
 
-use super::check::read;
+use super::check::{Untaken, read};
 use super::{DATABASE, Error, Report, check, failed};
 use crate::Database;
 use crate::bootstrap::{self, DataFolder};
@@ -20,6 +20,9 @@ use crate::configuration::Configuration;
 
 /// Where everything is until all of it is there.
 const WORKSHOP: &str = ".restoring";
+
+/// What is copied at once, in bytes.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// What a new disk has.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -74,20 +77,34 @@ fn unpack(file: &Path, workshop: &Path) -> Result<(), Error> {
     make_folder(workshop)?;
     read(file, |name, content| {
         let path = workshop.join(name);
-        write(&path, content)
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot write `{}`: {error}", path.display())))
+        let made = make_file(&path).map_err(failed("write", &path));
+        copy(content, &mut made.map_err(Untaken::Unwritten)?, &path)
     })?;
     let folder = File::open(workshop).map_err(failed("open", workshop))?;
     let synced = rustix::fs::syncfs(&folder).map_err(io::Error::from);
     synced.map_err(failed("write", workshop))
 }
 
-fn write(path: &Path, content: &mut dyn Read) -> io::Result<()> {
+fn make_file(path: &Path) -> io::Result<File> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    io::copy(content, &mut file).map(drop)
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Tells what cannot be read from what cannot be written.
+pub(super) fn copy(from: &mut dyn Read, to: &mut File, path: &Path) -> Result<(), Untaken> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let count = match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Untaken::Unread(error)),
+        };
+        let written = to.write_all(piece.get(..count).unwrap_or_default());
+        written.map_err(|error| Untaken::Unwritten(failed("write", path)(error)))?;
+    }
 }
 
 fn make_folder(path: &Path) -> Result<(), Error> {

@@ -291,3 +291,29 @@ async fn a_database_that_is_damaged_inside_is_refused() {
     assert!(matches!(error, Error::Database(_)), "{error}");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left");
 }
+
+#[test]
+fn a_disk_without_room_is_no_damage_of_the_backup() {
+    let content = [7_u8; 3 * 64 * 1024];
+    let full = Path::new("/dev/full");
+    let mut file = fs::OpenOptions::new().write(true).open(full).unwrap();
+    let untaken = restore::copy(&mut content.as_slice(), &mut file, full).unwrap_err();
+    let check::Untaken::Unwritten(error @ Error::Full { .. }) = untaken else {
+        panic!("{untaken:?}");
+    };
+    let expected = "there is no room: cannot write `/dev/full`: No space left on device (os error 28)";
+    assert_eq!(error.to_string(), expected);
+    // What cannot be read is the other side's.
+    let mut broken = io::Read::chain(content.as_slice(), Broken);
+    let mut file = tempfile::tempfile().unwrap();
+    let untaken = restore::copy(&mut broken, &mut file, full).unwrap_err();
+    assert!(matches!(untaken, check::Untaken::Unread(_)), "{untaken:?}");
+}
+
+struct Broken;
+
+impl io::Read for Broken {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}

@@ -8,7 +8,7 @@ use tombolo_core::control::Change;
 use tombolo_core::planted::{Bug, planted};
 use tombolo_store::{CommitError, Sequence, Store};
 
-use super::{Driver, Error};
+use super::{Driver, Error, Report};
 
 /// How long one call of the store may take before its outcome counts as unknown.
 const CALL_MAX: Duration = Duration::from_secs(10);
@@ -34,6 +34,15 @@ impl<S: Store> Driver<S> {
         if changes.is_empty() {
             return Ok(Written::Durable);
         }
+        let written = self.try_commit(changes).await?;
+        self.options.reports.tell(match written {
+            Written::Unavailable => Report::Stalls,
+            Written::Durable | Written::Rejected(_) => Report::Works,
+        });
+        Ok(written)
+    }
+
+    async fn try_commit(&mut self, changes: &Arc<Vec<Change>>) -> Result<Written, Error> {
         let sequence = self.sequence.next();
         let until = tokio::time::Instant::now() + COMMIT_MAX;
         let backoff = ExponentialBuilder::default()
@@ -70,6 +79,7 @@ impl<S: Store> Driver<S> {
             if tokio::time::Instant::now() >= until || self.stop.is_cancelled() {
                 return Ok(Written::Unavailable);
             }
+            self.options.reports.tell(Report::Stalls);
             tokio::time::sleep(delays.next().unwrap_or_default()).await;
         }
     }

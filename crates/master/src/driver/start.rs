@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tombolo_core::control::restore;
 use tombolo_core::control::{Control, Settings};
 use tombolo_core::route::Costs;
-use tombolo_core::time::Now;
+use tombolo_core::time::{Now, Timestamp};
 use tombolo_store::{AcquireError, LeaderEpoch, Sequence, Snapshot, Store};
 
 use super::collect::Tick;
@@ -18,7 +18,7 @@ use super::handle::{self, ApplyError, Handle, Shared};
 use super::heartbeats::Heartbeats;
 use super::sessions::Sessions;
 use super::watch::Watchers;
-use super::{Driver, Grants, batch};
+use super::{Driver, Grants, Report, Reports, batch};
 use crate::clock::Clock;
 
 /// How many messages wait for the driver. Each waiting caller holds one, so that this bounds memory, not speed: it is several
@@ -37,6 +37,8 @@ pub struct Options {
     pub public_url: String,
     /// What moving outputs costs.
     pub costs: Costs,
+    /// Who is told how it stands.
+    pub reports: Reports,
 }
 
 /// Why the driver ended (or could not start).
@@ -100,7 +102,8 @@ fn restore(epoch: LeaderEpoch, snapshot: Snapshot, settings: &Settings, now: Now
 
 /// Of a database that was taken from a backup: waits until the leases are over that the lost master may have given out. What it gave to whom
 /// is not known, so that until then nobody could say which commands still run.
-async fn wait_out(snapshot: &Snapshot, settings: &Settings, clock: &dyn Clock) {
+async fn wait_out(snapshot: &Snapshot, options: &Options, clock: &dyn Clock) {
+    let settings = &options.control;
     let restoration = snapshot.live.restoration;
     let pause = restoration.and_then(|restoration| restoration.pause(clock.now().wall, settings.longest_lease()));
     if let Some(pause) = pause {
@@ -108,7 +111,11 @@ async fn wait_out(snapshot: &Snapshot, settings: &Settings, clock: &dyn Clock) {
             ?pause,
             "this database was taken from a backup not long ago: waiting for the end of the leases that may have been given out since"
         );
+        let milliseconds = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let until = Timestamp(clock.now().wall.0.saturating_add(milliseconds));
+        options.reports.tell(Report::Waits(until));
         tokio::time::sleep(pause).await;
+        options.reports.tell(Report::Begins);
     }
 }
 
@@ -126,7 +133,7 @@ impl<S: Store> Driver<S> {
             control,
         } = {
             let (epoch, snapshot) = lead(&*store).await?;
-            wait_out(&snapshot, &options.control, &*clock).await;
+            wait_out(&snapshot, &options, &*clock).await;
             restore(epoch, snapshot, &options.control, clock.now())?
         };
         let (sender, receiver) = mpsc::channel(QUEUE);
@@ -199,9 +206,13 @@ impl<S: Store> Driver<S> {
                     self.control = beginning.control;
                     self.shared.lead(self.epoch);
                     self.watchers = Watchers::new(handle::first_number(self.epoch));
+                    self.options.reports.tell(Report::Works);
                     return Ok(());
                 }
-                Err(error) if error.may_pass() && !self.stop.is_cancelled() => tracing::error!(%error, "cannot lead"),
+                Err(error) if error.may_pass() && !self.stop.is_cancelled() => {
+                    tracing::error!(%error, "cannot lead");
+                    self.options.reports.tell(Report::Stalls);
+                }
                 Err(error) => return Err(error),
             }
             self.refuse_for(delays.next().unwrap_or(RETRY_MAX)).await;

@@ -42,15 +42,18 @@ pub(crate) struct Mandate {
     pub(crate) stopping: CancellationToken,
     /// To be cancelled by it when it changes nothing any more.
     pub(crate) over: CancellationToken,
+    /// What the master is, as far as its driver knows.
+    pub(crate) roles: watch::Sender<Role>,
 }
 
 impl Mandate {
     /// Of a master that is the only one.
-    pub(crate) fn unlimited(clock: Arc<dyn Clock>, stopping: CancellationToken) -> Self {
+    pub(crate) fn unlimited(clock: Arc<dyn Clock>, stopping: CancellationToken, roles: watch::Sender<Role>) -> Self {
         Self {
             tenure: Tenure::unlimited(clock),
             stopping,
             over: CancellationToken::new(),
+            roles,
         }
     }
 }
@@ -181,6 +184,7 @@ impl Campaign {
             tenure: Tenure::until(self.clock.clone(), lease.until()),
             stopping: self.stopping.child_token(),
             over: CancellationToken::new(),
+            roles: self.roles.clone(),
         };
         let renewal = Renewal {
             candidate: self.candidate.clone(),

@@ -12,8 +12,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tombolo_store::postgres::Addresses;
 
+use super::Role;
+use super::refusal::{self, Why};
 use super::splice::splice;
-use super::{Role, refusal};
 use crate::rest::{Answering, ServerLimits};
 
 /// How long a caller may take to its first word. Probes say none.
@@ -28,8 +29,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// One of the two ports.
 #[derive(Clone)]
 pub(crate) enum Door {
-    /// For agents, who come again by themselves.
-    Agents,
+    /// For agents, who come again by themselves. Those who would have to wait for minutes are told why: with this TLS.
+    Agents(TlsAcceptor),
     /// For users, who are told when nobody leads: with this TLS.
     Users(TlsAcceptor),
 }
@@ -51,16 +52,23 @@ pub(crate) fn listener(port: &std::net::TcpListener) -> io::Result<TcpListener> 
 }
 
 impl Front {
-    /// Serves while the master stands by, until `stopping` is cancelled. While it is about to lead, callers wait in the port's queue.
+    /// Serves while the master stands by or waits for leases to end, until `stopping` is cancelled. While it is about to lead, callers wait
+    /// in the port's queue.
     pub(crate) async fn run(mut self) -> anyhow::Result<()> {
         let stopping = self.stopping.clone();
         let serving = async {
             loop {
-                let standing = self.roles.wait_for(|role| matches!(role, Role::Standby(_)));
+                let standing = self
+                    .roles
+                    .wait_for(|role| matches!(role, Role::Standby(_) | Role::Waiting(_)));
                 let Ok(role) = standing.await.map(|role| role.clone()) else {
-                    return Ok(());
+                    return std::future::pending().await;
                 };
                 self.stand(&role).await?;
+                if self.roles.has_changed().is_err() {
+                    // Nobody is there any more who could say anything else: the process is about to end.
+                    return std::future::pending().await;
+                }
             }
         };
         stopping.run_until_cancelled(serving).await.unwrap_or(Ok(()))
@@ -68,9 +76,10 @@ impl Front {
 
     /// Serves until the role is another one. Its connections end then: whoever is at their ends finds the leader again.
     async fn stand(&mut self, role: &Role) -> anyhow::Result<()> {
-        let addresses = match role {
-            Role::Standby(Some(known)) => known.addresses.clone(),
-            _ => None,
+        let (addresses, why) = match role {
+            Role::Standby(Some(known)) => (known.addresses.clone(), Why::Nobody),
+            Role::Waiting(until) => (None, Why::Waits(*until)),
+            _ => (None, Why::Nobody),
         };
         let listener = listener(&self.port)?;
         let mut connections = JoinSet::new();
@@ -87,7 +96,7 @@ impl Front {
                     }
                     Ok((socket, remote)) => {
                         let visit = Visit { socket, remote, door: self.door.clone(), stopping: self.stopping.clone() };
-                        connections.spawn(visit.go(addresses.clone()));
+                        connections.spawn(visit.go(addresses.clone(), why));
                     }
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
@@ -113,14 +122,14 @@ struct Visit {
 }
 
 impl Visit {
-    async fn go(self, addresses: Option<Addresses>) {
+    async fn go(self, addresses: Option<Addresses>, why: Why) {
         let mut first = [0];
         let word = tokio::time::timeout(FIRST_WORD_MAX, self.socket.peek(&mut first)).await;
         if !matches!(word, Ok(Ok(1..))) {
             return;
         }
         let address = addresses.map(|addresses| match &self.door {
-            Door::Agents => addresses.agents,
+            Door::Agents(_) => addresses.agents,
             Door::Users(_) => addresses.users,
         });
         let leader = match address {
@@ -131,23 +140,27 @@ impl Visit {
         if let Err(error) = self.socket.set_nodelay(true) {
             tracing::debug!(%remote, %error, "connection without TCP_NODELAY");
         }
-        match (leader, self.door) {
+        let (router, tls) = match (leader, self.door) {
             (Some(leader), _) => {
                 if let Err(error) = splice(self.socket, leader).await {
                     tracing::debug!(%remote, %error, "a connection that was passed on ended early");
                 }
+                return;
             }
-            (None, Door::Agents) => tracing::debug!(%remote, "an agent came while no leader can be reached"),
-            (None, Door::Users(tls)) => {
-                let answering = Answering {
-                    router: refusal::router(),
-                    limits: ServerLimits::default(),
-                    stopping: self.stopping,
-                    remote,
-                };
-                answering.over_tls(self.socket, tls).await;
+            (None, Door::Agents(_)) if why == Why::Nobody => {
+                tracing::debug!(%remote, "an agent came while no leader can be reached");
+                return;
             }
-        }
+            (None, Door::Agents(tls)) => (refusal::for_agents(why), tls),
+            (None, Door::Users(tls)) => (refusal::for_users(why), tls),
+        };
+        let answering = Answering {
+            router,
+            limits: ServerLimits::default(),
+            stopping: self.stopping,
+            remote,
+        };
+        answering.over_tls(self.socket, tls).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! Answers probes, whatever the master is at the moment.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Role;
+use super::{Role, refusal};
 use crate::rest::{Answering, ServerLimits};
 
 /// Probes that are answered at once; more are turned away.
@@ -52,11 +53,17 @@ pub(crate) async fn serve(listener: TcpListener, roles: watch::Receiver<Role>, s
 }
 
 /// Whether connections are of use here, and what the master is.
-async fn ready(State(roles): State<watch::Receiver<Role>>) -> (StatusCode, &'static str) {
+async fn ready(State(roles): State<watch::Receiver<Role>>) -> (StatusCode, Cow<'static, str>) {
+    const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     match &*roles.borrow() {
-        Role::Leader => (StatusCode::OK, "leader\n"),
-        Role::Taking => (StatusCode::OK, "about to lead\n"),
-        Role::Standby(Some(known)) if known.addresses.is_some() => (StatusCode::OK, "standby\n"),
-        Role::Standby(_) => (StatusCode::SERVICE_UNAVAILABLE, "standby, and no leader is known\n"),
+        Role::Leader => (StatusCode::OK, "leader\n".into()),
+        Role::Stalled => (
+            NOT_READY,
+            "leader, and its database takes no changes: its log says why\n".into(),
+        ),
+        Role::Taking => (StatusCode::OK, "about to lead\n".into()),
+        Role::Waiting(until) => (NOT_READY, format!("{}\n", refusal::waits(*until)).into()),
+        Role::Standby(Some(known)) if known.addresses.is_some() => (StatusCode::OK, "standby\n".into()),
+        Role::Standby(_) => (NOT_READY, "standby, and no leader is known\n".into()),
     }
 }

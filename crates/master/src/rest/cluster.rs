@@ -1,5 +1,6 @@
 //! Clusters.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -7,10 +8,10 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
 use tombolo_api::problem::Code;
-use tombolo_api::{ChangeCluster, ChangeLabels, Cluster, ClusterList};
+use tombolo_api::{ChangeCluster, ChangeLabels, Cluster, ClusterList, LabelledCluster};
 use tombolo_core::control::{Caution, Command, Present, Refusal};
 use tombolo_core::label;
-use tombolo_core::name::ClusterName;
+use tombolo_core::name::{ClusterName, ProjectName};
 use tombolo_core::placement::Availability;
 use tombolo_identity::member::Member;
 
@@ -139,32 +140,61 @@ pub(super) async fn change_cluster(
 /// Changes the labels of a cluster
 ///
 /// Those that are not named stay as they are. The jobs that the cluster has go on there, also those that it does not suit any more; jobs that wait are looked at
-/// again at once.
+/// again at once. The answer names the projects that say where their jobs may run, and for which that is another question now.
 #[utoipa::path(
     patch, path = "/api/v1/clusters/{cluster}/labels", tag = "clusters", security(("token" = [])),
     extensions(("x-tombolo-role" = json!("admin")), ("x-tombolo-reach" = json!("everywhere"))),
     params(("cluster" = String, Path, description = "The cluster's name")),
     request_body = ChangeLabels,
-    responses((status = 200, body = Cluster), Problems)
+    responses((status = 200, body = LabelledCluster), Problems)
 )]
 pub(super) async fn change_labels(
     State(state): State<Arc<Application>>,
     _: Everywhere<Admin>,
     Path(path): Path<ClusterPath>,
     Json(request): Json<ChangeLabels>,
-) -> Result<Answer<Cluster>, Error> {
+) -> Result<Answer<LabelledCluster>, Error> {
     let name = path.name()?;
-    let invalid = |error: label::Error| Error::new(Code::InvalidRequest, format_args!("body: {error}"));
+    let invalid = |error: label::Error| {
+        let hint = format!("{}. `KEY-` takes a label away", error.hint());
+        Error::new(Code::InvalidRequest, format_args!("body: {error}")).with_hint(hint)
+    };
     let change = label::Change::parse(&request.labels).map_err(invalid)?;
+    let before = admitted(&state, &name).await?;
     let command = Command::ChangeLabels {
         name: name.clone(),
         change,
     };
     match state.handle.apply(command).await {
         Err(ApplyError::Refused(Refusal::NotFound { .. })) => return Err(unknown_cluster(&state, &name).await),
+        Err(ApplyError::Refused(refusal @ Refusal::Limit(_))) => {
+            let hint = "`KEY-` takes a label away, also in the same request";
+            return Err(Error::from(refusal).with_hint(hint));
+        }
         applied => applied?,
     };
-    describe(&state, &name).await
+    let after = admitted(&state, &name).await?;
+    let Answer(cluster) = describe(&state, &name).await?;
+    Ok(Answer(LabelledCluster {
+        cluster,
+        lets_in: after.difference(&before).cloned().collect(),
+        keeps_out: before.difference(&after).cloned().collect(),
+    }))
+}
+
+/// The projects that say where their jobs may run, and say so of this cluster.
+async fn admitted(state: &Application, name: &ClusterName) -> Result<BTreeSet<ProjectName>, Error> {
+    let name = name.clone();
+    let admitted = state.handle.query(move |control| {
+        let labels = control
+            .cluster(&name)
+            .map(|view| view.labels.clone())
+            .unwrap_or_default();
+        let choosy = control.projects().filter(|project| !project.share.clusters.is_empty());
+        let admitting = choosy.filter(|project| project.share.clusters.matches(&labels));
+        admitting.map(|project| project.name.clone()).collect()
+    });
+    Ok(admitted.await?)
 }
 
 /// Removes a cluster

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::path::ErrorKind;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
+use http::header;
 use http::request::Parts;
-use http::{Version, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use tombolo_api::limit;
@@ -18,12 +17,6 @@ use super::Error;
 
 /// How long the body of a small request may take to arrive.
 const JSON_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How much of a body that is too large is read before it is refused. Nothing of it is kept.
-const DRAINED_BYTES: usize = 64 * 1024 * 1024;
-
-/// How long that may take.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The parameters of the path.
 pub(crate) struct Path<T>(pub(crate) T);
@@ -115,13 +108,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for Json<T> {
 /// Reads a body of at most `limit` bytes within `deadline`.
 pub(crate) async fn read_body(request: Request, limit: usize, deadline: Duration) -> Result<Bytes, Error> {
     let too_large = || Error::new(Code::TooLarge, format_args!("the body is larger than {limit} bytes"));
-    let (declared, version) = (declared_length(&request), request.version());
-    let mut body = request.into_body();
-    if declared.is_some_and(|length| length > limit as u64) {
-        drain(version, &mut body).await;
+    if declared_length(&request).is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
-    let collecting = Limited::new(&mut body, limit).collect();
+    let collecting = Limited::new(request.into_body(), limit).collect();
     let collected = tokio::time::timeout(deadline, collecting).await.map_err(|_| {
         let seconds = deadline.as_secs();
         Error::new(
@@ -131,34 +121,12 @@ pub(crate) async fn read_body(request: Request, limit: usize, deadline: Duration
     })?;
     match collected {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            drain(version, &mut body).await;
-            Err(too_large())
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
         Err(error) => Err(Error::new(
             Code::InvalidRequest,
             format_args!("the body broke off: {error}"),
         )),
     }
-}
-
-/// Reads what is left of a body that is refused, up to a bound, and drops it. Over HTTP/2 the stream ends with the answer, and clients that are still sending
-/// then see a stream that was reset in place of it. HTTP/1.1 has no such difficulty, and a client that asks before it sends is not to send in vain.
-async fn drain(version: Version, body: &mut Body) {
-    if version != Version::HTTP_2 {
-        return;
-    }
-    let reading = async {
-        let mut left = DRAINED_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    // Whoever sends more, or takes longer, has no answer.
-    let _in_vain = tokio::time::timeout(DRAIN_DEADLINE, reading).await;
 }
 
 /// The length that the request says its body has.

@@ -99,7 +99,7 @@ pub(super) async fn create_invite(
     Json(request): Json<CreateInvite>,
 ) -> Result<(StatusCode, Answer<Invite>), Error> {
     let invalid = |detail: String| Error::new(Code::InvalidRequest, format_args!("body: {detail}"));
-    let labels = Labels::parse(&request.labels).map_err(|error| invalid(error.to_string()))?;
+    let labels = Labels::parse(&request.labels).map_err(|error| invalid(error.to_string()).with_hint(error.hint()))?;
     let seconds = request.ttl_seconds.unwrap_or(limit::INVITE_SECONDS_DEFAULT);
     if seconds == 0 || seconds > limit::INVITE_SECONDS {
         return Err(invalid(format!(
@@ -120,6 +120,7 @@ pub(super) async fn create_invite(
         labels,
         expires_at,
         used_by: None,
+        pin: text.pin.parse().ok(),
     };
     match state.handle.apply(Command::Invite(record)).await? {
         Reply::Invite(record) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::middleware::from_fn;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::audit::Remote;
+use super::drain;
 
 /// What connections may use up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +142,7 @@ impl Answering {
     /// Over a stream as it is.
     pub(crate) async fn over(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let remote = self.remote;
-        let router = self.router;
+        let router = self.router.layer(from_fn(drain::after_refusal));
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(Remote(remote));
             router.clone().oneshot(request.map(Body::new))

@@ -55,7 +55,7 @@ impl<S: Store> Sweeper<S> {
         let sweeping = async {
             loop {
                 if let Err(error) = leftovers::remove(self.sources.store(), &self.handle).await {
-                    let error = format!("{error:#}");
+                    let error = tombolo_runtime::reason::whole(&error);
                     tracing::warn!(
                         error,
                         "the sources of deleted projects were not removed; trying again later"

@@ -1,7 +1,7 @@
 //! Another authority in the place of the first: what the master knows of its clusters. The agents here are as those of a version that knows of
 //! no editions: they renew when it is time, and confirm nothing.
 
-use tombolo_api::{Authority as Status, CertificateState};
+use tombolo_api::{Authority as Status, CertificateState, InviteRoot};
 use tombolo_core::time::Timestamp;
 use tombolo_identity::authority::{Authority, Files};
 use tombolo_identity::key::PrivateKey;
@@ -142,6 +142,47 @@ async fn invites_have_the_pin_of_the_authority_that_signs_and_let_clusters_join_
     let given = joined.credentials.unwrap();
     // With the link, so that members that have not come along believe it.
     assert_eq!((given.chain.len(), given.roots.len()), (2, 2));
+}
+
+#[tokio::test]
+async fn open_invites_say_which_root_they_name_from_before_the_rotation_to_after_its_end() {
+    let master = Master::start().await;
+    for name in ["old", "vain"] {
+        let _: tombolo_api::Invite = master
+            .user
+            .post("/api/v1/invites", serde_json::json!({"name": name}))
+            .await;
+    }
+    Agent::join(&master, "east", &[]).await;
+    let roots = async |master: &Master| {
+        let invites = status(master).await.invites.into_iter();
+        invites
+            .map(|invite| (invite.cluster.to_string(), invite.root))
+            .collect::<Vec<_>>()
+    };
+    let all = |found: &[(&str, InviteRoot)]| {
+        found
+            .iter()
+            .map(|(name, root)| ((*name).to_owned(), *root))
+            .collect::<Vec<_>>()
+    };
+    let before = [("old", InviteRoot::Current), ("vain", InviteRoot::Current)];
+    assert_eq!(roots(&master).await, all(&before), "those that were used are left out");
+
+    let successor = opened(&master).successor(now()).unwrap();
+    let master = restart_with(master, &successor).await;
+    invite(&master, "new", &[]).await;
+    let withdrawn = master
+        .user
+        .send(http::Method::DELETE, "/api/v1/invites/vain", None)
+        .await;
+    assert!(withdrawn.status().is_success());
+    let during = [("old", InviteRoot::Older), ("new", InviteRoot::Current)];
+    assert_eq!(roots(&master).await, all(&during));
+
+    let master = restart_with(master, &successor.without_others().unwrap()).await;
+    let after = [("old", InviteRoot::Gone), ("new", InviteRoot::Current)];
+    assert_eq!(roots(&master).await, all(&after));
 }
 
 #[tokio::test]

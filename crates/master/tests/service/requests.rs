@@ -1,7 +1,11 @@
 //! Bad input, and what it gets.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::Method;
 use serde_json::{Value, json};
+use tokio_stream::StreamExt;
 use tombolo_api::{BuildList, Code, ProjectList, Version, path};
 use tombolo_core::name::ProjectName;
 
@@ -301,25 +305,69 @@ async fn the_addresses_that_jobs_know_lead_to_words_without_data() {
     }
 }
 
-/// Over HTTP/2 the stream was reset while the client still sent, and nobody saw the answer.
+/// A request's body of more than 10 MiB that tells how much of it was sent when nobody sends any more of it.
+fn large_body() -> (reqwest::Body, impl Future<Output = (usize, usize)>) {
+    let text = "x".repeat(10 * 1024 * 1024);
+    let body = json!({"job_file": {"name": "tombolo.yaml", "text": text}}).to_string();
+    let whole = body.len();
+    let pieces: Vec<Vec<u8>> = body.as_bytes().chunks(64 * 1024).map(<[u8]>::to_vec).collect();
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (sending, over) = tokio::sync::oneshot::channel::<()>();
+    let counter = sent.clone();
+    let pieces = tokio_stream::iter(pieces).map(move |piece| {
+        let _ends_with_the_body = &sending;
+        counter.fetch_add(piece.len(), Ordering::Relaxed);
+        Ok::<_, std::io::Error>(piece)
+    });
+    let told = async move {
+        let _dropped = over.await;
+        (sent.load(Ordering::Relaxed), whole)
+    };
+    (reqwest::Body::wrap_stream(pieces), told)
+}
+
+/// Over HTTP/2 the stream was reset while the client still sent, and some clients show that in place of the answer.
+#[tokio::test]
+async fn whoever_is_refused_before_the_body_is_read_has_an_answer_over_http2() {
+    let master = Master::start().await;
+    let stranger = master.user.with_token(None);
+    let viewer = master.user_with("viewer", None).await;
+    let builds = "/api/v1/projects/default/builds";
+    let long = format!("/api/v1/{}", "a".repeat(20_000));
+    let (post, json) = (Method::POST, "application/json");
+    for (user, method, path, media_type, code) in [
+        (&stranger, &post, builds, json, Code::Unauthenticated),
+        (&viewer, &post, builds, json, Code::Forbidden),
+        (&master.user, &post, "/api/v1/nowhere", json, Code::NotFound),
+        (&master.user, &Method::PUT, builds, json, Code::MethodNotAllowed),
+        (&master.user, &post, builds, "text/plain", Code::UnsupportedMediaType),
+        (&master.user, &post, long.as_str(), json, Code::TooLarge),
+        (&master.user, &post, builds, json, Code::TooLarge),
+    ] {
+        let (body, told) = large_body();
+        let request = user.request(method.clone(), path);
+        let request = request.header("content-type", media_type).body(body);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        let problem = problem(response).await;
+        assert_eq!(problem.code, code, "{problem:?}");
+        let (sent, whole) = told.await;
+        assert_eq!(sent, whole, "{code:?}: the stream was reset");
+    }
+    // The connection goes on.
+    let _: Version = master.user.get(&path::version()).await;
+}
+
+/// Also where the length is said before.
 #[tokio::test]
 async fn a_body_that_is_too_large_has_an_answer_over_http2() {
     let master = Master::start().await;
     let text = "x".repeat(10 * 1024 * 1024);
-    let path = "/api/v1/projects/default/builds";
-    let declared = json!({"job_file": {"name": "tombolo.yaml", "text": text}}).to_string();
-    let pieces: Vec<Result<Vec<u8>, std::io::Error>> = declared
-        .as_bytes()
-        .chunks(64 * 1024)
-        .map(|piece| Ok(piece.to_vec()))
-        .collect();
-    let streamed = reqwest::Body::wrap_stream(tokio_stream::iter(pieces));
-    for body in [reqwest::Body::from(declared), streamed] {
-        let request = master.user.request(Method::POST, path);
-        let request = request.header("content-type", "application/json").body(body);
-        let response = request.send().await.unwrap();
-        assert_eq!(response.version(), http::Version::HTTP_2);
-        let problem = problem(response).await;
-        assert_eq!(problem.code, Code::TooLarge, "{problem:?}");
-    }
+    let body = json!({"job_file": {"name": "tombolo.yaml", "text": text}}).to_string();
+    let request = master.user.request(Method::POST, "/api/v1/projects/default/builds");
+    let request = request.header("content-type", "application/json").body(body);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.version(), http::Version::HTTP_2);
+    let problem = problem(response).await;
+    assert_eq!(problem.code, Code::TooLarge, "{problem:?}");
 }

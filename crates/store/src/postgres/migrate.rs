@@ -7,7 +7,7 @@ use super::error::{self, text};
 use crate::port::Error;
 
 /// Forward only: a migration that was released is never changed, the next one corrects it.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     include_str!("../../migrations/postgres/0001_foundation.sql"),
     include_str!("../../migrations/postgres/0002_extensions.sql"),
     include_str!("../../migrations/postgres/0003_secrets.sql"),
@@ -15,6 +15,7 @@ const STEPS: [&str; 7] = [
     include_str!("../../migrations/postgres/0005_lease.sql"),
     include_str!("../../migrations/postgres/0006_kept_outputs.sql"),
     include_str!("../../migrations/postgres/0007_restoration_and_handover.sql"),
+    include_str!("../../migrations/postgres/0008_invite_pins.sql"),
 ];
 
 /// Which steps were taken. Their numbers are the versions of the tables, from 1.

@@ -61,6 +61,7 @@ pub(super) fn invite(invite: &Invite) -> Row<'_> {
         labels,
         expires_at,
         used_by,
+        pin,
     } = invite;
     vec![
         Value::Id(id.uuid()),
@@ -69,6 +70,7 @@ pub(super) fn invite(invite: &Invite) -> Row<'_> {
         Value::json(labels),
         Value::time(*expires_at),
         Value::optional_digest(used_by.as_ref()),
+        Value::optional_digest(pin.as_ref()),
     ]
 }
 

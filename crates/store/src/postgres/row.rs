@@ -25,7 +25,7 @@ use crate::state::{availability, build_state, job_kind, job_state, role};
 
 pub(super) const PROJECT: &str = "id, name, created_at, last_build, workspace, retention, share";
 pub(super) const CLUSTER: &str = "name, labels, key, joined_at, availability, is_handing_over";
-pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by";
+pub(super) const INVITE: &str = "id, secret, cluster, labels, expires_at, used_by, pin";
 pub(super) const TOKEN: &str = "id, name, secret, role, project, created_at, expires_at";
 pub(super) const CACHE: &str = "project, job, branch, cluster, manifest, bytes, files, build, saved_at, used_at";
 pub(super) const SECRET: &str = "project, name, updated_at";
@@ -190,6 +190,7 @@ pub(super) fn invite(columns: &mut Columns<'_>) -> Result<Invite, Error> {
         labels: columns.json()?,
         expires_at: columns.time()?,
         used_by: columns.optional_digest()?,
+        pin: columns.optional_digest()?,
     })
 }
 

@@ -229,6 +229,7 @@ pub(super) const INVITES: Table = Table {
         ("labels", Text),
         ("expires_at", Number),
         ("used_by", Bytes),
+        ("pin", Bytes),
     ],
 };
 

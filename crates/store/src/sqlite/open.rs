@@ -25,6 +25,7 @@ const STEPS: &[M<'static>] = &[
     M::up(include_str!("../../migrations/0011_triggers.sql")),
     M::up(include_str!("../../migrations/0012_kept_outputs.sql")),
     M::up(include_str!("../../migrations/0013_restoration_and_handover.sql")),
+    M::up(include_str!("../../migrations/0014_invite_pins.sql")),
 ];
 /// Of the tables.
 pub(super) const VERSION: usize = STEPS.len();

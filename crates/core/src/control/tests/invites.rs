@@ -23,6 +23,7 @@ impl World {
             labels: Labels::parse(["AWS"]).unwrap(),
             expires_at: Timestamp(self.now.wall.0 + 900_000),
             used_by: Some(digest(99)),
+            pin: None,
         })
     }
 }

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tombolo_core::control::{Change, Refusal};
+use tokio_util::sync::CancellationToken;
+use tombolo_core::control::{Change, Command, Refusal};
 use tombolo_core::id::{BuildId, ProjectId};
+use tombolo_core::name::ProjectName;
+use tombolo_store::Sqlite;
 use tombolo_store::faulty::Fault::{After, Before, Lost};
+use tombolo_store::faulty::Faulty;
+use tombolo_store::sqlite::Execution;
 
-use super::super::{ApplyError, Error};
+use super::super::{ApplyError, Error, Report, Reports};
 use super::world::{Agent, World, flat};
 
 /// Whatever happens to a commit, it is made once, as long as the store is back in time.
@@ -229,4 +235,32 @@ async fn stop_does_not_wait_for_the_store() {
         .unwrap()
         .unwrap()
         .unwrap();
+}
+
+/// Probes are answered by what it says, since it answers nobody itself then.
+#[tokio::test(start_paused = true)]
+async fn driver_whose_commits_fail_says_so_until_they_do_not() {
+    let store = Faulty::new(Sqlite::in_memory(Execution::Inline).unwrap());
+    let (said, mut hears) = watch::channel(Report::Works);
+    let reports = Reports::to(move |report| drop(said.send_replace(report)));
+    let (handle, driver) = World::driver_that(&store, reports).await;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(driver.run(stop.clone()));
+    let create = async |seed| {
+        let id = ProjectId::from_u128(seed);
+        let name = ProjectName::new(&format!("project-{seed}")).unwrap();
+        handle.apply(Command::CreateProject { id, name }).await
+    };
+    create(1).await.unwrap();
+    assert_eq!(*hears.borrow_and_update(), Report::Works);
+    store.leave();
+    assert_eq!(create(2).await, Err(ApplyError::Unavailable));
+    assert_eq!(*hears.borrow_and_update(), Report::Stalls);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*hears.borrow(), Report::Stalls);
+    store.come_back();
+    drop(hears.wait_for(|report| *report == Report::Works).await.unwrap());
+    create(3).await.unwrap();
+    stop.cancel();
+    task.await.unwrap().unwrap();
 }

@@ -23,7 +23,7 @@ use tombolo_store::faulty::Faulty;
 use tombolo_store::sqlite::Execution;
 use tombolo_store::{Sqlite, Store};
 
-use super::super::{ApplyError, Driver, Error, Grants, Handle, Options};
+use super::super::{ApplyError, Driver, Error, Grants, Handle, Options, Reports};
 use crate::clock::Clock;
 
 pub(crate) const PROJECT: ProjectId = ProjectId::from_u128(1);
@@ -89,8 +89,14 @@ impl World {
     }
 
     async fn driver(store: &Faulty<Sqlite>) -> (Handle, Driver<Faulty<Sqlite>>) {
+        Self::driver_that(store, Reports::default()).await
+    }
+
+    /// One that tells how it stands.
+    pub(crate) async fn driver_that(store: &Faulty<Sqlite>, reports: Reports) -> (Handle, Driver<Faulty<Sqlite>>) {
         let options = Options {
             public_url: "https://tombolo.example".to_owned(),
+            reports,
             ..Options::default()
         };
         let clock = Arc::new(RuntimeClock(Instant::now()));
@@ -139,6 +145,7 @@ impl World {
             labels: Labels::default(),
             expires_at: Timestamp(u64::MAX),
             used_by: None,
+            pin: None,
         };
         self.handle.apply(Command::Invite(invite)).await.unwrap();
         let key = Digest::new([7; 32]);

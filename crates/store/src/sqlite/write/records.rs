@@ -65,12 +65,13 @@ pub(super) fn put_invite(connection: &Connection, invite: &Invite) -> rusqlite::
         labels,
         expires_at,
         used_by,
+        pin,
     } = invite;
     connection
         .prepare_cached(
-            "INSERT INTO invites (id, secret, cluster, labels, expires_at, used_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+            "INSERT INTO invites (id, secret, cluster, labels, expires_at, used_by, pin) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
              ON CONFLICT (id) DO UPDATE SET secret = excluded.secret, cluster = excluded.cluster, \
-             labels = excluded.labels, expires_at = excluded.expires_at, used_by = excluded.used_by",
+             labels = excluded.labels, expires_at = excluded.expires_at, used_by = excluded.used_by, pin = excluded.pin",
         )?
         .execute(params![
             id.uuid().as_bytes(),
@@ -78,7 +79,8 @@ pub(super) fn put_invite(connection: &Connection, invite: &Invite) -> rusqlite::
             cluster.as_str(),
             json(labels),
             time(*expires_at),
-            digest(used_by.as_ref())
+            digest(used_by.as_ref()),
+            digest(pin.as_ref())
         ])
 }
 

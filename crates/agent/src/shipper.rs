@@ -62,6 +62,21 @@ struct Shared {
     wake: Notify,
 }
 
+/// The last reason that was told. What goes on for hours is said once.
+#[derive(Debug, Default)]
+struct Told(Option<String>);
+
+impl Told {
+    /// Whether this one is another.
+    fn is_new(&mut self, reason: &str) -> bool {
+        let is_new = self.0.as_deref() != Some(reason);
+        if is_new {
+            self.0 = Some(reason.to_owned());
+        }
+        is_new
+    }
+}
+
 /// What is read, by attempt.
 type Readings = BTreeMap<AttemptId, Reading>;
 
@@ -113,6 +128,7 @@ impl Shipper {
     async fn shipping(&self, master: Channel) {
         let mut readings = Readings::new();
         let mut pauses = Pauses::new(PAUSES);
+        let mut told = Told::default();
         loop {
             self.work(&mut readings).await;
             let error = match Stream::open(master.clone()).await {
@@ -121,6 +137,7 @@ impl Shipper {
                     let ended = self.ship_on(&mut stream, &mut readings).await;
                     if stream.was_of_use() {
                         pauses.reset();
+                        told = Told::default();
                     }
                     match ended {
                         Ok(()) => continue,
@@ -130,7 +147,10 @@ impl Shipper {
                 Err(error) => error,
             };
             let pause = pauses.next();
-            tracing::warn!(%error, ?pause, "logs cannot be shipped");
+            match told.is_new(&error.to_string()) {
+                true => tracing::warn!(%error, "logs cannot be shipped; trying again"),
+                false => tracing::debug!(%error, ?pause, "logs cannot be shipped"),
+            }
             sleep(pause).await;
         }
     }

@@ -17,7 +17,7 @@ use tombolo_api::{Code, Problem};
 use url::Url;
 
 use crate::context::Context;
-use crate::failure::{ExitCode, Failure};
+use crate::failure::{self, ExitCode, Failure};
 
 /// How long a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -260,12 +260,14 @@ fn addresses(server: &Url) -> Result<Vec<SocketAddr>, Failure> {
 /// The problem in an answer that is not success; one is made up if the answer has none.
 async fn refused(response: Response) -> Problem {
     let status = response.status();
+    let retry_after = response.headers().get(reqwest::header::RETRY_AFTER).cloned();
     let is_problem = response
         .headers()
         .get(reqwest::header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(problem::MEDIA_TYPE.as_bytes()));
     if is_problem && let Ok(problem) = response.json::<Problem>().await {
-        return problem;
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+        return failure::with_time_to_retry(problem, seconds);
     }
     let code = match status {
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,

@@ -25,6 +25,7 @@ use crate::client::Client;
 use crate::context::{self, Context, Contexts};
 use crate::failure::{ExitCode, Failure};
 use crate::render;
+use orphans::Awaited;
 use process::Part;
 use settings::{CLUSTERS, Example};
 use state::State;
@@ -65,11 +66,13 @@ async fn run_parts(command: &Dev) -> anyhow::Result<()> {
         let stop = stop.clone();
         async move { on_signals(stop).await }
     });
+    let awaited = Awaited::default();
+    tasks.spawn("orphans", orphans::reap(awaited.clone(), stop.clone()));
     let s3 = s3::Endpoint::bind(&state.path("s3"), &state.settings.s3).await?;
     tasks.spawn("s3", s3.serve(stop.clone()));
 
     let started = tokio::select! {
-        started = start(command, &state, &mut tasks) => started,
+        started = start(command, &state, &mut tasks, &awaited) => started,
         () = stop.cancelled() => Ok(()),
     };
     if started.is_err() {
@@ -81,7 +84,7 @@ async fn run_parts(command: &Dev) -> anyhow::Result<()> {
     Ok(ended?)
 }
 
-async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup) -> anyhow::Result<()> {
+async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup, awaited: &Awaited) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("this program's own file is gone")?;
     fs::create_dir_all(state.path("logs"))?;
     let master = state.path("master.toml");
@@ -92,6 +95,7 @@ async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup) -> anyhow::R
         configuration: master,
         log: state.path("logs/master.log"),
         environment: Vec::new(),
+        awaited: awaited.clone(),
     };
     tasks.spawn("master", part.run(program.clone(), tasks.token()));
 
@@ -107,6 +111,7 @@ async fn start(command: &Dev, state: &State, tasks: &mut TaskGroup) -> anyhow::R
             configuration,
             log: state.path(format!("logs/{}.log", example.name)),
             environment: invite(&client, state, example).await?,
+            awaited: awaited.clone(),
         };
         tasks.spawn(example.name, part.run(program.clone(), tasks.token()));
     }

@@ -129,6 +129,18 @@ impl Failure {
     }
 }
 
+/// Says in how many seconds to try again, where the kind's own hint names the header of an answer, which nobody sees at the command line.
+pub(crate) fn with_time_to_retry(problem: Problem, seconds: Option<u64>) -> Problem {
+    let is_own = problem.hint == problem.code.hint();
+    match (problem.code, seconds) {
+        (Code::Overloaded | Code::Unavailable, Some(1)) if is_own => problem.with_hint("try again in a second"),
+        (Code::Overloaded | Code::Unavailable, Some(seconds)) if is_own => {
+            problem.with_hint(format_args!("try again in {seconds} seconds"))
+        }
+        _ => problem,
+    }
+}
+
 /// What to do about a problem whose kind alone says nothing to somebody at the command line: these hints are made for programs.
 fn own_hint(problem: &mut Problem) {
     if problem.hint != problem.code.hint() {
@@ -138,6 +150,7 @@ fn own_hint(problem: &mut Problem) {
         Code::InvalidRequest | Code::MethodNotAllowed | Code::UnsupportedMediaType => {
             "`--help` after the command says what it takes".to_owned()
         }
+        Code::Overloaded | Code::Unavailable => "try again in a moment".to_owned(),
         Code::Conflict => "`tombolo jobs`, `tombolo builds` and `tombolo cluster list` show how things are".to_owned(),
         _ => return,
     };
@@ -206,6 +219,18 @@ mod tests {
             assert!(!hint.contains("openapi") && !hint.contains("try again"), "{hint}");
             let own = Failure::from(Problem::new(code, "no").with_hint("do so")).hint;
             assert_eq!(own.as_deref(), Some("do so"));
+        }
+    }
+
+    #[test]
+    fn who_is_to_try_again_is_told_when_and_of_no_header() {
+        let hint = |problem: Problem, seconds| Failure::from(with_time_to_retry(problem, seconds)).hint.unwrap();
+        for code in [Code::Unavailable, Code::Overloaded] {
+            let problem = Problem::new(code, "no");
+            assert_eq!(hint(problem.clone(), Some(5)), "try again in 5 seconds");
+            assert_eq!(hint(problem.clone(), Some(1)), "try again in a second");
+            assert_eq!(hint(problem.clone(), None), "try again in a moment");
+            assert_eq!(hint(problem.with_hint("do so"), Some(5)), "do so");
         }
     }
 

@@ -136,3 +136,10 @@ async fn other_ends_of_a_log() {
     assert!(trial.log(attempt(1)).is_empty());
     shipping.end().await;
 }
+
+#[test]
+fn a_reason_is_told_once_until_it_is_another() {
+    let mut told = Told::default();
+    let news = ["removed", "removed", "disabled", "removed"].map(|reason| told.is_new(reason));
+    assert_eq!(news, [true, false, true, true]);
+}

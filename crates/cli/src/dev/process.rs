@@ -11,6 +11,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::orphans::Awaited;
+
 /// How long a process may take to end when it is asked to.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// How long to wait before a process that died is started again.
@@ -32,6 +34,8 @@ pub(crate) struct Part {
     pub(crate) log: PathBuf,
     /// Variables for it.
     pub(crate) environment: Vec<(&'static str, String)>,
+    /// Where it is noted that somebody waits for its process.
+    pub(crate) awaited: Awaited,
 }
 
 impl Part {
@@ -39,10 +43,13 @@ impl Part {
     pub(crate) async fn run(self, program: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
             let mut child = self.start(&program)?;
+            let pid = pid_of(&child);
+            pid.inspect(|pid| self.awaited.insert(*pid));
             let status = tokio::select! {
                 status = child.wait() => status?,
                 () = stop.cancelled() => return self.end(child).await,
             };
+            pid.inspect(|pid| self.awaited.remove(*pid));
             tracing::warn!(part = self.name, log = %self.log.display(), "ended with {status}; starting it again");
             tokio::select! {
                 () = sleep(RESTART_AFTER) => {}
@@ -70,11 +77,7 @@ impl Part {
     }
 
     async fn end(&self, mut child: Child) -> anyhow::Result<()> {
-        let pid = child
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .and_then(Pid::from_raw);
-        if let Some(pid) = pid
+        if let Some(pid) = pid_of(&child)
             && let Err(error) = kill_process(pid, Signal::TERM)
         {
             tracing::debug!(part = self.name, %error, "the process had ended already");
@@ -90,4 +93,8 @@ impl Part {
         tracing::debug!(part = self.name, %status, "ended");
         Ok(())
     }
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
 }

@@ -382,6 +382,9 @@ pub enum Refusal {
     /// A limit would be passed.
     #[error("{0}")]
     Limit(String),
+    /// It is larger than a limit lets anything be: to try again is of no use.
+    #[error("{0}")]
+    TooLarge(String),
     /// No cluster can do what a job asks for.
     #[error("{0}")]
     Unsupported(String),

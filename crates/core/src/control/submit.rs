@@ -86,15 +86,27 @@ impl Control {
             return Err(Refusal::NoJobs);
         }
         if count > settings.max_jobs_per_build {
-            return Err(Refusal::Limit(format!(
+            return Err(Refusal::TooLarge(format!(
                 "the build has {count} jobs, the limit is {}",
                 settings.max_jobs_per_build
             )));
         }
         if indexes > settings.max_indexes_per_build {
-            return Err(Refusal::Limit(format!(
+            return Err(Refusal::TooLarge(format!(
                 "the arrays of the build have {indexes} indexes, the limit is {}: submit several builds",
                 settings.max_indexes_per_build
+            )));
+        }
+        if count + indexes > settings.max_live_jobs {
+            let with = if indexes == 0 {
+                ""
+            } else {
+                ", indexes of arrays among them"
+            };
+            return Err(Refusal::TooLarge(format!(
+                "the build has {} jobs{with}, and all running builds together may have {} (`limits.live_jobs`)",
+                count + indexes,
+                settings.max_live_jobs
             )));
         }
         if self.builds.len() >= settings.max_running_builds {
@@ -106,7 +118,8 @@ impl Control {
         }
         if self.builds.job_count().saturating_add(count + indexes) > settings.max_live_jobs {
             return Err(Refusal::Limit(format!(
-                "the running builds have {} jobs, the limit is {}: try again when some have ended",
+                "the build has {} jobs, the running builds have {}, and the limit for all is {}: try again when some have ended",
+                count + indexes,
                 self.builds.job_count(),
                 settings.max_live_jobs
             )));

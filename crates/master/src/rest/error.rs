@@ -64,6 +64,10 @@ impl From<Refusal> for Error {
                 return error.with_hint("put a job into the list `jobs` of its file");
             }
             Refusal::Limit(_) => Code::LimitReached,
+            Refusal::TooLarge(_) => {
+                let error = Self::new(Code::TooLarge, refusal);
+                return error.with_hint("submit several smaller builds, or ask an operator to raise the limit");
+            }
             Refusal::Unsupported(_) => Code::Unsupported,
             Refusal::MissingSecrets(_) => Code::MissingSecret,
             Refusal::InvalidInvite => Code::Forbidden,

@@ -1,5 +1,6 @@
 //! Accepts users' connections: TLS, then HTTP/1.1 or HTTP/2.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use hyper_util::server::conn::auto;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -31,6 +33,8 @@ pub struct Limits {
     pub connections: usize,
     /// How long a TLS handshake may take.
     pub handshake: Duration,
+    /// How many handshakes go on at once, which do not count as connections yet; with one more the oldest is given up.
+    pub handshakes: usize,
     /// How long the head of a request may take, and how long an HTTP/1.1 connection may be idle.
     pub head: Duration,
     /// How long open requests have when the server stops.
@@ -43,6 +47,7 @@ impl Default for Limits {
         Self {
             connections: 2_000,
             handshake: Duration::from_secs(10),
+            handshakes: 256,
             head: Duration::from_secs(60),
             grace: Duration::from_secs(10),
         }
@@ -76,20 +81,30 @@ pub async fn serve(
 ) -> io::Result<()> {
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = JoinSet::new();
+    let mut handshakes = Handshakes::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((_, remote)) if connections.len() >= limits.connections => {
-                    tracing::warn!(%remote, limit = limits.connections, "connection refused: too many are open");
-                }
                 Ok((socket, remote)) => {
                     let answering = Answering { router: router.clone(), limits, stopping: stopping.clone(), remote };
-                    connections.spawn(answering.over_tls(socket, acceptor.clone()));
+                    handshakes.begin(answering, socket, acceptor.clone());
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
+            },
+            Some(done) = handshakes.tasks.join_next() => match done {
+                Ok(Some((answering, _))) if connections.len() >= limits.connections => {
+                    tracing::warn!(remote = %answering.remote, limit = limits.connections, "connection refused: too many are open");
+                }
+                Ok(Some((answering, stream))) => {
+                    connections.spawn(answering.over(stream));
+                }
+                Ok(None) => {}
+                // The oldest of too many.
+                Err(error) if error.is_cancelled() => {}
+                Err(error) => report(Err(error)),
             },
             Some(ended) = connections.join_next() => report(ended),
             () = stopping.cancelled() => break,
@@ -117,6 +132,34 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
+/// Connections that have not shown yet that they speak TLS. Those that say nothing must not take the place of those that do.
+#[derive(Default)]
+struct Handshakes {
+    tasks: JoinSet<Option<(Answering, TlsStream<TcpStream>)>>,
+    /// The oldest first.
+    order: VecDeque<AbortHandle>,
+}
+
+impl Handshakes {
+    fn begin(&mut self, answering: Answering, socket: TcpStream, acceptor: TlsAcceptor) {
+        let limit = answering.limits.handshakes;
+        if self.order.len() >= limit {
+            self.order.retain(|task| !task.is_finished());
+        }
+        if self.order.len() >= limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            tracing::debug!(limit, "a TLS handshake is given up: too many go on");
+            oldest.abort();
+        }
+        let handshake = async move {
+            let stream = answering.handshake(socket, acceptor).await?;
+            Some((answering, stream))
+        };
+        self.order.push_back(self.tasks.spawn(handshake));
+    }
+}
+
 /// Answers the requests of one connection.
 pub(crate) struct Answering {
     pub(crate) router: Router,
@@ -128,15 +171,22 @@ pub(crate) struct Answering {
 impl Answering {
     /// Over TLS, whose handshake comes first.
     pub(crate) async fn over_tls(self, socket: TcpStream, acceptor: TlsAcceptor) {
+        if let Some(stream) = self.handshake(socket, acceptor).await {
+            self.over(stream).await;
+        }
+    }
+
+    async fn handshake(&self, socket: TcpStream, acceptor: TlsAcceptor) -> Option<TlsStream<TcpStream>> {
         let remote = self.remote;
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%remote, %error, "connection without TCP_NODELAY");
         }
         match tokio::time::timeout(self.limits.handshake, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => self.over(stream).await,
+            Ok(Ok(stream)) => return Some(stream),
             Ok(Err(error)) => tracing::debug!(%remote, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(%remote, "TLS handshake took too long"),
         }
+        None
     }
 
     /// Over a stream as it is.

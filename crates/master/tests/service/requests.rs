@@ -9,7 +9,7 @@ use tokio_stream::StreamExt;
 use tombolo_api::{BuildList, Code, ProjectList, Version, path};
 use tombolo_core::name::ProjectName;
 
-use crate::setting::{Master, problem};
+use crate::setting::{DEADLINE, Master, problem};
 
 #[tokio::test]
 #[allow(clippy::too_many_lines)] // a table
@@ -370,4 +370,19 @@ async fn a_body_that_is_too_large_has_an_answer_over_http2() {
     assert_eq!(response.version(), http::Version::HTTP_2);
     let problem = problem(response).await;
     assert_eq!(problem.code, Code::TooLarge, "{problem:?}");
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_keep_nobody_out() {
+    let master = Master::start_changed(|configuration| configuration.users.connections = 2).await;
+    let request = master.user.request(Method::GET, path::READY);
+    let port = request.try_clone().unwrap().build().unwrap().url().port().unwrap();
+    let mut silent = Vec::new();
+    // Also more than handshakes may go on at once.
+    for _ in 0..300 {
+        silent.push(tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+    }
+    let answer = tokio::time::timeout(DEADLINE, request.send()).await.unwrap().unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+    drop(silent);
 }

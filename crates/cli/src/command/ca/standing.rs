@@ -228,6 +228,13 @@ mod tests {
         assert!(hint(&status(2, &all[3..])).contains("cluster remove"));
         let ready = status(2, &all[..2]);
         assert!(verdict(&ready).contains("ca finish"), "{}", verdict(&ready));
+        // The runbook says until which words to wait.
+        let runbook = include_str!("../../../../../docs/guide/runbook.md");
+        let awaited = runbook
+            .split_once("until it says `")
+            .and_then(|(_, rest)| rest.split_once('`'));
+        let (awaited, _) = awaited.expect("the runbook quotes it");
+        assert!(verdict(&ready).starts_with(awaited), "{awaited}");
     }
 
     #[test]

@@ -173,6 +173,14 @@ fn what_cannot_be_a_build_is_refused() {
         let refusal = world.refused(Command::Submit(Box::new(submission)));
         assert!(refusal.to_string().contains(part), "{refusal}");
     }
+    world.control.settings.max_live_jobs = 1;
+    let submission = world.submission(PROJECT, vec![job("a"), job("b")]);
+    let never = "the build has 2 jobs, and all running builds together may have 1 (`limits.live_jobs`)".to_owned();
+    assert_eq!(
+        world.refused(Command::Submit(Box::new(submission))),
+        Refusal::TooLarge(never)
+    );
+    world.control.settings.max_live_jobs = 2;
     let mut doubled = world.submission(PROJECT, vec![job("a"), job("b")]);
     doubled.jobs = vec![JobId::from_u128(5); 2];
     assert!(matches!(

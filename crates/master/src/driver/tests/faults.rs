@@ -242,7 +242,9 @@ async fn stop_does_not_wait_for_the_store() {
 async fn driver_whose_commits_fail_says_so_until_they_do_not() {
     let store = Faulty::new(Sqlite::in_memory(Execution::Inline).unwrap());
     let (said, mut hears) = watch::channel(Report::Works);
-    let reports = Reports::to(move |report| drop(said.send_replace(report)));
+    let reports = Reports::to(move |report| {
+        said.send_replace(report);
+    });
     let (handle, driver) = World::driver_that(&store, reports).await;
     let stop = CancellationToken::new();
     let task = tokio::spawn(driver.run(stop.clone()));
